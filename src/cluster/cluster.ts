@@ -1,0 +1,56 @@
+// The cluster port: who is online where, and how nodes speak to one another. One process is a cluster of one (`solo.ts`).
+import type { MaybePromise } from '../base/maybe.ts';
+import type { BareJid, Jid } from '../xmpp/jid.ts';
+
+export type NodeId = string & { readonly __brand: 'node' };
+
+/** A bound resource, as every node knows it. */
+export interface SessionEntry {
+  readonly jid: Jid;
+  readonly node: NodeId;
+  /** Tells two sessions of the same full JID apart. */
+  readonly sid: string;
+  readonly available: boolean;
+  readonly priority: number;
+  /** The session's shared slots. */
+  readonly shared: Readonly<Record<string, string | number | boolean>>;
+}
+
+export interface Directory {
+  /** The bound resources of an account, on all nodes. */
+  sessions(user: BareJid): MaybePromise<readonly SessionEntry[]>;
+  /** Adds an entry, or replaces the one with the same full JID; returns the one replaced, if it was another session. */
+  put(entry: SessionEntry): MaybePromise<SessionEntry | undefined>;
+  /** Removes an entry, unless another session has taken its place. */
+  drop(jid: Jid, sid: string): MaybePromise<void>;
+}
+
+/** What travels between nodes. Delivery frames carry stanzas whose checks are done. */
+export type Frame =
+  /** For sessions of the receiving node, by full JID. */
+  | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string }
+  /** Answers `deliver`: these sessions are not there any more. */
+  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string }
+  /** A presence probe for the sessions of an account that the receiving node holds. */
+  | { readonly kind: 'probe'; readonly user: string; readonly asker: string };
+
+export interface Cluster {
+  readonly self: NodeId;
+  readonly nodes: ReadonlySet<NodeId>;
+  readonly directory: Directory;
+  /** In order between two nodes, at most once. */
+  send(node: NodeId, frame: Frame): void;
+  /** Whom to give the frames that arrive; one receiver. */
+  receive(fn: (frame: Frame, from: NodeId) => void): void;
+  /** Asks another node; rejects when it does not answer in time. */
+  call(node: NodeId, method: string, body: unknown): Promise<unknown>;
+  /** Answers calls of that name; returns how to stop. */
+  answer(method: string, fn: (body: unknown, from: NodeId) => MaybePromise<unknown>): () => void;
+  /** Tells every other node; not this one. */
+  publish(topic: string, body: unknown): void;
+  subscribe(topic: string, fn: (body: unknown, from: NodeId) => void): () => void;
+  /** The node that owns a key while the membership is as it is. */
+  owner(key: string): NodeId;
+  onNode(fn: (node: NodeId, up: boolean) => void): () => void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,50 @@
+// How a module declares its stores: values that a driver turns into tables.
+import type { EphemeralStore, KvStore, LogStore, MapStore } from './ports.ts';
+
+/** Version N of a stored value made from version N-1; keyed by N. */
+export type Migrations = Readonly<Record<number, (old: unknown) => unknown>>;
+
+export interface StoreOptions {
+  /** Keep recently used values in memory (invalidated across the cluster). */
+  readonly cache?: boolean;
+  /** Version of the stored values' shape; 1 unless said otherwise. */
+  readonly version?: number;
+  readonly migrate?: Migrations;
+}
+
+/** Declares something of type T that is opened for a module before its `setup`. */
+export interface Spec<T> {
+  readonly kind: 'kv' | 'map' | 'log' | 'ephemeral';
+  readonly version: number;
+  readonly migrate: Migrations;
+  readonly cache: boolean;
+  /** For logs: the names of the indexed columns. */
+  readonly index: readonly string[];
+  /** Only carries the type. */
+  readonly __opens?: T;
+}
+export type Opened<S> = { readonly [K in keyof S]: S[K] extends Spec<infer T> ? T : never };
+
+function spec<T>(kind: Spec<T>['kind'], options: StoreOptions, index: readonly string[] = []): Spec<T> {
+  return {
+    kind,
+    version: options.version ?? 1,
+    migrate: options.migrate ?? {},
+    cache: options.cache ?? false,
+    index,
+  };
+}
+
+/** One value per owner. Values are JSON. */
+export const kv = <T>(options: StoreOptions = {}): Spec<KvStore<T>> => spec('kv', options);
+
+/** Many keyed values per owner, a row each. Values are JSON. */
+export const map = <T>(options: StoreOptions = {}): Spec<MapStore<T>> => spec('map', options);
+
+/** A time-ordered sequence per owner, with indexed text columns. Values are JSON. */
+export const log = <T, I extends Record<string, string>>(
+  options: StoreOptions & { readonly index: readonly (keyof I & string)[] },
+): Spec<LogStore<T, I>> => spec('log', options, options.index);
+
+/** Keyed values per owner that expire. */
+export const ephemeral = <T>(): Spec<EphemeralStore<T>> => spec('ephemeral', {});
