@@ -30,9 +30,7 @@ export type Frame =
   /** For sessions of the receiving node, by full JID. */
   | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string }
   /** Answers `deliver`: these sessions are not there any more. */
-  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string }
-  /** A presence probe for the sessions of an account that the receiving node holds. */
-  | { readonly kind: 'probe'; readonly user: string; readonly asker: string };
+  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string };
 
 export interface Cluster {
   readonly self: NodeId;

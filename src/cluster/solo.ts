@@ -1,0 +1,58 @@
+// One process: a cluster of one. Everything is local and synchronous.
+import type { MaybePromise } from '../base/maybe.ts';
+import type { BareJid } from '../xmpp/jid.ts';
+import type { Cluster, Directory, NodeId, SessionEntry } from './cluster.ts';
+
+const none: readonly SessionEntry[] = [];
+
+/** The directory of a single node. */
+function createDirectory(): Directory {
+  const byUser = new Map<BareJid, SessionEntry[]>();
+  return {
+    sessions: (user) => byUser.get(user) ?? none,
+    put(entry) {
+      const entries = byUser.get(entry.jid.bare);
+      if (entries === undefined) {
+        byUser.set(entry.jid.bare, [entry]);
+        return undefined;
+      }
+      const at = entries.findIndex((one) => one.jid.resource === entry.jid.resource);
+      const old = entries[at];
+      // a new array each time: readers may be in the middle of the old one
+      byUser.set(entry.jid.bare, at < 0 ? [...entries, entry] : entries.with(at, entry));
+      return old === undefined || old.sid === entry.sid ? undefined : old;
+    },
+    drop(jid, sid) {
+      const rest = (byUser.get(jid.bare) ?? []).filter((one) => one.sid !== sid);
+      if (rest.length === 0) byUser.delete(jid.bare);
+      else byUser.set(jid.bare, rest);
+    },
+  };
+}
+
+/** The cluster of a server that runs alone. */
+export function createSolo(): Cluster {
+  const self = 'solo' as NodeId;
+  const answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
+  return {
+    self,
+    nodes: new Set([self]),
+    directory: createDirectory(),
+    send() {},
+    receive() {},
+    async call(_node, method, body) {
+      const fn = answers.get(method);
+      if (fn === undefined) throw new Error(`nobody answers ${method}`);
+      return fn(body, self);
+    },
+    answer(method, fn) {
+      answers.set(method, fn);
+      return () => answers.delete(method);
+    },
+    publish() {},
+    subscribe: () => () => {},
+    owner: () => self,
+    onNode: () => () => {},
+    async close() {},
+  };
+}

@@ -1,0 +1,78 @@
+// THE LIST: every hook of the core, its phases, who fires it, and what a handler may do. Start reading here.
+//
+// A stanza from a client:   messageOut | presenceOut | iqOut   fired by router.fromClient, before it is routed
+// A stanza for an account:  messageIn  | presenceIn  | iqIn    fired by account.deliver, before it reaches sessions
+// A message nobody is there for: messageOffline                fired by account.deliver
+// A stanza to one session:  sessionOut                         fired by session.deliver, right before the stream
+//
+// In a gate, return nothing to let the event pass, 'handled' to end it silently, or a StanzaError to refuse it.
+import type { TlsInfo } from '../net/tls.ts';
+import type { Element } from '../xml/element.ts';
+import type { Iq, Message, Presence, Stanza } from '../xmpp/stanza.ts';
+import { collect, gate, notify } from './hooks.ts';
+import type { Session } from './sessions.ts';
+import type { Transit } from './transit.ts';
+
+/** A local client sends a message. `check` may refuse, `archive` stores, `copy` sends copies. */
+export const messageOut = gate<Transit<Message>>()('message-out', ['check', 'archive', 'copy']);
+
+/** A message for a local account that exists; the note `recipients` says which sessions will get it. */
+export const messageIn = gate<Transit<Message>>()('message-in', ['check', 'archive', 'copy']);
+
+/** A message for a local account that no resource takes. `store` keeps it ('handled'); else it is refused. */
+export const messageOffline = gate<Transit<Message>>()('message-offline', ['check', 'store']);
+
+/** A local client sends presence, of any type, directed or not. `handle` does what the type asks for. */
+export const presenceOut = gate<Transit<Presence>>()('presence-out', ['check', 'handle']);
+
+/** Presence for a local account that exists. `handle` takes subscriptions and probes; the rest goes to sessions. */
+export const presenceIn = gate<Transit<Presence>>()('presence-in', ['check', 'handle']);
+
+/** A local client sends an IQ to somebody else. */
+export const iqOut = gate<Transit<Iq>>()('iq-out', ['check']);
+
+/** An IQ for a local account or one of its resources. */
+export const iqIn = gate<Transit<Iq>>()('iq-in', ['check']);
+
+/** A stanza is about to be written to a session: 'handled' swallows it. */
+export const sessionOut = gate<{ readonly session: Session; readonly stanza: Stanza }>()('session-out', [
+  'filter',
+  'queue',
+]);
+
+/** What modules may know of a client's stream. */
+export interface ClientStream {
+  readonly id: string;
+  /** The client's network address. */
+  readonly address: string;
+  readonly tls: TlsInfo | undefined;
+  /** The localpart, once authenticated. */
+  readonly user: string | undefined;
+  send(element: Element): void;
+}
+
+/** `<stream:features/>` are being made; handlers push what they offer at this stage of the stream. */
+export const streamFeatures = collect<{ readonly stream: ClientStream; readonly features: Element[] }>(
+  'stream-features',
+);
+
+/** An IQ on a stream that is not authenticated yet (XEP-0077). Unhandled, it ends the stream. */
+export const streamIq = gate<{ readonly stream: ClientStream; readonly iq: Element }>()('stream-iq', ['handle']);
+
+/** A resource was bound. Fired by sessions.bind. */
+export const sessionBound = notify<{ readonly session: Session }>('session-bound');
+
+/** A session ended, and is no longer in the directory. Fired by sessions.close. */
+export const sessionClosed = notify<{ readonly session: Session }>('session-closed');
+
+/** A session's availability or priority changed; `was` is the presence before. Fired by session.setPresence. */
+export const sessionPresence = notify<{
+  readonly session: Session;
+  readonly was: Presence | undefined;
+}>('session-presence');
+
+/** An account is about to be removed: its sessions are gone, its data is still there. Handlers are waited for. */
+export const accountRemoving = collect<{ readonly user: string }>('account-removing');
+
+/** An account was made. Fired by the accounts service. */
+export const accountCreated = notify<{ readonly user: string }>('account-created');

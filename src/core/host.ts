@@ -1,0 +1,90 @@
+// Host: our serving of one domain, or of one of its components; the unit of isolation. Nothing is shared between hosts but the router.
+
+import type { Accounts } from '../auth/accounts.ts';
+import type { Logger } from '../base/log.ts';
+import type { MaybePromise } from '../base/maybe.ts';
+import type { HostSettings } from '../config/server.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { type Collect, type Gate, HookTable, type Notify, type Verdict } from './hooks.ts';
+import { IqTable } from './iq.ts';
+import type { AnyModule, Installed } from './module.ts';
+
+export type HostKind = 'users' | 'rooms' | 'pubsub' | 'component';
+
+/** A module as it is installed on a host. */
+export interface Instance {
+  readonly name: string;
+  readonly definition: AnyModule;
+  readonly installed: Installed;
+  /** Stops its timers, waits for its detached work, then calls its own `stop`. */
+  stop(): Promise<void>;
+}
+
+export class Host {
+  readonly domain: string;
+  readonly jid: Jid;
+  readonly kind: HostKind;
+  readonly log: Logger;
+  readonly accounts: Accounts;
+  settings: HostSettings;
+  private tables: { readonly hooks: HookTable; readonly iqs: IqTable; readonly instances: readonly Instance[] };
+
+  constructor(domain: string, kind: HostKind, settings: HostSettings, accounts: Accounts, log: Logger) {
+    this.domain = domain;
+    this.jid = Jid.of('', domain);
+    this.kind = kind;
+    this.settings = settings;
+    this.accounts = accounts;
+    this.log = log.child({ host: domain });
+    this.tables = { hooks: new HookTable([], () => {}), iqs: new IqTable([]), instances: [] };
+  }
+
+  /** The modules that are installed, in the order of their installation. */
+  get instances(): readonly Instance[] {
+    return this.tables.instances;
+  }
+
+  get iqs(): IqTable {
+    return this.tables.iqs;
+  }
+
+  /** Runs every handler of a hook on this host. */
+  gate<E>(hook: Gate<E>, event: E): MaybePromise<Verdict | undefined> {
+    return this.tables.hooks.runGate(hook, event);
+  }
+
+  collect<E>(hook: Collect<E>, event: E): MaybePromise<void> {
+    return this.tables.hooks.runCollect(hook, event);
+  }
+
+  notify<E>(hook: Notify<E>, event: E): void {
+    this.tables.hooks.runNotify(hook, event);
+  }
+
+  /** Whether anybody on this host listens to a hook. */
+  listens(hook: Gate<never> | Collect<never> | Notify<never>): boolean {
+    return this.tables.hooks.has(hook);
+  }
+
+  /**
+   * Puts other modules in the place of those that are installed, in one assignment: a stanza sees the old set or the new one.
+   * @throws Error when two modules claim the same IQ or their order cannot be met; the old set stays
+   */
+  replaceModules(instances: readonly Instance[]): void {
+    const registrations = instances.flatMap(({ name, installed }) =>
+      (installed.handlers ?? []).map((registration) => ({ module: name, registration })),
+    );
+    const hooks = new HookTable(
+      registrations.flatMap(({ module, registration }) =>
+        registration.kind === 'hook' ? [{ ...registration.handler, module }] : [],
+      ),
+      (hook, module, error) => this.log.error({ hook, module, err: error }, 'a handler failed'),
+    );
+    const iqs = new IqTable(
+      registrations.flatMap(({ module, registration }) =>
+        registration.kind === 'iq' ? [{ ...registration, module }] : [],
+      ),
+    );
+    this.tables = { hooks, iqs, instances };
+  }
+}

@@ -1,0 +1,94 @@
+// Counters, gauges and histograms as modules declare them, on prom-client. One registry per server, never the global one.
+import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry } from 'prom-client';
+
+export interface Counter {
+  inc(by?: number): void;
+}
+export interface Gauge {
+  set(value: number): void;
+  inc(by?: number): void;
+  dec(by?: number): void;
+}
+export interface Histogram {
+  /** Seconds, for durations. */
+  observe(value: number): void;
+}
+
+/** Declares a metric of a module. */
+export interface Measure<T> {
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly buckets: readonly number[] | undefined;
+  readonly __opens?: T;
+}
+export type Measures<M> = { readonly [K in keyof M]: M[K] extends Measure<infer T> ? T : never };
+
+export const counter = (help: string): Measure<Counter> => ({ kind: 'counter', help, buckets: undefined });
+export const gauge = (help: string): Measure<Gauge> => ({ kind: 'gauge', help, buckets: undefined });
+export const histogram = (help: string, buckets?: readonly number[]): Measure<Histogram> => ({
+  kind: 'histogram',
+  help,
+  buckets,
+});
+
+/** The metrics of one server. Label values come from a closed set: `host`, `kind`, never addresses. */
+export class Metrics {
+  readonly registry = new Registry();
+  private readonly made = new Map<string, PromCounter | PromGauge | PromHistogram>();
+
+  /** Opens declared metrics as `parley_<prefix>_<name>`, each with these labels fixed. */
+  open<M extends Readonly<Record<string, Measure<unknown>>>>(
+    prefix: string,
+    measures: M,
+    labels: Readonly<Record<string, string>>,
+  ): Measures<M> {
+    const opened: Record<string, unknown> = {};
+    for (const [name, measure] of Object.entries(measures)) {
+      opened[name] = this.metric(metricName(prefix, name, measure.kind), measure, Object.keys(labels)).labels(labels);
+    }
+    return opened as Measures<M>;
+  }
+
+  /** A gauge whose value is asked for when the metrics are read. */
+  observe(name: string, help: string, labelNames: readonly string[], read: (gauge: PromGauge) => void): void {
+    const gauge = new PromGauge({
+      name: `parley_${name}`,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect() {
+        gauge.reset();
+        read(gauge);
+      },
+    });
+  }
+
+  /** The text of `/metrics`. */
+  text(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  private metric(
+    name: string,
+    measure: Measure<unknown>,
+    labelNames: string[],
+  ): PromCounter | PromGauge | PromHistogram {
+    const had = this.made.get(name);
+    if (had !== undefined) return had;
+    const options = { name, help: measure.help, labelNames, registers: [this.registry] };
+    const metric =
+      measure.kind === 'counter'
+        ? new PromCounter(options)
+        : measure.kind === 'gauge'
+          ? new PromGauge(options)
+          : new PromHistogram(measure.buckets === undefined ? options : { ...options, buckets: [...measure.buckets] });
+    this.made.set(name, metric);
+    return metric;
+  }
+}
+
+/** Prometheus' naming: snake case, counters end in `_total`. */
+function metricName(prefix: string, name: string, kind: Measure<unknown>['kind']): string {
+  const snake = `${prefix}_${name}`.replace(/-/g, '_').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return `parley_${snake}${kind === 'counter' ? '_total' : ''}`;
+}

@@ -1,0 +1,176 @@
+// The form of a module: everything a feature declares sits in one object. See docs/writing-a-module.md.
+import type { z } from 'zod';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { MaybePromise } from '../base/maybe.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Opened, Spec } from '../storage/specs.ts';
+import type { Element } from '../xml/element.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import type { Iq } from '../xmpp/stanza.ts';
+import type { AnyHook, Collect, Gate, HookHandler, Notify, Verdict } from './hooks.ts';
+import type { Host, HostKind } from './host.ts';
+import type { Measure, Measures } from './metrics.ts';
+import type { Router } from './router.ts';
+import type { Session } from './sessions.ts';
+import type { Transit } from './transit.ts';
+
+/**
+ * Whom an IQ request is for: `self` the sender's own account (also without `to`), `account` any account's bare JID
+ * (the sender's own too), `host` the domain itself.
+ */
+export type Target = 'self' | 'account' | 'host';
+
+export interface IqRequest {
+  readonly iq: Iq;
+  readonly payload: Element;
+  /** The session that asks, where it is one of ours on this node. */
+  readonly session: Session | undefined;
+  readonly transit: Transit<Iq>;
+}
+/** Answers with what it returns (nothing: an empty result) or refuses by throwing a StanzaError. */
+export type IqHandler = (request: IqRequest) => MaybePromise<Element | undefined | void>;
+
+export interface Service<T> {
+  readonly name: string;
+  readonly __type?: (value: T) => void;
+}
+/** Names something that a module offers to others. */
+export function defineService<T>(name: string): Service<T> {
+  return { name };
+}
+
+/** One line of a module's `handlers`. */
+export type Registration =
+  | { readonly kind: 'hook'; readonly handler: Omit<HookHandler, 'module'> }
+  | {
+      readonly kind: 'iq';
+      readonly type: 'get' | 'set';
+      readonly targets: readonly Target[];
+      readonly ns: string;
+      readonly name: string;
+      readonly fn: IqHandler;
+    }
+  | { readonly kind: 'provide'; readonly service: Service<never>; readonly implementation: unknown };
+
+interface Order<P extends string> {
+  readonly phase: NoInfer<P>;
+  /** Modules whose handlers in the same phase run first. */
+  readonly after?: readonly string[];
+  readonly before?: readonly string[];
+}
+
+/** Attaches a handler to a hook of the host. */
+export function on<E, P extends string>(
+  hook: Gate<E, P>,
+  at: Order<P>,
+  fn: (event: E) => MaybePromise<Verdict | undefined | void>,
+): Registration;
+export function on<E>(hook: Collect<E>, fn: (event: E) => MaybePromise<void>): Registration;
+export function on<E>(hook: Notify<E>, fn: (event: E) => MaybePromise<void>): Registration;
+export function on(hook: AnyHook, ...rest: readonly unknown[]): Registration {
+  const fn = rest.at(-1) as HookHandler['fn'];
+  const at = rest.length === 2 ? (rest[0] as Order<string>) : undefined;
+  return {
+    kind: 'hook',
+    handler: { hook, phase: at?.phase, after: at?.after ?? [], before: at?.before ?? [], fn },
+  };
+}
+
+function iqRegistration(
+  type: 'get' | 'set',
+  target: Target | readonly Target[],
+  ns: string,
+  name: string,
+  fn: IqHandler,
+): Registration {
+  return { kind: 'iq', type, targets: typeof target === 'string' ? [target] : target, ns, name, fn };
+}
+
+/** Answers IQ requests of type get with that payload. */
+export function iqGet(target: Target | readonly Target[], ns: string, name: string, fn: IqHandler): Registration {
+  return iqRegistration('get', target, ns, name, fn);
+}
+
+/** Answers IQ requests of type set with that payload. */
+export function iqSet(target: Target | readonly Target[], ns: string, name: string, fn: IqHandler): Registration {
+  return iqRegistration('set', target, ns, name, fn);
+}
+
+/** Offers an implementation of a service to the other modules of the host; list the service in `provides` too. */
+export function provide<T>(service: Service<T>, implementation: NoInfer<T>): Registration {
+  return { kind: 'provide', service: service as Service<never>, implementation };
+}
+
+export interface Identity {
+  readonly category: string;
+  readonly type: string;
+  readonly name?: string;
+}
+export interface Item {
+  readonly jid: Jid;
+  readonly node?: string;
+  readonly name?: string;
+}
+
+/** What a module gets when it is installed on a host. */
+export interface Setup<C, S, M> {
+  readonly host: Host;
+  readonly config: C;
+  readonly stores: Opened<S>;
+  readonly metrics: Measures<M>;
+  readonly router: Router;
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** A service that the module lists in `needs`. */
+  use<T>(service: Service<T>): T;
+  /** A service that may be missing, because its module is switched off. */
+  find<T>(service: Service<T>): T | undefined;
+  /** Runs a job every `interval` milliseconds for as long as the module is installed. */
+  every(interval: number, name: string, job: () => MaybePromise<void>): void;
+  /** Work that nobody waits for: failures are logged, the end is awaited at shutdown. */
+  background(work: Promise<unknown>, what: string): void;
+}
+
+/** What an installed module does on its host. */
+export interface Installed {
+  /** disco#info features of the domain, and of every account on it. */
+  readonly features?: { readonly server?: readonly string[]; readonly account?: readonly string[] };
+  readonly identities?: { readonly server?: readonly Identity[]; readonly account?: readonly Identity[] };
+  /** disco#items of the domain or of an account. */
+  items?(of: Jid, by: Jid): MaybePromise<readonly Item[]>;
+  /** Extended disco#info forms of the domain (XEP-0128). */
+  readonly info?: readonly Element[];
+  readonly handlers?: readonly Registration[];
+  stop?(): MaybePromise<void>;
+}
+
+export interface ModuleDefinition<C, S, M> {
+  /** Specifications with the version that is met, such as `XEP-0199 2.0.1`; the tables in the docs come from here. */
+  readonly xeps: readonly string[];
+  /** One sentence for the table of modules. */
+  readonly summary: string;
+  /** The kinds of host it can be installed on; hosts with users unless said otherwise. */
+  readonly hosts?: readonly HostKind[];
+  readonly provides?: readonly Service<never>[];
+  readonly needs?: readonly Service<never>[];
+  /** Settings under `modules.NAME`, with defaults for all of them. */
+  readonly config?: z.ZodType<C>;
+  readonly stores?: S;
+  readonly metrics?: M;
+  setup(m: Setup<C, S, M>): MaybePromise<Installed>;
+}
+
+/** Types a module by inference from what it declares. */
+export function defineModule<
+  C = Record<never, never>,
+  S extends Readonly<Record<string, Spec<unknown>>> = Record<never, never>,
+  M extends Readonly<Record<string, Measure<unknown>>> = Record<never, never>,
+>(definition: ModuleDefinition<C, S, M>): ModuleDefinition<C, S, M> {
+  return definition;
+}
+
+/** A module whose types no longer matter. */
+// biome-ignore lint/suspicious/noExplicitAny: the loader treats all modules alike, whatever they declare
+export type AnyModule = ModuleDefinition<any, any, any>;

@@ -1,0 +1,264 @@
+// Router: where does a stanza go? The only place that knows. RFC 6120 section 10, RFC 6121 8.1 to 8.4.
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import type { Cluster, Frame, NodeId } from '../cluster/cluster.ts';
+import { StorageUnavailable } from '../storage/ports.ts';
+import type { Element } from '../xml/element.ts';
+import { parseElement } from '../xml/parser.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { errorReply, type Iq, iqResult, type Message, type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import { AccountDelivery, isOver } from './account.ts';
+import { iqOut, messageOut, presenceOut } from './events.ts';
+import type { Host } from './host.ts';
+import type { Target } from './module.ts';
+import type { Session, Sessions } from './sessions.ts';
+import { type Origin, Transit } from './transit.ts';
+
+/** Takes stanzas for domains that are not served here. */
+export interface Remote {
+  send(transit: Transit): MaybePromise<void>;
+}
+
+interface Pending {
+  readonly from: string;
+  readonly done: (reply: Iq) => void;
+  readonly cancel: () => void;
+}
+
+export interface RouterParts {
+  readonly hosts: ReadonlyMap<string, Host>;
+  readonly sessions: Sessions;
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Absent while there is no federation: such stanzas are refused with `remote-server-not-found`. */
+  readonly remote?: Remote;
+}
+
+export class Router {
+  private readonly parts: RouterParts;
+  private readonly accounts: AccountDelivery;
+  private readonly pending = new Map<string, Pending>();
+
+  constructor(parts: RouterParts) {
+    this.parts = parts;
+    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, (host, transit) => this.answer(host, transit));
+    parts.cluster.receive((frame, from) => this.fromNode(frame, from));
+  }
+
+  /**
+   * A bound client sent something. Never throws but a StreamError: a stanza that cannot be served is answered with an error.
+   * @throws StreamError `unsupported-stanza-type`, `invalid-from`
+   */
+  fromClient(session: Session, element: Element): MaybePromise<void> {
+    if (element.ns !== null || !isStanzaName(element.name)) throw new StreamError('unsupported-stanza-type');
+    checkFrom(session, element);
+    const from = session.jid;
+    const text = element.attrs.to;
+    const to = text === undefined ? from.withResource('') : (this.parts.sessions.get(text)?.jid ?? Jid.parse(text));
+    if (to === undefined) {
+      // RFC 6120 8.3.3.8; what cannot be addressed is answered by the server
+      return this.refuse(
+        element,
+        session.host.jid,
+        from,
+        new StanzaError('jid-malformed', 'the "to" address is not a JID'),
+      );
+    }
+    return this.guard(element, from, to, () => {
+      const stanza = stanzaOf(stamp(element, from), from, to);
+      return this.outbound(session, new Transit<Stanza>(stanza, { kind: 'client', session }));
+    });
+  }
+
+  private outbound(session: Session, transit: Transit): MaybePromise<void> {
+    const { host } = session;
+    switch (transit.stanza.kind) {
+      case 'message':
+        return andThen(host.gate(messageOut, transit as Transit<Message>), (verdict) =>
+          isOver(verdict) ? undefined : this.route(transit),
+        );
+      case 'presence':
+        return andThen(host.gate(presenceOut, transit as Transit<Presence>), (verdict) =>
+          isOver(verdict) || transit.stanza.el.attrs.to === undefined ? undefined : this.route(transit),
+        );
+      case 'iq':
+        return andThen(host.gate(iqOut, transit as Transit<Iq>), (verdict) =>
+          isOver(verdict) ? undefined : this.route(transit),
+        );
+    }
+  }
+
+  /** Sends a stanza on its way; what goes wrong is answered to its sender. */
+  route(transit: Transit): MaybePromise<void> {
+    const { el, from, to } = transit.stanza;
+    return this.guard(el, from, to, () => this.forward(transit));
+  }
+
+  /** The server itself, or an account through it, speaks. */
+  send(stanza: Stanza, host: Host): MaybePromise<void> {
+    return this.route(new Transit(stanza, { kind: 'host', host }));
+  }
+
+  /**
+   * Asks, and waits for the reply. Never to be awaited by a handler in the lane of whoever is asked: use `background`.
+   * @param timeout in milliseconds
+   * @returns the result or the error; an error of type `wait`, `remote-server-timeout`, when nothing comes
+   */
+  request(host: Host, make: (id: string) => Iq, timeout = 30_000): Promise<Iq> {
+    // the node's name in the id lets another node bring the reply here
+    const id = `${this.parts.cluster.self}:${randomBytes(9).toString('base64url')}`;
+    const iq = make(id);
+    return new Promise((resolve) => {
+      const cancel = this.parts.clock.after(timeout, () => {
+        this.pending.delete(id);
+        const error = errorReply(iq.el, iq.to.full, iq.from.full, new StanzaError('remote-server-timeout'));
+        resolve(stanzaOf(error!, iq.to, iq.from) as Iq);
+      });
+      this.pending.set(id, { from: iq.to.full, done: resolve, cancel });
+      void this.send(iq, host);
+    });
+  }
+
+  /** Delivers to sessions that were chosen already, here or elsewhere. */
+  get delivery(): AccountDelivery {
+    return this.accounts;
+  }
+
+  private forward(transit: Transit): MaybePromise<void> {
+    const { stanza } = transit;
+    const host = this.parts.hosts.get(stanza.to.domain);
+    if (host === undefined) {
+      if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
+      return this.parts.remote.send(transit);
+    }
+    if (this.takeReply(stanza)) return;
+    if (stanza.to.local !== '') return this.accounts.deliver(host, transit);
+    return this.toHost(host, transit);
+  }
+
+  // RFC 6120 10.5.2, 10.5.3: the domain itself
+  private toHost(host: Host, transit: Transit): MaybePromise<void> {
+    const { stanza } = transit;
+    if (stanza.kind === 'iq') return this.answer(host, transit as Transit<Iq>);
+    // nobody reads messages to a domain, and it has no presence to share
+    if (stanza.kind === 'message' && stanza.type !== 'error') throw new StanzaError('service-unavailable');
+  }
+
+  /** Answers a request on behalf of an account or a host: by a handler, or by `service-unavailable`. */
+  private answer(host: Host, transit: Transit<Iq>): MaybePromise<void> {
+    const { stanza } = transit;
+    const { payload } = stanza;
+    if (payload === undefined || (stanza.type !== 'get' && stanza.type !== 'set')) return;
+    const handler = host.iqs.find(targetsOf(stanza), stanza.type, payload.ns, payload.name);
+    if (handler === undefined) throw new StanzaError('service-unavailable');
+    const session = transit.origin.kind === 'client' ? transit.origin.session : undefined;
+    return andThen(handler({ iq: stanza, payload, session, transit }), (result) =>
+      this.send(iqResult(stanza, result ?? undefined), host),
+    );
+  }
+
+  /** A reply to a question of the server's own. */
+  private takeReply(stanza: Stanza): boolean {
+    if (stanza.kind !== 'iq' || stanza.type === 'get' || stanza.type === 'set') return false;
+    const pending = this.pending.get(stanza.id);
+    if (pending === undefined || pending.from !== stanza.from.full) return false;
+    this.pending.delete(stanza.id);
+    pending.cancel();
+    pending.done(stanza);
+    return true;
+  }
+
+  private fromNode(frame: Frame, from: NodeId): void {
+    const element = parseElement(frame.xml);
+    if (frame.kind === 'undelivered') {
+      for (const full of frame.to) this.redeliver(element, full);
+      return;
+    }
+    const missing = frame.to.filter((full) => {
+      const session = this.parts.sessions.get(full);
+      if (session === undefined) return true;
+      session.deliver(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid));
+      return false;
+    });
+    if (missing.length > 0) this.parts.cluster.send(from, { kind: 'undelivered', to: missing, xml: frame.xml });
+  }
+
+  /** A session left before a stanza from another node reached it: the rules for an absent resource apply. */
+  private redeliver(element: Element, full: string): void {
+    const gone = Jid.parse(full);
+    const host = gone && this.parts.hosts.get(gone.domain);
+    if (gone === undefined || host === undefined) return;
+    const to = Jid.parse(element.attrs.to ?? '') ?? gone;
+    const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
+    void this.route(new Transit(stanza, { kind: 'host', host }));
+  }
+
+  /** Runs a step of a stanza's way; what it throws becomes the answer. */
+  private guard(element: Element, from: Jid, to: Jid, step: () => MaybePromise<void>): MaybePromise<void> {
+    try {
+      const result = step();
+      if (!isPromise(result)) return;
+      return result.catch((error: unknown) => this.refuse(element, to, from, error));
+    } catch (error) {
+      return this.refuse(element, to, from, error);
+    }
+  }
+
+  private refuse(element: Element, from: Jid, to: Jid, error: unknown): MaybePromise<void> {
+    if (error instanceof StreamError) throw error;
+    const reply = errorReply(element, from.full, to.full, this.explain(element, error));
+    if (reply === undefined) return;
+    const host = this.parts.hosts.get(from.domain) ?? this.parts.hosts.get(to.domain);
+    if (host === undefined) return;
+    const origin: Origin = { kind: 'host', host };
+    return this.route(new Transit(stanzaOf(reply, from, to), origin));
+  }
+
+  /** What the sender is told. Never more than the condition when the fault is ours. */
+  private explain(element: Element, error: unknown): StanzaError {
+    if (error instanceof StanzaError) return error;
+    if (error instanceof StorageUnavailable) return new StanzaError('resource-constraint', undefined, { type: 'wait' });
+    this.parts.log.error(
+      { err: error, stanza: element.name, type: element.attrs.type, id: element.attrs.id },
+      'a stanza failed',
+    );
+    return new StanzaError('internal-server-error');
+  }
+}
+
+function isStanzaName(name: string): boolean {
+  return name === 'message' || name === 'presence' || name === 'iq';
+}
+
+/** RFC 6120 8.1.2.1: a client may only name itself, by its full or its bare JID. */
+function checkFrom(session: Session, element: Element): void {
+  const { from } = element.attrs;
+  if (from === undefined || from === session.jid.full || from === session.jid.bare) return;
+  const claimed = Jid.parse(from);
+  if (claimed?.full !== session.jid.full && claimed?.full !== session.jid.bare) throw new StreamError('invalid-from');
+}
+
+/** Presence that manages subscriptions speaks for the account, everything else for the resource (RFC 6121 3.1.2). */
+const fromBare: ReadonlySet<string | undefined> = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']);
+
+function stamp(element: Element, from: Jid): Element {
+  const name = element.name === 'presence' && fromBare.has(element.attrs.type) ? from.bare : from.full;
+  return element.attrs.from === name ? element : element.with({ from: name });
+}
+
+function addressOf(text: string | undefined, fallback: Jid): Jid {
+  return (text === undefined ? undefined : Jid.parse(text)) ?? fallback;
+}
+
+const ownAccount: readonly Target[] = ['self', 'account'];
+const anyAccount: readonly Target[] = ['account'];
+const theHost: readonly Target[] = ['host'];
+
+function targetsOf(iq: Iq): readonly Target[] {
+  if (iq.to.local === '') return theHost;
+  return iq.from.bare === iq.to.bare ? ownAccount : anyAccount;
+}

@@ -1,0 +1,233 @@
+// Sessions: bound resources (RFC 6120 7). A session outlives its stream while it can be resumed.
+import { randomBytes } from 'node:crypto';
+import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
+import type { Element } from '../xml/element.ts';
+import { StreamError } from '../xmpp/errors.ts';
+import type { BareJid, Jid } from '../xmpp/jid.ts';
+import type { Presence, Stanza } from '../xmpp/stanza.ts';
+import { sessionBound, sessionClosed, sessionOut, sessionPresence } from './events.ts';
+import type { Host } from './host.ts';
+
+/** A module's typed mark on a session. A shared one is copied into the cluster's directory. */
+export interface Slot<T> {
+  readonly name: string;
+  readonly shared: boolean;
+  readonly __type?: (value: T) => void;
+}
+export function defineSlot<T>(name: string): Slot<T>;
+export function defineSlot<T extends string | number | boolean>(
+  name: string,
+  options: { readonly shared: true },
+): Slot<T>;
+export function defineSlot<T>(name: string, options: { readonly shared?: boolean } = {}): Slot<T> {
+  return { name, shared: options.shared ?? false };
+}
+
+/** The way out to a client, as a session sees it. */
+export interface SessionStream {
+  /** The client's network address. */
+  readonly address: string;
+  send(xml: string): void;
+  close(error?: StreamError): void;
+}
+
+const nothingShared: Readonly<Record<string, string | number | boolean>> = Object.freeze({});
+
+/** A bound resource. It is its own entry in the directory of the node that holds it. */
+export class Session implements SessionEntry {
+  readonly jid: Jid;
+  readonly host: Host;
+  readonly node: NodeId;
+  readonly sid: string;
+  /** When it was bound, in milliseconds since 1970. */
+  readonly since: number;
+  stream: SessionStream | undefined;
+  shared: Readonly<Record<string, string | number | boolean>> = nothingShared;
+  private current: Presence | undefined;
+  private rank = 0;
+  private slots: Map<Slot<never>, unknown> | undefined;
+  private readonly changed: (session: Session) => MaybePromise<unknown>;
+
+  constructor(
+    jid: Jid,
+    host: Host,
+    node: NodeId,
+    stream: SessionStream,
+    since: number,
+    changed: (session: Session) => MaybePromise<unknown>,
+  ) {
+    this.jid = jid;
+    this.host = host;
+    this.node = node;
+    this.sid = randomBytes(9).toString('base64url');
+    this.stream = stream;
+    this.since = since;
+    this.changed = changed;
+  }
+
+  /** The last available presence that was broadcast; undefined while the resource is only connected. */
+  get presence(): Presence | undefined {
+    return this.current;
+  }
+
+  get available(): boolean {
+    return this.current !== undefined;
+  }
+
+  /** RFC 6121 4.7.2.3; 0 while unavailable. */
+  get priority(): number {
+    return this.rank;
+  }
+
+  /** Takes an available presence, or undefined for none; tells the directory, then the modules. */
+  setPresence(presence: Presence | undefined, priority: number): MaybePromise<void> {
+    const was = this.current;
+    const isSameForOthers = this.available === (presence !== undefined) && this.rank === priority;
+    this.current = presence;
+    this.rank = priority;
+    const told = isSameForOthers ? undefined : this.changed(this);
+    return andThen(told, () => this.host.notify(sessionPresence, { session: this, was }));
+  }
+
+  get<T>(slot: Slot<T>): T | undefined {
+    return this.slots?.get(slot as Slot<never>) as T | undefined;
+  }
+
+  set<T>(slot: Slot<T>, value: T | undefined): MaybePromise<void> {
+    this.slots ??= new Map();
+    if (value === undefined) this.slots.delete(slot as Slot<never>);
+    else this.slots.set(slot as Slot<never>, value);
+    if (!slot.shared) return;
+    const shared = { ...this.shared };
+    if (value === undefined) delete shared[slot.name];
+    else shared[slot.name] = value as string | number | boolean;
+    this.shared = shared;
+    return andThen(this.changed(this), () => {});
+  }
+
+  /** Writes a stanza whose delivery is decided. Nothing to wait for: the transport has its own limits. */
+  deliver(stanza: Stanza): void {
+    if (this.host.listens(sessionOut)) {
+      const verdict = this.host.gate(sessionOut, { session: this, stanza });
+      if (isPromise(verdict)) throw new Error('a handler of session-out must not wait');
+      if (verdict !== undefined) return;
+    }
+    this.stream?.send(stanza.el.toXml());
+  }
+
+  /** Writes a stanza-like element of the server's own. */
+  send(element: Element): void {
+    this.stream?.send(element.toXml());
+  }
+
+  /** Ends the session from the server's side; the stream tells the client why. */
+  close(error?: StreamError): void {
+    this.stream?.close(error);
+  }
+}
+
+/** What to do when a resource is asked for that is taken (RFC 6120 7.7.2.2). */
+export type ConflictPolicy = 'replace' | 'refuse' | 'rename';
+
+/** The sessions of this node, of all hosts. */
+export class Sessions {
+  private readonly byFull = new Map<string, Session>();
+  private readonly byBare = new Map<BareJid, Session[]>();
+  private readonly cluster: Cluster;
+  private readonly now: () => number;
+
+  constructor(cluster: Cluster, now: () => number) {
+    this.cluster = cluster;
+    this.now = now;
+    cluster.answer('session.close', (body) =>
+      this.closeFor(body as { full: string; sid: string; condition: 'conflict' }),
+    );
+  }
+
+  get count(): number {
+    return this.byFull.size;
+  }
+
+  /** By full JID, as it is written after preparation. */
+  get(full: string): Session | undefined {
+    return this.byFull.get(full);
+  }
+
+  /** The sessions of an account on this node, in the order of binding. */
+  ofAccount(user: BareJid): readonly Session[] {
+    return this.byBare.get(user) ?? [];
+  }
+
+  all(): IterableIterator<Session> {
+    return this.byFull.values();
+  }
+
+  /**
+   * Binds a resource. Whoever holds the same full JID is closed with `conflict` when the policy is `replace`; under
+   * `refuse` undefined is returned, under `rename` the new session gets a resource of its own.
+   */
+  async bind(host: Host, wanted: Jid, stream: SessionStream, policy: ConflictPolicy): Promise<Session | undefined> {
+    let jid = wanted;
+    if (policy !== 'replace') {
+      const taken = (await this.cluster.directory.sessions(wanted.bare)).some(
+        (entry) => entry.jid.full === wanted.full,
+      );
+      if (taken && policy === 'refuse') return undefined;
+      if (taken) jid = wanted.withResource(`${wanted.resource}-${randomBytes(6).toString('base64url')}`);
+    }
+    const local = this.byFull.get(jid.full);
+    if (local !== undefined) await this.replace(local);
+    const session = new Session(jid, host, this.cluster.self, stream, this.now(), (one) => this.announce(one));
+    this.add(session);
+    const replaced = await this.cluster.directory.put(session);
+    if (replaced !== undefined && replaced.node !== this.cluster.self) {
+      await this.cluster
+        .call(replaced.node, 'session.close', { full: jid.full, sid: replaced.sid })
+        .catch((error: unknown) =>
+          host.log.warn({ err: error, node: replaced.node }, 'could not close a replaced session'),
+        );
+    }
+    host.notify(sessionBound, { session });
+    return session;
+  }
+
+  /** Ends a session for good: out of the directory first, then the modules are told. */
+  async close(session: Session): Promise<void> {
+    if (this.byFull.get(session.jid.full) !== session) return;
+    this.remove(session);
+    await this.cluster.directory.drop(session.jid, session.sid);
+    session.host.notify(sessionClosed, { session });
+    session.stream = undefined;
+  }
+
+  private async replace(old: Session): Promise<void> {
+    const { stream } = old;
+    await this.close(old);
+    stream?.close(new StreamError('conflict', 'another connection took this resource'));
+  }
+
+  private closeFor({ full, sid }: { readonly full: string; readonly sid: string }): MaybePromise<boolean> {
+    const session = this.byFull.get(full);
+    if (session === undefined || session.sid !== sid) return false;
+    return this.replace(session).then(() => true);
+  }
+
+  private announce(session: Session): MaybePromise<unknown> {
+    return this.byFull.get(session.jid.full) === session ? this.cluster.directory.put(session) : undefined;
+  }
+
+  private add(session: Session): void {
+    this.byFull.set(session.jid.full, session);
+    const siblings = this.byBare.get(session.jid.bare);
+    if (siblings === undefined) this.byBare.set(session.jid.bare, [session]);
+    else siblings.push(session);
+  }
+
+  private remove(session: Session): void {
+    this.byFull.delete(session.jid.full);
+    const rest = this.ofAccount(session.jid.bare).filter((one) => one !== session);
+    if (rest.length === 0) this.byBare.delete(session.jid.bare);
+    else this.byBare.set(session.jid.bare, rest);
+  }
+}

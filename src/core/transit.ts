@@ -1,0 +1,52 @@
+// A transit: one stanza on its way through one host.
+import type { Stanza } from '../xmpp/stanza.ts';
+import type { Host } from './host.ts';
+import type { Session } from './sessions.ts';
+
+/** Who brought the stanza in. */
+export type Origin =
+  | { readonly kind: 'client'; readonly session: Session }
+  | { readonly kind: 'server'; readonly domain: string }
+  | { readonly kind: 'host'; readonly host: Host };
+
+/** A typed fact that one phase leaves for a later one, such as the stanza's archive id. */
+export interface Note<T> {
+  readonly name: string;
+  readonly __type?: (value: T) => void;
+}
+export function defineNote<T>(name: string): Note<T> {
+  return { name };
+}
+
+/** The stanza may be replaced, never changed. */
+export class Transit<S extends Stanza = Stanza> {
+  stanza: S;
+  readonly origin: Origin;
+  private notes: Map<Note<never>, unknown> | undefined;
+  private work: Promise<unknown>[] | undefined;
+
+  constructor(stanza: S, origin: Origin) {
+    this.stanza = stanza;
+    this.origin = origin;
+  }
+
+  note<T>(key: Note<T>): T | undefined {
+    return this.notes?.get(key as Note<never>) as T | undefined;
+  }
+
+  leave<T>(key: Note<T>, value: T): void {
+    this.notes ??= new Map();
+    this.notes.set(key as Note<never>, value);
+  }
+
+  /** Durability: an acknowledgement to the sender waits for this work; delivery does not. */
+  settle(work: Promise<unknown>): void {
+    this.work ??= [];
+    this.work.push(work);
+  }
+
+  /** What an acknowledgement has to wait for; undefined when nothing is pending. */
+  get settled(): Promise<unknown> | undefined {
+    return this.work === undefined ? undefined : Promise.all(this.work);
+  }
+}
