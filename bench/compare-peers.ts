@@ -1,0 +1,177 @@
+// npm run bench -- peers: the same loads on Parley, Prosody and ejabberd in alternating rounds on this machine, and the ratios.
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { OptionValues } from './load/profile.ts';
+import { formatNumber, type Report } from './load/report.ts';
+import { describeOptions, parseOptions, UsageError } from './options.ts';
+import { ejabberd } from './peers/ejabberd.ts';
+import { parley } from './peers/parley.ts';
+import type { Peer } from './peers/peer.ts';
+import { prosody } from './peers/prosody.ts';
+import { relay } from './peers/relay.ts';
+import { profileNamed, profiles } from './profiles/index.ts';
+import { runProfile } from './run.ts';
+
+const PEERS: readonly Peer[] = [parley, prosody, ejabberd, relay];
+
+const specs = {
+  servers: {
+    value: 'parley,prosody,ejabberd',
+    help: 'which, and in this order; the first one installed is the unit of the ratios',
+  },
+  profiles: {
+    value: 'chat,login,idle',
+    help: 'the loads; further options are passed to those profiles that have them',
+  },
+  rounds: { value: 3, help: 'how often each server is started and measured; the median counts' },
+} as const;
+
+interface Series {
+  readonly label: string;
+  readonly unit: string;
+  readonly values: number[];
+}
+/** Per profile and server, the figures by key. */
+type Results = Map<string, Map<string, Map<string, Series>>>;
+
+export function describePeersCommand(): string {
+  return `peers:\n${describeOptions(specs)}`;
+}
+
+export async function comparePeers(args: readonly string[]): Promise<number> {
+  const all = Object.assign({}, specs, ...Object.values(profiles).map((profile) => profile.options)) as typeof specs;
+  const given = new Set(
+    args.filter((arg) => arg.startsWith('--')).map((arg) => arg.replace(/^--(no-)?/, '').split('=')[0]!),
+  );
+  const parsed = parseOptions(args, all, () => 0);
+  const names = String(parsed.own.profiles).split(',');
+  const loads = names.map((name) => {
+    const profile = profileNamed(name);
+    const options: Record<string, number | string | boolean> = {};
+    for (const [key, { value }] of Object.entries(profile.options))
+      options[key] = given.has(key) ? parsed.own[key]! : value;
+    return { name, options: options as OptionValues, users: parsed.common.users || profile.defaultUsers(options) };
+  });
+  const peers = await installed(String(parsed.own.servers).split(','), parsed.common.json);
+  const users = Math.max(...loads.map((load) => load.users));
+  const results: Results = new Map();
+  const failures: string[] = [];
+  const base = mkdtempSync(join(tmpdir(), 'parley-peers-'));
+  try {
+    for (let round = 1; round <= Number(parsed.own.rounds); round++) {
+      for (const peer of peers) {
+        const dir = join(base, peer.name);
+        mkdirSync(dir, { recursive: true });
+        for (const { name, options, users: n } of loads) {
+          // A fresh process for every load: what one leaves behind is not to colour the next.
+          const { domain, userPrefix, password, tls } = parsed.common.target;
+          const server = await peer.start({ dir, domain, userPrefix, password, users });
+          try {
+            const target = {
+              ...parsed.common.target,
+              host: server.host,
+              port: tls === 'direct' ? server.directTlsPort : server.port,
+            };
+            const report = await runProfile(name, {
+              target,
+              users: n,
+              workers: parsed.common.workers,
+              pids: server.pids,
+              options,
+            });
+            record(results, name, peer.name, report);
+            for (const failure of report.failures) failures.push(`${peer.name} ${name}, round ${round}: ${failure}`);
+          } finally {
+            await server.stop();
+          }
+          if (!parsed.common.json) console.error(`round ${round}: ${peer.name} ${name} done`);
+        }
+      }
+    }
+  } finally {
+    rmSync(base, { recursive: true, force: true });
+  }
+  if (parsed.common.json) console.log(JSON.stringify(toJson(results, failures)));
+  else
+    printResults(
+      results,
+      peers.map((peer) => peer.name),
+      failures,
+    );
+  return failures.length === 0 ? 0 : 1;
+}
+
+async function installed(names: readonly string[], isQuiet: boolean): Promise<Peer[]> {
+  const found: Peer[] = [];
+  for (const name of names) {
+    const peer = PEERS.find((candidate) => candidate.name === name);
+    if (!peer)
+      throw new UsageError(`no server ${name}; there are: ${PEERS.map((candidate) => candidate.name).join(', ')}`);
+    const version = await peer.version();
+    if (version !== undefined) found.push(peer);
+    if (!isQuiet) console.error(`${name}: ${version ?? 'not installed, left out'}`);
+  }
+  if (found.length === 0) throw new UsageError('none of these servers is installed');
+  return found;
+}
+
+function record(results: Results, profile: string, peer: string, report: Report): void {
+  const byPeer = results.get(profile) ?? new Map<string, Map<string, Series>>();
+  results.set(profile, byPeer);
+  const byKey = byPeer.get(peer) ?? new Map<string, Series>();
+  byPeer.set(peer, byKey);
+  for (const { key, label, unit, value } of report.figures) {
+    const series = byKey.get(key) ?? { label, unit, values: [] };
+    byKey.set(key, series);
+    series.values.push(value);
+  }
+}
+
+function printResults(results: Results, peers: readonly string[], failures: readonly string[]): void {
+  const unitPeer = peers[0]!;
+  for (const [profile, byPeer] of results) {
+    console.log(`\n${profile} (median of the rounds, lowest to highest; x: times ${unitPeer})`);
+    const keys = new Map<string, Series>();
+    for (const byKey of byPeer.values()) for (const [key, series] of byKey) keys.set(key, keys.get(key) ?? series);
+    const width = Math.max(...[...keys.values()].map(({ label, unit }) => label.length + unit.length + 3));
+    console.log(`  ${''.padEnd(width)}${peers.map((peer) => peer.padStart(34)).join('')}`);
+    for (const [key, { label, unit }] of keys) {
+      const reference = median(byPeer.get(unitPeer)?.get(key)?.values ?? []);
+      const cells = peers.map((peer) =>
+        cell(byPeer.get(peer)?.get(key)?.values ?? [], peer === unitPeer ? undefined : reference),
+      );
+      console.log(
+        `  ${`${label}${unit ? ` (${unit})` : ''}`.padEnd(width)}${cells.map((text) => text.padStart(34)).join('')}`,
+      );
+    }
+  }
+  for (const failure of failures) console.log(`FAILED: ${failure}`);
+}
+
+function cell(values: readonly number[], reference: number | undefined): string {
+  if (values.length === 0) return '-';
+  const middle = median(values);
+  const spread = values.length > 1 ? ` ${formatNumber(Math.min(...values))}..${formatNumber(Math.max(...values))}` : '';
+  const ratio = reference ? ` x${(middle / reference).toFixed(2)}` : '';
+  return `${formatNumber(middle)}${spread}${ratio}`;
+}
+
+function toJson(results: Results, failures: readonly string[]): Record<string, unknown> {
+  const json: Record<string, Record<string, Record<string, readonly number[]>>> = {};
+  for (const [profile, byPeer] of results) {
+    json[profile] = {};
+    for (const [peer, byKey] of byPeer) {
+      json[profile][peer] = Object.fromEntries([...byKey].map(([key, { values }]) => [key, values]));
+    }
+  }
+  return { ...json, failures };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  if (sorted.length === 0) return Number.NaN;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

@@ -1,0 +1,276 @@
+// A client as light as it gets: a raw socket, the RFC 6120 negotiation by pattern, and then bytes handed to the profile untouched.
+
+import { connect, type Socket } from 'node:net';
+import { createSecureContext, type SecureContext, connect as tlsConnect } from 'node:tls';
+import { plainResponse, scramSha1 } from './sasl.ts';
+
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+  readonly domain: string;
+  readonly tls: 'none' | 'starttls' | 'direct';
+  readonly sasl: 'plain' | 'scram';
+  readonly userPrefix: string;
+  readonly password: string;
+  /** How many local addresses 127.0.0.1, 127.0.0.2, ... connections are spread over, for more connections than one has ports. */
+  readonly sources: number;
+}
+
+/** How long the parts of a login took, in microseconds. */
+export interface LoginTimes {
+  connect: number;
+  authenticate: number;
+  bind: number;
+  total: number;
+}
+
+export interface LoginOptions {
+  readonly resource?: string;
+  /** Ask for the roster before the initial presence. */
+  readonly roster?: boolean;
+  /** Send initial presence and wait for its reflection (RFC 6121 4.2.2); on unless false. */
+  readonly presence?: boolean;
+}
+
+const LOGIN_TIMEOUT = 60_000;
+const FEATURES = /<stream:features\s*\/>|<\/stream:features>/;
+const BROKEN = /<stream:error[\s\S]*|<failure[\s\S]*/;
+
+/** Now, in microseconds on the clock that all processes of this machine share. */
+export function nowMicros(): number {
+  const [seconds, nanos] = process.hrtime();
+  return seconds * 1e6 + Math.trunc(nanos / 1e3);
+}
+
+export class Client {
+  readonly target: Target;
+  readonly user: string;
+  jid = '';
+  /** Takes over every chunk once the login is done. */
+  onChunk: ((chunk: Buffer) => void) | undefined;
+  /** Told when the connection ends without having been closed from here. */
+  onLost: ((why: string) => void) | undefined;
+
+  private readonly index: number;
+  private socket!: Socket;
+  private text = '';
+  private awaited:
+    | { pattern: RegExp; done: (match: RegExpExecArray) => void; failed: (error: Error) => void }
+    | undefined;
+  private ended = false;
+  private isClosing = false;
+
+  /** `index` counts from 1 and is the user's number, too. */
+  constructor(target: Target, index: number) {
+    this.target = target;
+    this.index = index;
+    this.user = `${target.userPrefix}${index}`;
+  }
+
+  get bareJid(): string {
+    return `${this.user}@${this.target.domain}`;
+  }
+
+  /** Connects and logs in. Throws with what the server said, or after a minute. */
+  async login(options: LoginOptions = {}): Promise<LoginTimes> {
+    return this.bounded(async () => {
+      const start = nowMicros();
+      await this.connect();
+      const connected = nowMicros();
+      await this.authenticate();
+      const authenticated = nowMicros();
+      await this.openStream();
+      await this.bind(options.resource ?? 'bench');
+      if (options.roster) {
+        this.write("<iq type='get' id='bench-roster'><query xmlns='jabber:iq:roster'/></iq>");
+        await this.expect(/<iq [^>]*id=["']bench-roster["']/);
+      }
+      if (options.presence !== false) {
+        this.write('<presence/>');
+        await this.expect(/<presence[^>]*>/);
+      }
+      const end = nowMicros();
+      return {
+        connect: connected - start,
+        authenticate: authenticated - connected,
+        bind: end - authenticated,
+        total: end - start,
+      };
+    });
+  }
+
+  /** Registers the account in-band (XEP-0077); an account that is already there counts as registered. */
+  async register(): Promise<void> {
+    await this.bounded(async () => {
+      await this.connect();
+      this.write(
+        `<iq type='set' id='bench-register'><query xmlns='jabber:iq:register'><username>${this.user}</username>` +
+          `<password>${this.target.password}</password></query></iq>`,
+      );
+      const [answer] = await this.expect(/<iq [^>]*(?:\/>|>[\s\S]*?<\/iq>)/);
+      if (!/type=["']result["']/.test(answer) && !answer.includes('<conflict'))
+        throw new Error(`not registered: ${answer}`);
+    });
+    await this.close();
+  }
+
+  write(xml: string): void {
+    this.socket.write(xml, 'latin1');
+  }
+
+  /** Closes the stream and waits briefly for the server to do the same. */
+  async close(): Promise<void> {
+    this.isClosing = true;
+    if (this.ended || !this.socket) return;
+    const closed = new Promise<void>((resolve) => this.socket.once('close', () => resolve()));
+    const timer = setTimeout(() => this.socket.destroy(), 5_000);
+    this.socket.end('</stream:stream>');
+    await closed;
+    clearTimeout(timer);
+  }
+
+  private async bounded<T>(work: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.fail(new Error(`no answer in ${LOGIN_TIMEOUT / 1000} s`)), LOGIN_TIMEOUT);
+    try {
+      return await work();
+    } catch (error) {
+      this.isClosing = true;
+      this.socket?.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async connect(): Promise<void> {
+    const { host, port, tls, sources } = this.target;
+    const localAddress = sources > 1 ? `127.0.0.${1 + (this.index % sources)}` : undefined;
+    this.adopt(connect({ host, port, noDelay: true, ...(localAddress ? { localAddress } : {}) }));
+    await this.once('connect');
+    if (tls === 'direct') await this.secure();
+    await this.openStream();
+    if (tls === 'starttls') {
+      this.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+      await this.expect(/<proceed[^>]*>/);
+      await this.secure();
+      await this.openStream();
+    }
+  }
+
+  private async authenticate(): Promise<void> {
+    const { password, sasl } = this.target;
+    const auth = (mechanism: string, response: string) =>
+      this.write(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='${mechanism}'>${response}</auth>`);
+    if (sasl === 'plain') {
+      auth('PLAIN', plainResponse(this.user, password));
+      await this.expect(/<success[^>]*>/);
+      return;
+    }
+    const exchange = scramSha1(this.user, password);
+    auth('SCRAM-SHA-1', exchange.first);
+    const [, challenge] = await this.expect(/<challenge[^>]*>([^<]*)<\/challenge>/);
+    this.write(`<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>${exchange.answer(challenge!)}</response>`);
+    const [, success] = await this.expect(/<success[^>]*>([^<]*)<\/success>/);
+    if (!exchange.isGenuine(success!)) throw new Error('the server did not prove that it knows the password');
+  }
+
+  private async bind(resource: string): Promise<void> {
+    this.write(
+      "<iq type='set' id='bench-bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>" +
+        `<resource>${resource}</resource></bind></iq>`,
+    );
+    const [, jid] = await this.expect(/<jid>([^<]+)<\/jid>[\s\S]*?<\/iq>/);
+    this.jid = jid!;
+  }
+
+  private async openStream(): Promise<void> {
+    this.text = '';
+    this.write(
+      `<?xml version='1.0'?><stream:stream to='${this.target.domain}' version='1.0' xmlns='jabber:client' ` +
+        "xmlns:stream='http://etherx.jabber.org/streams'>",
+    );
+    await this.expect(FEATURES);
+  }
+
+  private async secure(): Promise<void> {
+    const plain = this.socket;
+    plain.removeAllListeners('data');
+    // The benchmark's servers have certificates of their own making; who they are is not what is measured.
+    this.adopt(
+      tlsConnect({
+        socket: plain,
+        servername: this.target.domain,
+        rejectUnauthorized: false,
+        secureContext: sharedContext(),
+      }),
+    );
+    await this.once('secureConnect');
+  }
+
+  private adopt(socket: Socket): void {
+    this.socket = socket;
+    socket.on('data', (chunk: Buffer) => {
+      if (this.onChunk) this.onChunk(chunk);
+      else this.read(chunk);
+    });
+    socket.on('error', (error) => this.fail(error));
+    socket.on('close', () => {
+      if (socket !== this.socket) return;
+      this.ended = true;
+      this.fail(new Error(`connection closed${this.text ? ` after: ${this.text.slice(-200)}` : ''}`));
+      if (!this.isClosing) this.onLost?.('connection closed by the server');
+    });
+  }
+
+  private once(event: 'connect' | 'secureConnect'): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.awaited = { pattern: /$^/, done: () => undefined, failed: reject };
+      this.socket.once(event, () => {
+        this.awaited = undefined;
+        resolve();
+      });
+    });
+  }
+
+  /** Waits for a pattern in what the server sends and consumes everything up to its end. */
+  private expect(pattern: RegExp): Promise<RegExpExecArray> {
+    return new Promise((done, failed) => {
+      this.awaited = { pattern, done, failed };
+      this.match();
+      if (this.ended) this.fail(new Error('connection closed by the server'));
+    });
+  }
+
+  private read(chunk: Buffer): void {
+    this.text += chunk.toString('latin1');
+    this.match();
+  }
+
+  private match(): void {
+    const awaited = this.awaited;
+    if (!awaited) return;
+    const match = awaited.pattern.exec(this.text);
+    if (match) {
+      this.awaited = undefined;
+      this.text = this.text.slice(match.index + match[0].length);
+      awaited.done(match);
+      return;
+    }
+    const broken = BROKEN.exec(this.text);
+    if (broken) this.fail(new Error(`refused: ${broken[0].slice(0, 300)}`));
+  }
+
+  private fail(error: Error): void {
+    const awaited = this.awaited;
+    this.awaited = undefined;
+    awaited?.failed(error);
+  }
+}
+
+let context: SecureContext | undefined;
+
+/** One context for all connections of the process: making one costs more than a handshake. */
+function sharedContext(): SecureContext {
+  context ??= createSecureContext();
+  return context;
+}

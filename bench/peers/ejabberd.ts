@@ -1,0 +1,101 @@
+// ejabberd, from its Debian package, with a minimal configuration: no archive, no carbons, no shapers, TLS optional.
+
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { eachLimited } from '../load/profile.ts';
+import { userNames } from '../users.ts';
+import {
+  debianVersion,
+  freePort,
+  LOOPBACK,
+  makeCertificate,
+  type Peer,
+  type PeerOptions,
+  startDaemon,
+  stopDaemon,
+  waitForPort,
+} from './peer.ts';
+
+const ERLANG_LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib'];
+
+export const ejabberd: Peer = {
+  name: 'ejabberd',
+
+  version: () => debianVersion('ejabberd'),
+
+  async start(options) {
+    const { dir, domain } = options;
+    const spool = join(dir, 'spool');
+    mkdirSync(spool, { recursive: true });
+    const { pem } = await makeCertificate(dir, domain);
+    const port = await freePort();
+    const directTlsPort = await freePort();
+    const apiPort = await freePort();
+    const config = join(dir, 'ejabberd.yml');
+    writeFileSync(
+      config,
+      `loglevel: warning
+hosts: ["${domain}"]
+certfiles: ["${pem}"]
+auth_password_format: scram
+listen:
+  - { port: ${port}, ip: "${LOOPBACK}", module: ejabberd_c2s, starttls: true, starttls_required: false, access: all, shaper: none, backlog: 1024 }
+  - { port: ${directTlsPort}, ip: "${LOOPBACK}", module: ejabberd_c2s, tls: true, access: all, shaper: none, backlog: 1024 }
+  - { port: ${apiPort}, ip: "${LOOPBACK}", module: ejabberd_http, request_handlers: { /api: mod_http_api } }
+api_permissions:
+  local: { who: { ip: 127.0.0.0/8 }, what: "*" }
+shaper_rules: { max_user_sessions: 50, max_user_offline_messages: 1000 }
+modules:
+  mod_adhoc: {}
+  mod_caps: {}
+  mod_disco: {}
+  mod_http_api: {}
+  mod_last: {}
+  mod_offline: {}
+  mod_ping: {}
+  mod_private: {}
+  mod_pubsub: { plugins: [flat, pep] }
+  mod_roster: {}
+  mod_time: {}
+  mod_vcard: { search: false }
+  mod_version: {}
+`,
+    );
+    const libraries = erlangLibraries();
+    const daemon = startDaemon(
+      dir,
+      'erl',
+      ['-noinput', '+sbwt', 'none', '-mnesia', 'dir', `"${spool}"`, '-s', 'ejabberd'],
+      {
+        ...(libraries ? { ERL_LIBS: libraries } : {}),
+        EJABBERD_CONFIG_PATH: config,
+        EJABBERD_LOG_PATH: join(dir, 'ejabberd.log'),
+        HOME: dir,
+      },
+    );
+    await waitForPort(daemon, port);
+    await waitForPort(daemon, apiPort);
+    await register(apiPort, options);
+    return { host: LOOPBACK, port, directTlsPort, pids: [daemon.process.pid!], stop: () => stopDaemon(daemon) };
+  },
+};
+
+/** Debian keeps Erlang libraries outside Erlang's own tree; ERL_LIBS says where. */
+function erlangLibraries(): string | undefined {
+  return ERLANG_LIBRARIES.find(
+    (dir) => existsSync(dir) && readdirSync(dir).some((name) => name.startsWith('ejabberd-')),
+  );
+}
+
+async function register(apiPort: number, options: PeerOptions): Promise<void> {
+  await eachLimited(userNames(options), 8, async (user) => {
+    const response = await fetch(`http://${LOOPBACK}:${apiPort}/api/register`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ user, host: options.domain, password: options.password }),
+    });
+    // 409: it is there already, from the round before.
+    if (!response.ok && response.status !== 409)
+      throw new Error(`ejabberd does not register ${user}: ${await response.text()}`);
+  });
+}

@@ -1,0 +1,83 @@
+// Parley itself, started as an operator would: the command, a config file, the embedded database.
+
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { userBatch } from '../users.ts';
+import {
+  freePort,
+  LOOPBACK,
+  output,
+  type Peer,
+  type RunningPeer,
+  startDaemon,
+  stopDaemon,
+  waitForPort,
+} from './peer.ts';
+
+const COMMAND = fileURLToPath(new URL('../../bin/parley.js', import.meta.url));
+const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
+
+export const parley: Peer = {
+  name: 'parley',
+
+  async version() {
+    if (!existsSync(COMMAND) || !existsSync(BUILT)) return undefined;
+    return (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version;
+  },
+
+  async start(options): Promise<RunningPeer> {
+    const { dir, domain } = options;
+    const port = await freePort();
+    const directTlsPort = await freePort();
+    const config = join(dir, 'parley.yaml');
+    writeFileSync(
+      config,
+      `hosts: { ${domain}: {} }
+data: ${JSON.stringify(join(dir, 'data'))}
+database: embedded
+listen:
+  address: ["${LOOPBACK}"]
+  c2s: ${port}
+  c2s-tls: ${directTlsPort}
+  s2s: null
+  s2s-tls: null
+  component: null
+  http: null
+  https: null
+tls: { required: false }
+limits: { enabled: false }
+log: { level: warn, format: json }
+`,
+    );
+    const daemon = startDaemon(dir, process.execPath, [COMMAND, 'start', '--config', config]);
+    await waitForPort(daemon, port);
+    const users = join(dir, 'users.txt');
+    if (!existsSync(users)) {
+      writeFileSync(`${users}.new`, userBatch('parley', options));
+      const added = await output(
+        process.execPath,
+        [COMMAND, 'user', 'add', '--batch', `${users}.new`, '--config', config],
+        600,
+      );
+      if (added === undefined) {
+        await stopDaemon(daemon);
+        throw new Error('parley user add --batch failed');
+      }
+      writeFileSync(users, userBatch('parley', options));
+    }
+    const pids = [daemon.process.pid!, ...databasePids(join(dir, 'data'))];
+    return { host: LOOPBACK, port, directTlsPort, pids, stop: () => stopDaemon(daemon) };
+  },
+};
+
+/** The embedded Postgres need not be a child of the server: its process id is in its data directory. */
+function databasePids(data: string): number[] {
+  const candidates = ['postgres', 'pg', 'database'].flatMap((name) => [
+    join(data, name, 'postmaster.pid'),
+    join(data, name, 'data', 'postmaster.pid'),
+  ]);
+  const file = candidates.find((path) => existsSync(path));
+  return file ? [Number(readFileSync(file, 'utf8').split('\n', 1)[0])] : [];
+}

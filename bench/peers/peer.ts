@@ -1,0 +1,134 @@
+// What a server to be measured is, and the helpers that start and stop one in a directory of its own.
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+export interface PeerOptions {
+  /** A directory that lasts as long as the benchmark: started a second time in it, the server finds its users again. */
+  readonly dir: string;
+  readonly domain: string;
+  readonly users: number;
+  readonly userPrefix: string;
+  readonly password: string;
+}
+
+export interface RunningPeer {
+  readonly host: string;
+  /** Port of STARTTLS and of plain connections. */
+  readonly port: number;
+  readonly directTlsPort: number;
+  /** The roots of its process trees. */
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+export interface Peer {
+  readonly name: string;
+  /** The version installed, or undefined when the server is not installed here. */
+  version(): Promise<string | undefined>;
+  start(options: PeerOptions): Promise<RunningPeer>;
+}
+
+export const LOOPBACK = '127.0.0.1';
+
+const run = promisify(execFile);
+
+/** Runs a program to its end; its output, or undefined when it is missing, fails or takes more than `seconds`. */
+export async function output(program: string, args: readonly string[], seconds = 30): Promise<string | undefined> {
+  try {
+    const { stdout, stderr } = await run(program, args, { timeout: 1000 * seconds });
+    return stdout + stderr;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The version of an installed Debian package. */
+export async function debianVersion(name: string): Promise<string | undefined> {
+  return (await output('dpkg-query', ['--show', name]))?.split('\t')[1]?.trim() || undefined;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, LOOPBACK, resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no free port');
+  return address.port;
+}
+
+export interface Daemon {
+  readonly process: ChildProcess;
+  readonly log: string;
+}
+
+/** Starts a program in the foreground, its output in a log file. */
+export function startDaemon(
+  dir: string,
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Daemon {
+  const log = join(dir, 'output.log');
+  const out = openSync(log, 'a');
+  const child = spawn(program, args, { cwd: dir, env: { ...process.env, ...env }, stdio: ['ignore', out, out] });
+  return { process: child, log };
+}
+
+/** Waits until the port accepts connections. Throws, with the end of the log, when the program ends or 60 s pass first. */
+export async function waitForPort(daemon: Daemon, port: number): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    if (await accepts(port)) return;
+    if (hasEnded(daemon.process)) break;
+    await delay(100);
+  }
+  const tail = existsSync(daemon.log) ? readFileSync(daemon.log, 'utf8').slice(-2000) : '';
+  await stopDaemon(daemon);
+  throw new Error(`the server does not listen on port ${port}:\n${tail}`);
+}
+
+/** Ends the program by its process id: asks first, and insists after 20 s. */
+export async function stopDaemon({ process: child }: Daemon): Promise<void> {
+  if (hasEnded(child)) return;
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  await ended;
+  clearTimeout(timer);
+}
+
+/** A self-signed ECDSA P-256 certificate for the domain, made once per directory. */
+export async function makeCertificate(
+  dir: string,
+  domain: string,
+): Promise<{ key: string; cert: string; pem: string }> {
+  const key = join(dir, 'key.pem');
+  const cert = join(dir, 'cert.pem');
+  const pem = join(dir, 'both.pem');
+  if (!existsSync(pem)) {
+    const name = ['-subj', `/CN=${domain}`, '-addext', `subjectAltName=DNS:${domain}`];
+    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'];
+    await run('openssl', ['req', '-x509', ...kind, ...name, '-keyout', key, '-out', cert]);
+    writeFileSync(pem, readFileSync(key, 'utf8') + readFileSync(cert, 'utf8'));
+  }
+  return { key, cert, pem };
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: LOOPBACK, port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,60 @@
+// Prosody, from its Debian package, with a minimal configuration: no archive, no carbons, no limits, TLS optional.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeProsodyAccounts } from '../users.ts';
+import {
+  debianVersion,
+  freePort,
+  LOOPBACK,
+  makeCertificate,
+  type Peer,
+  startDaemon,
+  stopDaemon,
+  waitForPort,
+} from './peer.ts';
+
+export const prosody: Peer = {
+  name: 'prosody',
+
+  version: () => debianVersion('prosody'),
+
+  async start(options) {
+    const { dir, domain } = options;
+    const data = join(dir, 'data');
+    mkdirSync(data, { recursive: true });
+    const { key, cert } = await makeCertificate(dir, domain);
+    const port = await freePort();
+    const directTlsPort = await freePort();
+    writeProsodyAccounts(data, options);
+    const config = join(dir, 'prosody.cfg.lua');
+    writeFileSync(
+      config,
+      `run_as_root = true
+pidfile = "${dir}/prosody.pid"
+data_path = "${data}"
+log = { { levels = { min = "warn" }, to = "console" } }
+interfaces = { "${LOOPBACK}" }
+c2s_ports = { ${port} }
+c2s_direct_tls_ports = { ${directTlsPort} }
+s2s_ports = { }
+http_ports = { }
+https_ports = { }
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+authentication = "internal_hashed"
+storage = "internal"
+certificates = "${dir}"
+ssl = { key = "${key}", certificate = "${cert}" }
+c2s_direct_tls_ssl = { key = "${key}", certificate = "${cert}" }
+modules_enabled = { "disco", "roster", "saslauth", "tls", "private", "ping", "time", "uptime", "version", "lastactivity",
+  "vcard_legacy", "pep", "offline", "posix", "server_contact_info" }
+modules_disabled = { "s2s" }
+VirtualHost "${domain}"
+`,
+    );
+    const daemon = startDaemon(dir, 'prosody', ['--config', config, '-F'], { LANG: 'C.UTF-8' });
+    await waitForPort(daemon, port);
+    return { host: LOOPBACK, port, directTlsPort, pids: [daemon.process.pid!], stop: () => stopDaemon(daemon) };
+  },
+};

@@ -1,0 +1,15 @@
+// The load profiles on offer: one file each.
+
+import type { Profile } from '../load/profile.ts';
+import { chat } from './chat.ts';
+import { idle } from './idle.ts';
+import { login } from './login.ts';
+
+export const profiles: Readonly<Record<string, Profile>> = { login, idle, chat };
+
+/** Throws for a name that is not on offer. */
+export function profileNamed(name: string): Profile {
+  const profile = profiles[name];
+  if (!profile) throw new Error(`no profile ${name}; there are: ${Object.keys(profiles).join(', ')}`);
+  return profile;
+}

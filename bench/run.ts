@@ -1,0 +1,33 @@
+// Runs one profile against one server.
+
+import { Client, type Target } from './load/client.ts';
+import { Crew } from './load/crew.ts';
+import { Probe } from './load/probe.ts';
+import { eachLimited, type OptionValues } from './load/profile.ts';
+import type { Report } from './load/report.ts';
+import { profileNamed } from './profiles/index.ts';
+
+export interface RunOptions {
+  readonly target: Target;
+  readonly users: number;
+  readonly workers: number;
+  readonly pids: readonly number[];
+  readonly options: OptionValues;
+}
+
+/** Throws when the load cannot be made at all; failures under load are in the report. */
+export async function runProfile(name: string, { target, users, workers, pids, options }: RunOptions): Promise<Report> {
+  const profile = profileNamed(name);
+  const crew = await Crew.start(name, { workers, target, users, options });
+  try {
+    return await profile.conduct({ users, options, crew, probe: new Probe(pids) });
+  } finally {
+    crew.stop();
+  }
+}
+
+/** Registers the users in-band. */
+export async function registerUsers(target: Target, users: number): Promise<void> {
+  const numbers = Array.from({ length: users }, (_, i) => i + 1);
+  await eachLimited(numbers, 16, (number) => new Client(target, number).register());
+}
