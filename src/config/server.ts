@@ -1,0 +1,352 @@
+// The server's own settings: every key of parley.yaml, its type, its default, and what it means. The JSON Schema, the
+// documentation and the example file are generated from here (`npm run docs`).
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import type { ConfigSource } from './problems.ts';
+import { addresses, bytes, duration, jid, listener, path, quote, secret, url } from './schema.ts';
+
+const restart = true;
+
+const limits = z
+  .strictObject({
+    enabled: z.boolean().prefault(true).meta({
+      description:
+        'Whether rates and numbers are limited. `false` is for load tests. Sizes of stanzas and timeouts always hold.',
+    }),
+    'stanza-bytes': bytes()
+      .prefault('256KiB')
+      .meta({
+        description:
+          'Largest stanza after authentication; XEP-0478 tells clients. RFC 6120 13.12 asks for 10 kB at least.',
+      }),
+    'stanza-bytes-before-auth': bytes()
+      .prefault('10kB')
+      .meta({ description: 'Largest element before authentication.' }),
+    'bytes-per-second': bytes()
+      .prefault('50kB')
+      .meta({ description: 'What one client stream may send in the long run; beyond it, reading pauses.' }),
+    'bytes-burst': bytes()
+      .prefault('2MB')
+      .meta({
+        description:
+          'What one client stream may send at once before the rate counts; a rich client sends hundreds of requests at login.',
+      }),
+    'stanzas-per-second': z
+      .number()
+      .positive()
+      .prefault(50)
+      .meta({ description: 'Stanzas of one client stream in the long run; beyond it, reading pauses.' }),
+    'stanzas-burst': z
+      .int()
+      .positive()
+      .prefault(1000)
+      .meta({ description: 'Stanzas of one client stream at once before the rate counts.' }),
+    'connections-per-address': z
+      .int()
+      .positive()
+      .prefault(500)
+      .meta({ description: 'Client connections at a time from one network address. A whole office may share one.' }),
+    'sessions-per-account': z
+      .int()
+      .positive()
+      .prefault(20)
+      .meta({ description: 'Resources of one account at a time.' }),
+    'auth-attempts': z
+      .int()
+      .min(2)
+      .prefault(5)
+      .meta({ description: 'Failed attempts to authenticate before a stream is closed (RFC 6120 6.4.5).' }),
+    'auth-failures-per-minute': z
+      .int()
+      .positive()
+      .prefault(20)
+      .meta({
+        description:
+          'Failed attempts to authenticate in a minute from one network address, and on one account; beyond it, further ones are refused for a while.',
+      }),
+    'auth-timeout': duration()
+      .prefault('30s')
+      .meta({ description: 'How long a connection may take until it is authenticated.' }),
+    'idle-timeout': duration()
+      .prefault('30m')
+      .meta({
+        description:
+          'A client stream that sent nothing for so long, not even whitespace, is closed; XEP-0478 tells clients.',
+      }),
+    'send-queue-bytes': bytes()
+      .prefault('4MiB')
+      .meta({ description: 'What may wait for a client that does not read, before its stream is closed.' }),
+  })
+  .prefault({})
+  .meta({ description: 'What one client may ask of the server.' });
+
+const contactRoles = ['abuse', 'admin', 'feedback', 'sales', 'security', 'status', 'support'] as const;
+const uriProblem = (value: unknown): string =>
+  typeof value === 'string' && /^[^\s:@]+@[^\s:@]+$/.test(value)
+    ? `${quote(value)} is not a URI. Try "xmpp:${value}" or "mailto:${value}".`
+    : `${quote(value)} is not a URI. Try "mailto:abuse@example.org".`;
+const uri = z
+  .string({ error: (issue) => uriProblem(issue.input) })
+  .refine((text) => /^[a-z][a-z0-9+.-]*:\S+$/i.test(text), { error: (issue) => uriProblem(issue.input) });
+const contact = z
+  .union([uri, z.array(uri)], { error: (issue) => uriProblem(issue.input) })
+  .transform((value): readonly string[] => (typeof value === 'string' ? [value] : value))
+  .prefault([]);
+const contacts = z
+  .strictObject(
+    Object.fromEntries(
+      contactRoles.map((role) => [role, contact.meta({ description: `Addresses for ${role}.` })]),
+    ) as Record<(typeof contactRoles)[number], typeof contact>,
+  )
+  .prefault({})
+  .meta({
+    description:
+      'Whom to write to, told by XEP-0157: one URI or several (`mailto:`, `xmpp:`, `https:`) for each purpose.',
+  });
+
+const s2s = z
+  .strictObject({
+    enabled: z.boolean().prefault(true).meta({ description: 'Whether there is any exchange with other servers.' }),
+    'require-valid-certificates': z.boolean().prefault(false).meta({
+      description: 'Refuse servers that prove their name by dialback (XEP-0220) only.',
+    }),
+  })
+  .prefault({})
+  .meta({ description: 'Federation with other servers.' });
+
+const externalService = z.strictObject({
+  type: z.enum(['stun', 'stuns', 'turn', 'turns']).meta({ description: 'Kind of service.' }),
+  transport: z.enum(['udp', 'tcp']).prefault('udp').meta({ description: 'Transport protocol.' }),
+  host: z.string().min(1).meta({ description: 'Name or address of the service.' }),
+  port: z.int().min(1).max(65535).prefault(3478).meta({ description: 'Port of the service.' }),
+  secret: secret()
+    .nullable()
+    .prefault(null)
+    .meta({ description: 'Shared with the service; short-lived credentials are made from it.' }),
+  username: z.string().nullable().prefault(null).meta({ description: 'Fixed name, where there is no shared secret.' }),
+  password: secret()
+    .nullable()
+    .prefault(null)
+    .meta({ description: 'Fixed password, where there is no shared secret.' }),
+  ttl: duration().prefault('1d').meta({ description: 'How long credentials made from the secret hold.' }),
+});
+
+/** Settings that may stand at the top, for all hosts, and beneath a host, for that one. */
+const hostable = {
+  admins: z
+    .array(jid())
+    .prefault([])
+    .meta({ description: 'Accounts that may administer the server; beneath a host: that host.' }),
+  registration: z.enum(['open', 'invite', 'closed']).prefault('invite').meta({
+    description: 'Who may make an account from a client: everybody, people with an invitation, or nobody.',
+  }),
+  contacts,
+  limits,
+  s2s,
+  'external-services': z
+    .array(externalService)
+    .prefault([])
+    .meta({ description: 'STUN and TURN services told to clients (XEP-0215).' }),
+  modules: z
+    .record(
+      z.string(),
+      z
+        .union([z.boolean(), z.record(z.string(), z.unknown())], {
+          error: (issue) =>
+            `${quote(issue.input)} is not the settings of a module. Give false to switch it off, or { name: value, ... }.`,
+        })
+        .meta({ kind: 'module' }),
+    )
+    .prefault({})
+    .meta({
+      description: 'By the name of the module: `false` to switch it off, `true` to switch it on, or its settings.',
+    }),
+};
+
+/** What may stand beneath a host. */
+export const hostSchema = z.strictObject({
+  ...hostable,
+  authentication: z.enum(['accounts', 'anonymous']).prefault('accounts').meta({
+    description: '`accounts`: with a password. `anonymous`: guests without an account (SASL ANONYMOUS only).',
+  }),
+});
+
+const databaseProblem = (value: unknown): string =>
+  `${quote(value).replace(/:[^:@]*@/, ':********@')} is not a database. Try "embedded", "memory" or "postgres://user:password@host:5432/name".`;
+const dnsProblem = (value: unknown): string =>
+  `${quote(value)} is not the address of a resolver. Try "127.0.0.1:53" or "[::1]:53".`;
+const isResolver = (text: string): boolean => {
+  const found = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text);
+  return (
+    isIP(text) !== 0 || (found !== null && isIP(found[1] ?? found[2] ?? '') !== 0 && Number(found[3] ?? 53) <= 65535)
+  );
+};
+const level = z.enum(['debug', 'info', 'warn', 'error']);
+
+const listen = z
+  .strictObject({
+    address: addresses().optional().meta({
+      description:
+        'Where to listen. Default: loopback as long as only `localhost` (or names below it) is served, all addresses otherwise.',
+      restart,
+    }),
+    c2s: listener().prefault(5222).meta({ description: 'Clients, STARTTLS (RFC 6120).', restart }),
+    'c2s-tls': listener().prefault(5223).meta({ description: 'Clients, direct TLS (XEP-0368).', restart }),
+    s2s: listener().prefault(5269).meta({ description: 'Other servers, STARTTLS.', restart }),
+    's2s-tls': listener().prefault(5270).meta({ description: 'Other servers, direct TLS (XEP-0368).', restart }),
+    component: listener()
+      .prefault(5347)
+      .meta({ description: 'External components (XEP-0114); on loopback unless it has an `address`.', restart }),
+    http: listener()
+      .prefault(5280)
+      .meta({ description: 'HTTP; on loopback, for a proxy in front, unless it has an `address`.', restart }),
+    https: listener().prefault(5443).meta({ description: 'HTTPS.', restart }),
+  })
+  .prefault({})
+  .meta({
+    description:
+      'Listeners: a port; 0 for a free one; null to switch it off; `{ port: 5280, address: 0.0.0.0 }` for an address of its own.',
+  });
+
+const tls = z
+  .strictObject({
+    certificates: path().nullable().prefault(null).meta({
+      description:
+        'Folder of PEM files (certificates with their keys, any layout), matched by the names in them. Without one for a host, a local authority makes it, below `data`.',
+    }),
+    ca: path()
+      .nullable()
+      .prefault(null)
+      .meta({ description: 'PEM file of authorities trusted for other servers, besides those of the system.' }),
+    required: z.boolean().prefault(true).meta({
+      description:
+        '`false` lets clients in without TLS, SASL PLAIN included: only for load tests, and only while everything listens on loopback.',
+    }),
+  })
+  .prefault({})
+  .meta({ description: 'Certificates and encryption.' });
+
+const log = z
+  .strictObject({
+    level: level.prefault('info').meta({ description: 'The least weight that is written.' }),
+    format: z
+      .enum(['auto', 'pretty', 'json'])
+      .prefault('auto')
+      .meta({ description: '`auto`: pretty on a terminal, JSON lines otherwise.', restart }),
+    modules: z
+      .record(z.string(), level)
+      .prefault({})
+      .meta({ description: 'Levels of single parts: `{ s2s: debug }`.' }),
+  })
+  .prefault({})
+  .meta({
+    description: 'Logging, to standard output. Passwords, tokens and the contents of stanzas are never logged.',
+  });
+
+/** All of parley.yaml. */
+export const serverSchema = z.strictObject({
+  hosts: z.record(z.string(), hostSchema).prefault({ localhost: {} }).meta({
+    description: 'The domains served. Settings beneath a host override the global ones of the same name.',
+    keys: 'domain',
+  }),
+  admins: hostable.admins,
+  data: path()
+    .prefault('./parley-data')
+    .meta({ description: 'Folder of the embedded database, uploads, and certificates made here.', restart }),
+  database: z
+    .union(
+      [z.enum(['embedded', 'memory']), url(['postgres:', 'postgresql:'], 'postgres://user:password@host:5432/name')],
+      {
+        error: (issue) => databaseProblem(issue.input),
+      },
+    )
+    .prefault('embedded')
+    .meta({
+      kind: 'url',
+      description:
+        '`embedded`: a Postgres of its own below `data`; `postgres://...`: yours; `memory`: nothing is kept, for tests.',
+      restart,
+    }),
+  redis: url(['redis:', 'rediss:', 'redis+unix:'], 'redis://127.0.0.1:6379')
+    .nullable()
+    .prefault(null)
+    .meta({
+      kind: 'url',
+      description: 'Redis or Valkey that joins several nodes to one server. Absent: one node.',
+      restart,
+    }),
+  cluster: z
+    .strictObject({
+      processes: z
+        .union([z.literal('auto'), z.int().min(1).max(1024)], {
+          error: (issue) =>
+            `${quote(issue.input)} is not a number of processes. Give a number from 1, or "auto" for one per core.`,
+        })
+        .prefault(1)
+        .meta({ description: 'Processes on this machine; `auto`: one per core. More than 1 needs `redis`.', restart }),
+    })
+    .prefault({})
+    .meta({ description: 'More than one core.' }),
+  listen,
+  tls,
+  registration: hostable.registration,
+  limits,
+  dns: z
+    .strictObject({
+      servers: z
+        .array(
+          z
+            .string({ error: (issue) => dnsProblem(issue.input) })
+            .refine(isResolver, { error: (issue) => dnsProblem(issue.input) }),
+        )
+        .prefault([])
+        .meta({
+          description: 'Resolvers to ask (`address` or `address:port`). Default: those of the system.',
+          restart,
+        }),
+    })
+    .prefault({})
+    .meta({ description: 'Name resolution.' }),
+  s2s,
+  components: z
+    .record(
+      z.string(),
+      z.strictObject({ secret: secret().meta({ description: 'What the component proves to know.' }) }),
+    )
+    .prefault({})
+    .meta({ description: 'External components (XEP-0114), by their domain.', keys: 'domain' }),
+  'external-services': hostable['external-services'],
+  contacts,
+  modules: hostable.modules,
+  plugins: z.array(z.string().min(1)).prefault([]).meta({
+    description: 'Modules from elsewhere: files (`./my-module.js`, from the folder of this file) or npm packages.',
+    restart,
+  }),
+  log,
+});
+
+/** What `parley.yaml` may say, as an object; for `createServer` and `parseConfig`. */
+export type ConfigInput = z.input<typeof serverSchema>;
+
+/** The settings of one host: its own over the global ones. Durations are milliseconds, sizes bytes. */
+export type HostSettings = z.output<typeof hostSchema>;
+
+export type ListenerName = Exclude<keyof z.output<typeof listen>, 'address'>;
+
+/** Where a listener listens: every address with the same port (0: the first one picks it), `null`: nowhere. */
+export interface ListenerSettings {
+  readonly port: number | null;
+  /** `::` means every address, IPv4 too; where the machine has no IPv6, `0.0.0.0` does. */
+  readonly address: readonly string[];
+  /** Whether the addresses are defaults: then one that the machine does not have may be left out. */
+  readonly implied: boolean;
+}
+
+/** A whole, valid configuration. Durations are milliseconds, sizes bytes, paths absolute, domains and JIDs prepared. */
+export interface Config extends Omit<z.output<typeof serverSchema>, 'hosts' | 'listen'> {
+  /** By domain; every host with its effective settings. */
+  readonly hosts: Readonly<Record<string, HostSettings>>;
+  readonly listen: Readonly<Record<ListenerName, ListenerSettings>>;
+  /** Where the values came from. Not enumerable: it holds what was masked elsewhere. */
+  readonly source: ConfigSource;
+}

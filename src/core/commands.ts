@@ -1,0 +1,171 @@
+// The registry of administrative commands. One definition serves the command line today, and may serve ad-hoc commands
+// (XEP-0050), a REST interface and a page for administrators: nothing here knows how a command arrives.
+import type { z } from 'zod';
+import type { MaybePromise } from '../base/maybe.ts';
+
+/** Why a command was refused; `code` is for programs, the message for people. */
+export type CommandErrorCode =
+  | 'bad-arguments'
+  | 'unknown-command'
+  | 'not-found'
+  | 'exists'
+  | 'refused'
+  | 'not-running'
+  | 'failed';
+
+/** A refusal to be shown as it is, without a stack. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError';
+  readonly code: CommandErrorCode;
+  constructor(code: CommandErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface AccountInfo {
+  readonly jid: string;
+  readonly disabled: boolean;
+  /** Why it was disabled, where somebody said so. */
+  readonly reason?: string;
+  readonly roles: readonly string[];
+  /** Milliseconds since 1970, where it is known. */
+  readonly created?: number;
+}
+
+/** The accounts of one host, by localpart (prepared). */
+export interface AdminAccounts {
+  exists(user: string): MaybePromise<boolean>;
+  /** Rejects with CommandError `exists` when the account is there already. */
+  create(user: string, password: string): Promise<void>;
+  /** The ones below reject with CommandError `not-found` when there is no such account. */
+  setPassword(user: string, password: string): Promise<void>;
+  /** Removes the account with everything it owns, and ends its sessions. */
+  remove(user: string): Promise<void>;
+  /** Ends its sessions and lets nobody in until {@link AdminAccounts.enable}. */
+  disable(user: string, reason?: string): Promise<void>;
+  enable(user: string): Promise<void>;
+  show(user: string): Promise<AccountInfo>;
+  /** Localparts in order, one page after another. */
+  list(after?: string, limit?: number): Promise<readonly string[]>;
+}
+
+export interface SessionInfo {
+  /** The full JID. */
+  readonly jid: string;
+  /** Network address of the client; absent while the session waits to be resumed. */
+  readonly address?: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly available: boolean;
+  readonly priority: number;
+  /** How the client is connected, such as `TLSv1.3` or `websocket`. */
+  readonly transport?: string;
+  readonly node?: string;
+}
+
+export interface ServerStatus {
+  readonly version: string;
+  readonly pid: number;
+  /** Milliseconds since 1970. */
+  readonly started: number;
+  /** The configuration file; absent when there is none. */
+  readonly config?: string;
+  readonly data: string;
+  readonly hosts: readonly string[];
+  readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
+  readonly sessions: number;
+  readonly certificates: readonly {
+    readonly host: string;
+    /** `local`: made by the local authority. */
+    readonly issuer: string;
+    /** Milliseconds since 1970. */
+    readonly expires: number;
+  }[];
+  readonly database: {
+    readonly kind: 'embedded' | 'memory' | 'postgres';
+    readonly ok: boolean;
+    readonly problem?: string;
+  };
+  /** The latest first. */
+  readonly errors: readonly { readonly at: number; readonly message: string }[];
+}
+
+export interface ReloadReport {
+  /** Settings that changed and hold now. */
+  readonly applied: readonly string[];
+  /** Settings that changed and hold after a restart. */
+  readonly restart: readonly string[];
+}
+
+/** What commands may do; the server implements it, and the opened store of a stopped server in part. */
+export interface AdminContext {
+  /** The domains served. */
+  readonly hosts: readonly string[];
+  /** The accounts of a host; nothing when it is not served. */
+  accounts(host: string): AdminAccounts | undefined;
+  sessions(): MaybePromise<readonly SessionInfo[]>;
+  /** Closes the sessions of a bare or full JID; returns how many. */
+  kick(jid: string, reason?: string): MaybePromise<number>;
+  /** Reads the configuration again. Rejects with ConfigError, and then nothing has changed. */
+  reload(): Promise<ReloadReport>;
+  /** Begins an orderly stop and returns at once. */
+  stop(): void;
+  status(): MaybePromise<ServerStatus>;
+  /** Sets the level of a part (`s2s`), or of all (`*`), for so many milliseconds or for good. */
+  logLevel(part: string, level: LogLevel, forMs?: number): void;
+}
+
+/** A context over the store of a stopped server: accounts only. */
+export interface OfflineContext {
+  readonly hosts: readonly string[];
+  accounts(host: string): AdminAccounts | undefined;
+  close(): Promise<void>;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** A command: what it is called, what it takes, what it does, and how its result reads. */
+export interface AdminCommand<C, S extends z.ZodObject, R extends object> {
+  /** As typed: `user add`. */
+  readonly name: string;
+  readonly summary: string;
+  readonly args: S;
+  /** Whether it can run on the store of a stopped server. */
+  readonly offline: boolean;
+  /** Does the work. Refuses with CommandError. The result is plain JSON. */
+  run(context: C, args: z.output<S>): MaybePromise<R>;
+  /** The result for people, without a newline at the end. */
+  render(result: R): string;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a list of commands holds many types of arguments and results
+export type AnyCommand = AdminCommand<any, z.ZodObject, any>;
+
+/** A command that needs a running server. */
+export function defineCommand<S extends z.ZodObject, R extends object>(
+  command: Omit<AdminCommand<AdminContext, S, R>, 'offline'>,
+): AdminCommand<AdminContext, S, R> & { readonly offline: false } {
+  return { ...command, offline: false };
+}
+
+/** A command that needs the accounts only, and so the store of a stopped server will do. */
+export function defineOfflineCommand<S extends z.ZodObject, R extends object>(
+  command: Omit<AdminCommand<OfflineContext | AdminContext, S, R>, 'offline'>,
+): AdminCommand<OfflineContext | AdminContext, S, R> & { readonly offline: true } {
+  return { ...command, offline: true };
+}
+
+/** Runs a command after checking its arguments. Rejects with CommandError, or with what the command met. */
+export async function runCommand(
+  command: AnyCommand,
+  context: AdminContext | OfflineContext,
+  args: unknown,
+): Promise<object> {
+  const parsed = command.args.safeParse(args ?? {});
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`);
+    throw new CommandError('bad-arguments', `${command.name}: ${problems.join('; ')}`);
+  }
+  return command.run(context, parsed.data) as object | Promise<object>;
+}
