@@ -1,7 +1,10 @@
-// What an address costs: from the cache, parsed anew, prepared by the long way; and what a kept one retains.
+// What an address costs: plain ASCII, prepared by the long way, from the memo, and at its worst.
+import { prepareHost } from '../../src/xmpp/idna.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
+import { opaqueString, usernameCaseMapped } from '../../src/xmpp/precis.ts';
 
 const ROUNDS = 1_000_000;
+const balcony = Jid.of('juliet', 'example.com', 'balcony');
 
 function time(name: string, rounds: number, step: (i: number) => unknown): void {
   let best = Number.POSITIVE_INFINITY;
@@ -23,17 +26,21 @@ const slice = (i: number): string => {
 };
 
 time('making the slice alone (subtract it below)', ROUNDS, slice);
-time('full JID, in the cache', ROUNDS, (i) => Jid.parse(slice(i)));
-time('full JID, parsed anew', ROUNDS, (i) => Jid.parseParts(slice(i)));
+time('full JID', ROUNDS, (i) => Jid.parse(slice(i)));
+const directory = new Map(Array.from({ length: 1000 }, (_, i) => [String(Jid.parse(slice(i))!.bare), i]));
+time('full JID, and its account found in a map', ROUNDS, (i) => directory.get(Jid.parse(slice(i))!.bare));
 let fresh = 0;
 const flood = Array.from({ length: 200_000 }, (_, i) => `u${i}@example.org/${i}`);
-time('full JID, never seen, through the cache', flood.length, () => Jid.parse(flood[fresh++ % flood.length]!));
-time('upper case, parsed anew', ROUNDS, () => Jid.parseParts('Juliet@Example.COM/Balcony'));
-time('malformed, through the cache', ROUNDS, () => Jid.parse('foo bar@example.com/x'));
-time('non-ASCII localpart, parsed anew', 100_000, () => Jid.parseParts('müller@example.com/x'));
-time('right-to-left localpart, parsed anew', 100_000, () => Jid.parseParts('\u05E9\u05DC\u05D5\u05DD@example.com/x'));
-time('emoji resourcepart, parsed anew', 100_000, () => Jid.parseParts('u@example.com/\u{1F600} phone'));
-time('U-label domainpart, parsed anew', 20_000, () => Jid.parseParts('u@b\u00FCcher.example/x'));
+time('full JID, never seen', flood.length, () => Jid.parse(flood[fresh++ % flood.length]!));
+time('bare JID', ROUNDS, () => Jid.parse('juliet@chat.example.org'));
+time('upper case', ROUNDS, () => Jid.parse('Juliet@Example.COM/Balcony'));
+time('malformed', ROUNDS, () => Jid.parse('foo bar@example.com/x'));
+time('withResource', ROUNDS, (i) => balcony.withResource(i % 2 === 0 ? 'a' : 'b'));
+time('non-ASCII, known', ROUNDS, () => Jid.parse('m\u00FCller@b\u00FCcher.example/\u{1F600} phone'));
+time('localpart', 100_000, () => usernameCaseMapped('m\u00FCller'));
+time('right-to-left localpart', 100_000, () => usernameCaseMapped('\u05E9\u05DC\u05D5\u05DD'));
+time('emoji resourcepart', 100_000, () => opaqueString('\u{1F600} phone'));
+time('U-label domainpart', 20_000, () => prepareHost('b\u00FCcher.example'));
 for (const [what, text] of [
   ['marks to be reordered', `a${'\u0327\u0301'.repeat(767)}@example.com`],
   ['letters, one of them not allowed', `${'\u03B1'.repeat(511)}\u265A@example.com`],
@@ -42,5 +49,5 @@ for (const [what, text] of [
   ['labels of marks', `u@${`a${'\u0327\u0301'.repeat(20)}.`.repeat(24)}b`],
   ['non-joiners in a label', `u@${'\u0628\u0300'.repeat(250)}${'\u200C'.repeat(250)}`],
 ] as const) {
-  time(`worst input: ${what}`, 50, () => Jid.parseParts(text));
+  time(`worst input: ${what}`, 50, () => Jid.parse(text));
 }

@@ -45,16 +45,28 @@ export function derivedProperty(char: string): DerivedProperty {
   return 'DISALLOWED';
 }
 
-// Most names need no look at single code points: letters and digits, none of which an earlier rule takes out.
-const plain = /^[\p{Ll}\p{Lu}\p{Lo}\p{Nd}\p{Lm}\p{Mn}\p{Mc}\x21-\x7E]+$/u;
+// Most strings need no look at single code points: nothing in them is caught by a rule before the categories.
+const plainIdentifier = /^[\p{Ll}\p{Lu}\p{Lo}\p{Nd}\p{Lm}\p{Mn}\p{Mc}\x21-\x7E]+$/u;
+const plainFreeform = /^[\p{L}\p{N}\p{M}\p{Zs}\p{S}\p{P}]+$/u;
 const special = new RegExp(
-  `[\\u00B7\\u0375\\u05F3\\u05F4\\u0640\\u0660-\\u0669\\u06F0-\\u06F9\\u07FA\\u200C\\u200D\\u302E\\u302F\\u3031-\\u3035\\u303B\\u30FB${OLD_HANGUL_JAMO}\\p{Default_Ignorable_Code_Point}]`,
+  '[\\u00B7\\u0375\\u05F3\\u05F4\\u0640\\u0660-\\u0669\\u06F0-\\u06F9\\u07FA\\u200C\\u200D\\u302E\\u302F\\u3031-\\u3035' +
+    `\\u303B\\u30FB${OLD_HANGUL_JAMO}\\p{Default_Ignorable_Code_Point}]`,
   'u',
 );
 
+function isPlain(text: string, stringClass: StringClass): boolean {
+  if (stringClass === 'freeform') return plainFreeform.test(text) && !special.test(text);
+  // A string whose NFKC form is itself has no code point of HasCompat in it.
+  return plainIdentifier.test(text) && !special.test(text) && text.normalize('NFKC') === text;
+}
+
 /** Whether a string consists of what its class allows, each code point in its context (RFC 8264 4.2, 4.3). */
 export function inClass(text: string, stringClass: StringClass): boolean {
-  if (plain.test(text) && !special.test(text) && text.normalize('NFKC') === text) return true;
+  return isPlain(text, stringClass) || isAllowed(text, stringClass);
+}
+
+/** {@link inClass} by the letter: every code point by {@link derivedProperty}. */
+export function isAllowed(text: string, stringClass: StringClass): boolean {
   // RFC 5892 A.7 to A.9 look at the whole string: once, whatever it repeats.
   if (text.includes('\u30FB') && !kanaOrHan.test(text)) return false;
   if (arabicIndicDigit.test(text) && extendedArabicIndicDigit.test(text)) return false;
@@ -165,12 +177,21 @@ export function mapCase(text: string): string {
   return text.replaceAll('\u03A3', '\u03C3').toLowerCase();
 }
 
+/**
+ * Whether a string has no more than 30 marks in a row: the stream-safe format of UAX #15 13, which all real text is in.
+ * A limit of ours: normalisation sorts such runs in quadratic time.
+ */
+export function isStreamSafe(text: string): boolean {
+  return text.length <= 30 || !/\p{M}{31}/u.test(text);
+}
+
 // RFC 8264 7: the rules are applied until nothing changes, at most three times more; then the string is refused.
 function enforce(text: string, once: (text: string) => string | undefined): string | undefined {
-  let last = once(text);
-  for (let i = 0; i < 3 && last !== undefined; i++) {
-    const next = once(last);
-    if (next === last) return last;
+  if (!isStreamSafe(text)) return undefined;
+  let last: string | undefined = text;
+  for (let i = 0; i < 4; i++) {
+    const next: string | undefined = once(last);
+    if (next === last || next === undefined) return next;
     last = next;
   }
   return undefined;
