@@ -1,0 +1,313 @@
+// The accounts of one host: who exists, with which keys, and in which roles.
+import { createHmac, randomBytes } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { LruCache } from '../base/lru.ts';
+import { andThen, type MaybePromise } from '../base/maybe.ts';
+import type { KvStore } from '../storage/ports.ts';
+import { kv, type Opened } from '../storage/specs.ts';
+import { prepareLocal } from '../xmpp/jid.ts';
+import {
+  type CredentialSet,
+  DEFAULT_ITERATIONS,
+  deriveCredentials,
+  inventCredentials,
+  matchesPassword,
+  type PasswordHasher,
+  preparePassword,
+  type ScramHash,
+  scramHashes,
+} from './credentials.ts';
+import type { AccountAuthority, AccountState, ScramLookup } from './mechanism.ts';
+
+/** What everybody in the server may know of an account. */
+export interface AccountFacts {
+  /** Milliseconds since 1970. */
+  readonly created: number;
+  /** When the password was set last. */
+  readonly passwordSet: number;
+  readonly isDisabled: boolean;
+  readonly roles: readonly string[];
+}
+
+/** As stored: one row, so that an account is there with all its keys or not at all. */
+interface AccountRow {
+  readonly created: number;
+  readonly passwordSet: number;
+  readonly disabled?: true;
+  /** Being removed: nobody can log in, and the name is not free until all its data is gone. */
+  readonly removing?: true;
+  readonly roles?: readonly string[];
+  readonly credentials: CredentialSet;
+}
+
+export const accountStores = {
+  accounts: kv<AccountRow>({ cache: true }),
+  /** Under the owner `''`: the host's own secret, in base64. */
+  secrets: kv<string>(),
+};
+
+export type AccountProblem = 'conflict' | 'invalid-name' | 'invalid-password' | 'not-found' | 'weak-password';
+
+/** Why an account could not be made or changed; the message is for people. */
+export class AccountError extends Error {
+  readonly problem: AccountProblem;
+
+  constructor(problem: AccountProblem, message: string) {
+    super(message);
+    this.name = 'AccountError';
+    this.problem = problem;
+  }
+}
+
+/** Told of changes on this node; those that return a promise are waited for. */
+export interface AccountListener {
+  created?(local: string): MaybePromise<void>;
+  /** Nobody can log in any more; the account's data is still there, and is gone once everybody has returned. */
+  removing?(local: string): MaybePromise<void>;
+  disabled?(local: string): MaybePromise<void>;
+  passwordChanged?(local: string): MaybePromise<void>;
+}
+
+export interface AccountsOptions {
+  readonly domain: string;
+  readonly stores: Opened<typeof accountStores>;
+  readonly hasher: PasswordHasher;
+  readonly clock: Clock;
+  /** Removes everything an owner has on this host, in every store: `driver.purge`. */
+  readonly purge: (owner: string) => Promise<void>;
+  /** Of new keys. */
+  readonly iterations?: number;
+  /** Characters of a new password, at least. */
+  readonly minPasswordLength?: number;
+}
+
+const SECRET_BYTES = 32;
+const MAX_PASSWORD = 1024;
+/** How long, and how many, passwords that were right need not be hashed again. */
+const VERIFIED_FOR = 3 * 60_000;
+const VERIFIED_CAPACITY = 2000;
+/** The cheapest to verify comes first; accounts that were imported may not have them all. */
+const plainOrder: readonly ScramHash[] = ['sha-256', 'sha-1', 'sha-512'];
+
+/** Opens the accounts of a host; makes the host's secret on the first start. */
+export async function openAccounts(options: AccountsOptions): Promise<Accounts> {
+  const fresh = randomBytes(SECRET_BYTES).toString('base64');
+  const secret = await options.stores.secrets.update('', (old) => old ?? fresh);
+  return new Accounts(options, Buffer.from(secret ?? fresh, 'base64'));
+}
+
+/** See {@link openAccounts}. Localparts are prepared by every method that takes one. */
+export class Accounts implements AccountAuthority {
+  readonly domain: string;
+  private readonly rows: KvStore<AccountRow>;
+  private readonly options: AccountsOptions;
+  private readonly secret: Buffer;
+  private readonly iterations: number;
+  private readonly listeners = new Set<AccountListener>();
+  /** Passwords that were right, as HMACs under a key that nobody else has; the values say until when. */
+  private readonly verified = new LruCache<string, number>(VERIFIED_CAPACITY);
+  private readonly verifiedKey = randomBytes(SECRET_BYTES);
+
+  constructor(options: AccountsOptions, secret: Buffer) {
+    this.domain = options.domain;
+    this.rows = options.stores.accounts;
+    this.options = options;
+    this.secret = secret;
+    this.iterations = options.iterations ?? DEFAULT_ITERATIONS;
+  }
+
+  /** Tells a listener of changes made on this node; returns how to stop. */
+  listen(listener: AccountListener): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  exists(local: string): MaybePromise<boolean> {
+    return andThen(this.row(local), (row) => row !== undefined);
+  }
+
+  facts(local: string): MaybePromise<AccountFacts | undefined> {
+    return andThen(this.row(local), (row) =>
+      row === undefined
+        ? undefined
+        : {
+            created: row.created,
+            passwordSet: row.passwordSet,
+            isDisabled: row.disabled === true,
+            roles: row.roles ?? [],
+          },
+    );
+  }
+
+  /** Localparts in order, one page at a time. */
+  list(after?: string, limit?: number): Promise<readonly string[]> {
+    return this.rows.owners(after, limit);
+  }
+
+  /**
+   * Makes an account with keys for every hash; returns its localpart, prepared.
+   * @throws AccountError `conflict`, `invalid-name`, `invalid-password`, `weak-password`
+   */
+  async create(local: string, password: string): Promise<string> {
+    const name = this.name(local);
+    if (await this.rows.get(name)) throw taken(name);
+    return this.insert(name, await this.keys(password));
+  }
+
+  /**
+   * Makes an account with keys from elsewhere: passwords stay where they were.
+   * @throws AccountError `conflict`, `invalid-name`, `invalid-password` when there is no key
+   */
+  async createWithKeys(local: string, credentials: CredentialSet): Promise<string> {
+    const name = this.name(local);
+    if (!scramHashes.some((hash) => credentials[hash] !== undefined)) {
+      throw new AccountError('invalid-password', 'There is no key to log in with');
+    }
+    return this.insert(name, credentials);
+  }
+
+  /** @throws AccountError `not-found`, `invalid-password`, `weak-password` */
+  async setPassword(local: string, password: string): Promise<void> {
+    const name = this.name(local);
+    if (!(await this.exists(name))) throw missing(name);
+    const credentials = await this.keys(password);
+    const passwordSet = this.options.clock.now();
+    await this.change(name, (row) => ({ ...row, credentials, passwordSet }));
+    await this.tell((listener) => listener.passwordChanged?.(name));
+  }
+
+  /** @throws AccountError `not-found` */
+  async disable(local: string): Promise<void> {
+    const name = this.name(local);
+    await this.change(name, (row) => ({ ...row, disabled: true }));
+    await this.tell((listener) => listener.disabled?.(name));
+  }
+
+  /** @throws AccountError `not-found` */
+  async enable(local: string): Promise<void> {
+    await this.change(this.name(local), ({ disabled: _, ...row }) => row);
+  }
+
+  /** @throws AccountError `not-found` */
+  async setRoles(local: string, roles: readonly string[]): Promise<void> {
+    await this.change(this.name(local), (row) => ({ ...row, roles: [...new Set(roles)].sort() }));
+  }
+
+  /**
+   * Removes an account and everything it has on this host. A removal that was cut short is finished by the next call.
+   * @throws AccountError `not-found`
+   */
+  async remove(local: string): Promise<void> {
+    const name = this.name(local);
+    let isThere = false;
+    await this.rows.update(name, (row) => {
+      isThere = row !== undefined;
+      return row && { ...row, removing: true, credentials: {} };
+    });
+    if (!isThere) throw missing(name);
+    await this.tell((listener) => listener.removing?.(name));
+    await this.options.purge(name);
+    // where the purge left the row to us; and only if nobody has taken the name since
+    await this.rows.update(name, (row) => (row?.removing ? undefined : row));
+  }
+
+  // For mechanisms
+
+  async scram(local: string | undefined, raw: string, hash: ScramHash): Promise<ScramLookup> {
+    const row = local === undefined ? undefined : await this.row(local);
+    const credentials = row?.credentials[hash];
+    // made in any case: how long it takes shall not tell who has an account
+    const invented = inventCredentials(this.secret, local ?? raw, hash, this.iterations);
+    return credentials === undefined ? { credentials: invented, state: 'none' } : { credentials, state: stateOf(row) };
+  }
+
+  async plain(local: string | undefined, password: string): Promise<AccountState> {
+    const row = local === undefined ? undefined : await this.row(local);
+    const hash = plainOrder.find((candidate) => row?.credentials[candidate] !== undefined) ?? 'sha-256';
+    const credentials = row?.credentials[hash] ?? inventCredentials(this.secret, local ?? '', hash, this.iterations);
+    const prepared = preparePassword(password.slice(0, MAX_PASSWORD + 1));
+    // the stored key is part of it: a new password is another key, on whichever node it was set
+    const key = createHmac('sha256', this.verifiedKey)
+      .update(`${local}\0${credentials.storedKey}\0${password}`)
+      .digest('base64');
+    const now = this.options.clock.now();
+    const until = this.verified.get(key);
+    if (until === undefined || until <= now) {
+      // a password that cannot be is hashed all the same: nobody shall see the difference
+      const matches = await matchesPassword(this.options.hasher, prepared ?? ' ', hash, credentials);
+      if (!matches || prepared === undefined || row === undefined || password.length > MAX_PASSWORD) return 'none';
+      this.verified.set(key, now + VERIFIED_FOR);
+    }
+    return stateOf(row);
+  }
+
+  /** Whether this is the account's password; for changing it and for doors other than SASL. */
+  async verifyPlain(local: string, password: string): Promise<boolean> {
+    return (await this.plain(prepareLocal(local), password)) === 'active';
+  }
+
+  private row(local: string): MaybePromise<AccountRow | undefined> {
+    const name = prepareLocal(local);
+    if (name === undefined) return undefined;
+    return andThen(this.rows.get(name), (row) => (row?.removing ? undefined : row));
+  }
+
+  private name(local: string): string {
+    const name = prepareLocal(local);
+    if (name === undefined) throw new AccountError('invalid-name', `"${local}" cannot be the name of an account`);
+    return name;
+  }
+
+  private async keys(password: string): Promise<CredentialSet> {
+    const prepared = password.length > MAX_PASSWORD ? undefined : preparePassword(password);
+    if (prepared === undefined) {
+      throw new AccountError(
+        'invalid-password',
+        'The password is empty, too long, or has characters that not every client can send',
+      );
+    }
+    if ([...prepared].length < (this.options.minPasswordLength ?? 1)) {
+      throw new AccountError(
+        'weak-password',
+        `The password has fewer than ${this.options.minPasswordLength} characters`,
+      );
+    }
+    const derived = await Promise.all(
+      scramHashes.map((hash) => deriveCredentials(this.options.hasher, prepared, hash, this.iterations)),
+    );
+    return Object.fromEntries(scramHashes.map((hash, i) => [hash, derived[i]!]));
+  }
+
+  private async insert(name: string, credentials: CredentialSet): Promise<string> {
+    const created = this.options.clock.now();
+    let isOurs = false;
+    await this.rows.update(name, (row) => {
+      isOurs = row === undefined;
+      return row ?? { created, passwordSet: created, credentials };
+    });
+    if (!isOurs) throw taken(name);
+    await this.tell((listener) => listener.created?.(name));
+    return name;
+  }
+
+  private async change(name: string, change: (row: AccountRow) => AccountRow): Promise<void> {
+    let isThere = false;
+    await this.rows.update(name, (row) => {
+      isThere = row !== undefined && row.removing !== true;
+      return row === undefined || row.removing ? row : change(row);
+    });
+    if (!isThere) throw missing(name);
+  }
+
+  private async tell(what: (listener: AccountListener) => MaybePromise<void> | undefined): Promise<void> {
+    for (const listener of [...this.listeners]) await what(listener);
+  }
+}
+
+function stateOf(row: AccountRow | undefined): AccountState {
+  if (row === undefined) return 'none';
+  return row.disabled === true ? 'disabled' : 'active';
+}
+
+const taken = (name: string): AccountError => new AccountError('conflict', `There is an account "${name}" already`);
+const missing = (name: string): AccountError => new AccountError('not-found', `There is no account "${name}"`);

@@ -1,0 +1,60 @@
+// What a SASL mechanism is, on the server's side (RFC 4422 5). Mechanisms know nothing of how their messages travel.
+import type { MaybePromise } from '../base/maybe.ts';
+import type { TlsInfo } from '../net/tls.ts';
+import type { ScramCredentials, ScramHash } from './credentials.ts';
+
+/** Whom an exchange authenticated. */
+export interface Identity {
+  /** A localpart, prepared. */
+  readonly local: string;
+  /** A temporary identity without an account (XEP-0175). */
+  readonly anonymous: boolean;
+}
+
+/** What a step leads to: one more challenge, or success with the additional data that goes with it (RFC 4422 3.6). */
+export type Step = { readonly challenge: Buffer } | { readonly success: Identity; readonly data: Buffer | undefined };
+
+/** `none` for names that have no account. */
+export type AccountState = 'active' | 'disabled' | 'none';
+
+/** What a SCRAM exchange is verified against. */
+export interface ScramLookup {
+  readonly credentials: ScramCredentials;
+  /** `none` where the credentials are made up, always the same, because there are no such ones: nothing can prove them. */
+  readonly state: AccountState;
+}
+
+/** What mechanisms ask of the accounts of a host. `local` is prepared, or undefined for what is no localpart at all. */
+export interface AccountAuthority {
+  /** `raw` is the name as it was sent: made-up credentials depend on it where there is no localpart. */
+  scram(local: string | undefined, raw: string, hash: ScramHash): MaybePromise<ScramLookup>;
+  /** The state of the account whose password this is; `none` also for a wrong password. Takes as long either way. */
+  plain(local: string | undefined, password: string): Promise<AccountState>;
+}
+
+export interface MechanismContext {
+  readonly domain: string;
+  /** Undefined on a connection without TLS. */
+  readonly tls: TlsInfo | undefined;
+  /** The mechanisms that were offered on this connection. */
+  readonly offered: readonly string[];
+  readonly accounts: AccountAuthority;
+  /**
+   * Called as soon as it is known who wants in, before anything is verified.
+   * @throws SaslError when there were too many failures already
+   */
+  identify(name: string): void;
+  random(bytes: number): Buffer;
+}
+
+/**
+ * Takes what the client sends, one message at a time; undefined first when there was no initial response.
+ * @throws SaslError
+ */
+export type Conversation = (data: Buffer | undefined) => MaybePromise<Step>;
+
+export interface Mechanism {
+  /** As registered with IANA. */
+  readonly name: string;
+  begin(context: MechanismContext): Conversation;
+}
