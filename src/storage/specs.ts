@@ -1,4 +1,5 @@
 // How a module declares its stores: values that a driver turns into tables.
+import { StorageMismatch } from './errors.ts';
 import type { EphemeralStore, KvStore, LogStore, MapStore } from './ports.ts';
 
 /** Version N of a stored value made from version N-1; keyed by N. */
@@ -48,3 +49,19 @@ export const log = <T, I extends Record<string, string>>(
 
 /** Keyed values per owner that expire. */
 export const ephemeral = <T>(): Spec<EphemeralStore<T>> => spec('ephemeral', {});
+
+/** Throws {@link StorageMismatch} when a step between version 1 and the declared one is missing. */
+export function checkMigrations(name: string, spec: Spec<unknown>): void {
+  for (let version = 2; version <= spec.version; version++) {
+    if (spec.migrate[version] === undefined) {
+      throw new StorageMismatch(`${name} declares version ${spec.version} but no migration to version ${version}`);
+    }
+  }
+}
+
+/** A value stored as version `from`, as the declared version has it. */
+export function migrateValue(spec: Spec<unknown>, from: number, value: unknown): unknown {
+  let current = value;
+  for (let version = from + 1; version <= spec.version; version++) current = spec.migrate[version]!(current);
+  return current;
+}
