@@ -1,7 +1,7 @@
 // The worker processes that make the load, as seen from the process that conducts them.
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import type { ChildProcess } from 'node:child_process';
+import { forkScript } from './fork.ts';
 import type { Share } from './profile.ts';
 import { Tally, type TallyData } from './tally.ts';
 
@@ -19,8 +19,8 @@ export class Crew {
 
   /** Forks the workers and gives each its share of the profile's work. */
   static async start(profile: string, share: Omit<Share, 'worker'>): Promise<Crew> {
-    const script = fileURLToPath(new URL('./worker.ts', import.meta.url));
-    const workers = Array.from({ length: share.workers }, () => fork(script));
+    const script = new URL('./worker.ts', import.meta.url);
+    const workers = Array.from({ length: share.workers }, () => forkScript(script));
     const crew = new Crew(workers);
     await crew.order((worker) => ({ open: profile, share: { ...share, worker } }));
     return crew;

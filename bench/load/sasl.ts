@@ -19,8 +19,8 @@ export interface ScramExchange {
 }
 
 /** Starts one SCRAM-SHA-1 exchange without channel binding. */
-export function scramSha1(user: string, password: string): ScramExchange {
-  const bare = `n=${user.replace(/=/g, '=3D').replace(/,/g, '=2C')},r=${randomBytes(12).toString('base64')}`;
+export function scramSha1(user: string, password: string, nonce = randomBytes(12).toString('base64')): ScramExchange {
+  const bare = `n=${user.replace(/=/g, '=3D').replace(/,/g, '=2C')},r=${nonce}`;
   let expected = '';
   return {
     first: Buffer.from(`n,,${bare}`).toString('base64'),
@@ -28,10 +28,10 @@ export function scramSha1(user: string, password: string): ScramExchange {
       const serverFirst = Buffer.from(challenge, 'base64').toString();
       const fields = /^r=([^,]+),s=([^,]+),i=(\d+)/.exec(serverFirst);
       if (!fields) throw new Error(`SCRAM challenge not understood: ${serverFirst}`);
-      const [, nonce, salt, iterations] = fields as unknown as [string, string, string, string];
+      const [, bothNonces, salt, iterations] = fields as unknown as [string, string, string, string];
       const secret = saltedPassword(password, salt, Number(iterations));
       const clientKey = hmac(secret, 'Client Key');
-      const withoutProof = `c=biws,r=${nonce}`;
+      const withoutProof = `c=biws,r=${bothNonces}`;
       const signed = `${bare},${serverFirst},${withoutProof}`;
       const signature = hmac(createHash('sha1').update(clientKey).digest(), signed);
       const proof = Buffer.alloc(clientKey.length);

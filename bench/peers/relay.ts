@@ -1,9 +1,9 @@
 // A relay that knows nothing of XMPP but the few answers the load generator waits for: measured like a server, it shows
 // what sockets alone cost on this machine, and how much load the generator can make before it is itself the limit.
 
-import { fork } from 'node:child_process';
 import { createServer, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { forkScript } from '../load/fork.ts';
 import { LOOPBACK, type Peer } from './peer.ts';
 
 const SCRIPT = fileURLToPath(import.meta.url);
@@ -19,7 +19,7 @@ export const relay: Peer = {
   },
 
   async start({ domain }) {
-    const child = fork(SCRIPT, ['serve', domain]);
+    const child = forkScript(new URL(import.meta.url), ['serve', domain]);
     const port = await new Promise<number>((resolve, reject) => {
       child.once('message', (message) => resolve(message as number));
       child.once('exit', (code) => reject(new Error(`the relay ended with ${code}`)));
