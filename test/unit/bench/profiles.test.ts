@@ -65,11 +65,8 @@ test('login and idle report their users', { timeout: TIMEOUT }, async () => {
 test('a message that is lost and one that is overtaken fail the run', { timeout: TIMEOUT }, async () => {
   const proxy = await faultyProxy(server.port);
   try {
-    const report = await run(
-      'chat',
-      ['--pairs', '1', '--rate', '100', '--seconds', '1', '--warmup', '0'],
-      portOf(proxy),
-    );
+    const load = ['--pairs', '1', '--rate', '100', '--seconds', '1', '--warmup', '0', '--patience', '0.5'];
+    const report = await run('chat', load, portOf(proxy));
     expect(report.failures.join('\n')).toMatch(/^1 messages lost$/m);
     expect(report.failures.join('\n')).toMatch(/^1 messages misordered$/m);
     expect(figure(report, 'deliveries')).toBe(99);
