@@ -41,7 +41,13 @@ export interface ConfigSource {
   readonly effective: Readonly<Record<string, unknown>>;
   readonly hosts: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Of exactly this value. */
+  /** Of exactly this value. */
   originOf(path: Path): Origin;
+  /** Of this value, or of the group that it is missing from. */
+  nearOrigin(path: Path): Origin;
+  /** Of this value, or of the group that it is missing from. */
+  nearOrigin(path: Path): Origin;
   /** Things that are allowed but probably not meant. */
   readonly warnings: readonly ConfigProblem[];
 }

@@ -13,7 +13,7 @@ export interface SettingMeta {
   /** For records: what their keys are. */
   readonly keys?: 'domain';
 }
-type Kind = 'duration' | 'bytes' | 'jid' | 'secret' | 'url' | 'port' | 'path' | 'address' | 'module';
+type Kind = 'duration' | 'bytes' | 'jid' | 'secret' | 'url' | 'port' | 'path' | 'plugin' | 'address' | 'module';
 
 const units: Readonly<Record<string, number>> = {
   ms: 1,

@@ -13,24 +13,20 @@ const limits = z
       description:
         'Whether rates and numbers are limited. `false` is for load tests. Sizes of stanzas and timeouts always hold.',
     }),
-    'stanza-bytes': bytes()
-      .prefault('256KiB')
-      .meta({
-        description:
-          'Largest stanza after authentication; XEP-0478 tells clients. RFC 6120 13.12 asks for 10 kB at least.',
-      }),
+    'stanza-bytes': bytes().prefault('256KiB').meta({
+      description:
+        'Largest stanza after authentication; XEP-0478 tells clients. RFC 6120 13.12 asks for 10 kB at least.',
+    }),
     'stanza-bytes-before-auth': bytes()
       .prefault('10kB')
       .meta({ description: 'Largest element before authentication.' }),
     'bytes-per-second': bytes()
       .prefault('50kB')
       .meta({ description: 'What one client stream may send in the long run; beyond it, reading pauses.' }),
-    'bytes-burst': bytes()
-      .prefault('2MB')
-      .meta({
-        description:
-          'What one client stream may send at once before the rate counts; a rich client sends hundreds of requests at login.',
-      }),
+    'bytes-burst': bytes().prefault('2MB').meta({
+      description:
+        'What one client stream may send at once before the rate counts; a rich client sends hundreds of requests at login.',
+    }),
     'stanzas-per-second': z
       .number()
       .positive()
@@ -56,23 +52,17 @@ const limits = z
       .min(2)
       .prefault(5)
       .meta({ description: 'Failed attempts to authenticate before a stream is closed (RFC 6120 6.4.5).' }),
-    'auth-failures-per-minute': z
-      .int()
-      .positive()
-      .prefault(20)
-      .meta({
-        description:
-          'Failed attempts to authenticate in a minute from one network address, and on one account; beyond it, further ones are refused for a while.',
-      }),
+    'auth-failures-per-minute': z.int().positive().prefault(20).meta({
+      description:
+        'Failed attempts to authenticate in a minute from one network address, and on one account; beyond it, further ones are refused for a while.',
+    }),
     'auth-timeout': duration()
       .prefault('30s')
       .meta({ description: 'How long a connection may take until it is authenticated.' }),
-    'idle-timeout': duration()
-      .prefault('30m')
-      .meta({
-        description:
-          'A client stream that sent nothing for so long, not even whitespace, is closed; XEP-0478 tells clients.',
-      }),
+    'idle-timeout': duration().prefault('30m').meta({
+      description:
+        'A client stream that sent nothing for so long, not even whitespace, is closed; XEP-0478 tells clients.',
+    }),
     'send-queue-bytes': bytes()
       .prefault('4MiB')
       .meta({ description: 'What may wait for a client that does not read, before its stream is closed.' }),
@@ -267,14 +257,11 @@ export const serverSchema = z.strictObject({
         '`embedded`: a Postgres of its own below `data`; `postgres://...`: yours; `memory`: nothing is kept, for tests.',
       restart,
     }),
-  redis: url(['redis:', 'rediss:', 'redis+unix:'], 'redis://127.0.0.1:6379')
-    .nullable()
-    .prefault(null)
-    .meta({
-      kind: 'url',
-      description: 'Redis or Valkey that joins several nodes to one server. Absent: one node.',
-      restart,
-    }),
+  redis: url(['redis:', 'rediss:', 'redis+unix:'], 'redis://127.0.0.1:6379').nullable().prefault(null).meta({
+    kind: 'url',
+    description: 'Redis or Valkey that joins several nodes to one server. Absent: one node.',
+    restart,
+  }),
   cluster: z
     .strictObject({
       processes: z
@@ -318,10 +305,13 @@ export const serverSchema = z.strictObject({
   'external-services': hostable['external-services'],
   contacts,
   modules: hostable.modules,
-  plugins: z.array(z.string().min(1)).prefault([]).meta({
-    description: 'Modules from elsewhere: files (`./my-module.js`, from the folder of this file) or npm packages.',
-    restart,
-  }),
+  plugins: z
+    .array(z.string().min(1).meta({ kind: 'plugin' }))
+    .prefault([])
+    .meta({
+      description: 'Modules from elsewhere: files (`./my-module.js`, from the folder of this file) or npm packages.',
+      restart,
+    }),
   log,
 });
 
