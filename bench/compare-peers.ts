@@ -1,14 +1,13 @@
 // npm run bench -- peers: the same loads on Parley, Prosody and ejabberd in alternating rounds on this machine, and the ratios.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OptionValues } from './load/profile.ts';
 import { formatNumber, type Report } from './load/report.ts';
-import { describeOptions, parseOptions, UsageError } from './options.ts';
+import { type CommonOptions, describeOptions, parseOptions, UsageError } from './options.ts';
 import { ejabberd } from './peers/ejabberd.ts';
 import { parley } from './peers/parley.ts';
-import type { Peer } from './peers/peer.ts';
+import { type Peer, temporaryDirectory } from './peers/peer.ts';
 import { prosody } from './peers/prosody.ts';
 import { relay } from './peers/relay.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
@@ -28,6 +27,12 @@ const specs = {
   rounds: { value: 3, help: 'how often each server is started and measured; the median counts' },
 } as const;
 
+interface Load {
+  readonly name: string;
+  readonly options: OptionValues;
+  readonly users: number;
+}
+
 interface Series {
   readonly label: string;
   readonly unit: string;
@@ -45,62 +50,58 @@ export async function comparePeers(args: readonly string[]): Promise<number> {
   const given = new Set(
     args.filter((arg) => arg.startsWith('--')).map((arg) => arg.replace(/^--(no-)?/, '').split('=')[0]!),
   );
-  const parsed = parseOptions(args, all, () => 0);
-  const names = String(parsed.own.profiles).split(',');
-  const loads = names.map((name) => {
-    const profile = profileNamed(name);
-    const options: Record<string, number | string | boolean> = {};
-    for (const [key, { value }] of Object.entries(profile.options))
-      options[key] = given.has(key) ? parsed.own[key]! : value;
-    return { name, options: options as OptionValues, users: parsed.common.users || profile.defaultUsers(options) };
-  });
-  const peers = await installed(String(parsed.own.servers).split(','), parsed.common.json);
+  const { common, own } = parseOptions(args, all, () => 0);
+  const loads = String(own.profiles)
+    .split(',')
+    .map((name) => loadOf(name, common.users, (option) => (given.has(option) ? own[option] : undefined)));
+  const peers = await installed(String(own.servers).split(','), common.json);
   const users = Math.max(...loads.map((load) => load.users));
+  const base = temporaryDirectory();
   const results: Results = new Map();
   const failures: string[] = [];
-  const base = mkdtempSync(join(tmpdir(), 'parley-peers-'));
-  try {
-    for (let round = 1; round <= Number(parsed.own.rounds); round++) {
-      for (const peer of peers) {
-        const dir = join(base, peer.name);
-        mkdirSync(dir, { recursive: true });
-        for (const { name, options, users: n } of loads) {
-          // A fresh process for every load: what one leaves behind is not to colour the next.
-          const { domain, userPrefix, password, tls } = parsed.common.target;
-          const server = await peer.start({ dir, domain, userPrefix, password, users });
-          try {
-            const target = {
-              ...parsed.common.target,
-              host: server.host,
-              port: tls === 'direct' ? server.directTlsPort : server.port,
-            };
-            const report = await runProfile(name, {
-              target,
-              users: n,
-              workers: parsed.common.workers,
-              pids: server.pids,
-              options,
-            });
-            record(results, name, peer.name, report);
-            for (const failure of report.failures) failures.push(`${peer.name} ${name}, round ${round}: ${failure}`);
-          } finally {
-            await server.stop();
-          }
-          if (!parsed.common.json) console.error(`round ${round}: ${peer.name} ${name} done`);
-        }
+  for (let round = 1; round <= Number(own.rounds); round++) {
+    for (const peer of peers) {
+      for (const load of loads) {
+        const report = await measure(peer, join(base, peer.name), load, users, common);
+        record(results, load.name, peer.name, report);
+        for (const failure of report.failures) failures.push(`${peer.name} ${load.name}, round ${round}: ${failure}`);
+        if (!common.json) console.error(`round ${round}: ${peer.name} ${load.name} done`);
       }
     }
-  } finally {
-    rmSync(base, { recursive: true, force: true });
   }
-  if (parsed.common.json) console.log(JSON.stringify(toJson(results, failures)));
-  else
-    printResults(
-      results,
-      peers.map((peer) => peer.name),
-      failures,
-    );
+  const names = peers.map((peer) => peer.name);
+  if (common.json) console.log(JSON.stringify(toJson(results, failures)));
+  else printResults(results, names, failures);
   return failures.length === 0 ? 0 : 1;
+}
+
+function loadOf(name: string, users: number, given: (option: string) => OptionValues[string] | undefined): Load {
+  const profile = profileNamed(name);
+  const options = Object.fromEntries(
+    Object.entries(profile.options).map(([option, { value }]) => [option, given(option) ?? value]),
+  );
+  return { name, options, users: users || profile.defaultUsers(options) };
+}
+
+/** One load on a fresh process: what one leaves behind is not to colour the next. */
+async function measure(peer: Peer, dir: string, load: Load, users: number, common: CommonOptions): Promise<Report> {
+  const { domain, userPrefix, password, tls } = common.target;
+  mkdirSync(dir, { recursive: true });
+  const server = await peer.start({ dir, domain, userPrefix, password, users });
+  try {
+    const port = tls === 'direct' ? server.directTlsPort : server.port;
+    const target = { ...common.target, host: server.host, port };
+    const { options } = load;
+    return await runProfile(load.name, {
+      target,
+      users: load.users,
+      workers: common.workers,
+      pids: server.pids,
+      options,
+    });
+  } finally {
+    await server.stop();
+  }
 }
 
 async function installed(names: readonly string[], isQuiet: boolean): Promise<Peer[]> {

@@ -1,13 +1,11 @@
 // npm run bench: load tests of an XMPP server over real sockets. docs/benchmarks.md says how to read the figures.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { comparePeers, describePeersCommand } from './compare-peers.ts';
 import { printReport, type Report, reportToJson } from './load/report.ts';
 import { type CommonOptions, describeCommonOptions, describeOptions, parseOptions, UsageError } from './options.ts';
 import { parley } from './peers/parley.ts';
-import type { RunningPeer } from './peers/peer.ts';
+import { type RunningPeer, temporaryDirectory } from './peers/peer.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
 import { registerUsers, runProfile } from './run.ts';
 import { userBatch } from './users.ts';
@@ -61,16 +59,12 @@ async function withServer(
   if ((await parley.version()) === undefined)
     throw new UsageError('Parley is not built (npm run build); or give --host');
   const { domain, userPrefix, password } = common.target;
-  const dir = mkdtempSync(join(tmpdir(), 'parley-bench-'));
+  const dir = temporaryDirectory();
+  const server = await parley.start({ dir, domain, userPrefix, password, users: common.users });
   try {
-    const server = await parley.start({ dir, domain, userPrefix, password, users: common.users });
-    try {
-      return await work(server);
-    } finally {
-      await server.stop();
-    }
+    return await work(server);
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    await server.stop();
   }
 }
 
@@ -87,6 +81,8 @@ function usage(): string {
     describePeersCommand(),
   ].join('\n');
 }
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
 main().then(
   (code) => {

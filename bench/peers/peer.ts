@@ -1,8 +1,9 @@
 // What a server to be measured is, and the helpers that start and stop one in a directory of its own.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -66,6 +67,13 @@ export interface Daemon {
   readonly log: string;
 }
 
+/** A directory that is gone when the benchmark ends, however it ends. */
+export function temporaryDirectory(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'parley-bench-'));
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
 /** Starts a program in the foreground, its output in a log file. */
 export function startDaemon(
   dir: string,
@@ -76,6 +84,7 @@ export function startDaemon(
   const log = join(dir, 'output.log');
   const out = openSync(log, 'a');
   const child = spawn(program, args, { cwd: dir, env: { ...process.env, ...env }, stdio: ['ignore', out, out] });
+  process.once('exit', () => child.kill('SIGTERM')); // an interrupted benchmark leaves no server behind
   return { process: child, log };
 }
 
