@@ -23,32 +23,11 @@ export class CommandError extends Error {
   }
 }
 
-export interface AccountInfo {
-  readonly jid: string;
-  readonly disabled: boolean;
-  /** Why it was disabled, where somebody said so. */
-  readonly reason?: string;
-  readonly roles: readonly string[];
-  /** Milliseconds since 1970, where it is known. */
-  readonly created?: number;
-}
-
-/** The accounts of one host, by localpart (prepared). */
-export interface AdminAccounts {
-  exists(user: string): MaybePromise<boolean>;
-  /** Rejects with CommandError `exists` when the account is there already. */
-  create(user: string, password: string): Promise<void>;
-  /** The ones below reject with CommandError `not-found` when there is no such account. */
-  setPassword(user: string, password: string): Promise<void>;
-  /** Removes the account with everything it owns, and ends its sessions. */
-  remove(user: string): Promise<void>;
-  /** Ends its sessions and lets nobody in until {@link AdminAccounts.enable}. */
-  disable(user: string, reason?: string): Promise<void>;
-  enable(user: string): Promise<void>;
-  show(user: string): Promise<AccountInfo>;
-  /** Localparts in order, one page after another. */
-  list(after?: string, limit?: number): Promise<readonly string[]>;
-}
+/** The accounts of one host, by localpart; {@link Accounts} is one. All reject with AccountError. */
+export type AdminAccounts = Pick<
+  Accounts,
+  'exists' | 'create' | 'setPassword' | 'remove' | 'disable' | 'enable' | 'facts' | 'list'
+>;
 
 export interface SessionInfo {
   /** The full JID. */
@@ -122,8 +101,6 @@ export interface OfflineContext {
   accounts(host: string): AdminAccounts | undefined;
   close(): Promise<void>;
 }
-
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** A command: what it is called, what it takes, what it does, and how its result reads. */
 export interface AdminCommand<C, S extends z.ZodObject, R extends object> {
