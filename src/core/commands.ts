@@ -1,7 +1,9 @@
 // The registry of administrative commands. One definition serves the command line today, and may serve ad-hoc commands
 // (XEP-0050), a REST interface and a page for administrators: nothing here knows how a command arrives.
 import type { z } from 'zod';
+import type { Accounts } from '../auth/accounts.ts';
 import type { MaybePromise } from '../base/maybe.ts';
+import type { LogLevel } from './log.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
 export type CommandErrorCode =

@@ -195,18 +195,14 @@ export function prettyLine(line: string, colors: boolean): string {
     colors && code !== undefined ? `\u001b[${code}m${text}\u001b[0m` : text;
   const at = typeof time === 'string' ? time.slice(11, 19) : '';
   const where = [host, module ?? part].filter((name) => typeof name === 'string').join(' ');
-  const rest = Object.entries(others).map(([name, value]) => color('90', `${name}=${fieldText(value)}`));
   const words = [
-    color('90', at),
-    color(paint[String(level)], String(level).padEnd(5)),
-    color('1', where),
-    msg,
-    ...rest,
+    color('90', visible(at)),
+    color(paint[String(level)], visible(level).padEnd(5)),
+    where === '' ? '' : color('1', visible(where)),
+    msg === undefined ? '' : visible(msg),
+    ...Object.entries(others).map(([name, value]) => color('90', visible(`${name}=${fieldText(value)}`))),
   ];
-  const text = words
-    .filter((word) => word !== '' && word !== undefined)
-    .map(visible)
-    .join(' ');
+  const text = words.filter((word) => word !== '').join(' ');
   return `${text}${err === undefined ? '' : errorText(err)}\n`;
 }
 
@@ -220,11 +216,7 @@ function errorText(value: unknown): string {
   return `\n    ${visible(format('%s', stack ?? message ?? value)).replaceAll('\n', '\n    ')}`;
 }
 
-/** Without control characters, which could draw on the terminal of whoever reads it; our colours stay. */
+/** Without control characters, which could draw on the terminal of whoever reads it. */
 function visible(word: unknown): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  return String(word).replace(
-    /\u001b(?!\[\d{1,2}m)|[\u0000-\u0009\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g,
-    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
+  return String(word).replace(/(?!\n)\p{Cc}/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
