@@ -1,0 +1,189 @@
+// The connections to PostgreSQL: a pool, prepared statements, and what happens while the database is away.
+import pg from 'pg';
+import type { Logger } from '../../base/log.ts';
+import { StorageUnavailable } from '../errors.ts';
+import { describe, isLost, translate } from './failures.ts';
+
+export interface DatabaseOptions {
+  /** Where the database is, in pg's words. */
+  readonly connection: pg.ClientConfig;
+  readonly log: Logger;
+  /** Connections at most, besides the one of the batcher. */
+  readonly connections?: number;
+  /** How long a statement may run, in milliseconds. */
+  readonly timeout?: number;
+  /** How long a statement waits for a database that is away before it fails, in milliseconds. */
+  readonly patience?: number;
+}
+
+export type Row = readonly unknown[];
+
+const firstWait = 50;
+const longestWait = 5_000;
+
+export class Database {
+  readonly log: Logger;
+  /** In milliseconds. */
+  readonly patience: number;
+  readonly #pool: pg.Pool;
+  readonly #config: pg.ClientConfig;
+  readonly #timeout: number;
+  readonly #names = new Map<string, string>();
+  /** While the database is away: settled when it is back. */
+  #outage: Promise<void> | undefined;
+  #closed = false;
+  readonly #closing = new AbortController();
+
+  constructor(options: DatabaseOptions) {
+    this.log = options.log;
+    this.patience = options.patience ?? 3_000;
+    this.#timeout = options.timeout ?? 15_000;
+    this.#config = {
+      application_name: 'parley',
+      connectionTimeoutMillis: 5_000,
+      keepAlive: true,
+      ...options.connection,
+    };
+    this.#pool = new pg.Pool({
+      ...this.#config,
+      ...this.#limits(this.#timeout),
+      max: options.connections ?? 8,
+      idleTimeoutMillis: 30_000,
+    });
+    // an idle connection that dies is taken out of the pool; the next statement finds out whether the database is away
+    this.#pool.on('error', (error) => this.log.debug({ error: describe(error) }, 'lost an idle database connection'));
+    this.#pool.on('connect', (client) => client.on('error', () => {}));
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** A connection of one's own. `timeout`: how long a statement may run, in milliseconds; 0: as long as it takes. */
+  client(timeout = this.#timeout): pg.Client {
+    const client = new pg.Client({ ...this.#config, ...this.#limits(timeout) });
+    client.on('error', () => {});
+    return client;
+  }
+
+  /**
+   * Runs a prepared statement. A statement that does the same when it is done twice (`repeatable`) is tried again when the
+   * connection breaks under it. Throws {@link StorageUnavailable} when the database is away for longer than our patience.
+   */
+  async run(text: string, values: readonly unknown[], repeatable: boolean): Promise<readonly Row[]> {
+    const deadline = performance.now() + this.patience;
+    for (;;) {
+      if (this.#outage !== undefined) await this.#wait(deadline);
+      if (this.#closed) throw new StorageUnavailable('the storage is closed');
+      let client: pg.PoolClient;
+      try {
+        client = await this.#pool.connect();
+      } catch (error) {
+        // nothing was sent
+        if (this.#closed || this.#isBusy(error)) throw translate(error);
+        void this.lost(error);
+        continue;
+      }
+      let broken = false;
+      try {
+        const query = { name: this.nameOf(text), text, values: values as unknown[], rowMode: 'array' as const };
+        return (await client.query<unknown[]>(query)).rows;
+      } catch (error) {
+        broken = isLost(error);
+        if (!broken || !repeatable || performance.now() > deadline) throw translate(error);
+      } finally {
+        client.release(broken);
+      }
+    }
+  }
+
+  /** Told that a connection could not be made; settled when one can be made again, or when the storage closes. */
+  lost(error: unknown): Promise<void> {
+    this.#outage ??= this.#recover(error);
+    return this.#outage;
+  }
+
+  async ping(): Promise<void> {
+    await this.run('SELECT 1', [], true);
+  }
+
+  /** Lets what runs finish, for at most `ms` milliseconds. */
+  async close(ms = 5_000): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#closing.abort();
+    await Promise.race([this.#pool.end(), new Promise((resolve) => setTimeout(resolve, ms).unref())]);
+  }
+
+  async #recover(reason: unknown): Promise<void> {
+    const since = performance.now();
+    this.log.warn({ error: describe(reason) }, 'the database does not answer; trying until it does');
+    for (let wait = firstWait; !this.#closed; wait = Math.min(wait * 2, longestWait)) {
+      // a little chance, so that several nodes do not come back in step
+      await this.#sleep(wait * (0.75 + Math.random() / 2));
+      if (this.#closed) break;
+      const client = this.client();
+      try {
+        await client.connect();
+        await client.query('SELECT 1');
+        this.log.info({ seconds: Math.round(performance.now() - since) / 1000 }, 'the database answers again');
+        break;
+      } catch (error) {
+        this.log.debug({ error: describe(error) }, 'the database still does not answer');
+      } finally {
+        await client.end().catch(() => {});
+      }
+    }
+    this.#outage = undefined;
+  }
+
+  async #wait(deadline: number): Promise<void> {
+    const left = deadline - performance.now();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<true>((resolve) => {
+      timer = setTimeout(resolve, Math.max(0, left), true);
+    });
+    const isLate = await Promise.race([this.#outage, late]);
+    clearTimeout(timer);
+    if (isLate) throw new StorageUnavailable('the database does not answer');
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#closing.signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#closing.signal.addEventListener('abort', done);
+    });
+  }
+
+  // all connections in use for seconds, or none left on the server: overload, but not an outage
+  #isBusy(error: unknown): boolean {
+    return (
+      this.#pool.idleCount === 0 && this.#pool.waitingCount > 0 && /timeout exceeded when trying/.test(describe(error))
+    );
+  }
+
+  #limits(timeout: number): pg.ClientConfig {
+    if (timeout === 0) return {};
+    // the server gives up first; the client only where the server is frozen
+    return {
+      statement_timeout: timeout,
+      idle_in_transaction_session_timeout: timeout,
+      query_timeout: timeout + 2_000,
+    };
+  }
+
+  /** The name under which connections prepare a statement. */
+  nameOf(text: string): string {
+    let name = this.#names.get(text);
+    if (name === undefined) {
+      name = `parley_${this.#names.size}`;
+      this.#names.set(text, name);
+    }
+    return name;
+  }
+}

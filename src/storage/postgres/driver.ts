@@ -1,0 +1,161 @@
+// The PostgreSQL driver: stores as tables, whether the database is a server of its own or the embedded one.
+import type pg from 'pg';
+import { type Clock, systemClock } from '../../base/clock.ts';
+import { type Logger, silent } from '../../base/log.ts';
+import { createEphemeral, type MemoryEphemeral } from '../ephemeral.ts';
+import { StorageMismatch } from '../errors.ts';
+import { createIds } from '../ids.ts';
+import { checkText } from '../json.ts';
+import type { Driver, LogStore } from '../ports.ts';
+import { checkMigrations, type Spec } from '../specs.ts';
+import { Batcher } from './batch.ts';
+import { Database } from './database.ts';
+import { translate } from './failures.ts';
+import { createKv, createMap } from './keyed.ts';
+import { createLogTable } from './log.ts';
+import { type Declared, describeMigration, migrate, planSteps, readVersions, type Versions } from './migrate.ts';
+import { quoted, schema, tableName } from './tables.ts';
+
+export interface PostgresOptions {
+  /** A `postgres://` URL, or pg's own settings. */
+  readonly connection: string | pg.ClientConfig;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  /** Connections at most, besides one for appends. */
+  readonly connections?: number;
+  /** How long a statement may run, in milliseconds. */
+  readonly timeout?: number;
+  /** How long a statement waits for a database that is away, in milliseconds. */
+  readonly patience?: number;
+  /** Called when the driver has closed; stops an embedded server. */
+  readonly onClose?: () => Promise<void>;
+}
+
+export interface PostgresDriver extends Driver {
+  /** What opening these stores would do to the database, a line each; changes nothing. */
+  plan(module: string, specs: Readonly<Record<string, Spec<unknown>>>): Promise<readonly string[]>;
+}
+
+const closingTime = 10_000;
+
+/** Connects on first use. */
+export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
+  const { log = silent, clock = systemClock, connection, onClose, ...limits } = options;
+  const database = new Database({
+    ...limits,
+    log,
+    connection: typeof connection === 'string' ? { connectionString: connection } : connection,
+  });
+  const batcher = new Batcher(database);
+  const mint = createIds(clock);
+  const logs = new Map<string, (host: string) => LogStore<unknown, Record<string, string>>>();
+  const ephemerals = new Map<string, Map<string, MemoryEphemeral>>();
+  let versions: Versions | undefined;
+  // one at a time in this process; the advisory lock is for the others
+  let preparing: Promise<unknown> = Promise.resolve();
+  let closing: Promise<void> | undefined;
+
+  const prepare = async (declared: readonly Declared[]): Promise<void> => {
+    try {
+      versions ??= await readVersions(database);
+      if (planSteps(versions, declared).length > 0) versions = await migrate(database, declared);
+    } catch (error) {
+      throw translate(error);
+    }
+  };
+  const openEphemeral = (host: string, title: string): MemoryEphemeral => {
+    let ofHost = ephemerals.get(host);
+    if (ofHost === undefined) {
+      ofHost = new Map();
+      ephemerals.set(host, ofHost);
+    }
+    let store = ofHost.get(title);
+    if (store === undefined) {
+      store = createEphemeral(clock);
+      ofHost.set(title, store);
+    }
+    return store;
+  };
+  const openTable = (host: string, store: Declared): unknown => {
+    if (store.kind === 'kv') return createKv(database, store, host);
+    if (store.kind === 'map') return createMap(database, store, host);
+    let table = logs.get(store.name);
+    if (table === undefined) {
+      table = createLogTable(store, { database, batcher, mint });
+      logs.set(store.name, table);
+    }
+    return table(host);
+  };
+  const close = async (): Promise<void> => {
+    await batcher.close(closingTime);
+    await database.close();
+    for (const ofHost of ephemerals.values()) for (const store of ofHost.values()) store.close();
+    await onClose?.();
+  };
+
+  return {
+    async open(host, module, specs) {
+      checkText(host);
+      const declared = declare(module, specs);
+      if (declared.length > 0) {
+        const prepared = preparing.then(() => prepare(declared));
+        preparing = prepared.catch(() => {});
+        await prepared;
+      }
+      const stores: Record<string, unknown> = {};
+      for (const store of declared) stores[store.store] = openTable(host, store);
+      for (const [name, spec] of Object.entries(specs)) {
+        if (spec.kind === 'ephemeral') stores[name] = openEphemeral(host, `${module}.${name}`);
+      }
+      return stores;
+    },
+    async plan(module, specs) {
+      return describeMigration(database, declare(module, specs));
+    },
+    purge: async (host, owner) => {
+      for (const store of ephemerals.get(host)?.values() ?? []) store.purge(owner);
+      await batcher.drained();
+      await purge(database, checkText(host), checkText(owner));
+    },
+    ping: () => database.ping(),
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+interface DeclaredStore extends Declared {
+  readonly store: string;
+}
+
+function declare(module: string, specs: Readonly<Record<string, Spec<unknown>>>): DeclaredStore[] {
+  const declared: DeclaredStore[] = [];
+  for (const [store, spec] of Object.entries(specs)) {
+    const title = `${module}.${store}`;
+    checkMigrations(title, spec);
+    if (spec.kind === 'ephemeral') continue;
+    const name = tableName(module, store);
+    const twin = declared.find((other) => other.name === name);
+    if (twin !== undefined) throw new StorageMismatch(`${title} and ${twin.title} would share the table ${name}`);
+    declared.push({ store, title, spec, name, kind: spec.kind, index: spec.index });
+  }
+  return declared;
+}
+
+/** Every table of the schema that has rows of owners, also those of modules that are not loaded now, in one transaction. */
+async function purge(database: Database, host: string, owner: string): Promise<void> {
+  const tables = await database.run(
+    `SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+      WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+        AND (SELECT count(*) FROM pg_attribute AS a
+          WHERE a.attrelid = c.oid AND a.attname IN ('host', 'owner') AND NOT a.attisdropped) = 2`,
+    [schema],
+    true,
+  );
+  if (tables.length === 0) return;
+  const deletions = tables.map(
+    ([name], i) => `d${i} AS (DELETE FROM ${schema}.${quoted(name as string)} WHERE host = $1 AND owner = $2)`,
+  );
+  await database.run(`WITH ${deletions.join(', ')} SELECT 1`, [host, owner], true);
+}

@@ -1,0 +1,43 @@
+// What PostgreSQL's and the socket's errors mean for us (SQLSTATE: PostgreSQL manual, appendix A).
+import { StorageUnavailable, UnstorableValue } from '../errors.ts';
+
+const code = (error: unknown): string => String((error as { code?: unknown } | undefined)?.code ?? '');
+
+// not the likes of EPIPE
+const sqlState = /^(?:[0-9][0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
+
+/** Whether the connection is gone, so that what was asked may or may not have been done. */
+export function isLost(error: unknown): boolean {
+  if (!(error instanceof Error) || error instanceof TypeError || error instanceof StorageUnavailable) return false;
+  const state = code(error);
+  // 08: connection exception; 57P: shut down, crashed, cannot connect now. No SQLSTATE at all: a socket's error, or pg's own.
+  return state.startsWith('08') || state.startsWith('57P') || !sqlState.test(state);
+}
+
+/** Whether the same statement may succeed later: lost, out of resources, cancelled by a timeout, deadlocked, read-only for now. */
+export function isPassing(error: unknown): boolean {
+  return isLost(error) || error instanceof StorageUnavailable || /^(53|57|40|25006|55P03)/.test(code(error));
+}
+
+/** What the layers above get to see. */
+export function translate(error: unknown): unknown {
+  if (error instanceof StorageUnavailable || error instanceof UnstorableValue) return error;
+  if (isPassing(error)) {
+    return new StorageUnavailable(`the database does not answer: ${describe(error)}`, { cause: error });
+  }
+  // 22P05 and 22021: characters that text cannot hold; 54000: a key that no index can hold
+  if (['22P05', '22021', '54000', '22P02'].includes(code(error))) {
+    return new UnstorableValue(`the database refuses the value: ${describe(error)}`, { cause: error });
+  }
+  return error;
+}
+
+/** One line, without what the statement was about. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // several addresses tried: the message itself is empty
+  const first = error instanceof AggregateError ? (error.errors[0] as unknown) : undefined;
+  if (first !== undefined) return describe(first);
+  const state = code(error);
+  return state !== '' && !error.message.includes(state) ? `${error.message} (${state})` : error.message;
+}

@@ -1,0 +1,116 @@
+// Stores of one value per owner, and of many keyed values per owner, as tables.
+import { StorageUnavailable } from '../errors.ts';
+import { checkText, encode, freeze } from '../json.ts';
+import type { KvStore, MapStore } from '../ports.ts';
+import type { Database } from './database.ts';
+import { keyColumns, qualified, type TableShape } from './tables.ts';
+
+const mostTries = 100;
+
+/** Reads and writes single rows of one host. */
+interface Rows {
+  get(key: readonly string[]): Promise<unknown>;
+  set(key: readonly string[], value: unknown): Promise<void>;
+  update(key: readonly string[], change: (old: unknown) => unknown): Promise<unknown>;
+}
+
+function createRows(database: Database, shape: TableShape, host: string): Rows {
+  const table = qualified(shape);
+  const columns = keyColumns[shape.kind];
+  const isRow = columns.map((column, i) => `${column} = $${i + 1}`).join(' AND ');
+  const next = columns.length + 1;
+  const marks = columns.map((_, i) => `$${i + 1}`).join(', ');
+  const insert = `INSERT INTO ${table} (${columns.join(', ')}, value) VALUES (${marks}, $${next})`;
+  // xmin is the transaction that wrote this version of the row: the same as long as nobody else has written
+  const unchanged = `xmin = $${next}::text::xid`;
+  const sql = {
+    get: `SELECT value FROM ${table} WHERE ${isRow}`,
+    read: `SELECT value, xmin::text FROM ${table} WHERE ${isRow}`,
+    put: `${insert} ON CONFLICT (${columns.join(', ')}) DO UPDATE SET value = excluded.value`,
+    remove: `DELETE FROM ${table} WHERE ${isRow}`,
+    insertNew: `${insert} ON CONFLICT DO NOTHING RETURNING 1`,
+    replaceUnchanged: `UPDATE ${table} SET value = $${next + 1} WHERE ${isRow} AND ${unchanged} RETURNING 1`,
+    removeUnchanged: `DELETE FROM ${table} WHERE ${isRow} AND ${unchanged} RETURNING 1`,
+  };
+  // updates of one row queue up here, so that only other nodes can come in between
+  const queues = new Map<string, Promise<unknown>>();
+
+  /** One attempt: whether it was stored, and what. */
+  async function attempt(row: string[], change: (old: unknown) => unknown): Promise<{ value: unknown } | undefined> {
+    const [found] = await database.run(sql.read, row, true);
+    const old = found === undefined ? undefined : freeze(found[0]);
+    const value = change(old);
+    if (value === old) return { value };
+    if (value === undefined) {
+      const done = await database.run(sql.removeUnchanged, [...row, found![1]], false);
+      return done.length > 0 ? { value } : undefined;
+    }
+    const json = encode(value);
+    const done =
+      found === undefined
+        ? await database.run(sql.insertNew, [...row, json], false)
+        : await database.run(sql.replaceUnchanged, [...row, found[1], json], false);
+    return done.length > 0 ? { value: JSON.parse(json) } : undefined;
+  }
+
+  async function updateRow(row: string[], change: (old: unknown) => unknown): Promise<unknown> {
+    for (let tries = 0; tries < mostTries; tries++) {
+      const done = await attempt(row, change);
+      if (done !== undefined) return done.value;
+    }
+    throw new StorageUnavailable('a row is written by too many at once');
+  }
+
+  return {
+    async get(key) {
+      const [found] = await database.run(sql.get, [host, ...key.map(checkText)], true);
+      return found?.[0];
+    },
+    async set(key, value) {
+      const row = [host, ...key.map(checkText)];
+      if (value === undefined) await database.run(sql.remove, row, true);
+      else await database.run(sql.put, [...row, encode(value)], true);
+    },
+    async update(key, change) {
+      const row = [host, ...key.map(checkText)];
+      const name = key.join('\0');
+      const before = queues.get(name);
+      const work = before === undefined ? updateRow(row, change) : before.then(() => updateRow(row, change));
+      const settled = work.catch(() => {});
+      queues.set(name, settled);
+      try {
+        return await work;
+      } finally {
+        if (queues.get(name) === settled) queues.delete(name);
+      }
+    },
+  };
+}
+
+export function createKv(database: Database, shape: TableShape, host: string): KvStore<unknown> {
+  const rows = createRows(database, shape, host);
+  const page = `SELECT owner FROM ${qualified(shape)} WHERE host = $1 AND owner > $2 ORDER BY owner LIMIT $3`;
+  return {
+    get: (owner) => rows.get([owner]),
+    set: (owner, value) => rows.set([owner], value),
+    update: (owner, change) => rows.update([owner], change),
+    async owners(after = '', limit = 1000) {
+      const found = await database.run(page, [host, checkText(after), limit], true);
+      return found.map((row) => row[0] as string);
+    },
+  };
+}
+
+export function createMap(database: Database, shape: TableShape, host: string): MapStore<unknown> {
+  const rows = createRows(database, shape, host);
+  const all = `SELECT key, value FROM ${qualified(shape)} WHERE host = $1 AND owner = $2`;
+  return {
+    get: (owner, key) => rows.get([owner, key]),
+    set: (owner, key, value) => rows.set([owner, key], value),
+    update: (owner, key, change) => rows.update([owner, key], change),
+    async all(owner) {
+      const found = await database.run(all, [host, checkText(owner)], true);
+      return new Map(found.map((row) => [row[0] as string, row[1]]));
+    },
+  };
+}
