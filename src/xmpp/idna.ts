@@ -42,7 +42,7 @@ export function prepareHost(text: string): string | undefined {
   return domain;
 }
 
-// RFC 6874 zone identifiers mean something on one machine only, and RFC 7622 has none.
+// Zone identifiers mean something on one machine only: RFC 9844 took them out of RFC 7622.
 function prepareIPv6(text: string): string | undefined {
   const address = text.slice(1, -1);
   return text.endsWith(']') && isIPv6(address) && !address.includes('%') ? text.toLowerCase() : undefined;
