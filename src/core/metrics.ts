@@ -1,5 +1,11 @@
 // Counters, gauges and histograms as modules declare them, on prom-client. One registry per server, never the global one.
-import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry } from 'prom-client';
+import {
+  collectDefaultMetrics,
+  Counter as PromCounter,
+  Gauge as PromGauge,
+  Histogram as PromHistogram,
+  Registry,
+} from 'prom-client';
 
 export interface Counter {
   inc(by?: number): void;
@@ -61,6 +67,11 @@ export class Metrics {
         read(gauge);
       },
     });
+  }
+
+  /** What Node tells of the process: memory, CPU, delay of the event loop. */
+  process(): void {
+    collectDefaultMetrics({ register: this.registry });
   }
 
   /** The text of `/metrics`. */

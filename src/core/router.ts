@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, Frame, NodeId } from '../cluster/cluster.ts';
-import { StorageUnavailable } from '../storage/ports.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import type { Element } from '../xml/element.ts';
 import { parseElement } from '../xml/parser.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
-import { StreamError } from '../xmpp/errors.ts';
+import { type StreamCondition, StreamError } from '../xmpp/errors.ts';
 import type { BareJid, Jid } from '../xmpp/jid.ts';
 import type { Presence, Stanza } from '../xmpp/stanza.ts';
 import { sessionBound, sessionClosed, sessionOut, sessionPresence } from './events.ts';
@@ -28,6 +28,8 @@ export function defineSlot<T>(name: string, options: { readonly shared?: boolean
 export interface SessionStream {
   /** The client's network address. */
   readonly address: string;
+  /** How the client is connected, in a word: `TLSv1.3`, `plain`. */
+  readonly transport: string;
   send(xml: string): void;
   close(error?: StreamError): void;
 }
@@ -130,6 +132,16 @@ export class Session implements SessionEntry {
 /** What to do when a resource is asked for that is taken (RFC 6120 7.7.2.2). */
 export type ConflictPolicy = 'replace' | 'refuse' | 'rename';
 
+/** Asks the node that holds a session to end it. */
+interface CloseRequest {
+  readonly full: string;
+  readonly sid: string;
+  readonly condition: StreamCondition;
+  readonly text?: string;
+}
+
+const replaced = { condition: 'conflict', text: 'another connection took this resource' } as const;
+
 /** The sessions of this node, of all hosts. */
 export class Sessions {
   private readonly byFull = new Map<string, Session>();
@@ -140,9 +152,7 @@ export class Sessions {
   constructor(cluster: Cluster, now: () => number) {
     this.cluster = cluster;
     this.now = now;
-    cluster.answer('session.close', (body) =>
-      this.closeFor(body as { full: string; sid: string; condition: 'conflict' }),
-    );
+    cluster.answer('session.close', (body) => this.closeFor(body as CloseRequest));
   }
 
   get count(): number {
@@ -177,15 +187,15 @@ export class Sessions {
       if (taken) jid = wanted.withResource(`${wanted.resource}-${randomBytes(6).toString('base64url')}`);
     }
     const local = this.byFull.get(jid.full);
-    if (local !== undefined) await this.replace(local);
+    if (local !== undefined) await this.end(local, new StreamError(replaced.condition, replaced.text));
     const session = new Session(jid, host, this.cluster.self, stream, this.now(), (one) => this.announce(one));
     this.add(session);
-    const replaced = await this.cluster.directory.put(session);
-    if (replaced !== undefined && replaced.node !== this.cluster.self) {
+    const other = await this.cluster.directory.put(session);
+    if (other !== undefined && other.node !== this.cluster.self) {
       await this.cluster
-        .call(replaced.node, 'session.close', { full: jid.full, sid: replaced.sid })
+        .call(other.node, 'session.close', { full: jid.full, sid: other.sid, ...replaced } satisfies CloseRequest)
         .catch((error: unknown) =>
-          host.log.warn({ err: error, node: replaced.node }, 'could not close a replaced session'),
+          host.log.warn({ err: error, node: other.node }, 'could not close a replaced session'),
         );
     }
     host.notify(sessionBound, { session });
@@ -201,16 +211,33 @@ export class Sessions {
     session.stream = undefined;
   }
 
-  private async replace(old: Session): Promise<void> {
-    const { stream } = old;
-    await this.close(old);
-    stream?.close(new StreamError('conflict', 'another connection took this resource'));
+  /**
+   * Ends the sessions of an account, or the one with that resource, here and on other nodes; resolves when they are out
+   * of the directory. Returns how many there were.
+   */
+  async closeAccount(user: BareJid, error: StreamError, resource?: string): Promise<number> {
+    const entries = await this.cluster.directory.sessions(user);
+    const chosen = entries.filter((entry) => resource === undefined || entry.jid.resource === resource);
+    for (const { jid, node, sid } of chosen) {
+      const { condition, text } = error;
+      const body: CloseRequest = { full: jid.full, sid, condition, ...(text === undefined ? {} : { text }) };
+      if (node === this.cluster.self) await this.closeFor(body);
+      else await this.cluster.call(node, 'session.close', body);
+    }
+    return chosen.length;
   }
 
-  private closeFor({ full, sid }: { readonly full: string; readonly sid: string }): MaybePromise<boolean> {
+  private async end(session: Session, error: StreamError): Promise<void> {
+    const { stream } = session;
+    await this.close(session);
+    stream?.close(error);
+  }
+
+  private async closeFor({ full, sid, condition, text }: CloseRequest): Promise<boolean> {
     const session = this.byFull.get(full);
     if (session === undefined || session.sid !== sid) return false;
-    return this.replace(session).then(() => true);
+    await this.end(session, new StreamError(condition, text));
+    return true;
   }
 
   private announce(session: Session): MaybePromise<unknown> {

@@ -1,0 +1,121 @@
+// What administrative commands may do, over a running server or over the opened store of a stopped one.
+import { readFileSync } from 'node:fs';
+import { type Accounts, accountStores, openAccounts } from './auth/accounts.ts';
+import { createPasswordHasher } from './auth/credentials.ts';
+import { systemClock } from './base/clock.ts';
+import { type Logger, silent } from './base/log.ts';
+import type { Config } from './config/server.ts';
+import {
+  type AdminContext,
+  CommandError,
+  type OfflineContext,
+  type ReloadReport,
+  type ServerStatus,
+  type SessionInfo,
+} from './core/commands.ts';
+import type { LogLevel } from './core/log.ts';
+import type { Session } from './core/sessions.ts';
+import type { Server } from './server.ts';
+import { openStorage } from './storage/open.ts';
+import { StreamError } from './xmpp/errors.ts';
+import { Jid } from './xmpp/jid.ts';
+
+/** What only the process around the server knows. */
+export interface AdminOptions {
+  readonly reload: () => Promise<ReloadReport>;
+  readonly stop: () => void;
+  readonly logLevel: (part: string, level: LogLevel, forMs?: number) => void;
+  /** The latest lines of level error, the latest first. */
+  readonly errors: () => ServerStatus['errors'];
+}
+
+/** The administration of a running server. */
+export function adminContext(server: Server, options: AdminOptions): AdminContext {
+  return {
+    get hosts() {
+      return [...server.hosts.keys()];
+    },
+    accounts: (domain) => server.hosts.get(domain)?.accounts,
+    sessions: () => [...server.sessions.all()].map(describeSession),
+    kick: (text, reason) => kick(server, text, reason),
+    reload: options.reload,
+    stop: options.stop,
+    status: () => status(server, options.errors()),
+    logLevel: options.logLevel,
+  };
+
+}
+
+function describeSession(session: Session): SessionInfo {
+  return {
+    jid: session.jid.full,
+    since: session.since,
+    available: session.available,
+    priority: session.priority,
+    node: session.node,
+    ...(session.stream === undefined ? {} : { address: session.stream.address, transport: session.stream.transport }),
+  };
+}
+
+/** The accounts of a stopped server: its store is opened for as long as the command runs. */
+export async function openOffline(config: Config, log: Logger = silent): Promise<OfflineContext> {
+  if (config.database === 'memory') {
+    throw new CommandError('not-running', 'The server is not running, and its database is kept in memory only');
+  }
+  const none = { publish() {}, subscribe: () => () => {} };
+  const driver = await openStorage({ database: config.database, data: config.data, log, clock: systemClock, invalidation: none });
+  const hasher = createPasswordHasher();
+  const hosts = new Map<string, Accounts>();
+  try {
+    for (const domain of Object.keys(config.hosts)) {
+      const stores = (await driver.open(domain, 'auth', accountStores)) as never;
+      const purge = (owner: string): Promise<void> => driver.purge(domain, owner);
+      hosts.set(domain, await openAccounts({ domain, stores, hasher, clock: systemClock, purge }));
+    }
+  } catch (error) {
+    await driver.close();
+    throw error;
+  }
+  return {
+    hosts: [...hosts.keys()],
+    accounts: (domain) => hosts.get(domain),
+    close: () => driver.close(),
+  };
+}
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
+}
+
+async function kick(server: Server, text: string, reason?: string): Promise<number> {
+  const jid = Jid.parse(text);
+  if (jid === undefined || jid.local === '') throw new CommandError('bad-arguments', `"${text}" is not the JID of a session`);
+  const error = new StreamError('policy-violation', reason ?? 'disconnected by an administrator');
+  return server.sessions.closeAccount(jid.bare, error, jid.isBare ? undefined : jid.resource);
+}
+
+async function status(server: Server, errors: ServerStatus['errors']): Promise<ServerStatus> {
+  const { config } = server;
+  const database: ServerStatus['database'] = {
+    kind: config.database === 'embedded' || config.database === 'memory' ? config.database : 'postgres',
+    ...(await server.driver.ping().then(
+      () => ({ ok: true }),
+      (error: unknown) => ({ ok: false, problem: error instanceof Error ? error.message : String(error) }),
+    )),
+  };
+  return {
+    version: packageVersion(),
+    pid: process.pid,
+    started: server.started,
+    ...(config.source.file === undefined ? {} : { config: config.source.file }),
+    data: config.data,
+    hosts: [...server.hosts.keys()],
+    listeners: server.listening,
+    sessions: server.sessions.count,
+    certificates: server.certificates(),
+    database,
+    errors,
+  };
+}

@@ -1,0 +1,52 @@
+// What a client's connection needs of the server it belongs to.
+import type { TLSSocketOptions } from 'node:tls';
+import type { Throttle } from '../auth/throttle.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Host } from '../core/host.ts';
+import type { Counter } from '../core/metrics.ts';
+import type { Router } from '../core/router.ts';
+import type { ConflictPolicy, Sessions } from '../core/sessions.ts';
+import type { StreamRates } from '../net/stream.ts';
+import type { Flusher } from '../net/transport.ts';
+
+/** Settings of client connections; times in milliseconds. Read afresh at every use, so that a reload takes hold. */
+export interface C2sSettings {
+  readonly requireTls: boolean;
+  readonly stanzaBytesBeforeAuth: number;
+  readonly stanzaBytes: number;
+  /** Undefined: no rate limits. */
+  readonly rates: StreamRates | undefined;
+  readonly outboundBytes: number;
+  readonly connectionsPerAddress: number;
+  readonly sessionsPerAccount: number;
+  /** Failed attempts to authenticate until a stream is closed. */
+  readonly authAttempts: number;
+  readonly preAuthTimeout: number;
+  readonly idleTimeout: number;
+  readonly conflict: ConflictPolicy;
+}
+
+export interface C2sMetrics {
+  readonly stanzasIn: Counter;
+  readonly authOk: Counter;
+  readonly authFailed: Counter;
+  readonly streamErrors: Counter;
+}
+
+export interface C2sContext {
+  /** A host with accounts, by domain. */
+  host(domain: string): Host | undefined;
+  settings(): C2sSettings;
+  /** Options for taking a plain connection into TLS; undefined where no certificates are to be had. */
+  startTls(): TLSSocketOptions | undefined;
+  readonly defaultDomain: string;
+  readonly router: Router;
+  readonly sessions: Sessions;
+  /** Undefined where limits are off. */
+  readonly throttle: Throttle | undefined;
+  readonly flusher: Flusher;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: C2sMetrics;
+}

@@ -1,0 +1,45 @@
+// What a client is offered, and when (RFC 6120 4.3.2).
+import type { ClientStream } from '../core/events.ts';
+import { streamFeatures } from '../core/events.ts';
+import type { Host } from '../core/host.ts';
+import { serialiseStreamElement } from '../net/stream.ts';
+import { type Element, el } from '../xml/element.ts';
+import { NS } from '../xmpp/ns.ts';
+
+export interface Offer {
+  readonly startTls: 'no' | 'optional' | 'required';
+  /** Undefined once authenticated. */
+  readonly mechanisms: { readonly features: readonly Element[] } | undefined;
+  readonly stage: 'connected' | 'authenticated' | 'bound';
+  /** Bytes that one stanza may have at this stage. */
+  readonly stanzaBytes: number;
+  /** Milliseconds; 0 for none. */
+  readonly idleTimeout: number;
+}
+
+/** The serialised `<stream:features/>` of this stage. */
+export async function makeFeatures(host: Host, stream: ClientStream, offer: Offer): Promise<string> {
+  const features: Element[] = [];
+  if (offer.startTls !== 'no') {
+    features.push(
+      el('starttls', NS.tls, undefined, ...(offer.startTls === 'required' ? [el('required', NS.tls)] : [])),
+    );
+  }
+  // RFC 6120 5.3.1: while TLS is required, nothing else is worth offering
+  if (offer.startTls !== 'required') {
+    features.push(...(offer.mechanisms?.features ?? []));
+    if (offer.stage === 'authenticated') features.push(el('bind', NS.bind));
+    await host.collect(streamFeatures, { stream, features });
+  }
+  features.push(limits(offer));
+  return serialiseStreamElement(el('features', NS.stream, undefined, ...features));
+}
+
+/** XEP-0478. */
+function limits(offer: Offer): Element {
+  const children = [el('max-bytes', NS.streamLimits, undefined, String(offer.stanzaBytes))];
+  if (offer.stage !== 'connected' && offer.idleTimeout > 0) {
+    children.push(el('idle-seconds', NS.streamLimits, undefined, String(Math.floor(offer.idleTimeout / 1000))));
+  }
+  return el('limits', NS.streamLimits, undefined, ...children);
+}

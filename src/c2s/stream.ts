@@ -1,0 +1,227 @@
+// A client's connection: connected, secured, authenticated, bound (RFC 6120 4.3, 5, 6, 7). Carries the session once bound.
+import type { MaybePromise } from '../base/maybe.ts';
+import { type ClientStream, streamIq } from '../core/events.ts';
+import type { Host } from '../core/host.ts';
+import type { Session, SessionStream } from '../core/sessions.ts';
+import { XmlStream } from '../net/stream.ts';
+import { describeTls, type TlsInfo } from '../net/tls.ts';
+import type { SocketTransport } from '../net/transport.ts';
+import { type Element, el } from '../xml/element.ts';
+import type { StreamHeader } from '../xml/parser.ts';
+import { StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { NS } from '../xmpp/ns.ts';
+import { answerBind } from './bind.ts';
+import type { C2sContext } from './context.ts';
+import { makeFeatures } from './features.ts';
+import { SaslNegotiation } from './sasl1.ts';
+
+export type Stage = 'connected' | 'authenticated' | 'bound';
+
+export class ClientConnection implements ClientStream, SessionStream {
+  readonly address: string;
+  /** When it was accepted, in milliseconds since 1970. */
+  readonly since: number;
+  user: string | undefined;
+  stage: Stage = 'connected';
+  session: Session | undefined;
+  private host: Host | undefined;
+  private lang: string | undefined;
+  private readonly carrier: SocketTransport;
+  private readonly stream: XmlStream;
+  private readonly context: C2sContext;
+  private readonly gone: (connection: ClientConnection) => void;
+  private sasl: SaslNegotiation | undefined;
+
+  /** @param gone is called once, when the connection is over */
+  constructor(transport: SocketTransport, context: C2sContext, gone: (connection: ClientConnection) => void) {
+    this.address = transport.address;
+    this.since = context.clock.now();
+    this.carrier = transport;
+    this.context = context;
+    this.gone = gone;
+    const settings = context.settings();
+    this.stream = new XmlStream(
+      transport,
+      {
+        header: (header) => this.takeHeader(header),
+        element: (element) => this.takeElement(element),
+        closed: (reason) => this.over(reason),
+      },
+      context.defaultDomain,
+      {
+        contentNs: NS.client,
+        limits: { stanzaBytes: settings.stanzaBytesBeforeAuth },
+        rates: settings.rates,
+        clock: context.clock,
+        log: context.log,
+      },
+    );
+  }
+
+  get id(): string {
+    return this.stream.id;
+  }
+
+  get tls(): TlsInfo | undefined {
+    return this.carrier.tls;
+  }
+
+  get transport(): string {
+    return this.tls?.protocol ?? 'plain';
+  }
+
+  get lastRead(): number {
+    return this.stream.lastRead;
+  }
+
+  send(xml: string | Element): void {
+    this.stream.send(xml);
+  }
+
+  close(error?: StreamError): void {
+    if (error !== undefined) this.context.metrics.streamErrors.inc();
+    this.stream.close(error);
+  }
+
+  /** Drops the connection without waiting for the client. */
+  abort(): void {
+    this.stream.abort('dropped by the server');
+  }
+
+  private takeHeader(header: StreamHeader): MaybePromise<void> {
+    checkVersion(header.attrs.version);
+    const host = this.hostFor(header.attrs.to);
+    if (this.host !== undefined && this.stage !== 'connected' && host !== this.host) {
+      throw new StreamError('not-authorized', `this stream is authenticated for ${this.host.domain}`);
+    }
+    this.host = host;
+    this.lang = header.attrs['xml:lang'];
+    this.stream.open({ from: host.domain, to: addressOf(header.attrs.from) });
+    return this.offer(host);
+  }
+
+  /** RFC 6120 4.9.3.6, 4.9.3.7. */
+  private hostFor(to: string | undefined): Host {
+    if (to === undefined) throw new StreamError('improper-addressing', 'the stream header needs a "to"');
+    const jid = Jid.parse(to);
+    if (jid === undefined || jid.domain !== jid.full)
+      throw new StreamError('improper-addressing', '"to" must be a domain');
+    const host = this.context.host(jid.domain);
+    if (host === undefined) throw new StreamError('host-unknown');
+    return host;
+  }
+
+  private async offer(host: Host): Promise<void> {
+    const settings = this.context.settings();
+    if (this.stage === 'connected') {
+      this.sasl = new SaslNegotiation(host, this.tls, this.address, this.context);
+    }
+    const canStartTls = this.stage === 'connected' && this.tls === undefined && this.context.startTls() !== undefined;
+    const features = await makeFeatures(host, this, {
+      startTls: !canStartTls ? 'no' : settings.requireTls ? 'required' : 'optional',
+      mechanisms: this.stage === 'connected' ? this.sasl : undefined,
+      stage: this.stage,
+      stanzaBytes: this.stage === 'connected' ? settings.stanzaBytesBeforeAuth : settings.stanzaBytes,
+      idleTimeout: settings.idleTimeout,
+    });
+    this.stream.send(features);
+  }
+
+  private takeElement(element: Element): MaybePromise<void> {
+    if (this.session !== undefined) {
+      this.context.metrics.stanzasIn.inc();
+      return this.context.router.fromClient(this.session, this.inLanguage(element));
+    }
+    return this.stage === 'connected' ? this.beforeLogin(element) : this.beforeBinding(element);
+  }
+
+  private beforeLogin(element: Element): MaybePromise<void> {
+    switch (element.ns) {
+      case NS.tls:
+        return this.startTls(element);
+      case NS.sasl:
+        return this.authenticate(element);
+      case null:
+        return this.iqBeforeLogin(element);
+      default:
+        throw new StreamError('unsupported-stanza-type');
+    }
+  }
+
+  // RFC 6120 5.4.2
+  private async startTls(element: Element): Promise<void> {
+    const options = this.context.startTls();
+    if (element.name !== 'starttls' || this.tls !== undefined || options === undefined) {
+      this.stream.send(el('failure', NS.tls));
+      return this.stream.close();
+    }
+    // whatever came with the request in the clear could have been put there by anybody
+    if (this.stream.restartDiscarding() > 0) throw new StreamError('policy-violation', 'data behind <starttls/>');
+    this.stream.send(el('proceed', NS.tls));
+    try {
+      await this.carrier.startTls(options, describeTls);
+    } catch (error) {
+      this.context.log.debug({ err: error, address: this.address }, 'TLS handshake failed');
+      this.stream.abort('TLS handshake failed');
+    }
+  }
+
+  private async authenticate(element: Element): Promise<void> {
+    if (this.sasl === undefined) throw new StreamError('not-authorized');
+    const outcome = await this.sasl.take(element, (answer) => this.stream.send(answer));
+    if (outcome === undefined) return;
+    this.user = outcome.user;
+    this.stage = 'authenticated';
+    this.sasl = undefined;
+    this.stream.setLimits({ stanzaBytes: this.context.settings().stanzaBytes });
+    this.stream.restart();
+    this.stream.send(outcome.answer);
+  }
+
+  /** Registration may happen before login; nothing else may (RFC 6120 4.9.3.12). */
+  private async iqBeforeLogin(iq: Element): Promise<void> {
+    if (this.host === undefined || iq.name !== 'iq') throw new StreamError('not-authorized');
+    const verdict = await this.host.gate(streamIq, { stream: this, iq });
+    if (verdict !== 'handled') throw new StreamError('not-authorized');
+  }
+
+  // RFC 6120 7.1: nothing but binding until it is done
+  private async beforeBinding(element: Element): Promise<void> {
+    if (this.host === undefined || this.user === undefined || element.ns !== null || element.name !== 'iq') {
+      throw new StreamError('not-authorized', 'bind a resource first');
+    }
+    const session = await answerBind(element, this.host, this.user, this, this.context);
+    if (session === undefined) return;
+    if (!this.stream.isOpen) return this.context.sessions.close(session);
+    this.session = session;
+    this.stage = 'bound';
+  }
+
+  /** RFC 6120 8.1.5: what a stanza does not say about its language, the stream's header has said. */
+  private inLanguage(element: Element): Element {
+    if (this.lang === undefined || element.name === 'iq' || element.attrs['xml:lang'] !== undefined) return element;
+    return element.with({ 'xml:lang': this.lang });
+  }
+
+  private over(reason: string): void {
+    this.context.log.debug({ address: this.address, user: this.user, reason }, 'client gone');
+    this.gone(this);
+    const { session } = this;
+    if (session === undefined) return;
+    this.context.sessions
+      .close(session)
+      .catch((error: unknown) => this.context.log.error({ err: error }, 'a session could not be closed'));
+  }
+}
+
+/** RFC 6120 4.7.5: no version is version 0.9, which has no features; a higher major version is answered with ours. */
+function checkVersion(version: string | undefined): void {
+  const major = /^(\d{1,9})\.\d{1,9}$/.exec(version ?? '')?.[1];
+  if (major === undefined || Number(major) < 1) throw new StreamError('unsupported-version');
+}
+
+/** RFC 6120 4.7.1: our "to" repeats whom the client says it is. */
+function addressOf(from: string | undefined): string | undefined {
+  return from === undefined ? undefined : Jid.parse(from)?.bare;
+}

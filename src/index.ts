@@ -1,0 +1,117 @@
+// Parley as a library: as many servers in one program as one likes, each with its own listeners and store.
+import type { Clock } from './base/clock.ts';
+import type { Logger } from './base/log.ts';
+import type { Cluster } from './cluster/cluster.ts';
+import { parseConfig } from './config/load.ts';
+import type { Config, ConfigInput, ListenerName } from './config/server.ts';
+import { findModules, importModule, type Modules } from './core/loader.ts';
+import { createLog } from './core/log.ts';
+import { Server } from './server.ts';
+import type { Driver } from './storage/ports.ts';
+import { Jid } from './xmpp/jid.ts';
+
+export { AccountError } from './auth/accounts.ts';
+export type { Clock } from './base/clock.ts';
+export type { Logger } from './base/log.ts';
+export { ConfigError } from './config/problems.ts';
+export type { ConfigInput, ListenerName } from './config/server.ts';
+export * from './core/events.ts';
+export { defineModule, defineService, iqGet, iqSet, on, provide } from './core/module.ts';
+export { StanzaError, StreamError } from './xmpp/errors.ts';
+export { Jid } from './xmpp/jid.ts';
+export { el, Element } from './xml/element.ts';
+
+/** What a program may put in the place of the usual parts; mostly for tests. */
+export interface Ports {
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  readonly cluster?: Cluster;
+  /** An open store, in place of the configured database; the program closes it. */
+  readonly driver?: Driver;
+  /** Rounds of hashing for new passwords; the default is right for everything but tests. */
+  readonly iterations?: number;
+}
+
+/** Accounts by JID, over all hosts of a server. */
+export interface LibraryAccounts {
+  /** @throws AccountError; Error for a JID that is not of a host served here */
+  create(jid: string, password: string): Promise<void>;
+  remove(jid: string): Promise<void>;
+  setPassword(jid: string, password: string): Promise<void>;
+  exists(jid: string): Promise<boolean>;
+}
+
+/** A running server. */
+export interface ParleyServer extends AsyncDisposable {
+  readonly accounts: LibraryAccounts;
+  /** Where a listener listens. @throws Error when it is switched off */
+  address(name: ListenerName): { readonly address: string; readonly port: number };
+  /** Closes every connection, timer and handle. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a server with settings of the form of parley.yaml; resolves when it listens. It logs only where `log` is given.
+ * @throws ConfigError, or an Error with a sentence on what cannot be started
+ */
+export async function createServer(input: ConfigInput = {}, ports: Ports = {}): Promise<ParleyServer> {
+  const config = parseConfig(input);
+  const log = ports.log ?? (input.log === undefined ? undefined : createLog({ ...config.log }));
+  const server = await Server.start(config, {
+    modules: await loadModules(config),
+    ...ports,
+    ...(log === undefined ? {} : { log }),
+  });
+  return {
+    accounts: libraryAccounts(server),
+    address(name) {
+      const found = server.address(name);
+      if (found === undefined) throw new Error(`the listener "${name}" is switched off`);
+      return found;
+    },
+    stop: () => server.stop(),
+    [Symbol.asyncDispose]: () => server.stop(),
+  };
+}
+
+/** The modules that come with the server, and those that the configuration names. */
+export async function loadModules(config: Config): Promise<Modules> {
+  const own = await findModules(new URL('./modules/', import.meta.url));
+  const plugins = await Promise.all(
+    config.plugins.map(async (plugin) => {
+      const specifier = /^\.{0,2}\//.test(plugin) ? new URL(plugin, `file://${config.source.folder}/`).href : plugin;
+      const name = plugin.replace(/^.*\//, '').replace(/\.[cm]?[jt]s$/, '');
+      return [name, await importModule(specifier)] as const;
+    }),
+  );
+  return new Map([...own, ...plugins]);
+}
+
+function libraryAccounts(server: Server): LibraryAccounts {
+  const find = (text: string) => {
+    const jid = Jid.parse(text);
+    const host = jid && server.hosts.get(jid.domain);
+    if (jid === undefined || host === undefined || jid.local === '' || !jid.isBare) {
+      throw new Error(`"${text}" is not an account of a host served here`);
+    }
+    return { accounts: host.accounts, local: jid.local };
+  };
+  return {
+    async create(jid, password) {
+      const { accounts, local } = find(jid);
+      await accounts.create(local, password);
+    },
+    async remove(jid) {
+      const { accounts, local } = find(jid);
+      await accounts.remove(local);
+    },
+    async setPassword(jid, password) {
+      const { accounts, local } = find(jid);
+      await accounts.setPassword(local, password);
+    },
+    async exists(jid) {
+      const { accounts, local } = find(jid);
+      return accounts.exists(local);
+    },
+  };
+}

@@ -1,0 +1,170 @@
+// XEP-0077: In-Band Registration. Accounts made before login where the host is open to all; passwords changed and accounts
+// removed by their owners. Registration with data forms and tokens comes with invitations.
+import { z } from 'zod';
+import { AccountError } from '../auth/accounts.ts';
+import { LruCache } from '../base/lru.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
+import { type ClientStream, streamFeatures, streamIq } from '../core/events.ts';
+import type { Host } from '../core/host.ts';
+import { counter } from '../core/metrics.ts';
+import { defineModule, type IqRequest, iqGet, iqSet, on } from '../core/module.ts';
+import { el, type Element } from '../xml/element.ts';
+import { type Condition, StanzaError } from '../xmpp/errors.ts';
+import { Jid, prepareLocal } from '../xmpp/jid.ts';
+import { NS } from '../xmpp/ns.ts';
+import { errorReply } from '../xmpp/stanza.ts';
+
+const HOUR = 3_600_000;
+const REMEMBERED_ADDRESSES = 10_000;
+
+export default defineModule({
+  xeps: ['XEP-0077 2.4'],
+  summary: 'Registration from a client, password change, removal of the account',
+  config: z.strictObject({
+    'per-hour': z.number().positive().default(20).describe('Accounts that one network address may make in an hour'),
+    'password-change': z.boolean().default(true).describe('Whether people may change their passwords from a client'),
+    removal: z.boolean().default(true).describe('Whether people may remove their accounts from a client'),
+  }),
+  metrics: { registered: counter('Accounts registered from a client'), removed: counter('Accounts removed from a client') },
+
+  setup({ host, config, metrics, clock, log, background }) {
+    const addresses = new LruCache<string, TokenBucket>(REMEMBERED_ADDRESSES);
+
+    /** Too many from one address is refused, not delayed: nobody has a stream to lose yet. */
+    const checkRate = (address: string): void => {
+      if (!host.settings.limits.enabled) return;
+      let bucket = addresses.get(address);
+      if (bucket === undefined) {
+        bucket = new TokenBucket({ rate: (config['per-hour'] * 1000) / HOUR, burst: config['per-hour'] }, clock.now());
+        addresses.set(address, bucket);
+      }
+      if (bucket.take(1, clock.now()) > 0) {
+        throw new StanzaError('resource-constraint', 'Too many registrations from your network; try again later');
+      }
+    };
+
+    const register = async (query: Element, stream: ClientStream): Promise<void> => {
+      const { username, password } = credentialsOf(query, 'not-acceptable');
+      const name = prepareLocal(username);
+      if (name === undefined) throw new StanzaError('not-acceptable', 'This cannot be the name of an account');
+      if (isReserved(host, name)) throw new StanzaError('conflict', 'This name is reserved');
+      checkRate(stream.address);
+      await explained(() => host.accounts.create(name, password));
+      metrics.registered.inc();
+      log.info({ user: name, address: stream.address }, 'account registered');
+    };
+
+    /** XEP-0077 3.1, before login. */
+    const answerStream = async (iq: Element, stream: ClientStream): Promise<Element> => {
+      const query = iq.getChild('query', NS.register);
+      if (query === undefined) throw new StanzaError('not-authorized');
+      if (!isOpen(host)) throw new StanzaError('not-allowed', 'Registration is closed here');
+      if (iq.attrs.type === 'get') return result(iq, host, form());
+      if (iq.attrs.type !== 'set') throw new StanzaError('bad-request');
+      // 3.2: whoever is not logged in has nothing to remove
+      if (query.getChild('remove') !== undefined) throw new StanzaError('unexpected-request');
+      await register(query, stream);
+      return result(iq, host);
+    };
+
+    const remove = (request: IqRequest, user: string): undefined => {
+      if (request.payload.elements().length !== 1) throw new StanzaError('bad-request', '<remove/> stands alone');
+      if (!config.removal) throw new StanzaError('not-allowed');
+      // the answer goes out first: the removal ends the stream that it goes out on
+      background(
+        Promise.resolve()
+          .then(() => host.accounts.remove(user))
+          .then(() => {
+            metrics.removed.inc();
+            log.info({ user }, 'account removed by its owner');
+          }),
+        'removal of an account',
+      );
+    };
+
+    /** XEP-0077 3.3. */
+    const changePassword = async ({ payload }: IqRequest, user: string): Promise<undefined> => {
+      const { username, password } = credentialsOf(payload, 'bad-request');
+      const named = username.includes('@') ? Jid.parse(username)?.bare : `${prepareLocal(username)}@${host.domain}`;
+      if (named !== `${user}@${host.domain}`) throw new StanzaError('not-allowed', 'You can only change your own password');
+      if (!config['password-change']) throw new StanzaError('not-allowed');
+      await explained(() => host.accounts.setPassword(user, password));
+      log.info({ user }, 'password changed');
+    };
+
+    return {
+      features: { server: isOpen(host) ? [NS.register] : [] },
+      handlers: [
+        on(streamFeatures, ({ stream, features }) => {
+          if (stream.user === undefined && isOpen(host)) features.push(el('register', NS.registerFeature));
+        }),
+        on(streamIq, { phase: 'handle' }, async ({ stream, iq }) => {
+          if (iq.getChild('query', NS.register) === undefined) return undefined;
+          stream.send(await answered(iq, host, () => answerStream(iq, stream)));
+          return 'handled';
+        }),
+        iqGet(['self', 'host'], NS.register, 'query', (request) => {
+          const user = ownerOf(request, host);
+          return el('query', NS.register, undefined, el('registered', NS.register), field('username', user), field('password'));
+        }),
+        iqSet(['self', 'host'], NS.register, 'query', (request) => {
+          const user = ownerOf(request, host);
+          return request.payload.getChild('remove') === undefined ? changePassword(request, user) : remove(request, user);
+        }),
+      ],
+    };
+  },
+});
+
+const isOpen = (host: Host): boolean =>
+  host.settings.registration === 'open' && host.settings.authentication === 'accounts';
+
+/** An administrator's name must not go to whoever comes first. */
+const isReserved = (host: Host, name: string): boolean =>
+  host.settings.admins.includes(`${name}@${host.domain}`);
+
+/** The account that asks: one of ours, over a stream of its own. */
+function ownerOf({ session, iq }: IqRequest, host: Host): string {
+  if (session === undefined || session.host !== host) throw new StanzaError('registration-required');
+  if (host.settings.authentication !== 'accounts') throw new StanzaError('not-allowed', 'Guests have no account');
+  return iq.from.local;
+}
+
+function credentialsOf(query: Element, otherwise: Condition): { readonly username: string; readonly password: string } {
+  const username = query.getChildText('username') ?? '';
+  const password = query.getChildText('password') ?? '';
+  if (username === '' || password === '') throw new StanzaError(otherwise, 'A name and a password are needed');
+  return { username, password };
+}
+
+const field = (name: string, value = ''): Element => el(name, NS.register, undefined, ...(value === '' ? [] : [value]));
+
+function form(): Element {
+  const instructions = el('instructions', NS.register, undefined, 'Choose a name and a password.');
+  return el('query', NS.register, undefined, instructions, field('username'), field('password'));
+}
+
+async function explained<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof AccountError)) throw error;
+    throw new StanzaError(error.problem === 'conflict' ? 'conflict' : 'not-acceptable', error.message);
+  }
+}
+
+function result(iq: Element, host: Host, payload?: Element): Element {
+  const children = payload === undefined ? [] : [payload];
+  return el('iq', null, { type: 'result', id: iq.attrs.id, from: host.domain }, ...children);
+}
+
+/** On a stream without a session there is no router to turn errors into replies. */
+async function answered(iq: Element, host: Host, work: () => Promise<Element>): Promise<Element> {
+  try {
+    return await work();
+  } catch (error) {
+    const known = error instanceof StanzaError ? error : new StanzaError('internal-server-error');
+    if (!(error instanceof StanzaError)) host.log.error({ err: error }, 'a registration failed');
+    return errorReply(iq, host.domain, host.domain, known)?.with({ to: undefined }) ?? result(iq, host);
+  }
+}

@@ -1,0 +1,289 @@
+// XmlStream: one XML stream over a transport (RFC 6120 4): header, restarts, closing handshake, errors, limits, order.
+//
+// The lane: elements are handled one after another. A handler that returns a promise holds the lane: parsing stops right
+// behind its element until the promise is settled, and the socket is paused when more than a little waits.
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import { isPromise, type MaybePromise } from '../base/maybe.ts';
+import type { Rate } from '../base/token-bucket.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
+import type { Element } from '../xml/element.ts';
+import { escapeAttr } from '../xml/escape.ts';
+import { type ParseCondition, Parser, type ParserLimits, type StreamHeader } from '../xml/parser.ts';
+import { StreamError } from '../xmpp/errors.ts';
+import { NS } from '../xmpp/ns.ts';
+import type { Transport } from './transport.ts';
+
+export interface StreamHandlers {
+  /** The peer opened a stream, or restarted it. Answer with {@link XmlStream.open}, or throw a StreamError. */
+  header(header: StreamHeader): MaybePromise<void>;
+  /** A child of the stream's root arrived. Throws a StreamError to end the stream. */
+  element(element: Element): MaybePromise<void>;
+  /** The stream is over, for whatever reason; called once. */
+  closed(reason: string): void;
+}
+
+/** How much a peer may send; bytes and elements a second, with bursts. Exceeding it delays, and never loses. */
+export interface StreamRates {
+  readonly bytes: Rate;
+  readonly elements: Rate;
+}
+
+export interface StreamOptions {
+  readonly contentNs: typeof NS.client | typeof NS.server;
+  readonly limits: Partial<ParserLimits>;
+  readonly rates: StreamRates | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What our header says. */
+export interface OpenOptions {
+  readonly from: string;
+  readonly to?: string | undefined;
+  readonly lang?: string;
+}
+
+// What may wait behind a held lane before the socket is paused: a short wait costs no system call.
+const LANE_BYTES = 16 * 1024;
+/** How long a peer has to answer our closing tag, in milliseconds (RFC 6120 4.4). */
+const CLOSE_GRACE = 5_000;
+
+type State = 'open' | 'closing' | 'closed';
+
+export class XmlStream {
+  /** Of the stream, not of the connection: every restart gets a new one (RFC 6120 4.7.3). */
+  id = '';
+  readonly transport: Transport;
+  /** When the peer last sent anything, in milliseconds since 1970. */
+  lastRead: number;
+  private readonly options: StreamOptions;
+  private readonly handlers: StreamHandlers;
+  private readonly parser: Parser;
+  private state: State = 'open';
+  private hasHeader = false;
+  private fallbackFrom: string;
+  private holds = 0;
+  private isPaused = false;
+  private bytes: TokenBucket | undefined;
+  private elements: TokenBucket | undefined;
+  private owed = 0;
+  private reason = '';
+  private cancelGrace: (() => void) | undefined;
+
+  /** @param fallbackFrom the domain to put into a header that only carries an error */
+  constructor(transport: Transport, handlers: StreamHandlers, fallbackFrom: string, options: StreamOptions) {
+    this.transport = transport;
+    this.handlers = handlers;
+    this.fallbackFrom = fallbackFrom;
+    this.options = options;
+    this.lastRead = options.clock.now();
+    this.setRates(options.rates);
+    this.parser = new Parser(
+      {
+        onHeader: (header) => this.inLane(() => this.takeHeader(header)),
+        onElement: (element) => this.takeElement(element),
+        onEnd: () => this.peerClosed(),
+        onError: (condition, text) => this.parseFailed(condition, text),
+      },
+      options.limits,
+    );
+    transport.attach({
+      data: (chunk) => this.feed(chunk),
+      closed: (error) => this.over(this.reason || (error === undefined ? 'connection closed' : error.message)),
+      overflow: () => this.overflow(),
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.state === 'open';
+  }
+
+  /** Sends our stream header (RFC 6120 4.7); once per header of the peer's. */
+  open({ from, to, lang }: OpenOptions): void {
+    this.fallbackFrom = from;
+    this.hasHeader = true;
+    this.id = randomBytes(12).toString('base64url');
+    const attrs = { id: this.id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' };
+    let xml = `<?xml version='1.0'?><stream:stream xmlns='${this.options.contentNs}' xmlns:stream='${NS.stream}'`;
+    for (const [name, value] of Object.entries(attrs))
+      if (value !== undefined) xml += ` ${name}='${escapeAttr(value)}'`;
+    this.transport.write(`${xml}>`);
+  }
+
+  /** Writes serialised XML, or an element. Dropped silently once the stream is closing. */
+  send(xml: string | Element): void {
+    if (this.state !== 'open') return;
+    this.transport.write(typeof xml === 'string' ? xml : xml.toXml());
+  }
+
+  /** The next thing from the peer is a new stream header (RFC 6120 4.3.3). Call it while handling an element. */
+  restart(): void {
+    this.hasHeader = false;
+    this.parser.restart();
+  }
+
+  /** As {@link restart}, for TLS: what the peer sent ahead in the clear is dropped. Returns how many characters it was. */
+  restartDiscarding(): number {
+    this.hasHeader = false;
+    const dropped = this.parser.discard();
+    this.parser.restart();
+    return dropped;
+  }
+
+  setLimits(limits: Partial<ParserLimits>): void {
+    this.parser.setLimits(limits);
+  }
+
+  setRates(rates: StreamRates | undefined): void {
+    const now = this.options.clock.now();
+    this.bytes = rates === undefined ? undefined : new TokenBucket(rates.bytes, now);
+    this.elements = rates === undefined ? undefined : new TokenBucket(rates.elements, now);
+  }
+
+  /** Ends the stream from our side (RFC 6120 4.4, 4.9); waits a little for the peer's closing tag. */
+  close(error?: StreamError): void {
+    if (this.state !== 'open') return;
+    this.reason = error === undefined ? 'closed by the server' : error.message;
+    if (error !== undefined) {
+      // RFC 6120 4.9.1.2: an error before our header needs the header first
+      if (!this.hasHeader) this.open({ from: this.fallbackFrom });
+      this.transport.write(serialiseStreamElement(error.toElement()));
+    }
+    if (this.hasHeader) this.transport.write('</stream:stream>');
+    this.state = 'closing';
+    // RFC 6120 4.9.1.1: after an error nothing is waited for; else the peer's closing tag is, for a while (4.4)
+    if (error !== undefined) this.transport.end();
+    this.release();
+    this.cancelGrace = this.options.clock.after(CLOSE_GRACE, () => this.transport.destroy());
+  }
+
+  /** Drops the connection without a word, for a peer that does not listen. */
+  abort(reason: string): void {
+    this.reason ||= reason;
+    this.transport.destroy();
+  }
+
+  private feed(chunk: Buffer): void {
+    const now = this.options.clock.now();
+    this.lastRead = now;
+    this.owed = this.bytes?.take(chunk.length, now) ?? 0;
+    this.parser.write(chunk);
+    if (this.owed > 0) this.wait(this.owed);
+    if (this.holds > 0 && this.parser.keptBytes > LANE_BYTES) this.pause();
+  }
+
+  private takeHeader(header: StreamHeader): MaybePromise<void> {
+    if (header.name !== 'stream' || header.ns !== NS.stream) {
+      throw new StreamError('invalid-namespace', 'the root must be "stream" in the streams namespace');
+    }
+    if (header.contentNs !== this.options.contentNs) {
+      throw new StreamError('invalid-namespace', `the content namespace must be ${this.options.contentNs}`);
+    }
+    return this.handlers.header(header);
+  }
+
+  private takeElement(element: Element): void {
+    // what comes after our goodbye is only read to find the peer's
+    if (this.state !== 'open') return;
+    if (this.elements !== undefined) {
+      const owed = this.elements.take(1, this.lastRead);
+      if (owed > this.owed) this.owed = owed;
+    }
+    // RFC 6120 4.9.1: a peer's stream error ends the stream; nothing may answer it
+    if (element.ns === NS.stream) this.peerFailed(element);
+    else this.inLane(() => this.handlers.element(element));
+  }
+
+  private inLane(step: () => MaybePromise<void>): void {
+    if (this.state !== 'open') return;
+    try {
+      const result = step();
+      if (!isPromise(result)) return;
+      this.hold();
+      result.then(
+        () => this.letGo(),
+        (error: unknown) => {
+          this.fail(error);
+          this.letGo();
+        },
+      );
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private hold(): void {
+    this.holds++;
+    this.parser.suspend();
+  }
+
+  private letGo(): void {
+    this.holds--;
+    if (this.holds > 0 || this.state === 'closed') return;
+    this.parser.resume();
+    if (this.holds === 0) this.release();
+  }
+
+  private wait(ms: number): void {
+    this.owed = 0;
+    this.hold();
+    this.pause();
+    this.options.clock.after(ms, () => this.letGo());
+  }
+
+  private pause(): void {
+    if (this.isPaused) return;
+    this.isPaused = true;
+    this.transport.pause();
+  }
+
+  private release(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.transport.resume();
+  }
+
+  private fail(error: unknown): void {
+    if (!(error instanceof StreamError)) this.options.log.error({ err: error, stream: this.id }, 'a stream failed');
+    this.close(error instanceof StreamError ? error : new StreamError('internal-server-error'));
+  }
+
+  private parseFailed(condition: ParseCondition, text: string): void {
+    this.close(new StreamError(condition, text));
+  }
+
+  private peerFailed(element: Element): void {
+    const condition = element.elements().find((child) => child.ns === NS.streams)?.name ?? element.name;
+    this.reason = `the peer ended the stream: ${condition}`;
+    this.close();
+  }
+
+  private peerClosed(): void {
+    this.reason ||= 'the peer closed the stream';
+    if (this.state === 'open') this.close();
+    this.transport.end();
+  }
+
+  private overflow(): void {
+    if (this.state === 'closed') return;
+    this.options.log.info({ stream: this.id, address: this.transport.address }, 'a reader was too slow');
+    this.abort('the peer does not read what it is sent');
+  }
+
+  private over(reason: string): void {
+    if (this.state === 'closed') return;
+    this.state = 'closed';
+    this.cancelGrace?.();
+    this.handlers.closed(reason);
+  }
+}
+
+/** Elements of the streams namespace are written with the prefix that our header declares. */
+export function serialiseStreamElement(element: Element): string {
+  const inner = element.children
+    .map((child) => (typeof child === 'object' && 'toXml' in child ? child.toXml() : ''))
+    .join('');
+  return `<stream:${element.name}>${inner}</stream:${element.name}>`;
+}

@@ -1,0 +1,365 @@
+// Server: the one composition root. Everything is built here, in order, and stopped in the opposite order. Nothing is global.
+import { accountStores, openAccounts } from './auth/accounts.ts';
+import { createPasswordHasher } from './auth/credentials.ts';
+import { createThrottle, type Throttle } from './auth/throttle.ts';
+import { type Clock, systemClock } from './base/clock.ts';
+import { type Logger, silent } from './base/log.ts';
+import { ClientAcceptor } from './c2s/acceptor.ts';
+import type { C2sContext, C2sSettings } from './c2s/context.ts';
+import type { Cluster } from './cluster/cluster.ts';
+import { createSolo } from './cluster/solo.ts';
+import { moduleSettings, validateModules } from './config/load.ts';
+import { ConfigError } from './config/problems.ts';
+import type { Config, HostSettings, ListenerName } from './config/server.ts';
+import { accountCreated, accountRemoving } from './core/events.ts';
+import { Host } from './core/host.ts';
+import { installModules, type LoaderParts, type Modules, stopModules } from './core/loader.ts';
+import { counter, Metrics } from './core/metrics.ts';
+import { Router } from './core/router.ts';
+import { Sessions } from './core/sessions.ts';
+import { Http } from './net/http.ts';
+import { type Listener, listenTcp, listenTls } from './net/listener.ts';
+import { createTlsContexts, type TlsContexts } from './net/tls.ts';
+import { Flusher } from './net/transport.ts';
+import { openStorage } from './storage/open.ts';
+import type { Driver } from './storage/ports.ts';
+import { StreamError } from './xmpp/errors.ts';
+import { Jid } from './xmpp/jid.ts';
+
+/** What a server is built on; all but the modules have a usual implementation. For tests, and for programs with wishes. */
+export interface ServerParts {
+  readonly modules: Modules;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  readonly cluster?: Cluster;
+  /** A store that somebody else opened, and will close. */
+  readonly driver?: Driver;
+  /** Rounds of hashing for new passwords. */
+  readonly iterations?: number;
+}
+
+/** How long an orderly stop waits for clients to go, in milliseconds. */
+const STOP_DEADLINE = 3_000;
+
+const serverMetrics = {
+  stanzasIn: counter('Stanzas received from clients'),
+  authOk: counter('Successful authentications'),
+  authFailed: counter('Failed authentications'),
+  streamErrors: counter('Client streams that ended with an error'),
+};
+
+export class Server {
+  readonly metrics = new Metrics();
+  readonly hosts = new Map<string, Host>();
+  readonly started: number;
+  readonly sessions: Sessions;
+  readonly driver: Driver;
+  readonly tls: TlsContexts;
+  readonly log: Logger;
+  config: Config;
+  private readonly parts: ServerParts;
+  private readonly clock: Clock;
+  private readonly cluster: Cluster;
+  private readonly router: Router;
+  private readonly hasher = createPasswordHasher();
+  private readonly throttle: Throttle;
+  private readonly clients: ClientAcceptor;
+  private readonly http = new Http();
+  private readonly listeners = new Map<ListenerName, Listener>();
+  private c2s: C2sSettings;
+  private stopping: Promise<void> | undefined;
+
+  private constructor(config: Config, parts: ServerParts, driver: Driver, cluster: Cluster, tls: TlsContexts) {
+    this.config = config;
+    this.parts = parts;
+    this.driver = driver;
+    this.cluster = cluster;
+    this.tls = tls;
+    this.log = parts.log ?? silent;
+    this.clock = parts.clock ?? systemClock;
+    this.started = this.clock.now();
+    this.sessions = new Sessions(cluster, () => this.clock.now());
+    this.router = new Router({
+      hosts: this.hosts,
+      sessions: this.sessions,
+      cluster,
+      clock: this.clock,
+      log: this.log.child({ part: 'router' }),
+    });
+    this.throttle = createThrottle(this.clock);
+    this.c2s = clientSettings(config);
+    this.clients = new ClientAcceptor(this.clientContext());
+    this.addRoutes();
+    this.observe();
+  }
+
+  /**
+   * Starts a server: storage, certificates, hosts, then listeners. What was started is stopped when something fails.
+   * @throws ConfigError when modules are set wrong; Error with a message for the operator
+   */
+  static async start(config: Config, parts: ServerParts): Promise<Server> {
+    checkModules(config, parts.modules);
+    const log = parts.log ?? silent;
+    const clock = parts.clock ?? systemClock;
+    const cluster = parts.cluster ?? createSolo();
+    const driver = parts.driver ?? (await openStorage(storageOptions(config, log, clock, cluster)));
+    let server: Server | undefined;
+    try {
+      const tls = await createTlsContexts({
+        hosts: Object.keys(config.hosts),
+        certificates: config.tls.certificates ?? undefined,
+        data: config.data,
+        log: log.child({ part: 'tls' }),
+        clock,
+      });
+      server = new Server(config, parts, driver, cluster, tls);
+      for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
+      await server.listen();
+      return server;
+    } catch (error) {
+      if (server !== undefined) await server.stop();
+      else if (parts.driver === undefined) await driver.close();
+      throw error;
+    }
+  }
+
+  /** Where a listener listens; undefined when it is switched off. */
+  address(name: ListenerName): { readonly address: string; readonly port: number } | undefined {
+    const listener = this.listeners.get(name);
+    return listener && { address: listener.address, port: listener.port };
+  }
+
+  /** Names, addresses and ports of all listeners. */
+  get listening(): readonly { readonly name: ListenerName; readonly address: string; readonly port: number }[] {
+    return [...this.listeners].flatMap(([name, { addresses, port }]) =>
+      addresses.map((address) => ({ name, address, port })),
+    );
+  }
+
+  /** Certificates in use, by host. */
+  certificates(): readonly { readonly host: string; readonly issuer: string; readonly expires: number }[] {
+    return [...this.hosts.keys()].flatMap((host) => {
+      const certificate = this.tls.certificateFor(host);
+      return certificate === undefined ? [] : [{ host, issuer: certificate.issuer, expires: certificate.notAfter }];
+    });
+  }
+
+  /** Ends everything in order; the second call waits for the first. */
+  stop(): Promise<void> {
+    this.stopping ??= this.stopAll();
+    return this.stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /**
+   * Takes another configuration: connections stay, hosts come and go, modules of hosts that changed are installed anew.
+   * What needs a restart is not looked at. @throws ConfigError, and nothing has changed; Error when something cannot be set up; hosts before it have changed
+   */
+  async reload(config: Config): Promise<void> {
+    checkModules(config, this.parts.modules);
+    const old = this.config;
+    this.config = config;
+    this.c2s = clientSettings(config);
+    for (const domain of this.hosts.keys()) if (config.hosts[domain] === undefined) await this.removeHost(domain);
+    await this.tls.reload({ hosts: Object.keys(config.hosts), certificates: config.tls.certificates ?? undefined });
+    for (const [domain, settings] of Object.entries(config.hosts)) {
+      const host = this.hosts.get(domain);
+      if (host === undefined) await this.addHost(domain, settings);
+      else {
+        host.settings = settings;
+        if (JSON.stringify(old.hosts[domain]) !== JSON.stringify(settings))
+          await installModules(host, this.loaderParts());
+      }
+    }
+  }
+
+  private async addHost(domain: string, settings: HostSettings): Promise<void> {
+    const stores = (await this.driver.open(domain, 'auth', accountStores)) as never;
+    const accounts = await openAccounts({
+      domain,
+      stores,
+      hasher: this.hasher,
+      clock: this.clock,
+      purge: (owner) => this.driver.purge(domain, owner),
+      ...(this.parts.iterations === undefined ? {} : { iterations: this.parts.iterations }),
+    });
+    const host = new Host(domain, 'users', settings, accounts, this.log);
+    accounts.listen({
+      created: (user) => host.notify(accountCreated, { user }),
+      removing: async (user) => {
+        await this.closeSessions(host, user, 'this account is being removed');
+        await host.collect(accountRemoving, { user });
+      },
+      disabled: (user) => this.closeSessions(host, user, 'this account was disabled'),
+      passwordChanged: () => {},
+    });
+    await installModules(host, this.loaderParts());
+    this.hosts.set(domain, host);
+  }
+
+  private async removeHost(domain: string): Promise<void> {
+    const host = this.hosts.get(domain);
+    if (host === undefined) return;
+    this.hosts.delete(domain);
+    for (const session of [...this.sessions.all()]) {
+      if (session.host === host) session.close(new StreamError('host-gone'));
+    }
+    await stopModules(host.instances);
+  }
+
+  /** Ends all sessions of an account, on every node, and waits until they are out of the directory. */
+  private async closeSessions(host: Host, user: string, why: string): Promise<void> {
+    await this.sessions.closeAccount(Jid.of(user, host.domain).bare, new StreamError('not-authorized', why));
+  }
+
+  private loaderParts(): LoaderParts {
+    const { modules } = this.parts;
+    const { driver, router, cluster, clock, metrics } = this;
+    return {
+      modules,
+      driver,
+      router,
+      cluster,
+      clock,
+      metrics,
+      settingsOf: (domain, name, schema) => moduleSettings(this.config, domain, name, schema),
+    };
+  }
+
+  private clientContext(): C2sContext {
+    const { router, sessions, clock } = this;
+    return {
+      host: (domain) => this.hosts.get(domain),
+      settings: () => this.c2s,
+      startTls: () => this.tls.startTls(['xmpp-client']),
+      defaultDomain: Object.keys(this.config.hosts)[0] ?? 'localhost',
+      router,
+      sessions,
+      throttle: this.config.limits.enabled ? this.throttle : undefined,
+      flusher: new Flusher(),
+      clock,
+      log: this.log.child({ part: 'c2s' }),
+      metrics: this.metrics.open('c2s', serverMetrics, {}),
+    };
+  }
+
+  private async listen(): Promise<void> {
+    const log = this.log.child({ part: 'c2s' });
+    await this.listenOn('c2s', (addresses, port) =>
+      listenTcp('clients', addresses, port, (socket) => this.clients.accept(socket)),
+    );
+    await this.listenOn('c2s-tls', (addresses, port) =>
+      listenTls(
+        'clients, direct TLS',
+        addresses,
+        port,
+        this.tls.server(['xmpp-client']),
+        (socket) => this.clients.accept(socket, this.tls.describe(socket)),
+        (error) => log.debug({ err: error }, 'TLS handshake failed'),
+      ),
+    );
+    await this.listenOn('http', (addresses, port) => this.http.listen('HTTP', addresses, port));
+    await this.listenOn('https', (addresses, port) =>
+      this.http.listen('HTTPS', addresses, port, this.tls.server(['http/1.1'])),
+    );
+  }
+
+  private async listenOn(
+    name: ListenerName,
+    start: (addresses: readonly string[], port: number) => Promise<Listener>,
+  ): Promise<void> {
+    const { port, address } = this.config.listen[name];
+    if (port !== null) this.listeners.set(name, await start(address, port));
+  }
+
+  private addRoutes(): void {
+    this.http.route('GET', '/healthz', async () => ({ status: 200, body: 'ok\n' }));
+    this.http.route('GET', '/readyz', async () => this.readiness());
+    this.http.route('GET', '/metrics', async ({ encrypted }) =>
+      // figures are for the machine's own network: HTTPS is open to the world
+      encrypted
+        ? { status: 404, body: 'not here: ask on the http listener\n' }
+        : { status: 200, type: this.metrics.registry.contentType, body: await this.metrics.text() },
+    );
+  }
+
+  private async readiness(): Promise<{ readonly status: number; readonly body: string }> {
+    if (this.stopping !== undefined) return { status: 503, body: 'stopping\n' };
+    if (!this.listeners.has('c2s') && !this.listeners.has('c2s-tls')) return { status: 503, body: 'no listeners\n' };
+    try {
+      await this.driver.ping();
+      return { status: 200, body: 'ready\n' };
+    } catch {
+      return { status: 503, body: 'the database does not answer\n' };
+    }
+  }
+
+  private observe(): void {
+    this.metrics.observe('sessions', 'Bound resources on this node', ['host'], (gauge) => {
+      for (const domain of this.hosts.keys()) gauge.set({ host: domain }, 0);
+      for (const session of this.sessions.all()) gauge.inc({ host: session.host.domain });
+    });
+    this.metrics.observe('c2s_connections', 'Open client connections', [], (gauge) => gauge.set(this.clients.count));
+    this.metrics.process();
+  }
+
+  // Listeners first, then people, then what they used
+  private async stopAll(): Promise<void> {
+    for (const listener of this.listeners.values()) await listener.close();
+    await this.clients.close(STOP_DEADLINE);
+    for (const host of this.hosts.values()) await stopModules(host.instances);
+    await this.http.close();
+    await this.cluster.close();
+    this.tls.close();
+    if (this.parts.driver === undefined) await this.driver.close();
+  }
+}
+
+/** @throws ConfigError */
+function checkModules(config: Config, modules: Modules): void {
+  const schemas = new Map([...modules].map(([name, { config: schema }]) => [name, schema]));
+  const problems = validateModules(config, schemas);
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** The settings of client connections, as the configuration has them. */
+function clientSettings(config: Config): C2sSettings {
+  const { limits, tls } = config;
+  const unlimited = Number.POSITIVE_INFINITY;
+  return {
+    requireTls: tls.required,
+    stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
+    stanzaBytes: limits['stanza-bytes'],
+    rates: limits.enabled
+      ? {
+          bytes: { rate: limits['bytes-per-second'], burst: limits['bytes-burst'] },
+          elements: { rate: limits['stanzas-per-second'], burst: limits['stanzas-burst'] },
+        }
+      : undefined,
+    outboundBytes: limits['send-queue-bytes'],
+    connectionsPerAddress: limits.enabled ? limits['connections-per-address'] : unlimited,
+    sessionsPerAccount: limits.enabled ? limits['sessions-per-account'] : unlimited,
+    authAttempts: limits['auth-attempts'],
+    preAuthTimeout: limits['auth-timeout'],
+    idleTimeout: limits['idle-timeout'],
+    conflict: 'replace',
+  };
+}
+
+function storageOptions(
+  config: Config,
+  log: Logger,
+  clock: Clock,
+  cluster: Cluster,
+): Parameters<typeof openStorage>[0] {
+  return {
+    database: config.database,
+    data: config.data,
+    log: log.child({ part: 'storage' }),
+    clock,
+    invalidation: cluster,
+  };
+}
