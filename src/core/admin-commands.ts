@@ -1,0 +1,379 @@
+// The administrative commands there are. A new one is added to the list at the end, and every interface offers it.
+import { randomInt } from 'node:crypto';
+import { z } from 'zod';
+import { AccountError } from '../auth/accounts.ts';
+import { duration, jid, quote, secret } from '../config/schema.ts';
+import { Jid, prepareDomain } from '../xmpp/jid.ts';
+import {
+  type AdminAccounts,
+  type AdminContext,
+  type AnyCommand,
+  CommandError,
+  defineCommand,
+  defineOfflineCommand,
+  type OfflineContext,
+} from './commands.ts';
+import { logLevels } from './log.ts';
+
+type Context = AdminContext | OfflineContext;
+
+function split(address: string): { readonly user: string; readonly host: string } {
+  const at = address.indexOf('@');
+  return { user: address.slice(0, at), host: address.slice(at + 1) };
+}
+
+function accountsOf(context: Context, host: string): AdminAccounts {
+  const accounts = context.accounts(host);
+  if (!accounts) {
+    throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
+  }
+  return accounts;
+}
+
+/** Does something with an account; what its store refuses becomes a refusal of the command. */
+async function withAccount<T>(
+  context: Context,
+  address: string,
+  work: (accounts: AdminAccounts, user: string) => T | Promise<T>,
+): Promise<T> {
+  const { user, host } = split(address);
+  const accounts = accountsOf(context, host);
+  try {
+    return await work(accounts, user);
+  } catch (error) {
+    if (!(error instanceof AccountError)) throw error;
+    if (error.problem === 'conflict') throw new CommandError('exists', `there is an account ${address} already`);
+    if (error.problem === 'not-found') throw new CommandError('not-found', `there is no account ${address}`);
+    throw new CommandError('refused', `${address}: ${error.message}`);
+  }
+}
+
+const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
+
+/** 20 characters that are not mistaken for one another: 115 bits. */
+export function generatePassword(): string {
+  return Array.from({ length: 20 }, () => alphabet[randomInt(alphabet.length)]).join('');
+}
+
+const account = jid().describe('The account, as name@domain');
+const password = secret().describe('The password');
+const time = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+
+/** Columns that line up; nothing for no rows. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join('  ')
+      .trimEnd();
+  return [head, ...rows].map(line).join('\n');
+}
+
+const passwordOrGenerate = z.strictObject({
+  jid: account,
+  password: password.optional(),
+  generate: z.boolean().prefault(false).describe('Make up a password, and tell it'),
+});
+
+function choose(args: { readonly password?: string | undefined; readonly generate: boolean }): string {
+  if (args.generate) return generatePassword();
+  if (args.password === undefined) throw new CommandError('bad-arguments', 'a password is missing');
+  return args.password;
+}
+const told = (args: { readonly generate: boolean }, chosen: string): { password?: string } =>
+  args.generate ? { password: chosen } : {};
+
+const userAdd = defineOfflineCommand({
+  name: 'user add',
+  summary: 'Make an account',
+  args: passwordOrGenerate,
+  async run(context, args) {
+    const chosen = choose(args);
+    await withAccount(context, args.jid, (accounts, user) => accounts.create(user, chosen));
+    return { jid: args.jid, ...told(args, chosen) };
+  },
+  render: (result) => `${result.jid} is there now${result.password ? `; the password is ${result.password}` : ''}`,
+});
+
+/** How many passwords are hashed at a time: as many as there are threads for it, and some in wait. */
+const BATCH_WIDTH = 8;
+
+const userBatch = defineOfflineCommand({
+  name: 'user batch',
+  summary: 'Make many accounts; those that cannot be made are told, with the numbers of their lines',
+  args: z.strictObject({
+    accounts: z.array(z.strictObject({ line: z.int(), jid: z.string(), password: z.string() })).max(1000),
+  }),
+  async run(context, args) {
+    const failed: { line: number; jid: string; message: string }[] = [];
+    const waiting = args.accounts[Symbol.iterator]();
+    const worker = async (): Promise<void> => {
+      for (const entry of waiting) {
+        try {
+          const parsed = account.safeParse(entry.jid);
+          if (!parsed.success) throw new CommandError('bad-arguments', parsed.error.issues[0]!.message);
+          await withAccount(context, parsed.data, (accounts, user) => accounts.create(user, entry.password));
+        } catch (error) {
+          if (!(error instanceof CommandError)) throw error;
+          failed.push({ line: entry.line, jid: entry.jid, message: error.message });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: BATCH_WIDTH }, worker));
+    failed.sort((a, b) => a.line - b.line);
+    return { created: args.accounts.length - failed.length, failed };
+  },
+  render: ({ created, failed }) =>
+    [...failed.map(({ line, message }) => `line ${line}: ${message}`), `${created} accounts made`].join('\n'),
+});
+
+const userPasswd = defineOfflineCommand({
+  name: 'user passwd',
+  summary: 'Set the password of an account',
+  args: passwordOrGenerate,
+  async run(context, args) {
+    const chosen = choose(args);
+    await withAccount(context, args.jid, (accounts, user) => accounts.setPassword(user, chosen));
+    return { jid: args.jid, ...told(args, chosen) };
+  },
+  render: (result) => `${result.jid} has a new password${result.password ? `: ${result.password}` : ''}`,
+});
+
+const userRm = defineOfflineCommand({
+  name: 'user rm',
+  summary: 'Remove an account and everything it has',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    await withAccount(context, args.jid, (accounts, user) => accounts.remove(user));
+    return { jid: args.jid };
+  },
+  render: (result) => `${result.jid} is gone`,
+});
+
+const PAGE = 1000;
+
+const userLs = defineOfflineCommand({
+  name: 'user ls',
+  summary: 'List accounts',
+  args: z.strictObject({ host: z.string().optional().describe('Only of this domain') }),
+  async run(context, args) {
+    const hosts = args.host === undefined ? context.hosts : [prepareDomain(args.host) ?? args.host];
+    const accounts: string[] = [];
+    for (const host of hosts) {
+      const store = accountsOf(context, host);
+      for (let page = await store.list(undefined, PAGE); page.length > 0; page = await store.list(page.at(-1), PAGE)) {
+        for (const user of page) accounts.push(`${user}@${host}`);
+      }
+    }
+    return { accounts };
+  },
+  render: ({ accounts }) => (accounts.length === 0 ? 'there are no accounts' : accounts.join('\n')),
+});
+
+const userShow = defineOfflineCommand({
+  name: 'user show',
+  summary: 'Show an account',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    const facts = await withAccount(context, args.jid, (accounts, user) => accounts.facts(user));
+    if (!facts) throw new CommandError('not-found', `there is no account ${args.jid}`);
+    const sessions = 'sessions' in context ? await context.sessions() : undefined;
+    return {
+      jid: args.jid,
+      disabled: facts.isDisabled,
+      roles: facts.roles,
+      created: time(facts.created),
+      passwordSet: time(facts.passwordSet),
+      ...(sessions === undefined ? {} : { sessions: sessions.filter((session) => isOf(session.jid, args.jid)) }),
+    };
+  },
+  render: (user) =>
+    [
+      `account   ${user.jid}${user.disabled ? ' (disabled)' : ''}`,
+      `roles     ${user.roles.join(', ') || 'none'}`,
+      `created   ${user.created}`,
+      `password  set ${user.passwordSet}`,
+      ...(user.sessions ?? []).map((session) => `session   ${session.jid} since ${time(session.since)}`),
+    ].join('\n'),
+});
+
+const userDisable = defineOfflineCommand({
+  name: 'user disable',
+  summary: 'Let nobody in with an account, and end its sessions; its data stays',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    await withAccount(context, args.jid, (accounts, user) => accounts.disable(user));
+    return { jid: args.jid, disabled: true };
+  },
+  render: (result) => `${result.jid} is disabled`,
+});
+
+const userEnable = defineOfflineCommand({
+  name: 'user enable',
+  summary: 'Undo "user disable"',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    await withAccount(context, args.jid, (accounts, user) => accounts.enable(user));
+    return { jid: args.jid, disabled: false };
+  },
+  render: (result) => `${result.jid} is enabled`,
+});
+
+/** Whether a full JID is of this account, this domain, or itself the one asked for. */
+function isOf(full: string, asked: string): boolean {
+  const jid = Jid.parse(full);
+  return full === asked || jid?.bare === asked || jid?.domain === asked;
+}
+
+const sessionLs = defineCommand({
+  name: 'session ls',
+  summary: 'List who is connected',
+  args: z.strictObject({ of: z.string().optional().describe('Only of this account or domain') }),
+  async run(context, args) {
+    const asked = args.of === undefined ? undefined : Jid.parse(args.of)?.full;
+    if (args.of !== undefined && asked === undefined) {
+      throw new CommandError('bad-arguments', `${quote(args.of)} is neither an account nor a domain`);
+    }
+    const sessions = await context.sessions();
+    return { sessions: sessions.filter((session) => asked === undefined || isOf(session.jid, asked)) };
+  },
+  render: ({ sessions }) =>
+    sessions.length === 0
+      ? 'nobody is connected'
+      : table(
+          ['SESSION', 'FROM', 'SINCE', 'PRESENCE'],
+          sessions.map(({ jid: full, address, since, available, priority }) => [
+            full,
+            address ?? 'waiting to be resumed',
+            time(since),
+            available ? `available (${priority})` : 'unavailable',
+          ]),
+        ),
+});
+
+const sessionKick = defineCommand({
+  name: 'session kick',
+  summary: 'End the sessions of an account, or one of them',
+  args: z.strictObject({
+    jid: z.string().describe('name@domain for all sessions, name@domain/resource for one'),
+    reason: z.string().optional().describe('Told to the client'),
+  }),
+  async run(context, args) {
+    const address = Jid.parse(args.jid);
+    if (!address?.local)
+      throw new CommandError('bad-arguments', `${quote(args.jid)} is not the address of an account or a session`);
+    const ended = await context.kick(address.full, args.reason);
+    if (ended === 0) throw new CommandError('not-found', `${address.full} is not connected`);
+    return { jid: address.full, ended };
+  },
+  render: ({ jid: address, ended }) => `${ended} ${ended === 1 ? 'session' : 'sessions'} of ${address} ended`,
+});
+
+const reload = defineCommand({
+  name: 'reload',
+  summary: 'Read the configuration again, without disconnecting anybody',
+  args: z.strictObject({}),
+  run: (context) => context.reload(),
+  render: ({ applied, restart }) =>
+    applied.length + restart.length === 0
+      ? 'nothing has changed'
+      : [...applied.map((path) => `applied        ${path}`), ...restart.map((path) => `needs a restart  ${path}`)].join(
+          '\n',
+        ),
+});
+
+const stop = defineCommand({
+  name: 'stop',
+  summary: 'Stop the server in an orderly way',
+  args: z.strictObject({}),
+  async run(context) {
+    const { pid } = await context.status();
+    context.stop();
+    return { stopping: true, pid };
+  },
+  render: () => 'stopping',
+});
+
+function since(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
+  if (days > 0) return `${days} d ${hours} h`;
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : minutes > 0 ? `${minutes} min` : `${Math.floor(ms / 1000)} s`;
+}
+
+const DAY = 86_400_000;
+
+const status = defineCommand({
+  name: 'status',
+  summary: 'How the server is',
+  args: z.strictObject({}),
+  async run(context) {
+    const now = Date.now();
+    const { started, certificates, errors, ...others } = await context.status();
+    return {
+      ...others,
+      started: time(started),
+      uptime: Math.round((now - started) / 1000),
+      certificates: certificates.map(({ expires, ...certificate }) => ({
+        ...certificate,
+        expires: time(expires),
+        days: Math.floor((expires - now) / DAY),
+      })),
+      errors: errors.map(({ at, message }) => ({ at: time(at), message })),
+    };
+  },
+  render: (server) =>
+    [
+      `parley ${server.version}, process ${server.pid}, up ${since(server.uptime * 1000)}`,
+      `config        ${server.config ?? 'none: defaults and environment'}`,
+      `data          ${server.data}`,
+      `database      ${server.database.kind}, ${server.database.ok ? 'answers' : `FAILS: ${server.database.problem ?? 'no answer'}`}`,
+      `hosts         ${server.hosts.join(', ')}`,
+      `sessions      ${server.sessions}`,
+      ...server.listeners.map(({ name, address, port }) => `${name.padEnd(14)}${formatEndpoint(address, port)}`),
+      ...server.certificates.map(
+        ({ host, issuer, days }) => `certificate   ${host}: ${issuer}, ${days < 0 ? 'EXPIRED' : `${days} days left`}`,
+      ),
+      ...server.errors.slice(0, 5).map(({ at, message }) => `error         ${at} ${message}`),
+    ].join('\n'),
+});
+
+/** `127.0.0.1:5222`, `[::1]:5222` */
+export function formatEndpoint(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+const logLevel = defineCommand({
+  name: 'log level',
+  summary: 'Change what is logged, for a while or until the next start',
+  args: z.strictObject({
+    module: z.string().min(1).describe('The part of the server, such as c2s or mam; "*" for all'),
+    level: z.enum(logLevels as readonly ['debug', 'info', 'warn', 'error']).describe('debug, info, warn or error'),
+    for: duration().optional().describe('How long, such as 10m'),
+  }),
+  run(context, args) {
+    context.logLevel(args.module, args.level, args.for);
+    return { module: args.module, level: args.level, ...(args.for === undefined ? {} : { seconds: args.for / 1000 }) };
+  },
+  render: (result) =>
+    `${result.module} logs from ${result.level} on${result.seconds === undefined ? '' : `, for ${since(result.seconds * 1000)}`}`,
+});
+
+/** All of them. */
+export const adminCommands: readonly AnyCommand[] = [
+  status,
+  reload,
+  stop,
+  userAdd,
+  userBatch,
+  userPasswd,
+  userRm,
+  userLs,
+  userShow,
+  userDisable,
+  userEnable,
+  sessionLs,
+  sessionKick,
+  logLevel,
+];
