@@ -1,0 +1,62 @@
+// A clock that only moves when told to. Implements the port of src/base/clock.ts.
+import type { Clock } from '../../src/base/clock.ts';
+
+interface Timer {
+  readonly at: number;
+  /** Timers that are due at the same time run in the order they were set. */
+  readonly order: number;
+  readonly fn: () => void;
+}
+
+/** Where every fake clock starts: noon of a winter day, in milliseconds since 1970. */
+export const START = Date.UTC(2026, 0, 15, 12, 0, 0);
+
+export class FakeClock implements Clock {
+  private time: number;
+  private set = 0;
+  private timers: Timer[] = [];
+
+  constructor(start: number = START) {
+    this.time = start;
+  }
+
+  now(): number {
+    return this.time;
+  }
+
+  after(ms: number, fn: () => void): () => void {
+    const timer: Timer = { at: this.time + Math.max(0, ms), order: this.set++, fn };
+    this.timers.push(timer);
+    return () => {
+      this.timers = this.timers.filter((one) => one !== timer);
+    };
+  }
+
+  /** How many timers wait. */
+  get pending(): number {
+    return this.timers.length;
+  }
+
+  /**
+   * Moves on by `ms` milliseconds. What falls due runs in order, at its own time, including what is set meanwhile; between two
+   * timers promises get their turn, so that a job which sets its next timer when it is done keeps its rhythm.
+   */
+  async advance(ms: number): Promise<void> {
+    const end = this.time + ms;
+    for (;;) {
+      const next = this.timers.filter((timer) => timer.at <= end).sort((a, b) => a.at - b.at || a.order - b.order)[0];
+      if (next === undefined) break;
+      this.timers = this.timers.filter((timer) => timer !== next);
+      this.time = Math.max(this.time, next.at);
+      next.fn();
+      await turn();
+    }
+    this.time = end;
+    await turn();
+  }
+}
+
+/** Lets everything run that is ready: promises, and one round of the event loop. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,248 @@
+// Several nodes in one process: a bus that is ordered and asynchronous, and a directory that all share. What travels is written
+// as JSON and read again, so that a test fails where something would not survive the wire.
+import { createHash } from 'node:crypto';
+import type { MaybePromise } from '../../src/base/maybe.ts';
+import type { Cluster, Directory, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
+
+interface Parcel {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly json: string;
+}
+type Content =
+  | { readonly kind: 'frame'; readonly frame: Frame }
+  | { readonly kind: 'topic'; readonly topic: string; readonly body?: unknown }
+  | { readonly kind: 'call'; readonly id: number; readonly method: string; readonly body?: unknown }
+  | { readonly kind: 'reply'; readonly id: number; readonly body?: unknown; readonly error?: string };
+
+type StoredEntry = Omit<SessionEntry, 'jid'> & { readonly jid: string };
+
+export interface Nodes {
+  readonly clusters: readonly Cluster[];
+  /** Resolves when nothing is under way between the nodes. */
+  idle(): Promise<void>;
+  /** A node dies: its link is cut, its sessions vanish from the directory, the others are told. */
+  kill(node: NodeId): void;
+  /** While true, nothing arrives; what was sent waits. */
+  hold(on: boolean): void;
+}
+
+/** @param timeout how long a call waits for its answer, in milliseconds */
+export function createNodes(names: readonly string[] = ['one', 'two'], timeout = 2_000): Nodes {
+  const bus = new Bus();
+  const shared = new SharedDirectory();
+  const members = new Map<NodeId, Member>();
+  for (const name of names) {
+    const node = new Member(name as NodeId, bus, shared, members, timeout);
+    members.set(node.self, node);
+  }
+  const kill = (node: NodeId): void => {
+    members.delete(node);
+    shared.sweep(node);
+    for (const member of members.values()) member.noticeLoss(node);
+  };
+  for (const member of members.values()) member.onClose = () => kill(member.self);
+  bus.deliver = ({ from, to, json }) => members.get(to)?.arrive(from, JSON.parse(json) as Content);
+  return {
+    clusters: [...members.values()],
+    idle: () => bus.idle(),
+    kill,
+    hold: (on) => bus.hold(on),
+  };
+}
+
+/** One queue for everything: order holds for each pair of nodes, and one parcel is handed over in each round of the event loop. */
+class Bus {
+  deliver: (parcel: Parcel) => void = () => {};
+  private readonly queue: Parcel[] = [];
+  private isRunning = false;
+  private isHeld = false;
+  private idlers: (() => void)[] = [];
+
+  send(parcel: Parcel): void {
+    this.queue.push(parcel);
+    this.run();
+  }
+
+  hold(on: boolean): void {
+    this.isHeld = on;
+    this.run();
+  }
+
+  idle(): Promise<void> {
+    if (!this.isRunning) return Promise.resolve();
+    return new Promise((resolve) => this.idlers.push(resolve));
+  }
+
+  private run(): void {
+    if (this.isRunning || this.isHeld || this.queue.length === 0) return;
+    this.isRunning = true;
+    setImmediate(() => this.step());
+  }
+
+  private step(): void {
+    const parcel = this.isHeld ? undefined : this.queue.shift();
+    if (parcel !== undefined) {
+      this.deliver(parcel);
+      setImmediate(() => this.step());
+      return;
+    }
+    this.isRunning = false;
+    for (const idler of this.idlers.splice(0)) idler();
+  }
+}
+
+/** Answers as a directory elsewhere would: never at once, and with copies. */
+class SharedDirectory implements Directory {
+  private readonly entries = new Map<string, StoredEntry>();
+
+  async sessions(user: string): Promise<readonly SessionEntry[]> {
+    await undefined;
+    return [...this.entries.values()].map(restore).filter((entry) => entry.jid.bare === user);
+  }
+
+  async put(entry: SessionEntry): Promise<SessionEntry | undefined> {
+    const { jid, node, sid, available, priority, shared } = entry;
+    await undefined;
+    const old = this.entries.get(jid.full);
+    const stored: StoredEntry = { jid: jid.full, node, sid, available, priority, shared };
+    this.entries.set(jid.full, JSON.parse(JSON.stringify(stored)) as StoredEntry);
+    return old === undefined || old.sid === sid ? undefined : restore(old);
+  }
+
+  async drop(jid: Jid, sid: string): Promise<void> {
+    await undefined;
+    if (this.entries.get(jid.full)?.sid === sid) this.entries.delete(jid.full);
+  }
+
+  sweep(node: NodeId): void {
+    for (const [full, entry] of this.entries) if (entry.node === node) this.entries.delete(full);
+  }
+}
+
+function restore(entry: StoredEntry): SessionEntry {
+  const jid = Jid.parse(entry.jid);
+  if (jid === undefined) throw new Error(`${entry.jid} is not a JID`);
+  return { ...entry, jid };
+}
+
+class Member implements Cluster {
+  readonly self: NodeId;
+  readonly directory: Directory;
+  onClose: () => void = () => {};
+  private readonly bus: Bus;
+  private readonly members: ReadonlyMap<NodeId, Member>;
+  private readonly timeout: number;
+  private receiver: (frame: Frame, from: NodeId) => void = () => {};
+  private readonly answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
+  private readonly topics = new Map<string, Set<(body: unknown, from: NodeId) => void>>();
+  private readonly watchers = new Set<(node: NodeId, up: boolean) => void>();
+  private readonly calls = new Map<number, { resolve(body: unknown): void; reject(error: Error): void }>();
+  private lastCall = 0;
+
+  constructor(self: NodeId, bus: Bus, directory: Directory, members: ReadonlyMap<NodeId, Member>, timeout: number) {
+    this.self = self;
+    this.bus = bus;
+    this.directory = directory;
+    this.members = members;
+    this.timeout = timeout;
+  }
+
+  get nodes(): ReadonlySet<NodeId> {
+    return new Set(this.members.keys());
+  }
+
+  send(node: NodeId, frame: Frame): void {
+    this.post(node, { kind: 'frame', frame });
+  }
+
+  receive(fn: (frame: Frame, from: NodeId) => void): void {
+    this.receiver = fn;
+  }
+
+  async call(node: NodeId, method: string, body: unknown): Promise<unknown> {
+    const id = ++this.lastCall;
+    const reply = new Promise<unknown>((resolve, reject) => this.calls.set(id, { resolve, reject }));
+    const timer = setTimeout(
+      () => this.calls.get(id)?.reject(new Error(`${node} did not answer ${method} in time`)),
+      this.timeout,
+    );
+    this.post(node, { kind: 'call', id, method, body });
+    try {
+      return await reply;
+    } finally {
+      clearTimeout(timer);
+      this.calls.delete(id);
+    }
+  }
+
+  answer(method: string, fn: (body: unknown, from: NodeId) => MaybePromise<unknown>): () => void {
+    this.answers.set(method, fn);
+    return () => this.answers.delete(method);
+  }
+
+  publish(topic: string, body: unknown): void {
+    for (const node of this.members.keys()) if (node !== this.self) this.post(node, { kind: 'topic', topic, body });
+  }
+
+  subscribe(topic: string, fn: (body: unknown, from: NodeId) => void): () => void {
+    const subscribers = this.topics.get(topic) ?? new Set();
+    this.topics.set(topic, subscribers.add(fn));
+    return () => subscribers.delete(fn);
+  }
+
+  owner(key: string): NodeId {
+    const weight = (node: NodeId): string => createHash('sha1').update(`${node}\0${key}`).digest('hex');
+    return [...this.members.keys()].reduce((best, node) => (weight(node) > weight(best) ? node : best));
+  }
+
+  onNode(fn: (node: NodeId, up: boolean) => void): () => void {
+    this.watchers.add(fn);
+    return () => this.watchers.delete(fn);
+  }
+
+  async close(): Promise<void> {
+    this.onClose();
+  }
+
+  noticeLoss(node: NodeId): void {
+    for (const watcher of this.watchers) watcher(node, false);
+  }
+
+  arrive(from: NodeId, content: Content): void {
+    switch (content.kind) {
+      case 'frame':
+        this.receiver(content.frame, from);
+        return;
+      case 'topic':
+        for (const fn of this.topics.get(content.topic) ?? []) fn(content.body, from);
+        return;
+      case 'call':
+        this.reply(from, content.id, content.method, content.body);
+        return;
+      case 'reply': {
+        const call = this.calls.get(content.id);
+        if (content.error === undefined) call?.resolve(content.body);
+        else call?.reject(new Error(content.error));
+      }
+    }
+  }
+
+  private reply(from: NodeId, id: number, method: string, body: unknown): void {
+    const fn = this.answers.get(method);
+    const work = async (): Promise<unknown> => {
+      if (fn === undefined) throw new Error(`nobody answers ${method}`);
+      return fn(body, from);
+    };
+    work().then(
+      (result) => this.post(from, { kind: 'reply', id, body: result }),
+      (error: Error) => this.post(from, { kind: 'reply', id, error: error.message }),
+    );
+  }
+
+  private post(to: NodeId, content: Content): void {
+    // a dead node speaks no more
+    if (this.members.has(this.self)) this.bus.send({ from: this.self, to, json: JSON.stringify(content) });
+  }
+}

@@ -1,0 +1,95 @@
+// Reads scenarios: plain text in the form of a play. docs/testing.md explains how to write one.
+//
+// A file has an optional prologue, which every scene begins with, and scenes (`Scene: what happens`). A line that is indented
+// deeper than a statement belongs to it: more XML, or the lines of a block. `#` begins a comment; a comment that opens with
+// a specification and its sections says what the following lines check.
+
+export interface Line {
+  readonly number: number;
+  readonly text: string;
+  /** Lines indented deeper: more of the same statement, or the statements of a block. */
+  readonly inner: readonly Line[];
+}
+
+export interface Reference {
+  /** `RFC 6121`, `XEP-0199`. */
+  readonly document: string;
+  readonly section: string;
+}
+
+export interface Scene {
+  readonly file: string;
+  readonly title: string;
+  readonly number: number;
+  readonly lines: readonly Line[];
+  readonly references: readonly Reference[];
+  /** The worlds it is played in; all of them when undefined. */
+  readonly worlds: readonly string[] | undefined;
+}
+
+interface RawLine {
+  readonly number: number;
+  readonly indent: number;
+  readonly text: string;
+}
+
+/** @throws Error when the file is not in the form described above */
+export function readScenario(file: string, source: string): Scene[] {
+  const prologue: RawLine[] = [];
+  const scenes: { title: string; number: number; lines: RawLine[] }[] = [];
+  for (const [i, text] of source.split('\n').entries()) {
+    if (text.trim() === '') continue;
+    const line = { number: i + 1, indent: text.length - text.trimStart().length, text: text.trim() };
+    const title = line.indent === 0 ? /^Scene: (.+)$/.exec(line.text)?.[1] : undefined;
+    if (title !== undefined) scenes.push({ title, number: line.number, lines: [] });
+    else (scenes.at(-1)?.lines ?? prologue).push(line);
+  }
+  if (scenes.length === 0) throw new Error(`${file} has no scenes`);
+  const titles = new Set<string>();
+  return scenes.map(({ title, number, lines }) => {
+    if (titles.has(title)) throw new Error(`${file}:${number} there are two scenes "${title}"`);
+    titles.add(title);
+    const statements = nest([...prologue, ...lines].filter((line) => !line.text.startsWith('#')));
+    return {
+      file,
+      title,
+      number,
+      lines: statements.filter((line) => !line.text.startsWith('worlds:')),
+      references: [...prologue, ...lines].flatMap((line) => referencesOf(line.text)),
+      worlds: worldsOf(statements),
+    };
+  });
+}
+
+function nest(lines: readonly RawLine[]): Line[] {
+  const nested: Line[] = [];
+  for (let i = 0; i < lines.length; ) {
+    const first = lines[i]!;
+    let end = i + 1;
+    while (end < lines.length && lines[end]!.indent > first.indent) end++;
+    nested.push({ number: first.number, text: first.text, inner: nest(lines.slice(i + 1, end)) });
+    i = end;
+  }
+  return nested;
+}
+
+/** A statement with everything that belongs to it, as one text. */
+export function wholeText(line: Line): string {
+  return [line.text, ...line.inner.map(wholeText)].join('\n');
+}
+
+function worldsOf(lines: readonly Line[]): readonly string[] | undefined {
+  const line = lines.findLast((one) => one.text.startsWith('worlds:'));
+  return line?.text
+    .slice('worlds:'.length)
+    .split(',')
+    .map((name) => name.trim());
+}
+
+/** `# RFC 6121 8.5.2.1.1, 8.5.2.2.1: why` names two sections. */
+function referencesOf(comment: string): Reference[] {
+  const found = /^#\s*(RFC ?\d+|XEP-\d{4}),?\s+(\d[\w.]*(?:,\s*\d[\w.]*)*)/.exec(comment);
+  if (found === null) return [];
+  const document = found[1]!.replace(/^RFC ?/, 'RFC ');
+  return found[2]!.split(/,\s*/).map((section) => ({ document, section: section.replace(/\.$/, '') }));
+}

@@ -1,0 +1,115 @@
+// TestServer: a Parley in this process, in memory, with a clock of our own and a log that can be read.
+import type { Clock } from '../../src/base/clock.ts';
+import type { Logger } from '../../src/base/log.ts';
+import type { Cluster } from '../../src/cluster/cluster.ts';
+import type { ConfigInput } from '../../src/config/server.ts';
+import { createServer, type ParleyServer } from '../../src/index.ts';
+import type { Driver } from '../../src/storage/ports.ts';
+import type { Address } from './client.ts';
+
+/** What the log said: level, message and fields. */
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+export interface TestServerOptions {
+  readonly clock?: Clock;
+  readonly cluster?: Cluster;
+  readonly driver?: Driver;
+}
+
+/** Settings for tests: no TLS needed, free ports on loopback, no limits on rates, nothing but clients served. */
+const testSettings: ConfigInput = {
+  database: 'memory',
+  tls: { required: false },
+  registration: 'open',
+  limits: { enabled: false },
+  listen: {
+    address: ['127.0.0.1'],
+    c2s: 0,
+    'c2s-tls': null,
+    s2s: null,
+    's2s-tls': null,
+    component: null,
+    http: null,
+    https: null,
+  },
+};
+
+export class TestServer implements AsyncDisposable {
+  readonly server: ParleyServer;
+  /** Everything that was logged, errors included. */
+  readonly log: readonly LogLine[];
+
+  private constructor(server: ParleyServer, log: readonly LogLine[]) {
+    this.server = server;
+    this.log = log;
+  }
+
+  /** Starts a server; settings are laid over those for tests, two levels deep. */
+  static async start(settings: ConfigInput, options: TestServerOptions = {}): Promise<TestServer> {
+    const log: LogLine[] = [];
+    const server = await createServer(mergeSettings(testSettings, settings), {
+      ...options,
+      log: recorder(log, {}),
+      // passwords of tests need no protection, and hashing is slow on purpose
+      iterations: 1,
+    });
+    return new TestServer(server, log);
+  }
+
+  /** Where clients connect. */
+  get c2s(): Address {
+    return this.addressOf('c2s');
+  }
+
+  addressOf(listener: 'c2s' | 'c2s-tls' | 'http' | 'https'): Address {
+    return this.server.address(listener);
+  }
+
+  /** Errors that were logged: a server that is not broken logs none. */
+  get errors(): readonly LogLine[] {
+    return this.log.filter((line) => line.level === 'error');
+  }
+
+  stop(): Promise<void> {
+    return this.server.stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+/** Objects are merged, everything else is replaced. */
+export function mergeSettings(base: ConfigInput, more: ConfigInput): ConfigInput {
+  return merge(base, more) as ConfigInput;
+}
+
+function merge(base: unknown, more: unknown): unknown {
+  if (!isRecord(base) || !isRecord(more)) return more === undefined ? base : more;
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(more)) merged[key] = merge(base[key], value);
+  return merged;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function recorder(lines: LogLine[], bound: object): Logger {
+  const write =
+    (level: LogLine['level']) =>
+    (fields: object, message = ''): void => {
+      lines.push({ level, message, fields: { ...bound, ...fields } });
+    };
+  return {
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: (fields) => recorder(lines, { ...bound, ...fields }),
+  };
+}

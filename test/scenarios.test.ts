@@ -1,0 +1,26 @@
+// Plays every scene of test/scenarios in every world it is meant for. docs/testing.md explains the language.
+import { describe, expect, test } from 'vitest';
+import { readScenes } from './kit/coverage.ts';
+import { play } from './kit/play.ts';
+import { worlds } from './kit/worlds.ts';
+
+const files = readScenes();
+
+for (const [file, scenes] of files) {
+  describe(file, () => {
+    for (const scene of scenes) {
+      for (const world of worlds) {
+        if (scene.worlds !== undefined && !scene.worlds.includes(world.name)) continue;
+        test(`${scene.title} [${world.name}]`, () => play(scene, world));
+      }
+    }
+  });
+}
+
+test('every scene is played in at least one world that exists', () => {
+  const known = new Set(worlds.map((world) => world.name));
+  for (const scene of [...files.values()].flat()) {
+    for (const name of scene.worlds ?? []) expect(known, `${scene.file}:${scene.number}`).toContain(name);
+    expect(scene.worlds?.length ?? 1, `${scene.file}:${scene.number}`).toBeGreaterThan(0);
+  }
+});
