@@ -43,6 +43,10 @@ async function bindResource(
   stream: SessionStream,
   { sessions, settings }: C2sContext,
 ): Promise<Session> {
+  // the account may have been removed or disabled since it was authenticated
+  if (host.settings.authentication === 'accounts' && (await host.accounts.state(user)) !== 'active') {
+    throw new StreamError('not-authorized');
+  }
   const { conflict, sessionsPerAccount } = settings();
   const jid = Jid.of(user, host.domain, resourceFor(bind.getChildText('resource')));
   const others = sessions.ofAccount(jid.bare);

@@ -186,8 +186,10 @@ export class Sessions {
       if (taken && policy === 'refuse') return undefined;
       if (taken) jid = wanted.withResource(`${wanted.resource}-${randomBytes(6).toString('base64url')}`);
     }
-    const local = this.byFull.get(jid.full);
-    if (local !== undefined) await this.end(local, new StreamError(replaced.condition, replaced.text));
+    // while one goes, the next may come
+    for (let local = this.byFull.get(jid.full); local !== undefined; local = this.byFull.get(jid.full)) {
+      await this.end(local, new StreamError(replaced.condition, replaced.text));
+    }
     const session = new Session(jid, host, this.cluster.self, stream, this.now(), (one) => this.announce(one));
     this.add(session);
     const other = await this.cluster.directory.put(session);
