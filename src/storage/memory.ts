@@ -170,7 +170,10 @@ function logTable(spec: Spec<unknown>, check: () => void, mint: () => string): T
   const select = (owner: string, range: LogRange<Index>): Entry[] => {
     check();
     const [above, below] = idBounds(range);
+    checkText(above + below);
     const where = Object.entries(range.where ?? {});
+    for (const [, text] of where) checkText(text ?? '');
+    range.ids?.forEach(checkText);
     const ids = range.ids === undefined ? undefined : new Set(range.ids);
     return (owners.get(checkText(owner)) ?? []).filter(
       (entry) =>

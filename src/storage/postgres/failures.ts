@@ -3,15 +3,17 @@ import { StorageUnavailable, UnstorableValue } from '../errors.ts';
 
 const code = (error: unknown): string => String((error as { code?: unknown } | undefined)?.code ?? '');
 
-// not the likes of EPIPE
-const sqlState = /^(?:[0-9][0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
+const systemError = /^(E[A-Z_]{3,}|ERR_\w+)$/;
+// pg's own errors have no code
+const pgError =
+  /^(Connection terminated|timeout e|Query read timeout|Client (was closed|has encountered)|Cannot use a pool|The server does not)/;
 
 /** Whether the connection is gone, so that what was asked may or may not have been done. */
 export function isLost(error: unknown): boolean {
-  if (!(error instanceof Error) || error instanceof TypeError || error instanceof StorageUnavailable) return false;
+  if (!(error instanceof Error) || error instanceof StorageUnavailable) return false;
   const state = code(error);
-  // 08: connection exception; 57P: shut down, crashed, cannot connect now. No SQLSTATE at all: a socket's error, or pg's own.
-  return state.startsWith('08') || state.startsWith('57P') || !sqlState.test(state);
+  // 08: connection exception; 57P: shut down, crashed, cannot connect now
+  return state.startsWith('08') || state.startsWith('57P') || systemError.test(state) || pgError.test(error.message);
 }
 
 /** Whether the same statement may succeed later: lost, out of resources, cancelled by a timeout, deadlocked, read-only for now. */
