@@ -2,7 +2,7 @@
 //
 // A file has an optional prologue, which every scene begins with, and scenes (`Scene: what happens`). A line that is indented
 // deeper than a statement belongs to it: more XML, or the lines of a block. `#` begins a comment; a comment that opens with
-// a specification and its sections says what the following lines check.
+// a specification and its sections says what the following lines check. `for each type: chat, normal` makes a scene of each.
 
 export interface Line {
   readonly number: number;
@@ -46,19 +46,48 @@ export function readScenario(file: string, source: string): Scene[] {
   }
   if (scenes.length === 0) throw new Error(`${file} has no scenes`);
   const titles = new Set<string>();
-  return scenes.map(({ title, number, lines }) => {
-    if (titles.has(title)) throw new Error(`${file}:${number} there are two scenes "${title}"`);
-    titles.add(title);
-    const statements = nest([...prologue, ...lines].filter((line) => !line.text.startsWith('#')));
-    return {
-      file,
-      title,
-      number,
-      lines: statements.filter((line) => !line.text.startsWith('worlds:')),
-      references: [...prologue, ...lines].flatMap((line) => referencesOf(line.text)),
-      worlds: worldsOf(statements),
-    };
-  });
+  return scenes
+    .flatMap((scene) => variants(scene, prologue))
+    .map(({ title, number, lines }) => {
+      if (titles.has(title)) throw new Error(`${file}:${number} there are two scenes "${title}"`);
+      titles.add(title);
+      const statements = nest(lines.filter((line) => !line.text.startsWith('#')));
+      return {
+        file,
+        title,
+        number,
+        lines: statements.filter((line) => !line.text.startsWith('worlds:')),
+        references: lines.flatMap((line) => referencesOf(line.text)),
+        worlds: worldsOf(statements),
+      };
+    });
+}
+
+interface RawScene {
+  readonly title: string;
+  readonly number: number;
+  readonly lines: readonly RawLine[];
+}
+
+/** One scene for every combination of what its `for each` lines list; the name in braces becomes the value. */
+function variants(scene: RawScene, prologue: readonly RawLine[]): RawScene[] {
+  const all = [...prologue, ...scene.lines];
+  const lines = all.filter((line) => !line.text.startsWith('for each '));
+  let made: RawScene[] = [{ ...scene, lines }];
+  for (const { text } of all) {
+    const [, name, values] = /^for each (\w+): (.+)$/.exec(text) ?? [];
+    if (name === undefined) continue;
+    made = made.flatMap((one) => values!.split(',').map((value) => withValue(one, `{${name}}`, value.trim())));
+  }
+  return made;
+}
+
+function withValue(scene: RawScene, name: string, value: string): RawScene {
+  return {
+    ...scene,
+    title: scene.title.replaceAll(name, value),
+    lines: scene.lines.map((line) => ({ ...line, text: line.text.replaceAll(name, value) })),
+  };
 }
 
 function nest(lines: readonly RawLine[]): Line[] {
