@@ -11,7 +11,8 @@ export interface AdminServerOptions {
   /** See adminSocketPath. */
   readonly path: string;
   readonly commands: readonly AnyCommand[];
-  readonly context: AdminContext;
+  /** Throws CommandError as long as the server is not ready. */
+  readonly context: () => AdminContext;
   readonly log: Logger;
 }
 export interface AdminServer {
@@ -94,7 +95,12 @@ async function removeStale(path: string): Promise<void> {
   unlinkSync(path);
 }
 
-function serve(socket: Socket, commands: ReadonlyMap<string, AnyCommand>, context: AdminContext, log: Logger): void {
+function serve(
+  socket: Socket,
+  commands: ReadonlyMap<string, AnyCommand>,
+  context: () => AdminContext,
+  log: Logger,
+): void {
   const reader = new LineReader();
   const answer = (response: AdminResponse): void => {
     if (socket.writable) socket.write(`${JSON.stringify(response)}\n`);
@@ -119,7 +125,7 @@ function serve(socket: Socket, commands: ReadonlyMap<string, AnyCommand>, contex
 async function handle(
   line: string,
   commands: ReadonlyMap<string, AnyCommand>,
-  context: AdminContext,
+  context: () => AdminContext,
   log: Logger,
 ): Promise<AdminResponse> {
   const refuse = (id: number | null, code: string, message: string): AdminResponse => ({
@@ -140,7 +146,7 @@ async function handle(
   const command = commands.get(name);
   if (!command) return refuse(id, 'unknown-command', `there is no command "${name}"`);
   try {
-    const result = await runCommand(command, context, args);
+    const result = await runCommand(command, context(), args);
     log.info({ command: name }, 'admin command');
     return { id, ok: true, result };
   } catch (error) {

@@ -1,6 +1,7 @@
 // From a file, the environment or a program's object to a whole, valid configuration; or to all that is wrong with it.
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { dirname, relative, resolve } from 'node:path';
 import type { z } from 'zod';
 import { prepareDomain } from '../xmpp/jid.ts';
@@ -19,6 +20,8 @@ import { readEnvironment, readYaml, Written } from './source.ts';
 import { branch, complete, isTree, look, overlay, type Surroundings, type Tree } from './tree.ts';
 
 export const defaultFile = 'parley.yaml';
+
+const listenerNames: readonly ListenerName[] = ['c2s', 'c2s-tls', 's2s', 's2s-tls', 'component', 'http', 'https'];
 
 export interface LoadOptions {
   /** A file that must be there. Without it: PARLEY_CONFIG, else parley.yaml in `folder` if there is one, else defaults. */
@@ -66,7 +69,8 @@ function readText(file: string, shown: string): string {
 
 /**
  * Checks settings that a program hands over; the environment is used for `${NAME}` only. Relative paths count from
- * `baseFolder`, the current folder unless said otherwise. Throws ConfigError.
+ * `baseFolder`, the current folder unless said otherwise. Where `listen` names a port, the listeners it does not name are
+ * off, so that many servers fit into one program. Throws ConfigError.
  */
 export function parseConfig(
   input: ConfigInput,
@@ -74,6 +78,11 @@ export function parseConfig(
 ): Config {
   const written = new Written({ kind: 'default' });
   written.tree = { ...(input as Tree) };
+  if (isTree(input.listen)) {
+    const { address: _, ...ports } = input.listen;
+    const off = Object.fromEntries(listenerNames.map((name) => [name, null]));
+    if (Object.keys(ports).length > 0) written.tree.listen = { ...off, ...input.listen };
+  }
   for (const [name, value] of Object.entries(written.tree)) written.markAll([name], value, { kind: 'program' });
   const folder = resolve(options.baseFolder ?? process.cwd());
   return build(written, { folder, environment: options.environment ?? process.env, file: undefined });
@@ -215,7 +224,12 @@ function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {
     .sort((a, b) => line(a) - line(b));
 }
 
-const loopback = ['127.0.0.1', '::1'];
+/** Whether this machine has IPv6 at all; without it, nothing can listen on its addresses. */
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((list) => list?.some(({ family }) => family === 'IPv6'));
+}
+const loopback = (): readonly string[] => (hasIpv6() ? ['127.0.0.1', '::1'] : ['127.0.0.1']);
+const everywhere = (): readonly string[] => (hasIpv6() ? ['::'] : ['0.0.0.0']);
 
 /** Whether an address can be reached from this machine only. */
 export function isLoopback(address: string): boolean {
@@ -230,14 +244,14 @@ export function isLocalName(domain: string): boolean {
 type Settings = z.output<typeof serverSchema>;
 
 function defaultAddresses(settings: Settings): readonly string[] {
-  return Object.keys(settings.hosts).every(isLocalName) ? loopback : ['::'];
+  return Object.keys(settings.hosts).every(isLocalName) ? loopback() : everywhere();
 }
 
 function resolveListeners(settings: Settings): Record<ListenerName, ListenerSettings> {
   const { address: given, ...ports } = settings.listen;
   const general = given ?? defaultAddresses(settings);
   // plain HTTP and components carry passwords in clear: never further than this machine unless asked for by name
-  const inner = given?.every(isLoopback) ? given : loopback;
+  const inner = given?.every(isLoopback) ? given : loopback();
   return Object.fromEntries(
     Object.entries(ports).map(([name, { port, address }]) => {
       const cautious = name === 'http' || name === 'component';

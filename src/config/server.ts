@@ -326,9 +326,9 @@ export type ListenerName = Exclude<keyof z.output<typeof listen>, 'address'>;
 /** Where a listener listens: every address with the same port (0: the first one picks it), `null`: nowhere. */
 export interface ListenerSettings {
   readonly port: number | null;
-  /** `::` means every address, IPv4 too; where the machine has no IPv6, `0.0.0.0` does. */
+  /** `::` means every address, IPv4 too. */
   readonly address: readonly string[];
-  /** Whether the addresses are defaults: then one that the machine does not have may be left out. */
+  /** Whether the addresses are defaults. */
   readonly implied: boolean;
 }
 

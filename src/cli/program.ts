@@ -1,0 +1,352 @@
+// The command line: what may be typed, and what becomes of it. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or
+// configuration.
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { openOffline, packageVersion } from '../admin.ts';
+import { describe } from '../config/describe.ts';
+import { loadConfig } from '../config/load.ts';
+import { ConfigError, formatOrigin, formatPath, formatProblem } from '../config/problems.ts';
+import type { Config } from '../config/server.ts';
+import { adminCommands } from '../core/admin-commands.ts';
+import { type AnyCommand, CommandError, type ServerStatus } from '../core/commands.ts';
+import { prepareDomain } from '../xmpp/jid.ts';
+import { type BatchResult, runBatch } from './batch.ts';
+import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
+import { askPassword, type Io, readLine } from './io.ts';
+import { openRemote, type Remote } from './remote.ts';
+
+interface Common {
+  readonly json?: boolean;
+  readonly config?: string;
+}
+
+/** Runs what was typed (without `node` and the script); resolves with the exit code. */
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  const session = new CommandLine(io, argv.includes('--json'));
+  try {
+    await session.program().parseAsync([...argv], { from: 'user' });
+    return session.code;
+  } catch (error) {
+    return session.fail(error);
+  }
+}
+
+class CommandLine {
+  code = 0;
+  private readonly io: Io;
+  /** Known before the arguments are understood, for errors in them. */
+  private readonly json: boolean;
+
+  constructor(io: Io, json: boolean) {
+    this.io = io;
+    this.json = json;
+  }
+
+  program(): Command {
+    const program = this.common(new Command('parley'))
+      .description('Parley, an XMPP server')
+      .version(packageVersion(), '-V, --version')
+      .showHelpAfterError('(add --help for what may be given)');
+    this.addServerCommands(program);
+    this.addUserCommands(this.common(program.command('user').description('Accounts')));
+    const session = this.common(program.command('session').description('Who is connected'));
+    this.admin(session, 'ls [jid-or-domain]', 'session ls', (of) => ({ of }));
+    this.admin(session, 'kick <jid>', 'session kick', (jid, options) => ({ jid, reason: options.reason })).option(
+      '--reason <text>',
+      'told to the client',
+    );
+    const log = this.common(program.command('log').description('What is logged'));
+    this.common(log.command('level <module> <level>').description(find('log level').summary))
+      .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
+      .action((module: string, level: string, _: unknown, command: Command) => {
+        const options = command.optsWithGlobals<Common & { for?: string }>();
+        return this.runAdmin('log level', { module, level, for: options.for }, options);
+      });
+    this.addConfigCommands(this.common(program.command('config').description('The configuration')));
+    this.common(
+      program.command('doctor').description('Look at configuration, certificates, DNS, database and ports'),
+    ).action((_: unknown, command: Command) => this.doctor(command.optsWithGlobals()));
+    return program;
+  }
+
+  private common(command: Command): Command {
+    return command
+      .exitOverride()
+      .configureOutput({
+        writeOut: (text) => this.io.out(text.replace(/\n$/, '')),
+        writeErr: (text) => this.usage(text),
+      })
+      .option('-c, --config <file>', 'the configuration (default: ./parley.yaml if it is there)')
+      .option('--json', 'answer in JSON');
+  }
+
+  private usage(text: string): void {
+    if (!this.json) this.io.error(text.replace(/\n$/, ''));
+  }
+
+  private addServerCommands(program: Command): void {
+    this.common(program.command('start').description('Run the server in the foreground')).action(
+      async (_: unknown, command: Command) => {
+        const options = command.optsWithGlobals<Common>();
+        // the whole server is loaded only here: other commands are quicker without it
+        const { start } = await import('./start.ts');
+        this.code = await start(() => this.load(options), options.config, this.io);
+      },
+    );
+    for (const name of ['reload', 'status']) this.admin(program, name, name, () => ({}));
+    this.common(program.command('stop').description(find('stop').summary)).action((_: unknown, command: Command) =>
+      this.stop(command.optsWithGlobals()),
+    );
+  }
+
+  private addUserCommands(user: Command): void {
+    this.withPassword(this.common(user.command('add [jid]').description(find('user add').summary)))
+      .addOption(
+        new Option('--batch <file>', 'make many: one "JID password" a line ("-": standard input)').conflicts([
+          'generate',
+          'passwordStdin',
+        ]),
+      )
+      .action(async (jid: string | undefined, _: unknown, command: Command) => {
+        const options = command.optsWithGlobals<PasswordOptions & { batch?: string }>();
+        if (options.batch !== undefined) {
+          if (jid !== undefined) throw new CommandError('bad-arguments', 'give a JID or --batch, not both');
+          return this.batch(options.batch, options);
+        }
+        if (jid === undefined)
+          throw new CommandError('bad-arguments', 'which account? Try: parley user add alice@localhost');
+        return this.setPassword('user add', jid, options);
+      });
+    this.withPassword(this.common(user.command('passwd <jid>').description(find('user passwd').summary))).action(
+      (jid: string, _: unknown, command: Command) => this.setPassword('user passwd', jid, command.optsWithGlobals()),
+    );
+    for (const name of ['rm', 'show', 'disable', 'enable']) {
+      this.admin(user, `${name} <jid>`, `user ${name}`, (jid) => ({ jid }));
+    }
+    this.admin(user, 'ls [host]', 'user ls', (host) => ({ host }));
+  }
+
+  private addConfigCommands(config: Command): void {
+    this.common(config.command('check').description('Look for mistakes')).action(
+      async (_: unknown, command: Command) => {
+        const options = command.optsWithGlobals<Common>();
+        const loaded = await this.loadWhole(options);
+        const { file, warnings } = loaded.source;
+        for (const warning of warnings) this.usage(`warning: ${formatProblem(warning)}`);
+        const hosts = Object.keys(loaded.hosts);
+        this.answer(options, { ok: true, file: file ?? null, hosts, warnings: warnings.map(formatProblem) }, () =>
+          file === undefined ? 'there is no file; defaults and environment are right' : `${file} is right`,
+        );
+      },
+    );
+    this.common(config.command('show').description('The settings that hold, and where each was said; secrets masked'))
+      .option('--host <domain>', 'those of one host', (given) => {
+        const domain = prepareDomain(given);
+        if (domain === undefined) throw new InvalidArgumentError('it is not a domain');
+        return domain;
+      })
+      .action((_: unknown, command: Command) => {
+        const options = command.optsWithGlobals<Common & { host?: string }>();
+        const loaded = this.load(options);
+        if (options.host !== undefined && !Object.hasOwn(loaded.hosts, options.host)) {
+          throw new CommandError(
+            'not-found',
+            `${options.host} is not served; the domains are: ${Object.keys(loaded.hosts).join(', ')}`,
+          );
+        }
+        const settings = describe(loaded, options.host);
+        this.answer(options, { settings }, () =>
+          settings
+            .map(({ path, value, origin }) => `${`${path}: ${JSON.stringify(value)}`.padEnd(56)} # ${origin}`)
+            .join('\n'),
+        );
+      });
+  }
+
+  private withPassword(command: Command): Command {
+    return command
+      .addOption(new Option('--password-stdin', 'read the password from standard input').conflicts('generate'))
+      .option('--generate', 'make up a password, and print it');
+  }
+
+  /** A command that is passed on as it is. */
+  private admin(
+    parent: Command,
+    usage: string,
+    name: string,
+    args: (argument: string | undefined, options: { readonly reason?: string }) => object,
+  ): Command {
+    const takes = /[<[]/.test(usage);
+    return this.common(parent.command(usage).description(find(name).summary)).action((...given: unknown[]) => {
+      const options = (given.at(-1) as Command).optsWithGlobals<Common & { reason?: string }>();
+      return this.runAdmin(name, args(takes ? (given[0] as string | undefined) : undefined, options), options);
+    });
+  }
+
+  private load(options: Common): Config {
+    return loadConfig({ file: options.config, folder: this.io.folder, environment: this.io.environment });
+  }
+
+  private async loadWhole(options: Common): Promise<Config> {
+    const { readWhole } = await import('./start.ts');
+    return readWhole(() => this.load(options));
+  }
+
+  private answer(options: Common, result: object, render: () => string): void {
+    this.io.out(options.json ? JSON.stringify(result) : render());
+  }
+
+  private async withRemote<T>(options: Common, offline: boolean, work: (remote: Remote) => Promise<T>): Promise<T> {
+    const remote = await openRemote(this.load(options), offline, openOffline);
+    try {
+      if (!remote.live) this.usage('the server is not running; working on its store');
+      return await work(remote);
+    } finally {
+      await remote.close();
+    }
+  }
+
+  private async runAdmin(name: string, given: object, options: Common): Promise<void> {
+    const command = find(name);
+    const args = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    // what is wrong with the arguments is known before anybody is asked
+    const checked = command.args.safeParse(args);
+    if (!checked.success)
+      throw new CommandError('bad-arguments', checked.error.issues.map(({ message }) => message).join('; '));
+    const result = await this.withRemote(options, command.offline, (remote) => remote.run(command, args));
+    this.answer(options, result, () => command.render(result));
+  }
+
+  private async setPassword(name: string, jid: string, options: PasswordOptions): Promise<void> {
+    const account = find(name).args.safeParse({ jid, generate: true });
+    if (!account.success)
+      throw new CommandError('bad-arguments', account.error.issues.map(({ message }) => message).join('; '));
+    if (options.generate) return this.runAdmin(name, { jid, generate: true }, options);
+    let password: string;
+    if (options.passwordStdin) password = await readLine(this.io.stdin);
+    else if (this.io.stdin.isTTY) password = await askPassword(jid, this.io);
+    else
+      throw new CommandError(
+        'bad-arguments',
+        'no terminal to ask for the password; give --password-stdin or --generate',
+      );
+    if (password === '') throw new CommandError('bad-arguments', 'the password is empty');
+    return this.runAdmin(name, { jid, password }, options);
+  }
+
+  private async batch(file: string, options: Common): Promise<void> {
+    const command = find('user batch');
+    const result: BatchResult = await this.withRemote(options, true, (remote) => runBatch(file, remote, command));
+    if (result.failed.length > 0) this.code = 1;
+    if (!options.json) for (const { line, message } of result.failed) this.io.error(`${file}:${line}: ${message}`);
+    this.answer(options, result, () => `${result.created} accounts made, ${result.failed.length} failed`);
+  }
+
+  /** Waits until the server is gone. */
+  private async stop(options: Common): Promise<void> {
+    const result = await this.withRemote(options, false, async (remote) => {
+      const { pid } = (await remote.run(find('stop'), {})) as { pid: number };
+      const timeout = new Promise<false>((done) => setTimeout(() => done(false), STOP_WAIT).unref());
+      const gone = await Promise.race([remote.closed.then(() => goneWithin(pid, STOP_WAIT)), timeout]);
+      if (!gone) throw new CommandError('failed', `process ${pid} is still stopping`);
+      return { stopped: true, pid };
+    });
+    this.answer(options, result, () => 'stopped');
+  }
+
+  private async doctor(options: Common): Promise<void> {
+    let checks: readonly Check[];
+    try {
+      const config = await this.loadWhole(options);
+      const status = await this.liveStatus(config);
+      const ping = async (): Promise<void> => {
+        await (await openOffline(config)).close();
+      };
+      checks = await examine(config, { status, ping, dns: systemDns(config.dns.servers), now: Date.now() });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      checks = error.problems.map((problem) => ({
+        state: 'fail',
+        subject: 'config',
+        message: formatProblem(problem),
+        fix: 'correct the configuration',
+      }));
+    }
+    if (checks.some(({ state }) => state === 'fail')) this.code = 1;
+    this.answer(options, { checks }, () => renderChecks(checks));
+  }
+
+  private async liveStatus(config: Config): Promise<ServerStatus | undefined> {
+    try {
+      const remote = await openRemote(config, false, openOffline);
+      try {
+        const status = (await remote.run(find('status'), {})) as unknown as RenderedStatus;
+        const certificates = status.certificates.map(({ expires, ...rest }) => ({
+          ...rest,
+          expires: Date.parse(expires),
+        }));
+        return { ...status, certificates } as unknown as ServerStatus;
+      } finally {
+        await remote.close();
+      }
+    } catch (error) {
+      if (error instanceof CommandError && error.code === 'not-running') return undefined;
+      throw error;
+    }
+  }
+
+  /** Says what went wrong; returns the exit code. */
+  fail(error: unknown): number {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      if (this.json)
+        this.io.out(JSON.stringify({ error: { code: 'usage', message: error.message.replace(/^error: /, '') } }));
+      return 2;
+    }
+    if (error instanceof ConfigError) {
+      const problems = error.problems.map((problem) => ({
+        place: formatOrigin(problem.origin, problem.atKey),
+        path: formatPath(problem.path),
+        message: problem.message,
+      }));
+      if (this.json)
+        this.io.out(JSON.stringify({ error: { code: 'config', message: 'the configuration is wrong', problems } }));
+      else this.io.error(error.message);
+      return 2;
+    }
+    const code = error instanceof CommandError ? error.code : 'failed';
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.json) this.io.out(JSON.stringify({ error: { code, message } }));
+    else this.io.error(`parley: ${message}`);
+    return code === 'bad-arguments' ? 2 : 1;
+  }
+}
+
+interface PasswordOptions extends Common {
+  readonly passwordStdin?: boolean;
+  readonly generate?: boolean;
+}
+/** A status as the command gives it: its times are text. */
+interface RenderedStatus extends Omit<ServerStatus, 'certificates'> {
+  readonly certificates: readonly { readonly host: string; readonly issuer: string; readonly expires: string }[];
+}
+
+const STOP_WAIT = 20_000;
+
+async function goneWithin(pid: number, ms: number): Promise<boolean> {
+  for (const until = Date.now() + ms; Date.now() < until; ) {
+    try {
+      process.kill(pid, 0);
+    } catch (error) {
+      // EPERM: it is there, and somebody else's
+      if ((error as NodeJS.ErrnoException).code !== 'EPERM') return true;
+    }
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  return false;
+}
+
+function find(name: string): AnyCommand {
+  const command = adminCommands.find((one) => one.name === name);
+  if (!command) throw new Error(`there is no command ${name}`);
+  return command;
+}

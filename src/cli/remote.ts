@@ -1,0 +1,39 @@
+// Runs administrative commands: on the running server, or on the store of a stopped one.
+import type { Config } from '../config/server.ts';
+import { type AnyCommand, CommandError, type OfflineContext, runCommand } from '../core/commands.ts';
+import { connectAdmin } from './admin-client.ts';
+import { adminSocketPath } from './admin-socket.ts';
+
+/** Somewhere that commands run, until it is closed. */
+export interface Remote {
+  /** Whether the server is running. */
+  readonly live: boolean;
+  run(command: AnyCommand, args: object): Promise<object>;
+  /** Resolves when the server has closed the connection; at once when it does not run. */
+  readonly closed: Promise<void>;
+  close(): Promise<void>;
+}
+
+export type OpenOffline = (config: Config) => Promise<OfflineContext>;
+
+/** Reaches the server, or its store. Rejects with CommandError `not-running` when the command needs a running one. */
+export async function openRemote(config: Config, offline: boolean, openOffline: OpenOffline): Promise<Remote> {
+  const path = adminSocketPath(config.data);
+  const client = await connectAdmin(path);
+  if (client) {
+    return {
+      live: true,
+      run: (command, args) => client.run(command.name, args),
+      closed: client.closed,
+      close: async () => client.close(),
+    };
+  }
+  if (!offline) throw new CommandError('not-running', `the server is not running (nothing answers on ${path})`);
+  const context = await openOffline(config);
+  return {
+    live: false,
+    run: (command, args) => runCommand(command, context, args),
+    closed: Promise.resolve(),
+    close: () => context.close(),
+  };
+}
