@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OptionValues } from './load/profile.ts';
 import { formatNumber, type Report } from './load/report.ts';
-import { type CommonOptions, describeOptions, parseOptions, UsageError } from './options.ts';
+import { type CommonOptions, describeCommonOptions, describeOptions, parseOptions, UsageError } from './options.ts';
 import { ejabberd } from './peers/ejabberd.ts';
 import { parley } from './peers/parley.ts';
 import { type Peer, temporaryDirectory } from './peers/peer.ts';
@@ -45,7 +45,12 @@ export function describePeersCommand(): string {
   return `peers:\n${describeOptions(specs)}`;
 }
 
+/** Returns the exit code: 1 when a run failed. Throws UsageError. */
 export async function comparePeers(args: readonly string[]): Promise<number> {
+  if (args.includes('--help')) {
+    console.log(`npm run bench -- peers [options]\n\n${describeOptions(specs)}\n\n${describeCommonOptions()}`);
+    return 0;
+  }
   const all = Object.assign({}, specs, ...Object.values(profiles).map((profile) => profile.options)) as typeof specs;
   const given = new Set(
     args.filter((arg) => arg.startsWith('--')).map((arg) => arg.replace(/^--(no-)?/, '').split('=')[0]!),

@@ -56,8 +56,7 @@ async function withServer(
   work: (server: RunningPeer | undefined) => Promise<Report>,
 ): Promise<Report> {
   if (common.host !== undefined) return work(undefined);
-  if ((await parley.version()) === undefined)
-    throw new UsageError('Parley is not built (npm run build); or give --host');
+  if ((await parley.version()) === undefined) throw new UsageError('there is no Parley to start here; give --host');
   const { domain, userPrefix, password } = common.target;
   const dir = temporaryDirectory();
   const server = await parley.start({ dir, domain, userPrefix, password, users: common.users });

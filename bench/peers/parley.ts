@@ -16,19 +16,21 @@ import {
 } from './peer.ts';
 
 const COMMAND = fileURLToPath(new URL('../../bin/parley.js', import.meta.url));
-const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const BUILD = fileURLToPath(new URL('../../scripts/build.js', import.meta.url));
 const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
 
 export const parley: Peer = {
   name: 'parley',
 
   async version() {
-    if (!existsSync(COMMAND) || !existsSync(BUILT)) return undefined;
+    if (!existsSync(COMMAND)) return undefined;
     return (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version;
   },
 
   async start(options): Promise<RunningPeer> {
     const { dir, domain } = options;
+    const built = await output(process.execPath, [BUILD, '--if-stale'], 120);
+    if (built === undefined) throw new Error('Parley does not compile; npm run build says why');
     const port = await freePort();
     const directTlsPort = await freePort();
     const config = join(dir, 'parley.yaml');
@@ -72,12 +74,8 @@ log: { level: warn, format: json }
   },
 };
 
-/** The embedded Postgres need not be a child of the server: its process id is in its data directory. */
+/** The embedded Postgres may outlive the server that started it and is then no child: its process id is in its data directory. */
 function databasePids(data: string): number[] {
-  const candidates = ['postgres', 'pg', 'database'].flatMap((name) => [
-    join(data, name, 'postmaster.pid'),
-    join(data, name, 'data', 'postmaster.pid'),
-  ]);
-  const file = candidates.find((path) => existsSync(path));
-  return file ? [Number(readFileSync(file, 'utf8').split('\n', 1)[0])] : [];
+  const file = join(data, 'postgres', 'db', 'postmaster.pid');
+  return existsSync(file) ? [Number(readFileSync(file, 'utf8').split('\n', 1)[0])] : [];
 }
