@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { cached, type Invalidation } from './cached.ts';
+import { type Measure, measured } from './measured.ts';
 import { createMemoryDriver } from './memory.ts';
 import type { Driver } from './ports.ts';
 import { createPostgresDriver } from './postgres/driver.ts';
@@ -16,6 +17,8 @@ export interface StorageOptions {
   readonly clock?: Clock;
   /** Where other nodes share the database: how they are told what has changed. */
   readonly invalidation?: Invalidation;
+  /** Told how long each operation of the database took. */
+  readonly measure?: Measure;
 }
 
 /**
@@ -23,8 +26,9 @@ export interface StorageOptions {
  * @throws EmbeddedError, StorageUnavailable, StorageMismatch when the server cannot start with it
  */
 export async function openStorage(options: StorageOptions): Promise<Driver> {
-  const { database, data, log, clock, invalidation } = options;
-  return cached(await openDriver(), { invalidation });
+  const { database, data, log, clock, invalidation, measure } = options;
+  const driver = await openDriver();
+  return cached(measure === undefined ? driver : measured(driver, measure), { invalidation });
 
   async function openDriver(): Promise<Driver> {
     if (database === 'memory') return createMemoryDriver(clock);
