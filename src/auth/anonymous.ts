@@ -1,4 +1,5 @@
 // ANONYMOUS (RFC 4505, XEP-0175): a name for one visit, on hosts that are for guests.
+import { randomBytes } from 'node:crypto';
 import type { Mechanism } from './mechanism.ts';
 
 /** 128 bits: nobody guesses the name of another guest, and no two get the same. */
@@ -8,8 +9,8 @@ export const anonymous: Mechanism = {
   name: 'ANONYMOUS',
   // The client may send trace data, of which nothing is used (XEP-0175 2). Without an initial response, success comes at
   // once, as in the examples of XEP-0175 3.
-  begin: (context) => () => ({
-    success: { local: context.random(NAME_BYTES).toString('hex'), anonymous: true },
+  begin: () => () => ({
+    success: { local: randomBytes(NAME_BYTES).toString('hex'), anonymous: true },
     data: undefined,
   }),
 };

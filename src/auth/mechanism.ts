@@ -44,7 +44,8 @@ export interface MechanismContext {
    * @throws SaslError when there were too many failures already
    */
   identify(name: string): void;
-  random(bytes: number): Buffer;
+  /** Printable, without a comma (RFC 5802 7), and never the same again. */
+  nonce(): string;
 }
 
 /**

@@ -14,6 +14,7 @@ import type { Attempt, Throttle } from './throttle.ts';
 
 /** Octets of a message; the longest names and nonces in use are far below. */
 const MAX_MESSAGE = 8192;
+const NONCE_BYTES = 24;
 
 /** What a host allows. */
 export interface SaslPolicy {
@@ -69,8 +70,8 @@ export interface ExchangeOptions {
   readonly throttle?: Throttle;
   /** The client's network address. */
   readonly address: string;
-  /** For tests: where nonces come from. */
-  readonly random?: (bytes: number) => Buffer;
+  /** The server's nonces, where they shall not be random: for test vectors. */
+  readonly nonce?: () => string;
 }
 
 /** One attempt to authenticate. It is over after the first error, and after success. */
@@ -114,7 +115,7 @@ class RunningExchange implements Exchange {
       tls: options.tls,
       offered: options.offered,
       accounts: options.accounts,
-      random: options.random ?? randomBytes,
+      nonce: options.nonce ?? (() => randomBytes(NONCE_BYTES).toString('base64')),
       identify: (name) => {
         this.name = name;
         this.begin();

@@ -8,8 +8,6 @@ import { checkAuthzid, decodeText } from './names.ts';
 
 export type ChannelBinding = 'tls-exporter' | 'tls-server-end-point';
 
-const NONCE_BYTES = 24;
-
 /** A client-first-message (RFC 5802 7). */
 interface ClientFirst {
   /** With its trailing comma. */
@@ -125,7 +123,7 @@ function converse(hash: ScramHash, plus: boolean, context: MechanismContext): Co
     checkAuthzid(first.authzid, local, context.domain);
     context.identify(local ?? first.username);
     const account = await context.accounts.scram(local, first.username, hash);
-    const fullNonce = first.nonce + context.random(NONCE_BYTES).toString('base64');
+    const fullNonce = first.nonce + context.nonce();
     const { salt, iterations } = account.credentials;
     const serverFirst = `r=${fullNonce},s=${salt},i=${iterations}`;
 
