@@ -74,7 +74,8 @@ function readIp(content: Buffer): string {
 /** A domain as certificates write it: A-labels in lower case; addresses without brackets, all groups of them. */
 export function certificateDomain(domain: string): string {
   const bare = domain.replace(/^\[(.*)\]$/, '$1');
-  const version = isIP(bare);
+  // a zone means nothing to anybody else
+  const version = bare.includes('%') ? 0 : isIP(bare);
   if (version === 4) return bare;
   if (version === 6) return readIp(ipOctets(bare));
   const ascii = domainToASCII(domain);

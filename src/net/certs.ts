@@ -39,6 +39,8 @@ export interface CertificateRequest {
   readonly names: readonly string[];
   /** Whether it may sign others. */
   readonly isAuthority: boolean;
+  /** How many authorities there may be between it and a leaf; any number unless given. */
+  readonly pathLength?: number;
   /** Milliseconds since 1970. */
   readonly notBefore: number;
   readonly notAfter: number;
@@ -58,7 +60,7 @@ const extension = (oid: string, isCritical: boolean, value: Buffer): Buffer =>
   writeDer(
     Tag.sequence,
     writeOid(oid),
-    ...(isCritical ? [Buffer.from([0x01, 0x01, 0xff])] : []),
+    ...(isCritical ? [writeDer(Tag.boolean, Buffer.from([0xff]))] : []),
     writeDer(Tag.octetString, value),
   );
 
@@ -85,13 +87,12 @@ export function issueCertificate(request: CertificateRequest, issuer: Issuer): s
   const serial = randomBytes(16);
   // positive, and of the same length always
   serial[0] = (serial[0]! & 0x7f) | 0x40;
+  const isTrue = writeDer(Tag.boolean, Buffer.from([0xff]));
+  const pathLength =
+    request.pathLength === undefined ? Buffer.alloc(0) : writeDer(Tag.integer, Buffer.from([request.pathLength]));
   const usage = request.isAuthority
     ? [
-        extension(
-          '2.5.29.19',
-          true,
-          writeDer(Tag.sequence, Buffer.from([0x01, 0x01, 0xff]), Buffer.from([0x02, 0x01, 0x00])),
-        ),
+        extension('2.5.29.19', true, writeDer(Tag.sequence, isTrue, pathLength)),
         // keyCertSign, cRLSign
         extension('2.5.29.15', true, writeBits(Buffer.from([0x06]), 1)),
       ]
@@ -196,6 +197,7 @@ export function createLocalAuthority(folder: string | undefined, clock: Clock, l
         publicKey,
         names: [],
         isAuthority: true,
+        pathLength: 0,
         notBefore: now - BACKDATED,
         notAfter: now + AUTHORITY_DAYS * DAY,
       },

@@ -1,10 +1,10 @@
 // DER (X.690), as far as certificates need it: a reader that believes nothing, and a writer.
 
 export const Tag = {
+  boolean: 0x01,
   integer: 0x02,
   bitString: 0x03,
   octetString: 0x04,
-  null: 0x05,
   oid: 0x06,
   utf8String: 0x0c,
   sequence: 0x30,

@@ -206,7 +206,16 @@ class Contexts implements TlsContexts {
         ...(accept.alpn === undefined ? {} : { ALPNProtocols: [...accept.alpn] }),
         ...(accept.requestCertificate === true ? { requestCert: true, rejectUnauthorized: false } : {}),
       },
-      describe: (socket) => describe(socket, choose(servernameOf(socket)).certificate),
+      describe: (socket) => {
+        const { endPoint } = choose(servernameOf(socket)).certificate;
+        // a session of TLS 1.2 that is resumed does not say for which name it began: then there may be doubt
+        const isSure =
+          socket.getProtocol() === 'TLSv1.3' ||
+          !socket.isSessionReused() ||
+          accept.domain !== undefined ||
+          generation.byChain.size === 1;
+        return describe(socket, isSure ? endPoint : undefined);
+      },
     };
   }
 
@@ -413,7 +422,7 @@ function servernameOf(socket: TLSSocket): string | undefined {
 }
 
 /** Right after the handshake: what is shown may change later. */
-function describe(socket: TLSSocket, chosen: ServedCertificate): TlsInfo {
+function describe(socket: TLSSocket, endPoint: Buffer | undefined): TlsInfo {
   const protocol = socket.getProtocol() ?? 'unknown';
   return {
     protocol,
@@ -421,7 +430,7 @@ function describe(socket: TLSSocket, chosen: ServedCertificate): TlsInfo {
     // RFC 9266 4.2: below TLS 1.3 only with the extended master secret, and node:tls does not tell whether it is in use
     exporter:
       protocol === 'TLSv1.3' ? socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) : undefined,
-    endPoint: chosen.endPoint,
+    endPoint,
     servername: servernameOf(socket),
     alpn: socket.alpnProtocol || undefined,
     peerCertificate: socket.getPeerX509Certificate()?.raw,
