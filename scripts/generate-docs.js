@@ -1,0 +1,34 @@
+// Writes what is generated from the settings' schema (`npm run docs`): the JSON Schema, the page of the documentation, and the
+// example file. With --check it only says which of them are out of date.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { exampleFile, jsonSchema, settingsPage } from '../src/config/document.ts';
+import { findModules } from '../src/core/loader.ts';
+
+const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+const found = await findModules(new URL('../src/modules/', import.meta.url));
+const modules = new Map([...found].map(([name, { config }]) => [name, config]));
+
+const files = {
+  'config/parley.schema.json': `${JSON.stringify(jsonSchema(modules), null, 2)}\n`,
+  'docs/configuration.md': settingsPage(modules),
+  'config/parley.example.yaml': exampleFile(),
+};
+
+const check = process.argv.includes('--check');
+for (const [path, text] of Object.entries(files)) {
+  let old = '';
+  try {
+    old = readFileSync(at(path), 'utf8');
+  } catch {
+    // not there yet
+  }
+  if (old === text) continue;
+  if (check) {
+    console.error(`${path} is out of date: run "npm run docs"`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(at(path), text);
+    console.log(`${path} written`);
+  }
+}
