@@ -4,7 +4,7 @@ import type { TlsInfo } from '../net/tls.ts';
 import type { ScramCredentials, ScramHash } from './credentials.ts';
 
 /** Whom an exchange authenticated. */
-export interface Identity {
+interface Identity {
   /** A localpart, prepared. */
   readonly local: string;
   /** A temporary identity without an account (XEP-0175). */

@@ -133,7 +133,7 @@ export function issueCertificate(request: CertificateRequest, issuer: Issuer): s
   return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
 }
 
-export interface IssuedCertificate {
+interface IssuedCertificate {
   /** PEM. */
   readonly certificate: string;
   readonly key: string;

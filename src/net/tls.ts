@@ -45,7 +45,7 @@ export interface TlsHost {
 }
 
 /** The certificate that is shown for a domain. */
-export interface ServedCertificate {
+interface ServedCertificate {
   /** `local`: signed by an authority that nobody knows but this server. */
   readonly source: 'folder' | 'local';
   /** Undefined for a local certificate that is kept in memory. */

@@ -1,7 +1,7 @@
 // SCRAM from the client's side, written from RFC 5802 alone, with a hand in every message for those who cheat.
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 
-export type Digest = 'sha1' | 'sha256' | 'sha512';
+type Digest = 'sha1' | 'sha256' | 'sha512';
 
 export interface ScramClientOptions {
   readonly digest: Digest;
@@ -63,6 +63,6 @@ export class ScramClient {
   }
 }
 
-export function escapeName(name: string): string {
+function escapeName(name: string): string {
   return name.replace(/=/g, '=3D').replace(/,/g, '=2C');
 }
