@@ -1,7 +1,6 @@
 // Accepts client connections, counts them, and ends those that say nothing for too long.
 import type { Socket } from 'node:net';
 import { networkOf } from '../auth/throttle.ts';
-import type { TlsInfo } from '../net/tls.ts';
 import { SocketTransport } from '../net/transport.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { C2sContext } from './context.ts';
@@ -26,17 +25,20 @@ export class ClientAcceptor {
     return this.connections.size;
   }
 
-  /** Takes a connection; `tls` says what is known of it when it came in over direct TLS. */
-  accept(socket: Socket, tls?: TlsInfo): void {
+  /** Takes a connection; one for direct TLS begins with the handshake. */
+  accept(socket: Socket, isDirectTls = false): void {
     const { connectionsPerAddress, outboundBytes } = this.context.settings();
     const network = networkOf(socket.remoteAddress ?? '');
     const others = this.perNetwork.get(network) ?? 0;
-    const transport = new SocketTransport(socket, this.context.flusher, outboundBytes, tls);
+    const transport = new SocketTransport(socket, this.context.flusher, outboundBytes);
     this.perNetwork.set(network, others + 1);
     const connection = new ClientConnection(transport, this.context, () => this.forget(connection, network));
     this.connections.add(connection);
     if (others >= connectionsPerAddress) {
-      connection.close(new StreamError('policy-violation', 'too many connections from this address'));
+      if (isDirectTls) connection.abort();
+      else connection.close(new StreamError('policy-violation', 'too many connections from this address'));
+    } else if (isDirectTls) {
+      void connection.secure();
     }
   }
 

@@ -44,7 +44,7 @@ async function bindResource(
   { sessions, settings }: C2sContext,
 ): Promise<Session> {
   // the account may have been removed or disabled since it was authenticated
-  if (host.settings.authentication === 'accounts' && (await host.accounts.state(user)) !== 'active') {
+  if (host.settings.authentication === 'accounts' && (await host.accounts.facts(user))?.isDisabled !== false) {
     throw new StreamError('not-authorized');
   }
   const { conflict, sessionsPerAccount } = settings();

@@ -1,5 +1,4 @@
 // What a client's connection needs of the server it belongs to.
-import type { TLSSocketOptions } from 'node:tls';
 import type { Throttle } from '../auth/throttle.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
@@ -8,6 +7,7 @@ import type { Counter } from '../core/metrics.ts';
 import type { Router } from '../core/router.ts';
 import type { ConflictPolicy, Sessions } from '../core/sessions.ts';
 import type { StreamRates } from '../net/stream.ts';
+import type { TlsContexts } from '../net/tls.ts';
 import type { Flusher } from '../net/transport.ts';
 
 /** Settings of client connections; times in milliseconds. Read afresh at every use, so that a reload takes hold. */
@@ -38,8 +38,8 @@ export interface C2sContext {
   /** A host with accounts, by domain. */
   host(domain: string): Host | undefined;
   settings(): C2sSettings;
-  /** Options for taking a plain connection into TLS; undefined where no certificates are to be had. */
-  startTls(): TLSSocketOptions | undefined;
+  /** For taking one connection into TLS; `domain` is the one that the client's stream header named, if it did. */
+  tls(domain: string | undefined): ReturnType<TlsContexts['accept']>;
   readonly defaultDomain: string;
   readonly router: Router;
   readonly sessions: Sessions;

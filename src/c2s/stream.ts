@@ -4,7 +4,7 @@ import { type ClientStream, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
 import type { Session, SessionStream } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
-import { describeTls, type TlsInfo } from '../net/tls.ts';
+import type { TlsInfo } from '../net/tls.ts';
 import type { SocketTransport } from '../net/transport.ts';
 import { type Element, el } from '../xml/element.ts';
 import type { StreamHeader } from '../xml/parser.ts';
@@ -117,7 +117,7 @@ export class ClientConnection implements ClientStream, SessionStream {
     if (this.stage === 'connected') {
       this.sasl = new SaslNegotiation(host, this.tls, this.address, this.context);
     }
-    const canStartTls = this.stage === 'connected' && this.tls === undefined && this.context.startTls() !== undefined;
+    const canStartTls = this.stage === 'connected' && this.tls === undefined;
     const features = await makeFeatures(host, this, {
       startTls: !canStartTls ? 'no' : settings.requireTls ? 'required' : 'optional',
       mechanisms: this.stage === 'connected' ? this.sasl : undefined,
@@ -151,16 +151,22 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   // RFC 6120 5.4.2
   private async startTls(element: Element): Promise<void> {
-    const options = this.context.startTls();
-    if (element.name !== 'starttls' || this.tls !== undefined || options === undefined) {
+    if (element.name !== 'starttls' || this.tls !== undefined) {
       this.stream.send(el('failure', NS.tls));
-      return this.stream.close();
+      this.stream.close();
+      return;
     }
     // whatever came with the request in the clear could have been put there by anybody
     if (this.stream.restartDiscarding() > 0) throw new StreamError('policy-violation', 'data behind <starttls/>');
     this.stream.send(el('proceed', NS.tls));
+    await this.secure();
+  }
+
+  /** The TLS handshake: the client's first act on a port for direct TLS (XEP-0368), or agreed upon before. */
+  async secure(): Promise<void> {
+    const { options, describe } = this.context.tls(this.host?.domain);
     try {
-      await this.carrier.startTls(options, describeTls);
+      await this.carrier.startTls(options, describe);
     } catch (error) {
       this.context.log.debug({ err: error, address: this.address }, 'TLS handshake failed');
       this.stream.abort('TLS handshake failed');

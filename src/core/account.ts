@@ -6,6 +6,7 @@ import type { Iq, Message, Presence, Stanza } from '../xmpp/stanza.ts';
 import { iqIn, messageIn, messageOffline, presenceIn } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
+import type { Target } from './module.ts';
 import type { Sessions } from './sessions.ts';
 import { defineNote, type Transit } from './transit.ts';
 
@@ -13,7 +14,7 @@ import { defineNote, type Transit } from './transit.ts';
 export const recipients = defineNote<readonly SessionEntry[]>('recipients');
 
 /** Answers an IQ request for an account or a host on its behalf. */
-export type AnswerIq = (host: Host, transit: Transit<Iq>) => MaybePromise<void>;
+export type AnswerIq = (host: Host, transit: Transit<Iq>, targets: readonly Target[]) => MaybePromise<void>;
 
 export class AccountDelivery {
   private readonly cluster: Cluster;
@@ -34,8 +35,9 @@ export class AccountDelivery {
     return andThen(this.cluster.directory.sessions(transit.stanza.to.bare), (entries) => {
       // whoever has a session has an account; only for the others the store is asked
       if (entries.length > 0) return this.toAccount(host, transit, entries);
+      if (isNews(transit.stanza)) return;
       return andThen(host.accounts.exists(transit.stanza.to.local), (exists) =>
-        exists ? this.toAccount(host, transit, entries) : this.toNobody(transit.stanza),
+        exists ? this.toAccount(host, transit, entries) : this.toNobody(host, transit),
       );
     });
   }
@@ -52,8 +54,10 @@ export class AccountDelivery {
   }
 
   // RFC 6121 8.5.1
-  private toNobody(stanza: Stanza): void {
+  private toNobody(host: Host, transit: Transit): MaybePromise<void> {
+    const { stanza } = transit;
     if (stanza.kind === 'presence') return;
+    if (stanza.kind === 'iq' && stanza.to.isBare) return this.answerIq(host, transit as Transit<Iq>, nobody);
     throw new StanzaError('service-unavailable');
   }
 
@@ -95,7 +99,7 @@ export class AccountDelivery {
     return andThen(host.gate(iqIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       // RFC 6121 8.5.2.1.3: the server answers for the account, always
-      if (stanza.to.isBare) return this.answerIq(host, transit);
+      if (stanza.to.isBare) return this.answerIq(host, transit, stanza.from.bare === stanza.to.bare ? ownAccount : anyAccount);
       const match = matching(stanza, entries);
       if (match.length > 0) return this.write(stanza, match);
       // RFC 6121 8.5.3.2.3; results and errors for a resource that left are of no use to anybody
@@ -127,6 +131,18 @@ export function isOver(verdict: Verdict | undefined): boolean {
   if (verdict === undefined) return false;
   if (verdict === 'handled') return true;
   throw verdict;
+}
+
+const ownAccount: readonly Target[] = ['self', 'account'];
+const anyAccount: readonly Target[] = ['account'];
+const nobody: readonly Target[] = ['nobody'];
+
+/** RFC 6121 8.5.1, 8.5.2.2.2: where nobody is connected it goes nowhere, whether there is an account or not. */
+function isNews(stanza: Stanza): boolean {
+  return (
+    stanza.kind === 'presence' &&
+    (stanza.type === 'available' || stanza.type === 'unavailable' || stanza.type === 'error')
+  );
 }
 
 interface MessageRoute {

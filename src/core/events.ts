@@ -65,10 +65,11 @@ export const sessionBound = notify<{ readonly session: Session }>('session-bound
 /** A session ended, and is no longer in the directory. Fired by sessions.close. */
 export const sessionClosed = notify<{ readonly session: Session }>('session-closed');
 
-/** A session's availability or priority changed; `was` is the presence before. Fired by session.setPresence. */
+/** A session's presence changed; `was` and `wasPriority` are those before. Fired by session.setPresence. */
 export const sessionPresence = notify<{
   readonly session: Session;
   readonly was: Presence | undefined;
+  readonly wasPriority: number;
 }>('session-presence');
 
 /** An account is about to be removed: its sessions are gone, its data is still there. Handlers are waited for. */

@@ -17,9 +17,9 @@ import type { Transit } from './transit.ts';
 
 /**
  * Whom an IQ request is for: `self` the sender's own account (also without `to`), `account` any account's bare JID
- * (the sender's own too), `host` the domain itself.
+ * (the sender's own too), `nobody` a bare JID without an account, `host` the domain itself.
  */
-export type Target = 'self' | 'account' | 'host';
+export type Target = 'self' | 'account' | 'nobody' | 'host';
 
 export interface IqRequest {
   readonly iq: Iq;
@@ -27,6 +27,8 @@ export interface IqRequest {
   /** The session that asks, where it is one of ours on this node. */
   readonly session: Session | undefined;
   readonly transit: Transit<Iq>;
+  /** Has something done right after the answer is on its way. */
+  afterReply(next: () => void): void;
 }
 /** Answers with what it returns (nothing: an empty result) or refuses by throwing a StanzaError. */
 export type IqHandler = (request: IqRequest) => MaybePromise<Element | undefined | void>;

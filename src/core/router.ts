@@ -6,7 +6,7 @@ import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, Frame, NodeId } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import type { Element } from '../xml/element.ts';
-import { parseElement } from '../xml/parser.ts';
+import { parseElement } from '../xml/document.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { errorReply, type Iq, iqResult, type Message, type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
@@ -45,7 +45,9 @@ export class Router {
 
   constructor(parts: RouterParts) {
     this.parts = parts;
-    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, (host, transit) => this.answer(host, transit));
+    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, (host, transit, targets) =>
+      this.answer(host, transit, targets),
+    );
     parts.cluster.receive((frame, from) => this.fromNode(frame, from));
   }
 
@@ -143,21 +145,25 @@ export class Router {
   // RFC 6120 10.5.2, 10.5.3: the domain itself
   private toHost(host: Host, transit: Transit): MaybePromise<void> {
     const { stanza } = transit;
-    if (stanza.kind === 'iq') return this.answer(host, transit as Transit<Iq>);
+    if (stanza.kind === 'iq') return this.answer(host, transit as Transit<Iq>, theHost);
     // nobody reads messages to a domain, and it has no presence to share
     if (stanza.kind === 'message' && stanza.type !== 'error') throw new StanzaError('service-unavailable');
   }
 
   /** Answers a request on behalf of an account or a host: by a handler, or by `service-unavailable`. */
-  private answer(host: Host, transit: Transit<Iq>): MaybePromise<void> {
+  private answer(host: Host, transit: Transit<Iq>, targets: readonly Target[]): MaybePromise<void> {
     const { stanza } = transit;
     const { payload } = stanza;
     if (payload === undefined || (stanza.type !== 'get' && stanza.type !== 'set')) return;
-    const handler = host.iqs.find(targetsOf(stanza), stanza.type, payload.ns, payload.name);
+    const handler = host.iqs.find(targets, stanza.type, payload.ns, payload.name);
     if (handler === undefined) throw new StanzaError('service-unavailable');
     const session = transit.origin.kind === 'client' ? transit.origin.session : undefined;
-    return andThen(handler({ iq: stanza, payload, session, transit }), (result) =>
-      this.send(iqResult(stanza, result ?? undefined), host),
+    let after: (() => void) | undefined;
+    const afterReply = (next: () => void): void => {
+      after = next;
+    };
+    return andThen(handler({ iq: stanza, payload, session, transit, afterReply }), (result) =>
+      andThen(this.send(iqResult(stanza, result ?? undefined), host), () => after?.()),
     );
   }
 
@@ -254,11 +260,4 @@ function addressOf(text: string | undefined, fallback: Jid): Jid {
   return (text === undefined ? undefined : Jid.parse(text)) ?? fallback;
 }
 
-const ownAccount: readonly Target[] = ['self', 'account'];
-const anyAccount: readonly Target[] = ['account'];
 const theHost: readonly Target[] = ['host'];
-
-function targetsOf(iq: Iq): readonly Target[] {
-  if (iq.to.local === '') return theHost;
-  return iq.from.bare === iq.to.bare ? ownAccount : anyAccount;
-}

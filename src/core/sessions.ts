@@ -85,11 +85,12 @@ export class Session implements SessionEntry {
   /** Takes an available presence, or undefined for none; tells the directory, then the modules. */
   setPresence(presence: Presence | undefined, priority: number): MaybePromise<void> {
     const was = this.current;
+    const wasPriority = this.rank;
     const isSameForOthers = this.available === (presence !== undefined) && this.rank === priority;
     this.current = presence;
     this.rank = priority;
     const told = isSameForOthers ? undefined : this.changed(this);
-    return andThen(told, () => this.host.notify(sessionPresence, { session: this, was }));
+    return andThen(told, () => this.host.notify(sessionPresence, { session: this, was, wasPriority }));
   }
 
   get<T>(slot: Slot<T>): T | undefined {
