@@ -99,7 +99,8 @@ export class AccountDelivery {
     return andThen(host.gate(iqIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       // RFC 6121 8.5.2.1.3: the server answers for the account, always
-      if (stanza.to.isBare) return this.answerIq(host, transit, stanza.from.bare === stanza.to.bare ? ownAccount : anyAccount);
+      if (stanza.to.isBare)
+        return this.answerIq(host, transit, stanza.from.bare === stanza.to.bare ? ownAccount : anyAccount);
       const match = matching(stanza, entries);
       if (match.length > 0) return this.write(stanza, match);
       // RFC 6121 8.5.3.2.3; results and errors for a resource that left are of no use to anybody

@@ -52,6 +52,8 @@ export const NS = {
   hashes: 'urn:xmpp:hashes:2',
   // XEP-0334
   hints: 'urn:xmpp:hints',
+  // XEP-0359
+  stanzaIds: 'urn:xmpp:sid:0',
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',

@@ -1,0 +1,89 @@
+// XEP-0030: Service Discovery, from what modules declare; the server's capabilities in stream features (XEP-0115, XEP-0390).
+import { softwareName } from '../../base/software.ts';
+import { streamFeatures } from '../../core/events.ts';
+import type { Instance } from '../../core/host.ts';
+import { defineModule, type IqRequest, type Item, iqGet, on } from '../../core/module.ts';
+import { type Element, el } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { roster as rosterService } from '../roster/index.ts';
+import { type Info, infoQuery, makeInfo } from './info.ts';
+
+export default defineModule({
+  xeps: ['XEP-0030 2.5.0', 'XEP-0115 1.6.0', 'XEP-0128 1.0.1', 'XEP-0390 0.3.2'],
+  summary: 'Tells what the server and its accounts are and can do',
+
+  setup({ host, find }) {
+    const isAnonymous = host.settings.authentication === 'anonymous';
+    let made: { readonly of: readonly Instance[]; readonly info: Info } | undefined;
+
+    /** The list of modules is replaced as a whole when it changes. */
+    function info(): Info {
+      if (made?.of !== host.instances) {
+        const own = {
+          server: { category: 'server', type: 'im', name: softwareName },
+          account: { category: 'account', type: isAnonymous ? 'anonymous' : 'registered' },
+        };
+        made = { of: host.instances, info: makeInfo(host.instances, own) };
+      }
+      return made.info;
+    }
+
+    function hostInfo({ payload }: IqRequest): Element {
+      const { node } = payload.attrs;
+      if (isNode(node) && !info().nodes.has(node)) throw unknownNode();
+      return infoQuery(info().host, node);
+    }
+
+    // XEP-0030 8: strangers learn nothing, not even whether there is an account
+    async function accountInfo({ iq, payload }: IqRequest): Promise<Element> {
+      if (!(await maySee(iq.to, iq.from))) throw new StanzaError('service-unavailable');
+      if (isNode(payload.attrs.node)) throw unknownNode();
+      return infoQuery(info().account, payload.attrs.node);
+    }
+
+    async function items({ iq, payload }: IqRequest): Promise<Element> {
+      const { node } = payload.attrs;
+      if (iq.to.local !== '' && !(await maySee(iq.to, iq.from))) return noItems({ payload });
+      if (isNode(node)) throw unknownNode();
+      const list: Item[] = [];
+      for (const { installed } of host.instances) list.push(...((await installed.items?.(iq.to, iq.from)) ?? []));
+      return el('query', NS.discoItems, { node }, ...list.map(itemElement));
+    }
+
+    async function maySee(account: Jid, who: Jid): Promise<boolean> {
+      return account.bare === who.bare || (await find(rosterService)?.canSee(account, who)) === true;
+    }
+
+    return {
+      handlers: [
+        iqGet('host', NS.discoInfo, 'query', hostInfo),
+        iqGet('account', NS.discoInfo, 'query', accountInfo),
+        iqGet(['host', 'account'], NS.discoItems, 'query', items),
+        // XEP-0030 8: an empty list, as for an account that has nothing to show
+        iqGet('nobody', NS.discoItems, 'query', noItems),
+        on(streamFeatures, ({ stream, features }) => {
+          if (stream.user !== undefined) features.push(...info().features);
+        }),
+      ],
+    };
+  },
+});
+
+/** An empty node attribute asks for no node. */
+function isNode(node: string | undefined): node is string {
+  return node !== undefined && node !== '';
+}
+
+function noItems({ payload }: Pick<IqRequest, 'payload'>): Element {
+  return el('query', NS.discoItems, { node: payload.attrs.node });
+}
+
+function unknownNode(): StanzaError {
+  return new StanzaError('item-not-found', 'there is no such node');
+}
+
+function itemElement({ jid, node, name }: Item): Element {
+  return el('item', NS.discoItems, { jid: jid.full, node, name });
+}

@@ -1,0 +1,167 @@
+// XEP-0160: messages for people who are away, kept until they come back. Hints of XEP-0334 are followed.
+import { z } from 'zod';
+import { LruCache } from '../base/lru.ts';
+import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { Turns } from '../base/turns.ts';
+import type { SessionEntry } from '../cluster/cluster.ts';
+import { messageOffline, sessionPresence } from '../core/events.ts';
+import type { Verdict } from '../core/hooks.ts';
+import { counter } from '../core/metrics.ts';
+import { defineModule, on } from '../core/module.ts';
+import type { Session } from '../core/sessions.ts';
+import type { Transit } from '../core/transit.ts';
+import { log } from '../storage/specs.ts';
+import { parseElement } from '../xml/document.ts';
+import type { Element } from '../xml/element.ts';
+import { delayElement } from '../xmpp/delay.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { NS } from '../xmpp/ns.ts';
+import { type Message, messageOf } from '../xmpp/stanza.ts';
+
+/** A message as it will be delivered. */
+interface Kept {
+  readonly xml: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** How full an account's storage is. */
+interface Usage {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+const marginal: ReadonlySet<string> = new Set([NS.stanzaIds, NS.delay, NS.hints, NS.chatStates]);
+
+/** Whether a message has something to say to whoever reads it later (XEP-0160 3, XEP-0334 4). */
+export function isWorthKeeping(message: Message): boolean {
+  // groupchat, headlines and errors are of the moment
+  if (message.type !== 'chat' && message.type !== 'normal') return false;
+  const children = message.el.elements();
+  const hints = new Set(children.filter((child) => child.ns === NS.hints).map((child) => child.name));
+  if (hints.has('no-store')) return false;
+  if (hints.has('store')) return true;
+  return children.some((child) => !isMarginal(child));
+}
+
+/** Chat states and notes about the message itself are not a message (XEP-0160 3). */
+function isMarginal(child: Element): boolean {
+  return child.ns === null ? child.name === 'thread' : marginal.has(child.ns);
+}
+
+export default defineModule({
+  xeps: ['XEP-0160 1.0.1', 'XEP-0203 2.0', 'XEP-0334 1.0.0'],
+  summary: 'Keeps messages for people who are away',
+  config: z.strictObject({
+    'max-messages': z.int().min(1).prefault(1000).meta({ description: 'Messages kept for one account, at most.' }),
+    'max-bytes': z
+      .int()
+      .min(1024)
+      .prefault(4 * 1024 * 1024)
+      .meta({ description: 'Bytes of messages kept for one account, at most.' }),
+  }),
+  stores: { messages: log<Kept, Record<never, string>>({ index: [] }) },
+  metrics: {
+    kept: counter('Messages kept for accounts that were away'),
+    delivered: counter('Kept messages that were delivered'),
+    refused: counter('Messages refused because too many were kept already'),
+  },
+
+  setup({ host, config, stores, metrics, router, cluster, clock, background }) {
+    const limits: Usage = { messages: config['max-messages'], bytes: config['max-bytes'] };
+    // what this node knows; another node's additions are seen when the entry is made anew
+    const usages = new LruCache<string, Usage>(4096);
+    const turns = new Turns<string>();
+
+    function store(transit: Transit<Message>): MaybePromise<Verdict | undefined> {
+      const { stanza } = transit;
+      // 3: neither kept nor answered, so that a chat state does not come back as an error
+      if (!isWorthKeeping(stanza)) return 'handled';
+      const user = stanza.to.local;
+      return turns.run(user, () =>
+        andThen(usageOf(user), (usage) => {
+          const at = clock.now();
+          const xml = stanza.el.append(delayElement(at, host.domain)).toXml();
+          const next: Usage = { messages: usage.messages + 1, bytes: usage.bytes + Buffer.byteLength(xml) };
+          if (next.messages > limits.messages || next.bytes > limits.bytes) {
+            metrics.refused.inc();
+            // 2: the queue is full
+            return new StanzaError('service-unavailable', 'too many messages wait for this account already');
+          }
+          usages.set(user, next);
+          const { durable } = stores.messages.append(user, { xml, at }, {});
+          transit.settle(durable);
+          metrics.kept.inc();
+          // whoever came online while we were asking the storage has read it already
+          return andThen(cluster.directory.sessions(stanza.to.bare), (entries) => {
+            const reader = entries.find(mayRead);
+            if (reader !== undefined)
+              background(
+                durable.then(() => deliver(reader)),
+                'late delivery',
+              );
+            return 'handled' as const;
+          });
+        }),
+      );
+    }
+
+    function usageOf(user: string): MaybePromise<Usage> {
+      return usages.get(user) ?? measure(user);
+    }
+
+    async function measure(user: string): Promise<Usage> {
+      if ((await stores.messages.count(user, {})) === 0) return { messages: 0, bytes: 0 };
+      const { entries } = await stores.messages.find(user, { limit: limits.messages });
+      return {
+        messages: entries.length,
+        bytes: entries.reduce((sum, { value }) => sum + Buffer.byteLength(value.xml), 0),
+      };
+    }
+
+    /** Gives everything to one resource; what is taken out here is taken by nobody else. */
+    async function deliver(reader: SessionEntry): Promise<void> {
+      const user = reader.jid.local;
+      await turns.run(user, async () => {
+        const taken = await stores.messages.take(user, limits.messages);
+        usages.delete(user);
+        if (taken.length === 0) return;
+        const isThere = (await cluster.directory.sessions(reader.jid.bare)).some(({ sid }) => sid === reader.sid);
+        // messages that were put back once are younger entries than they are messages
+        const kept = taken.map(({ value }) => value).sort((a, b) => a.at - b.at);
+        if (!isThere) {
+          await Promise.all(kept.map((message) => stores.messages.append(user, message, {}).durable));
+          return;
+        }
+        for (const { xml } of kept) router.delivery.write(restore(xml, reader.jid), [reader]);
+        metrics.delivered.inc(kept.length);
+      });
+    }
+
+    function restore(xml: string, reader: Jid): Message {
+      const element = parseElement(xml);
+      return messageOf(
+        element,
+        Jid.parse(element.attrs.from ?? '') ?? host.jid,
+        Jid.parse(element.attrs.to ?? '') ?? reader,
+      );
+    }
+
+    return {
+      features: { server: [NS.msgOffline] },
+      handlers: [
+        on(messageOffline, { phase: 'store' }, store),
+        on(sessionPresence, ({ session, was, wasPriority }) => {
+          const couldRead = was !== undefined && wasPriority >= 0;
+          if (!couldRead && mayRead(session)) background(deliver(session), 'delivery of kept messages');
+        }),
+      ],
+    };
+  },
+});
+
+/** RFC 6121 8.5.2.1.1: a negative priority asks for no messages to the account. */
+function mayRead(entry: SessionEntry | Session): boolean {
+  return entry.available && entry.priority >= 0;
+}

@@ -1,0 +1,157 @@
+// RFC 6121 sections 3 and 4: presence. Broadcasts and probes are in outward.ts, subscriptions in subscriptions.ts.
+import { z } from 'zod';
+import { andThen, inOrder, type MaybePromise } from '../../base/maybe.ts';
+import { Turns } from '../../base/turns.ts';
+import { accountRemoving, presenceIn, presenceOut, sessionClosed } from '../../core/events.ts';
+import type { Verdict } from '../../core/hooks.ts';
+import { defineModule, on } from '../../core/module.ts';
+import type { Session } from '../../core/sessions.ts';
+import type { Transit } from '../../core/transit.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
+import type { Presence } from '../../xmpp/stanza.ts';
+import { rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
+import { takeDirected, track } from './directed.ts';
+import { Outward } from './outward.ts';
+import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
+import { Subscriptions } from './subscriptions.ts';
+
+export default defineModule({
+  xeps: ['RFC 6121'],
+  summary: 'Presence: who is there, and who may know it',
+  needs: [rosterService],
+  config: z.strictObject({
+    'max-directed': z.int().min(1).prefault(2000).meta({
+      description: 'Addresses, rooms among them, that one client may send presence to beside its contacts.',
+    }),
+  }),
+
+  setup({ host, config, router, cluster, use, background }) {
+    const roster = use(rosterService);
+    const outward = new Outward({ host, router, cluster, background });
+    const subscriptions = new Subscriptions({ host, router, cluster, roster, outward });
+    // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
+    const turns = new Turns<BareJid>();
+    const stopListening = outward.listen();
+
+    // RFC 6121 4.2, 4.4
+    function becomeAvailable(session: Session, stanza: Presence): MaybePromise<void> {
+      const priority = parsePriority(stanza.el);
+      return inTurn(session, () =>
+        andThen(roster.all(session.jid.local), (items) => {
+          const isFirst = !session.available;
+          return andThen(session.setPresence(stanza, priority), () =>
+            andThen(outward.available(session.jid), (own) =>
+              andThen(outward.broadcast(stanza, items, own), () => {
+                if (!isFirst) return;
+                return andThen(outward.probe(session, items), () =>
+                  andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session, items)),
+                );
+              }),
+            ),
+          );
+        }),
+      );
+    }
+
+    // RFC 6121 4.5
+    function becomeUnavailable(session: Session, stanza: Presence): MaybePromise<void> {
+      return inTurn(session, () => {
+        const directed = takeDirected(session);
+        const tellDirected = (): MaybePromise<void> => inOrder(directed, (to) => outward.send(sentTo(stanza, to)));
+        if (!session.available) return tellDirected();
+        return andThen(roster.all(session.jid.local), (items) =>
+          // 4.5.2: to the resource itself too, so its entry is read before it changes
+          andThen(outward.available(session.jid), (own) =>
+            andThen(session.setPresence(undefined, 0), () =>
+              andThen(outward.broadcast(stanza, items, own), tellDirected),
+            ),
+          ),
+        );
+      });
+    }
+
+    function inTurn(session: Session, work: () => MaybePromise<void>): MaybePromise<void> {
+      return turns.run(session.jid.bare, work);
+    }
+
+    function broadcast(session: Session, stanza: Presence): MaybePromise<void> {
+      if (stanza.type === 'available') return becomeAvailable(session, stanza);
+      if (stanza.type === 'unavailable') return becomeUnavailable(session, stanza);
+      throw new StanzaError('bad-request', `presence of type "${stanza.type}" needs an address`);
+    }
+
+    function handleOut(transit: Transit<Presence>): MaybePromise<Verdict | undefined> {
+      const { stanza, origin } = transit;
+      if (origin.kind !== 'client') return;
+      if (stanza.el.attrs.to === undefined) return andThen(broadcast(origin.session, stanza), done);
+      switch (stanza.type) {
+        case 'subscribe':
+        case 'subscribed':
+        case 'unsubscribe':
+        case 'unsubscribed':
+          return subscriptions.sent(transit, stanza.type).then(done);
+        case 'available':
+        case 'unavailable':
+          return andThen(track(origin.session, stanza, roster, config['max-directed']), () => undefined);
+        case 'probe':
+        case 'error':
+          return;
+      }
+    }
+
+    function handleIn(transit: Transit<Presence>): MaybePromise<Verdict | undefined> {
+      const { stanza } = transit;
+      switch (stanza.type) {
+        case 'available':
+        case 'unavailable':
+          return;
+        case 'subscribe':
+        case 'subscribed':
+        case 'unsubscribe':
+        case 'unsubscribed':
+          return subscriptions.received(stanza, stanza.type).then(done);
+        case 'probe':
+          return andThen(answerProbe(transit), done);
+        case 'error':
+          if (!stanza.to.isBare) return;
+          // a request that failed was the account's, not a resource's: all of them should know
+          return andThen(outward.available(stanza.to), (entries) => {
+            router.delivery.write(stanza, entries);
+            return done();
+          });
+      }
+    }
+
+    // RFC 6121 4.3.2
+    function answerProbe({ stanza, origin }: Transit<Presence>): MaybePromise<void> {
+      const { from, to } = stanza;
+      const account = to.withResource('');
+      return andThen(roster.canSee(account, from), (may) => {
+        if (!may) return outward.send(presenceOf('unsubscribed', account, from.withResource('')));
+        return andThen(outward.show(account, from, to.resource), (shown) => {
+          // our own probes go out for a client that knows nothing yet: silence tells it as much
+          if (shown === 0 && origin.kind !== 'host') return outward.send(presenceOf('unavailable', to, from));
+        });
+      });
+    }
+
+    return {
+      handlers: [
+        on(presenceOut, { phase: 'handle' }, handleOut),
+        on(presenceIn, { phase: 'handle' }, handleIn),
+        // RFC 6121 4.5.4: whoever just vanishes is unavailable too
+        on(sessionClosed, ({ session }) =>
+          becomeUnavailable(session, presenceOf('unavailable', session.jid, session.jid.withResource(''))),
+        ),
+        on(rosterItemRemoved, ({ account, contact, was }) => subscriptions.removed(account, contact, was)),
+        on(accountRemoving, ({ user }) => subscriptions.leave(Jid.of(user, host.domain))),
+      ],
+      stop: stopListening,
+    };
+  },
+});
+
+function done(): 'handled' {
+  return 'handled';
+}

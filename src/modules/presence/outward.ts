@@ -1,0 +1,123 @@
+// What an account shows of itself, and to whom: broadcasts, probes and answers to them (RFC 6121 4.2 to 4.5).
+import { andThen, inOrder, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { Cluster, NodeId, SessionEntry } from '../../cluster/cluster.ts';
+import type { Host } from '../../core/host.ts';
+import type { Router } from '../../core/router.ts';
+import { Session } from '../../core/sessions.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import type { Presence } from '../../xmpp/stanza.ts';
+import { isFrom, isTo, type RosterItem } from '../roster/index.ts';
+import { presenceOf, sentTo } from './stanzas.ts';
+
+type Items = ReadonlyMap<string, RosterItem>;
+
+/** Asks another node to show what it holds of an account. */
+interface ShowCall {
+  readonly account: string;
+  readonly to: string;
+  readonly resource: string;
+}
+
+export interface OutwardParts {
+  readonly host: Host;
+  readonly router: Router;
+  readonly cluster: Cluster;
+  readonly background: (work: Promise<unknown>, what: string) => void;
+}
+
+export class Outward {
+  private readonly parts: OutwardParts;
+  private readonly method: string;
+
+  constructor(parts: OutwardParts) {
+    this.parts = parts;
+    this.method = `presence.show:${parts.host.domain}`;
+  }
+
+  /** Answers the other nodes; returns how to stop. */
+  listen(): () => void {
+    return this.parts.cluster.answer(this.method, (body) => {
+      const { account, to, resource } = body as ShowCall;
+      const [of, reader] = [Jid.parse(account), Jid.parse(to)];
+      if (of === undefined || reader === undefined) return;
+      return andThen(this.available(of, resource), (entries) => {
+        const here = entries.filter((entry) => entry.node === this.parts.cluster.self);
+        return andThen(this.showAll(here, reader), () => here.length);
+      });
+    });
+  }
+
+  /** Sends a presence to everybody who is subscribed to it, and to the account's own resources (4.2.2, 4.4.2, 4.5.2). */
+  broadcast(stanza: Presence, items: Items, own: readonly SessionEntry[]): MaybePromise<void> {
+    const account = stanza.from.withResource('');
+    this.parts.router.delivery.write(sentTo(stanza, account), own);
+    const waiting: Promise<void>[] = [];
+    for (const [contact, item] of items) {
+      if (!isFrom(item)) continue;
+      const to = Jid.parse(contact);
+      const sent = to === undefined ? undefined : this.send(sentTo(stanza, to));
+      if (isPromise(sent)) waiting.push(sent);
+    }
+    if (waiting.length > 0) return Promise.all(waiting).then(() => {});
+  }
+
+  /** Asks for the presence of everybody the account is subscribed to (4.3.1). */
+  probe(session: Session, items: Items): MaybePromise<void> {
+    const contacts: Jid[] = [];
+    for (const [contact, item] of items) {
+      const to = isTo(item) ? Jid.parse(contact) : undefined;
+      if (to !== undefined) contacts.push(to);
+    }
+    return inOrder(contacts, (to) => {
+      if (to.domain !== this.parts.host.domain) return this.send(presenceOf('probe', session.jid, to));
+      // a contact here who is not connected has nothing to show: no need to load its roster for that
+      return andThen(this.available(to), (entries) =>
+        entries.length === 0 ? undefined : this.send(presenceOf('probe', session.jid, to)),
+      );
+    });
+  }
+
+  /**
+   * Sends the presence of the account's available resources (of one, where `resource` is given) to somebody (4.3.2).
+   * @returns how many there are
+   */
+  show(account: Jid, to: Jid, resource = ''): MaybePromise<number> {
+    return andThen(this.available(account, resource), (entries) => {
+      const shown = entries.filter((entry) => entry.jid.full !== to.full);
+      const here = shown.filter((entry) => entry.node === this.parts.cluster.self);
+      const elsewhere = new Set<NodeId>();
+      for (const entry of shown) if (entry.node !== this.parts.cluster.self) elsewhere.add(entry.node);
+      const call: ShowCall = { account: account.bare, to: to.full, resource };
+      for (const node of elsewhere) {
+        this.parts.background(this.parts.cluster.call(node, this.method, call), 'showing presence from another node');
+      }
+      return andThen(this.showAll(here, to), () => entries.length);
+    });
+  }
+
+  /** Tells somebody that each of the account's available resources is gone (3.2.2, 3.3.3). */
+  hide(account: Jid, from: Jid): MaybePromise<void> {
+    return andThen(this.available(account), (entries) =>
+      inOrder(entries, (entry) => this.send(presenceOf('unavailable', entry.jid, from))),
+    );
+  }
+
+  /** The account's available resources, on all nodes. */
+  available(account: Jid, resource = ''): MaybePromise<readonly SessionEntry[]> {
+    return andThen(this.parts.cluster.directory.sessions(account.bare), (entries) =>
+      entries.filter((entry) => entry.available && (resource === '' || entry.jid.resource === resource)),
+    );
+  }
+
+  send(stanza: Presence): MaybePromise<void> {
+    return this.parts.router.send(stanza, this.parts.host);
+  }
+
+  private showAll(entries: readonly SessionEntry[], to: Jid): MaybePromise<void> {
+    return inOrder(entries, (entry) => {
+      // the directory of the node that holds a session has the session itself
+      const presence = entry instanceof Session ? entry.presence : undefined;
+      if (presence !== undefined) return this.send(sentTo(presence, to));
+    });
+  }
+}

@@ -1,0 +1,70 @@
+// XEP-0049: Private XML Storage. One element of each namespace and name, for the account itself only.
+import { z } from 'zod';
+import { defineModule, type IqRequest, iqGet, iqSet } from '../core/module.ts';
+import { map } from '../storage/specs.ts';
+import { type Element, el } from '../xml/element.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import { NS } from '../xmpp/ns.ts';
+
+export default defineModule({
+  xeps: ['XEP-0049 1.2'],
+  summary: 'Keeps what clients want to remember, such as bookmarks of older ones',
+  config: z.strictObject({
+    'max-elements': z.int().min(1).prefault(200).meta({ description: 'Elements one account may keep.' }),
+    'max-bytes': z
+      .int()
+      .min(1024)
+      .prefault(128 * 1024)
+      .meta({ description: 'Bytes of one element, at most.' }),
+  }),
+  stores: { elements: map<string>() },
+
+  setup({ config, stores }) {
+    async function get({ iq, payload }: IqRequest): Promise<Element> {
+      const [wanted, ...others] = payload.elements();
+      // 2: one namespace at a time
+      if (wanted === undefined || others.length > 0) throw new StanzaError('bad-request', 'ask for one element');
+      const xml = await stores.elements.get(iq.to.local, keyOf(wanted));
+      return el('query', NS.private, undefined, xml === undefined ? el(wanted.name, wanted.ns) : { raw: xml });
+    }
+
+    async function set({ iq, payload }: IqRequest): Promise<void> {
+      const user = iq.to.local;
+      const elements = payload.elements();
+      if (elements.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep');
+      const changes = elements.map((element) => ({ key: keyOf(element), xml: element.toXml() }));
+      if (changes.some(({ xml }) => Buffer.byteLength(xml) > config['max-bytes'])) {
+        throw new StanzaError('policy-violation', `an element has at most ${config['max-bytes']} bytes`);
+      }
+      const all = new Set((await stores.elements.all(user)).keys());
+      for (const { key } of changes) all.add(key);
+      if (all.size > config['max-elements']) {
+        throw new StanzaError('resource-constraint', `an account keeps at most ${config['max-elements']} elements`);
+      }
+      for (const { key, xml } of changes) await stores.elements.set(user, key, xml);
+    }
+
+    // 2: "Forbidden" is preferable
+    const forbid = (): never => {
+      throw new StanzaError('forbidden');
+    };
+
+    return {
+      features: { server: [NS.private] },
+      handlers: [
+        iqGet('self', NS.private, 'query', get),
+        iqSet('self', NS.private, 'query', set),
+        iqGet(['account', 'nobody'], NS.private, 'query', forbid),
+        iqSet(['account', 'nobody'], NS.private, 'query', forbid),
+      ],
+    };
+  },
+});
+
+/** @throws StanzaError where the element has no namespace of its own (2) */
+function keyOf(element: Element): string {
+  if (element.ns === null || element.ns === '' || element.ns === NS.private) {
+    throw new StanzaError('not-acceptable', 'the element needs a namespace of its own');
+  }
+  return `{${element.ns}}${element.name}`;
+}

@@ -1,0 +1,103 @@
+// RFC 6121 section 2: the roster. Item rules are in item.ts, subscription states in subscription.ts, storage in book.ts.
+import { z } from 'zod';
+import { streamFeatures } from '../../core/events.ts';
+import { notify } from '../../core/hooks.ts';
+import { defineModule, defineService, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
+import { kv, map } from '../../storage/specs.ts';
+import { type Element, el } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { interested, type Roster, RosterBook } from './book.ts';
+import { isVisible, itemElement, parseRosterSet, type RosterItem } from './item.ts';
+
+export type { Roster, Transition } from './book.ts';
+export { isFrom, isTo, isVisible, type RosterItem } from './item.ts';
+export { interested };
+
+export const roster = defineService<Roster>('roster');
+
+/** A user removed a contact; `was` is what it was. Fired by this module. */
+export const rosterItemRemoved = notify<{ readonly account: Jid; readonly contact: Jid; readonly was: RosterItem }>(
+  'roster-item-removed',
+);
+
+export default defineModule({
+  xeps: ['RFC 6121'],
+  summary: 'Contact lists with versions, kept on the server and pushed to every device',
+  provides: [roster],
+  config: z.strictObject({
+    'max-items': z.int().min(1).prefault(5000).meta({ description: 'Contacts of one account, at most.' }),
+    'max-groups': z.int().min(1).prefault(100).meta({ description: 'Groups of one contact, at most.' }),
+    'max-requests': z
+      .int()
+      .min(1)
+      .prefault(500)
+      .meta({ description: 'Requests for presence that wait for an answer of one account, at most.' }),
+  }),
+  stores: { items: map<RosterItem>({ cache: true }), floors: kv<number>({ cache: true }) },
+
+  setup({ host, config, stores, cluster, router, clock }) {
+    const book = new RosterBook({
+      items: stores.items,
+      floors: stores.floors,
+      cluster,
+      router,
+      clock,
+      limits: {
+        maxItems: config['max-items'],
+        maxRequests: config['max-requests'],
+        maxRequestSize: 16_384,
+        maxRemoved: 100,
+      },
+    });
+    // RFC 6121 2.1.2.4, 2.1.2.6: limits of our own; 1023 bytes is what a part of an address may have
+    const itemLimits = { maxName: 1023, maxGroups: config['max-groups'] };
+
+    async function getRoster({ iq, payload, session, afterReply }: IqRequest): Promise<Element | undefined> {
+      const account = iq.to;
+      // before reading: what changes from now on is pushed
+      await session?.set(interested, true);
+      const known = payload.attrs.ver;
+      const changes = known === undefined ? undefined : await book.changesSince(account.local, known);
+      if (changes !== undefined) {
+        afterReply(() => {
+          for (const [contact, item] of changes) session?.deliver(book.pushFor(account, session.jid, contact, item));
+        });
+        return undefined;
+      }
+      const { items, ver } = await book.current(account.local);
+      const elements: Element[] = [];
+      for (const [contact, item] of items) if (isVisible(item)) elements.push(itemElement(contact, item));
+      return el('query', NS.roster, { ver }, ...elements);
+    }
+
+    async function setRoster({ iq, payload }: IqRequest): Promise<void> {
+      const account = iq.to;
+      const request = parseRosterSet(payload, account.bare, itemLimits);
+      if (request.kind === 'set') return book.set(account, request.contact, request.name, request.groups);
+      const was = await book.remove(account, request.contact);
+      host.notify(rosterItemRemoved, { account, contact: request.contact, was });
+    }
+
+    // RFC 6121 2.1.5, 2.3.3: nobody sees or changes another's roster
+    const forbid = (): never => {
+      throw new StanzaError('forbidden');
+    };
+
+    return {
+      features: { server: [NS.roster] },
+      handlers: [
+        provide(roster, book),
+        iqGet('self', NS.roster, 'query', getRoster),
+        iqSet('self', NS.roster, 'query', setRoster),
+        iqGet('account', NS.roster, 'query', forbid),
+        iqSet('account', NS.roster, 'query', forbid),
+        on(streamFeatures, ({ stream, features }) => {
+          if (stream.user === undefined) return;
+          features.push(el('ver', NS.rosterver), el('sub', NS.preApproval));
+        }),
+      ],
+    };
+  },
+});
