@@ -61,6 +61,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   // streams
   [/^stream (\w+) connects( with TLS)?$/, connectStream],
   [/^stream (\w+) opens to (\S+)(?: with (.+))?$/, openTo],
+  [/^(\S+) restarts$/, (stage, [name]) => stage.speaker(name!).client.restart()],
   [/^(\S+) starts TLS$/, async (stage, [name]) => startTls(stage.speaker(name!).client, HOST)],
   [/^(\S+) does the TLS handshake$/, async (stage, [name]) => void (await stage.speaker(name!).client.startTls(HOST))],
   [/^(\S+) authenticates as (\w+)(?: with (\S+))?$/, authenticateStream],
@@ -73,7 +74,10 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) half-closes$/, (stage, [name]) => halfClose(stage, stage.speaker(name!))],
   [/^(\S+) disconnects without closing$/, (stage, [name]) => disconnect(stage, stage.speaker(name!), 'destroy')],
   [/^(\S+) resets the connection$/, (stage, [name]) => disconnect(stage, stage.speaker(name!), 'reset')],
+  [/^(\S+) is cut off$/, (stage, [name]) => checkCutOff(stage, stage.speaker(name!))],
   [/^(\S+) is closed$/, (stage, [name]) => checkClosed(stage, stage.speaker(name!))],
+
+  [/^the server stops$/, stopServer],
 
   // what is said and heard
   [/^(\S+) >> (.+)$/s, (stage, [name, text]) => write(stage, name!, fill(text!, stage.names))],
@@ -292,6 +296,12 @@ async function pass(stage: Stage, count: number, unit: string): Promise<void> {
   await stage.world.settle();
 }
 
+async function stopServer(stage: Stage): Promise<void> {
+  await stage.quiesce();
+  for (const speaker of stage.speakers.values()) speaker.mayClose = true;
+  await stage.world.stop();
+}
+
 /** RFC 6120 4.4: our closing tag, theirs, then the connection ends. */
 async function close(stage: Stage, speaker: Speaker): Promise<void> {
   if (speaker.client.isClosed) return;
@@ -323,4 +333,10 @@ async function checkClosed(stage: Stage, speaker: Speaker): Promise<void> {
   if (!(await speaker.client.closed())) stage.fail(`the connection of ${speaker.name} is still open`);
   // the closing tag may be read before, but need not
   if (speaker.client.inbox[0]?.kind === 'end') speaker.client.inbox.shift();
+}
+
+/** Without the manners of XMPP: whatever came before is no longer of interest. */
+async function checkCutOff(stage: Stage, speaker: Speaker): Promise<void> {
+  await checkClosed(stage, speaker);
+  speaker.client.inbox.length = 0;
 }

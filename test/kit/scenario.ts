@@ -85,7 +85,8 @@ function variants(scene: RawScene, prologue: readonly RawLine[]): RawScene[] {
 function withValue(scene: RawScene, name: string, value: string): RawScene {
   return {
     ...scene,
-    title: scene.title.replaceAll(name, value),
+    // a title that does not mention the name is told apart by the value
+    title: scene.title.includes(name) ? scene.title.replaceAll(name, value) : `${scene.title} (${value})`,
     lines: scene.lines.map((line) => ({ ...line, text: line.text.replaceAll(name, value) })),
   };
 }

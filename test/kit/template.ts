@@ -1,5 +1,5 @@
 // Templates: `{romeo}` is a name known to the scene, `{any}` matches whatever is there, `{id: x}` and `{any: x}` also remember it;
-// `{base64 \0romeo\0secret}` writes what SASL has to say.
+// `{other than x}` is anything else; `{base64 \0romeo\0secret}` writes what SASL has to say.
 
 /** Names and what they stand for. */
 export type Names = ReadonlyMap<string, string>;
@@ -49,11 +49,17 @@ export function matchText(template: string, text: string, names: Names): Names |
     if (capture !== undefined) {
       captured.push(capture);
       source += `(${(patterns[kind] ?? unknownKind(kind)).replace('*', '+')})`;
-    } else source += patterns[kind] ?? quoteRegExp(known(kind, names));
+    } else source += patterns[kind] ?? otherThan(kind, names) ?? quoteRegExp(known(kind, names));
   }
   const match = new RegExp(`^${source}${quoteRegExp(template.slice(from))}$`).exec(text);
   if (match === null) return undefined;
   return new Map([...names, ...captured.map((name, i): [string, string] => [name, match[i + 1]!])]);
+}
+
+/** `{other than x}` is anything but what `x` stands for; it makes sense at the beginning of a template only. */
+function otherThan(kind: string, names: Names): string | undefined {
+  const name = /^other than (.+)$/.exec(kind)?.[1];
+  return name === undefined ? undefined : `(?!${quoteRegExp(known(name, names))}$)[\\s\\S]+`;
 }
 
 function unknownKind(kind: string): never {
