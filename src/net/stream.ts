@@ -124,12 +124,12 @@ export class XmlStream {
     this.parser.restart();
   }
 
-  /** As {@link restart}, for TLS: what the peer sent ahead in the clear is dropped. Returns how many characters it was. */
+  /** As {@link restart}, for TLS; not when the peer sent something ahead in the clear: that is dropped. Returns how much it was. */
   restartDiscarding(): number {
-    this.hasHeader = false;
     const dropped = this.parser.discard();
-    this.parser.restart();
-    return dropped;
+    if (dropped > 0) return dropped;
+    this.restart();
+    return 0;
   }
 
   setLimits(limits: Partial<ParserLimits>): void {

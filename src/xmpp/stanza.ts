@@ -98,7 +98,8 @@ function presenceOf(element: Element, from: Jid, to: Jid): Presence {
 /** RFC 6120 8.2.3. */
 function iqOf(element: Element, from: Jid, to: Jid): Iq {
   const { id, type } = element.attrs;
-  if (id === undefined) throw new StanzaError('bad-request', 'an IQ needs an id');
+  // what answers an IQ without an id has none either, and is answered by nobody
+  if (id === undefined && type !== 'error') throw new StanzaError('bad-request', 'an IQ needs an id');
   if (type === undefined || !iqTypes.has(type))
     throw new StanzaError('bad-request', 'an IQ is get, set, result or error');
   const payloads = element.elements();
@@ -106,7 +107,7 @@ function iqOf(element: Element, from: Jid, to: Jid): Iq {
     throw new StanzaError('bad-request', 'a request has exactly one child');
   }
   if (type === 'result' && payloads.length > 1) throw new StanzaError('bad-request', 'a result has at most one child');
-  return { kind: 'iq', el: element, from, to, id, type: type as IqType, payload: payloads[0] };
+  return { kind: 'iq', el: element, from, to, id: id ?? '', type: type as IqType, payload: payloads[0] };
 }
 
 /** Whether a stanza may be answered with an error: errors and results never are (RFC 6120 8.3.1). */
