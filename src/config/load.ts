@@ -42,7 +42,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
   if (file !== undefined) {
     // shown relative where that is shorter to read
     const near = relative(folder, file);
-    const shown = near.startsWith('..') ? file : near;
+    const shown = near === '' || near.startsWith('..') ? file : near;
     readYaml(readText(file, shown), shown, written);
     if (written.problems.length > 0) throw new ConfigError(written.problems);
   }
@@ -347,7 +347,10 @@ export function validateModules(
   for (const [domain, settings] of Object.entries((source.effective.hosts ?? {}) as Record<string, Tree>)) {
     look(settings.modules, ['hosts', domain, 'modules'], domain);
   }
-  return inOrder(problems);
+  // what a host only inherits is told once, at the top
+  const at = ({ path, message }: ConfigProblem, from: number): string => JSON.stringify([path.slice(from), message]);
+  const global = new Set(problems.filter(({ path }) => path[0] === 'modules').map((problem) => at(problem, 1)));
+  return inOrder(problems.filter((problem) => problem.path[0] === 'modules' || !global.has(at(problem, 3))));
 }
 
 function parseModule(
