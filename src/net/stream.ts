@@ -192,7 +192,7 @@ export class XmlStream {
       if (owed > this.owed) this.owed = owed;
     }
     // RFC 6120 4.9.1: a peer's stream error ends the stream; nothing may answer it
-    if (element.ns === NS.stream) this.peerFailed(element);
+    if (element.is('error', NS.stream)) this.peerFailed(element);
     else this.inLane(() => this.handlers.element(element));
   }
 
