@@ -125,6 +125,11 @@ export class Router {
     });
   }
 
+  /** The session of a full JID, where this node holds it. */
+  sessionOf(full: string): Session | undefined {
+    return this.parts.sessions.get(full);
+  }
+
   /** Delivers to sessions that were chosen already, here or elsewhere. */
   get delivery(): AccountDelivery {
     return this.accounts;

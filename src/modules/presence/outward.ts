@@ -3,7 +3,7 @@ import { andThen, inOrder, isPromise, type MaybePromise } from '../../base/maybe
 import type { Cluster, NodeId, SessionEntry } from '../../cluster/cluster.ts';
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
-import { Session } from '../../core/sessions.ts';
+import type { Session } from '../../core/sessions.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
 import { isFrom, isTo, type RosterItem } from '../roster/index.ts';
@@ -115,8 +115,7 @@ export class Outward {
 
   private showAll(entries: readonly SessionEntry[], to: Jid): MaybePromise<void> {
     return inOrder(entries, (entry) => {
-      // the directory of the node that holds a session has the session itself
-      const presence = entry instanceof Session ? entry.presence : undefined;
+      const presence = this.parts.router.sessionOf(entry.jid.full)?.presence;
       if (presence !== undefined) return this.send(sentTo(presence, to));
     });
   }
