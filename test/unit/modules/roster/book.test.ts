@@ -1,0 +1,167 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { SessionEntry } from '../../../../src/cluster/cluster.ts';
+import { createSolo } from '../../../../src/cluster/solo.ts';
+import type { Router } from '../../../../src/core/router.ts';
+import { presenceOf } from '../../../../src/modules/presence/stanzas.ts';
+import { RosterBook } from '../../../../src/modules/roster/book.ts';
+import type { RosterItem } from '../../../../src/modules/roster/item.ts';
+import { createMemoryDriver } from '../../../../src/storage/memory.ts';
+import type { KvStore, MapStore } from '../../../../src/storage/ports.ts';
+import { kv, map } from '../../../../src/storage/specs.ts';
+import { Jid } from '../../../../src/xmpp/jid.ts';
+import type { Presence, Stanza } from '../../../../src/xmpp/stanza.ts';
+
+const juliet = Jid.parse('juliet@example.com')!;
+const contact = (name: string) => Jid.parse(`${name}@example.net`)!;
+const limits = { maxItems: 5, maxRequests: 2, maxRequestSize: 200, maxRemoved: 3 };
+
+let book: RosterBook;
+let written: { stanza: Stanza; to: readonly SessionEntry[] }[];
+let now: number;
+
+beforeEach(async () => {
+  now = 1_000_000;
+  const clock = { now: () => now, after: () => () => {} };
+  const stores = (await createMemoryDriver(clock).open('example.com', 'roster', {
+    items: map<RosterItem>(),
+    floors: kv<number>(),
+  })) as { items: MapStore<RosterItem>; floors: KvStore<number> };
+  const cluster = createSolo();
+  await cluster.directory.put(resource('balcony', true));
+  await cluster.directory.put(resource('chamber', false));
+  written = [];
+  const delivery = { write: (stanza: Stanza, to: readonly SessionEntry[]) => written.push({ stanza, to }) };
+  const router = { delivery } as unknown as Router;
+  book = new RosterBook({ ...stores, cluster, router, clock, limits });
+});
+
+function resource(name: string, interested: boolean): SessionEntry {
+  const shared: Record<string, boolean> = interested ? { interested: true } : {};
+  const node = 'solo' as SessionEntry['node'];
+  return { jid: juliet.withResource(name), node, sid: name, available: true, priority: 0, shared };
+}
+
+const pushes = () => written.filter(({ stanza }) => stanza.kind === 'iq');
+const versions = () => pushes().map(({ stanza }) => Number(stanza.kind === 'iq' ? stanza.payload?.attrs.ver : 0));
+const add = (name: string) => book.set(juliet, contact(name), undefined, []);
+const request = (from: Jid): Presence => presenceOf('subscribe', from, juliet);
+
+describe('a push', () => {
+  test('goes to every interested resource and to no other (RFC 6121 2.1.6)', async () => {
+    await add('a');
+    expect(pushes().map(({ to }) => to.map(({ jid }) => jid.resource))).toEqual([['balcony']]);
+    const [push] = pushes();
+    expect(push?.stanza.el.attrs).toMatchObject({ from: 'juliet@example.com', to: 'juliet@example.com/balcony' });
+  });
+
+  test('has a version of its own, which rises whatever the clock does (RFC 6121 2.6.3)', async () => {
+    await Promise.all(['a', 'b', 'c'].map(add));
+    now -= 60_000;
+    await add('a');
+    await book.remove(juliet, contact('b'));
+    const seen = versions();
+    expect(seen).toHaveLength(5);
+    expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b));
+    expect((await book.current('juliet')).ver).toBe(String(seen.at(-1)));
+  });
+
+  test('follows the stanza that caused it (RFC 6121 3.1.6)', async () => {
+    await book.sending(juliet, contact('a'), 'subscribe');
+    written = [];
+    await book.receiving(juliet, contact('a'), 'subscribed', presenceOf('subscribed', contact('a'), juliet));
+    expect(written.map(({ stanza }) => stanza.kind)).toEqual(['presence', 'iq']);
+  });
+
+  test('does not tell of a request nobody answered yet (RFC 6121 A.1)', async () => {
+    const { pass } = await book.receiving(juliet, contact('a'), 'subscribe', request(contact('a')));
+    expect(pass).toBe(true);
+    expect(written).toEqual([]);
+  });
+});
+
+describe('the changes since a version', () => {
+  test('are the last state of each item, in the order of modification', async () => {
+    await add('start');
+    const [since] = versions();
+    for (const name of ['a', 'b', 'a', 'c']) await add(name);
+    await book.remove(juliet, contact('b'));
+    const changes = await book.changesSince('juliet', String(since));
+    expect(changes?.map(([jid, item]) => [jid, item.hidden])).toEqual([
+      ['a@example.net', undefined],
+      ['c@example.net', undefined],
+      ['b@example.net', true],
+    ]);
+  });
+
+  test('are none when nothing changed', async () => {
+    await add('a');
+    expect(await book.changesSince('juliet', (await book.current('juliet')).ver)).toEqual([]);
+  });
+
+  test.each(['', 'x', '-1', '1e3', '99999999999999999', '9007199254740990'])('are not known for "%s"', async (ver) => {
+    await add('a');
+    expect(await book.changesSince('juliet', ver)).toBeUndefined();
+  });
+
+  test('are forgotten with the oldest removals, and then the whole roster is needed', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await add(name);
+    const { ver } = await book.current('juliet');
+    for (const name of ['a', 'b', 'c']) await book.remove(juliet, contact(name));
+    expect(await book.changesSince('juliet', ver)).toHaveLength(3);
+    await book.remove(juliet, contact('d'));
+    expect(await book.changesSince('juliet', ver)).toBeUndefined();
+    expect([...(await book.all('juliet')).keys()].sort()).toEqual(
+      ['b', 'c', 'd', 'e'].map((name) => `${name}@example.net`),
+    );
+    const floor = versions()[5];
+    expect(await book.changesSince('juliet', String(floor))).toHaveLength(3);
+  });
+});
+
+describe('limits', () => {
+  test('stop new contacts, however they come', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await add(name);
+    await expect(add('f')).rejects.toThrow('resource-constraint');
+    await expect(book.sending(juliet, contact('f'), 'subscribe')).rejects.toThrow('resource-constraint');
+    await expect(book.sending(juliet, contact('f'), 'subscribed')).rejects.toThrow('resource-constraint');
+    await add('a');
+    await expect(book.sending(juliet, contact('a'), 'subscribe')).resolves.toMatchObject({ pass: true });
+  });
+
+  test('stop requests of strangers', async () => {
+    for (const name of ['a', 'b']) await book.receiving(juliet, contact(name), 'subscribe', request(contact(name)));
+    await expect(book.receiving(juliet, contact('c'), 'subscribe', request(contact('c')))).rejects.toThrow(
+      'resource-constraint',
+    );
+    const long = contact('x'.repeat(200));
+    await expect(book.receiving(juliet, long, 'subscribe', request(long))).rejects.toThrow('policy-violation');
+  });
+});
+
+test('removing who is not there is refused (RFC 6121 2.5.3)', async () => {
+  await expect(book.remove(juliet, contact('a'))).rejects.toThrow('item-not-found');
+  await book.receiving(juliet, contact('a'), 'subscribe', request(contact('a')));
+  await expect(book.remove(juliet, contact('a'))).rejects.toThrow('item-not-found');
+});
+
+test('presence is for the account itself and for subscribers', async () => {
+  const [a, b] = [contact('a'), contact('b')];
+  await book.receiving(juliet, a, 'subscribe', request(a));
+  await book.sending(juliet, a, 'subscribed');
+  expect(await book.canSee(juliet, a.withResource('x'))).toBe(true);
+  expect(await book.canSee(juliet, b)).toBe(false);
+  expect(await book.canSee(juliet, juliet.withResource('balcony'))).toBe(true);
+});
+
+test('naming a contact keeps its request and its subscription', async () => {
+  const a = contact('a');
+  await book.receiving(juliet, a, 'subscribe', request(a));
+  await book.set(juliet, a, 'A', ['Friends']);
+  expect(await book.get('juliet', a.bare)).toMatchObject({ name: 'A', request: request(a).el.toXml() });
+  await book.sending(juliet, a, 'subscribed');
+  await book.set(juliet, a, undefined, []);
+  const item = await book.get('juliet', a.bare);
+  expect(item).toMatchObject({ subscription: 'from', groups: [] });
+  expect(item).not.toHaveProperty('name');
+  expect(item).not.toHaveProperty('request');
+});
