@@ -211,6 +211,12 @@ export class Accounts implements AccountAuthority {
     await this.rows.update(name, (row) => (row?.removing ? undefined : row));
   }
 
+  /** Removes what somebody without an account, a guest, has left on this host. */
+  async forget(local: string): Promise<void> {
+    await this.tell((listener) => listener.removing?.(local));
+    await this.options.purge(local);
+  }
+
   // For mechanisms
 
   async scram(local: string | undefined, raw: string, hash: ScramHash): Promise<ScramLookup> {

@@ -215,9 +215,13 @@ export class ClientConnection implements ClientStream, SessionStream {
     this.gone(this);
     const { session } = this;
     if (session === undefined) return;
-    this.context.sessions
-      .close(session)
-      .catch((error: unknown) => this.context.log.error({ err: error }, 'a session could not be closed'));
+    this.leave(session).catch((error: unknown) => this.context.log.error({ err: error }, 'a session could not be closed'));
+  }
+
+  private async leave(session: Session): Promise<void> {
+    await this.context.sessions.close(session);
+    // XEP-0175 3: of a guest nothing remains
+    if (session.host.settings.authentication === 'anonymous') await session.host.accounts.forget(session.jid.local);
   }
 }
 
