@@ -1,0 +1,219 @@
+import { describe, expect, it } from 'vitest';
+import { AccountError } from '../../../src/auth/accounts.ts';
+import { parseBatch, runBatch } from '../../../src/cli/batch.ts';
+import { adminCommands, formatEndpoint, generatePassword } from '../../../src/core/admin-commands.ts';
+import { type AdminContext, CommandError, runCommand, type SessionInfo } from '../../../src/core/commands.ts';
+
+/** A server with accounts in a map, and sessions that never change. */
+function fakeServer() {
+  const accounts = new Map<string, { password: string; isDisabled: boolean }>();
+  const levels: unknown[] = [];
+  const need = (user: string) => {
+    const account = accounts.get(user);
+    if (!account) throw new AccountError('not-found', 'no');
+    return account;
+  };
+  const sessions: SessionInfo[] = [
+    { jid: 'alice@localhost/phone', address: '127.0.0.1', since: 0, available: true, priority: 5 },
+    { jid: 'bob@localhost/pc', since: 0, available: false, priority: 0 },
+  ];
+  const context: AdminContext = {
+    hosts: ['localhost'],
+    accounts: (host) =>
+      host !== 'localhost'
+        ? undefined
+        : {
+            exists: (user) => accounts.has(user),
+            create: async (user, password) => {
+              if (accounts.has(user)) throw new AccountError('conflict', 'there');
+              if (password === 'weak') throw new AccountError('weak-password', 'The password is too weak');
+              accounts.set(user, { password, isDisabled: false });
+              return user;
+            },
+            setPassword: async (user, password) => {
+              need(user).password = password;
+            },
+            remove: async (user) => {
+              need(user);
+              accounts.delete(user);
+            },
+            disable: async (user) => {
+              need(user).isDisabled = true;
+            },
+            enable: async (user) => {
+              need(user).isDisabled = false;
+            },
+            facts: (user) => {
+              const account = accounts.get(user);
+              return account && { created: 0, passwordSet: 0, roles: [], isDisabled: account.isDisabled };
+            },
+            list: async (after = '', limit = 100) =>
+              [...accounts.keys()]
+                .sort()
+                .filter((user) => user > after)
+                .slice(0, limit),
+          },
+    sessions: () => sessions,
+    kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,
+    reload: async () => ({ applied: ['registration'], restart: ['listen.c2s'] }),
+    stop: () => void levels.push('stop'),
+    status: () => ({
+      version: '1',
+      pid: 42,
+      started: Date.now() - 3_700_000,
+      data: '/data',
+      hosts: ['localhost'],
+      listeners: [{ name: 'c2s', address: '::1', port: 5222 }],
+      sessions: 2,
+      certificates: [{ host: 'localhost', issuer: 'us', expires: Date.now() - 1 }],
+      database: { kind: 'postgres', ok: false, problem: 'gone' },
+      errors: [{ at: 0, message: 'boom' }],
+    }),
+    logLevel: (...args) => void levels.push(args),
+  };
+  return { context, accounts, levels };
+}
+
+function find(name: string) {
+  const command = adminCommands.find((one) => one.name === name);
+  if (!command) throw new Error(name);
+  return command;
+}
+/** Runs a command, and renders what it gave. */
+async function run(context: AdminContext, name: string, args: object = {}): Promise<string> {
+  const command = find(name);
+  const result = await runCommand(command, context, args);
+  // as it arrives from another process
+  return command.render(JSON.parse(JSON.stringify(result)));
+}
+const code = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => 'done',
+    (error: unknown) => (error instanceof CommandError ? error.code : error),
+  );
+
+describe('accounts', () => {
+  it('are made, shown, listed, disabled, enabled, given passwords and removed', async () => {
+    const { context, accounts } = fakeServer();
+    expect(await run(context, 'user add', { jid: 'Alice@localhost', password: 'one' })).toBe(
+      'alice@localhost is there now',
+    );
+    expect(accounts.get('alice')?.password).toBe('one');
+    expect(await code(run(context, 'user add', { jid: 'alice@localhost', password: 'x' }))).toBe('exists');
+    await run(context, 'user passwd', { jid: 'alice@localhost', password: 'two' });
+    expect(accounts.get('alice')?.password).toBe('two');
+    await run(context, 'user disable', { jid: 'alice@localhost' });
+    expect(await run(context, 'user show', { jid: 'alice@localhost' })).toMatch(
+      /alice@localhost \(disabled\)[\s\S]*alice@localhost\/phone/,
+    );
+    await run(context, 'user enable', { jid: 'alice@localhost' });
+    expect(accounts.get('alice')?.isDisabled).toBe(false);
+    expect(await run(context, 'user ls')).toBe('alice@localhost');
+    await run(context, 'user rm', { jid: 'alice@localhost' });
+    expect(await run(context, 'user ls', { host: 'LOCALHOST' })).toBe('there are no accounts');
+  });
+
+  it('passwords that are made up are told once, and are long', async () => {
+    const { context, accounts } = fakeServer();
+    const text = await run(context, 'user add', { jid: 'bob@localhost', generate: true });
+    expect(text.endsWith(accounts.get('bob')!.password)).toBe(true);
+    expect(new Set(Array.from({ length: 50 }, generatePassword)).size).toBe(50);
+    expect(generatePassword()).toMatch(/^[a-zA-Z2-9]{20}$/);
+  });
+
+  it.each([
+    ['user add', { jid: 'alice@localhost' }, 'bad-arguments'],
+    ['user add', { jid: 'localhost', password: 'x' }, 'bad-arguments'],
+    ['user add', { jid: 'a@b/c', password: 'x' }, 'bad-arguments'],
+    ['user add', { jid: 'a@elsewhere', password: 'x' }, 'not-found'],
+    ['user add', { jid: 'a@localhost', password: 'weak' }, 'refused'],
+    ['user passwd', { jid: 'a@localhost', password: 'x' }, 'not-found'],
+    ['user rm', { jid: 'a@localhost' }, 'not-found'],
+    ['user show', { jid: 'a@localhost' }, 'not-found'],
+    ['user disable', { jid: 'a@localhost' }, 'not-found'],
+    ['user ls', { host: 'elsewhere' }, 'not-found'],
+  ])('%s %j is refused as %s', async (name, args, expected) => {
+    expect(await code(run(fakeServer().context, name, args))).toBe(expected);
+  });
+
+  it('a list longer than a page is whole', async () => {
+    const { context, accounts } = fakeServer();
+    for (let i = 0; i < 2345; i++) accounts.set(`u${String(i).padStart(5, '0')}`, { password: '', isDisabled: false });
+    expect((await run(context, 'user ls')).split('\n')).toHaveLength(2345);
+  });
+});
+
+describe('a batch', () => {
+  it('is one "JID password" a line; bad lines are told by their numbers', () => {
+    const text = '\uFEFFa@localhost one two \r\n\n# comment\nb@localhost\n  c@localhost\tpw\n';
+    const { entries, failed } = parseBatch(text);
+    expect(entries).toEqual([
+      { line: 1, jid: 'a@localhost', password: 'one two ' },
+      { line: 5, jid: 'c@localhost', password: 'pw' },
+    ]);
+    expect(failed.map(({ line }) => line)).toEqual([4]);
+  });
+
+  it('goes on after failures', async () => {
+    const { context, accounts } = fakeServer();
+    accounts.set('there', { password: '', isDisabled: false });
+    const result = (await runCommand(find('user batch'), context, {
+      accounts: [
+        { line: 1, jid: 'there@localhost', password: 'x' },
+        { line: 2, jid: 'new@localhost', password: 'x' },
+        { line: 3, jid: 'nonsense@', password: 'x' },
+        { line: 4, jid: 'new2@localhost', password: 'weak' },
+      ],
+    })) as { created: number; failed: { line: number }[] };
+    expect(result.created).toBe(1);
+    expect(result.failed.map(({ line }) => line)).toEqual([1, 3, 4]);
+  });
+
+  it('a file that cannot be read is refused', async () => {
+    const remote = { live: true, run: async () => ({}), closed: Promise.resolve(), close: async () => {} };
+    expect(await code(runBatch('/nowhere/at/all', remote, find('user batch')))).toBe('refused');
+  });
+});
+
+describe('the server', () => {
+  it('sessions are listed by account or domain, and ended', async () => {
+    const { context } = fakeServer();
+    expect((await run(context, 'session ls')).split('\n')).toHaveLength(3);
+    expect(await run(context, 'session ls', { of: 'bob@localhost' })).toContain('waiting to be resumed');
+    expect(await run(context, 'session ls', { of: 'elsewhere' })).toBe('nobody is connected');
+    expect(await run(context, 'session kick', { jid: 'alice@localhost' })).toBe('1 session of alice@localhost ended');
+    expect(await code(run(context, 'session kick', { jid: 'alice@localhost/other' }))).toBe('not-found');
+    expect(await code(run(context, 'session kick', { jid: 'localhost' }))).toBe('bad-arguments');
+    expect(await code(run(context, 'session ls', { of: '@' }))).toBe('bad-arguments');
+  });
+
+  it('its state fits on a screen', async () => {
+    const text = await run(fakeServer().context, 'status');
+    expect(text).toContain('up 1 h 1 min');
+    expect(text).toContain('postgres, FAILS: gone');
+    expect(text).toContain('[::1]:5222');
+    expect(text).toContain('EXPIRED');
+    expect(text).toContain('boom');
+  });
+
+  it('reload, stop and levels are passed on', async () => {
+    const { context, levels } = fakeServer();
+    expect(await run(context, 'reload')).toMatch(/applied\s+registration\nneeds a restart\s+listen\.c2s/);
+    expect(await run(context, 'stop')).toBe('stopping');
+    await run(context, 'log level', { module: 'c2s', level: 'debug', for: '10m' });
+    await run(context, 'log level', { module: '*', level: 'warn' });
+    expect(levels).toEqual(['stop', ['c2s', 'debug', 600_000], ['*', 'warn', undefined]]);
+    expect(await code(run(context, 'log level', { module: 'c2s', level: 'loud' }))).toBe('bad-arguments');
+    expect(await code(run(context, 'log level', { module: 'c2s', level: 'info', for: 'ever' }))).toBe('bad-arguments');
+  });
+
+  it('every command has a name of its own, says what it does, and describes its arguments', () => {
+    expect(new Set(adminCommands.map(({ name }) => name)).size).toBe(adminCommands.length);
+    for (const { summary } of adminCommands) expect(summary).toMatch(/^[A-Z]/);
+  });
+
+  it('addresses are written as in URLs', () => {
+    expect(formatEndpoint('::1', 1)).toBe('[::1]:1');
+    expect(formatEndpoint('127.0.0.1', 1)).toBe('127.0.0.1:1');
+  });
+});

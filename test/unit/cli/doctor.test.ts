@@ -1,0 +1,155 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { type Check, type DoctorParts, examine, renderChecks, type SrvRecord } from '../../../src/cli/doctor.ts';
+import { parseConfig } from '../../../src/config/load.ts';
+import type { ConfigInput } from '../../../src/config/server.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'parley-doctor-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const srv: Record<string, SrvRecord[]> = {
+  '_xmpp-client._tcp.good.example': [{ name: 'host.good.example', port: 5222 }],
+  '_xmpps-client._tcp.good.example': [{ name: 'host.good.example', port: 5223 }],
+  '_xmpp-server._tcp.good.example': [{ name: 'host.good.example', port: 5269 }],
+  '_xmpps-server._tcp.good.example': [{ name: 'host.good.example', port: 5270 }],
+  '_xmpp-client._tcp.odd.example': [{ name: 'nowhere.example', port: 5222 }],
+  '_xmpp-server._tcp.odd.example': [{ name: '', port: 0 }],
+  '_xmpps-client._tcp.odd.example': [{ name: 'host.good.example', port: 443 }],
+};
+const addresses: Record<string, string[]> = { 'host.good.example': ['192.0.2.1'], 'bare.example': ['192.0.2.2'] };
+const dns: DoctorParts['dns'] = {
+  srv: async (name) => srv[name] ?? [],
+  addresses: async (name) => addresses[name] ?? [],
+};
+
+async function look(
+  input: ConfigInput,
+  parts: Partial<DoctorParts> = {},
+): Promise<(subject: string) => Check | undefined> {
+  const config = parseConfig({ data: './data', ...input }, { baseFolder: folder });
+  const checks = await examine(config, { status: undefined, ping: async () => {}, dns, now: Date.now(), ...parts });
+  for (const { state, fix } of checks) expect(fix === undefined).toBe(state === 'ok');
+  return (subject) => checks.find((check) => check.subject === subject);
+}
+
+// examined against the standard ports without opening any: a running server is given
+const running: DoctorParts['status'] = { listeners: [], certificates: [], database: { kind: 'embedded', ok: true } };
+
+describe('DNS', () => {
+  it('records that lead to our ports are right', async () => {
+    const check = await look({ hosts: { 'good.example': {} } }, { status: running });
+    for (const label of ['_xmpp-client', '_xmpps-client', '_xmpp-server', '_xmpps-server']) {
+      expect(check(`dns ${label}._tcp.good.example`)?.state).toBe('ok');
+    }
+  });
+
+  it('without records the domain itself is tried at the standard ports (RFC 6120 3.2.2); direct TLS is not found', async () => {
+    const check = await look({ hosts: { 'bare.example': {} } }, { status: running });
+    expect(check('dns _xmpp-client._tcp.bare.example')?.state).toBe('ok');
+    expect(check('dns _xmpps-client._tcp.bare.example')).toMatchObject({
+      state: 'warn',
+      fix: 'add: _xmpps-client._tcp.bare.example. 3600 IN SRV 0 5 5223 bare.example.',
+    });
+    const other = await look({ hosts: { 'bare.example': {} }, listen: { c2s: 6222 } }, { status: running });
+    expect(other('dns _xmpp-client._tcp.bare.example')?.state).toBe('fail');
+    // a listener that is off needs no record
+    expect(other('dns _xmpp-server._tcp.bare.example')).toBeUndefined();
+  });
+
+  it('a target without address, one that says no, another port, and no address at all', async () => {
+    const check = await look({ hosts: { 'odd.example': {}, 'none.example': {} } }, { status: running });
+    expect(check('dns _xmpp-client._tcp.odd.example')).toMatchObject({
+      state: 'fail',
+      message: 'points to nowhere.example, which has no address',
+    });
+    expect(check('dns _xmpp-server._tcp.odd.example')?.message).toContain('no such service');
+    expect(check('dns _xmpps-client._tcp.odd.example')?.state).toBe('warn');
+    expect(check('dns _xmpp-client._tcp.none.example')?.state).toBe('fail');
+  });
+
+  it('localhost needs none, and federation that is off needs no records', async () => {
+    const check = await look(
+      { hosts: { localhost: {}, 'bare.example': { s2s: { enabled: false } } } },
+      { status: running },
+    );
+    expect(check('dns localhost')?.state).toBe('ok');
+    expect(check('dns _xmpp-server._tcp.bare.example')).toBeUndefined();
+  });
+
+  it('a resolver that fails is told', async () => {
+    const check = await look(
+      { hosts: { 'good.example': {} } },
+      { status: running, dns: { ...dns, addresses: () => Promise.reject(new Error('queryA ETIMEOUT')) } },
+    );
+    expect(check('dns good.example')).toMatchObject({
+      state: 'fail',
+      message: 'the resolver does not answer: queryA ETIMEOUT',
+    });
+  });
+});
+
+describe('this machine', () => {
+  it('ports that are free, picked, or taken', async () => {
+    const taken = createServer();
+    await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done));
+    const { port } = taken.address() as AddressInfo;
+    const check = await look({ listen: { address: '127.0.0.1', c2s: port, http: 0 } });
+    expect(check('port c2s')).toMatchObject({
+      state: 'fail',
+      message: `127.0.0.1:${port} is taken by another program`,
+    });
+    expect(check('port http')?.state).toBe('ok');
+    const live = await look({}, { status: { ...running!, listeners: [{ name: 'c2s', address: '127.0.0.1', port }] } });
+    expect(live('port c2s')).toMatchObject({ state: 'ok', message: `listening on 127.0.0.1:${port}` });
+    await new Promise((done) => taken.close(done));
+    const gone = await look({}, { status: { ...running!, listeners: [{ name: 'c2s', address: '127.0.0.1', port }] } });
+    expect(gone('port c2s')?.state).toBe('fail');
+    const free = await look({ listen: { address: '127.0.0.1', c2s: port } });
+    expect(free('port c2s')?.state).toBe('ok');
+  });
+
+  it('a database that does not answer fails, one in memory is a warning', async () => {
+    const broken = await look({ listen: { c2s: 0 } }, { ping: () => Promise.reject(new Error('no route')) });
+    expect(broken('database')).toMatchObject({ state: 'fail', message: 'embedded: no route' });
+    expect((await look({ database: 'memory', listen: { c2s: 0 } }))('database')?.state).toBe('warn');
+    expect((await look({ listen: { c2s: 0 } }))('database')?.state).toBe('ok');
+  });
+
+  it('data that everybody may read is a warning, a file in its place fails', async () => {
+    mkdirSync(join(folder, 'open'));
+    chmodSync(join(folder, 'open'), 0o755);
+    expect((await look({ data: './open', listen: { c2s: 0 } }))('data')?.state).toBe('warn');
+    chmodSync(join(folder, 'open'), 0o700);
+    expect((await look({ data: './open', listen: { c2s: 0 } }))('data')?.state).toBe('ok');
+    writeFileSync(join(folder, 'file'), '');
+    expect((await look({ data: './file', listen: { c2s: 0 } }))('data')?.state).toBe('fail');
+  });
+
+  it('certificates: missing for a real domain, running out, expired', async () => {
+    expect((await look({ hosts: { 'good.example': {} }, listen: { c2s: 0 } }))('certificate good.example')?.state).toBe(
+      'warn',
+    );
+    const now = Date.now();
+    const day = 86_400_000;
+    const certificate = (days: number) => ({ host: 'localhost', issuer: 'x', expires: now + days * day });
+    for (const [days, state] of [
+      [90, 'ok'],
+      [3.5, 'warn'],
+      [-1, 'fail'],
+    ] as const) {
+      const check = await look({}, { now, status: { ...running!, certificates: [certificate(days)] } });
+      expect(check('certificate localhost')?.state).toBe(state);
+    }
+  });
+
+  it('the result reads as lines with remedies, and sums up', () => {
+    const text = renderChecks([
+      { state: 'ok', subject: 'a', message: 'fine' },
+      { state: 'fail', subject: 'b', message: 'broken', fix: 'mend it' },
+    ]);
+    expect(text).toBe('ok    a: fine\nfail  b: broken\n      fix: mend it\n\n1 ok, 0 warn, 1 fail');
+  });
+});
