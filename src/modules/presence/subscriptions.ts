@@ -61,6 +61,7 @@ export class Subscriptions {
     }
     if (approve) {
       await outward.send(presenceOf('subscribed', account, contact));
+      // also to whoever was subscribed before: its server would not ask if it had not lost something
       await outward.show(account, contact);
     }
     // 3.3.3

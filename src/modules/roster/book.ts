@@ -75,7 +75,7 @@ export interface BookParts {
 }
 
 interface Versioned {
-  readonly ver: string;
+  readonly version: number;
   readonly items: ReadonlyMap<string, RosterItem>;
 }
 
@@ -196,7 +196,7 @@ export class RosterBook implements Roster {
   async current(user: string): Promise<Versioned> {
     const items = await this.all(user);
     const floor = (await this.parts.floors.get(user)) ?? 0;
-    return { items, ver: String(Math.max(floor, highestVersion(items))) };
+    return { items, version: Math.max(floor, highestVersion(items)) };
   }
 
   /**
@@ -207,19 +207,19 @@ export class RosterBook implements Roster {
     user: string,
     known: string,
   ): Promise<readonly (readonly [contact: string, item: RosterItem])[] | undefined> {
-    if (!/^\d{1,16}$/.test(known)) return undefined;
-    const { items, ver } = await this.current(user);
+    const since = parseVersion(known);
+    if (since === undefined) return undefined;
+    const { items, version } = await this.current(user);
     const floor = (await this.parts.floors.get(user)) ?? 0;
-    const since = Number(known);
-    if (since < floor || since > Number(ver)) return undefined;
+    if (since < floor || since > version) return undefined;
     return [...items].filter(([, item]) => item.ver > since).sort(([, a], [, b]) => a.ver - b.ver);
   }
 
   /** The push of one change to one resource. */
   pushFor(account: Jid, to: Jid, contact: string, item: RosterItem): Iq {
-    const ver = String(item.ver);
+    const ver = formatVersion(item.ver);
     const query = el('query', NS.roster, { ver }, itemElement(contact, item));
-    const id = `push-${item.ver.toString(36)}`;
+    const id = `push-${ver}`;
     const element = el('iq', null, { type: 'set', id, from: account.bare, to: to.full }, query);
     return { kind: 'iq', type: 'set', id, el: element, from: account.withResource(''), to, payload: query };
   }
@@ -261,10 +261,20 @@ export class RosterBook implements Roster {
 
   /** Rises always: with the clock, after whatever this process gave out, after whatever another node wrote. */
   private async nextVersion(user: string): Promise<number> {
-    const { ver } = await this.current(user);
-    this.lastVersion = Math.max(this.parts.clock.now() * 1000, this.lastVersion + 1, Number(ver) + 1);
+    const { version } = await this.current(user);
+    this.lastVersion = Math.max(this.parts.clock.now() * 1000, this.lastVersion + 1, version + 1);
     return this.lastVersion;
   }
+}
+
+/** As clients see it; what another server once gave them for this account does not look like it. */
+export function formatVersion(version: number): string {
+  return `v${version.toString(36)}`;
+}
+
+/** The version that a client knows; undefined when it is none of ours. */
+export function parseVersion(text: string): number | undefined {
+  return /^v[0-9a-z]{1,10}$/.test(text) ? Number.parseInt(text.slice(1), 36) : undefined;
 }
 
 function isInterested(entry: SessionEntry): boolean {

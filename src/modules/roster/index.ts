@@ -8,7 +8,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { interested, type Roster, RosterBook } from './book.ts';
+import { formatVersion, interested, type Roster, RosterBook } from './book.ts';
 import { isVisible, itemElement, parseRosterSet, type RosterItem } from './item.ts';
 
 export type { Roster, Transition } from './book.ts';
@@ -66,10 +66,10 @@ export default defineModule({
         });
         return undefined;
       }
-      const { items, ver } = await book.current(account.local);
+      const { items, version } = await book.current(account.local);
       const elements: Element[] = [];
       for (const [contact, item] of items) if (isVisible(item)) elements.push(itemElement(contact, item));
-      return el('query', NS.roster, { ver }, ...elements);
+      return el('query', NS.roster, { ver: formatVersion(version) }, ...elements);
     }
 
     async function setRoster({ iq, payload }: IqRequest): Promise<void> {
