@@ -6,6 +6,7 @@ import { digest, digestSize, equal, hmac, type ScramHash } from './credentials.t
 import type { Conversation, Mechanism, MechanismContext, ScramLookup, Step } from './mechanism.ts';
 import { checkAuthzid, decodeText } from './names.ts';
 
+/** The types that are advertised (XEP-0440). */
 export type ChannelBinding = 'tls-exporter' | 'tls-server-end-point';
 
 /** A client-first-message (RFC 5802 7). */
@@ -96,6 +97,9 @@ function bindingData(first: ClientFirst, plus: boolean, context: MechanismContex
 function channelData(type: string, { tls }: MechanismContext): Buffer | undefined {
   if (type === 'tls-exporter') return tls?.exporter;
   if (type === 'tls-server-end-point') return tls?.endPoint;
+  // never advertised, for it has weaknesses; but clients that look at the mechanisms alone, and know no other type, would be
+  // left with PLAIN, which binds to nothing at all
+  if (type === 'tls-unique') return tls?.unique;
   return undefined;
 }
 

@@ -29,6 +29,8 @@ export interface TlsInfo {
   readonly cipher: string;
   /** RFC 9266; undefined below TLS 1.3. */
   readonly exporter: Buffer | undefined;
+  /** RFC 5929 3: the first Finished message of the handshake. TLS 1.3 knows no such binding, and some clients use it all the same. */
+  readonly unique: Buffer | undefined;
   /** RFC 5929 4; undefined where the certificate's signature has no one hash function. */
   readonly endPoint: Buffer | undefined;
   /** The name that the peer asked for (SNI). */
@@ -430,6 +432,8 @@ function describe(socket: TLSSocket, endPoint: Buffer | undefined): TlsInfo {
     // RFC 9266 4.2: below TLS 1.3 only with the extended master secret, and node:tls does not tell whether it is in use
     exporter:
       protocol === 'TLSv1.3' ? socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) : undefined,
+    // the server speaks first where a session is resumed
+    unique: socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished(),
     endPoint,
     servername: servernameOf(socket),
     alpn: socket.alpnProtocol || undefined,

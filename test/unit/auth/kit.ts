@@ -33,6 +33,7 @@ export const tls13: TlsInfo = {
   protocol: 'TLSv1.3',
   cipher: 'TLS_AES_128_GCM_SHA256',
   exporter: Buffer.alloc(32, 1),
+  unique: Buffer.alloc(32, 3),
   endPoint: Buffer.alloc(32, 2),
   servername: domain,
   alpn: undefined,

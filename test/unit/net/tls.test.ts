@@ -159,6 +159,17 @@ describe('channel binding', () => {
     expect(other.info.exporter).not.toEqual(handshake.info.exporter);
   });
 
+  test('takes the first Finished message of the handshake, with and without resumption (RFC 5929 3.1)', async () => {
+    const server = await serve(await contexts());
+    for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+      const fresh = await server.connect({ maxVersion });
+      expect(fresh.info.unique).toEqual(fresh.client.getFinished());
+      const again = await server.connect({ maxVersion, session: fresh.session! });
+      expect(again.server.isSessionReused()).toBe(true);
+      expect(again.info.unique).toEqual(again.client.getPeerFinished());
+    }
+  });
+
   test('has no exporter below TLS 1.3 (RFC 9266 4.2)', async () => {
     const server = await serve(await contexts());
     const handshake = await server.connect({ maxVersion: 'TLSv1.2' });
