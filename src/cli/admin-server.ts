@@ -72,7 +72,7 @@ async function listen(server: Server, path: string): Promise<void> {
 }
 
 /** Whether a server answers on a socket. */
-export function isAnswering(path: string): Promise<boolean> {
+function isAnswering(path: string): Promise<boolean> {
   return new Promise((done) => {
     const socket = connect(path);
     const end = (answers: boolean): void => {

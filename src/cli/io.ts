@@ -33,7 +33,7 @@ export async function readLine(stdin: NodeJS.ReadableStream): Promise<string> {
 }
 
 /** Asks on the terminal, without showing what is typed. Rejects with CommandError when it is broken off. */
-export function askHidden(question: string, io: Io): Promise<string> {
+function askHidden(question: string, io: Io): Promise<string> {
   const { stdin } = io;
   process.stderr.write(question);
   return new Promise((done, failed) => {

@@ -3,7 +3,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { openOffline, packageVersion } from '../admin.ts';
 import { describe } from '../config/describe.ts';
-import { loadConfig } from '../config/load.ts';
+import { findDataFolder, type LoadOptions, loadConfig } from '../config/load.ts';
 import { ConfigError, formatOrigin, formatPath, formatProblem } from '../config/problems.ts';
 import type { Config } from '../config/server.ts';
 import { adminCommands } from '../core/admin-commands.ts';
@@ -12,7 +12,7 @@ import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
 import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
 import { askPassword, type Io, readLine } from './io.ts';
-import { openRemote, type Remote } from './remote.ts';
+import { openLive, openRemote, type Remote } from './remote.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -182,8 +182,24 @@ class CommandLine {
     });
   }
 
+  private source(options: Common): LoadOptions {
+    return { file: options.config, folder: this.io.folder, environment: this.io.environment };
+  }
+
   private load(options: Common): Config {
-    return loadConfig({ file: options.config, folder: this.io.folder, environment: this.io.environment });
+    return loadConfig(this.source(options));
+  }
+
+  /** Mistakes that somebody is just making in the file do not keep a running server from being asked or stopped. */
+  private dataFolder(options: Common): string {
+    try {
+      return this.load(options).data;
+    } catch (error) {
+      const data = error instanceof ConfigError ? findDataFolder(this.source(options)) : undefined;
+      if (data === undefined) throw error;
+      this.usage('the configuration has mistakes (see "parley config check")');
+      return data;
+    }
   }
 
   private async loadWhole(options: Common): Promise<Config> {
@@ -196,7 +212,7 @@ class CommandLine {
   }
 
   private async withRemote<T>(options: Common, offline: boolean, work: (remote: Remote) => Promise<T>): Promise<T> {
-    const remote = await openRemote(this.load(options), offline, openOffline);
+    const remote = await (offline ? openRemote(this.load(options), openOffline) : openLive(this.dataFolder(options)));
     try {
       if (!remote.live) this.usage('the server is not running; working on its store');
       return await work(remote);
@@ -277,7 +293,7 @@ class CommandLine {
 
   private async liveStatus(config: Config): Promise<ServerStatus | undefined> {
     try {
-      const remote = await openRemote(config, false, openOffline);
+      const remote = await openLive(config.data);
       try {
         const status = (await remote.run(find('status'), {})) as unknown as RenderedStatus;
         const certificates = status.certificates.map(({ expires, ...rest }) => ({

@@ -16,19 +16,26 @@ export interface Remote {
 
 export type OpenOffline = (config: Config) => Promise<OfflineContext>;
 
-/** Reaches the server, or its store. Rejects with CommandError `not-running` when the command needs a running one. */
-export async function openRemote(config: Config, offline: boolean, openOffline: OpenOffline): Promise<Remote> {
-  const path = adminSocketPath(config.data);
+/** Reaches the server that runs on a data folder. Rejects with CommandError `not-running` when there is none. */
+export async function openLive(data: string): Promise<Remote> {
+  const path = adminSocketPath(data);
   const client = await connectAdmin(path);
-  if (client) {
-    return {
-      live: true,
-      run: (command, args) => client.run(command.name, args),
-      closed: client.closed,
-      close: async () => client.close(),
-    };
+  if (!client) throw new CommandError('not-running', `the server is not running (nothing answers on ${path})`);
+  return {
+    live: true,
+    run: (command, args) => client.run(command.name, args),
+    closed: client.closed,
+    close: async () => client.close(),
+  };
+}
+
+/** Reaches the server, or its store while it is stopped. */
+export async function openRemote(config: Config, openOffline: OpenOffline): Promise<Remote> {
+  try {
+    return await openLive(config.data);
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.code !== 'not-running') throw error;
   }
-  if (!offline) throw new CommandError('not-running', `the server is not running (nothing answers on ${path})`);
   const context = await openOffline(config);
   return {
     live: false,

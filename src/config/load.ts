@@ -19,7 +19,7 @@ import {
 import { readEnvironment, readYaml, Written } from './source.ts';
 import { branch, complete, isTree, look, overlay, type Surroundings, type Tree } from './tree.ts';
 
-export const defaultFile = 'parley.yaml';
+const defaultFile = 'parley.yaml';
 
 const listenerNames: readonly ListenerName[] = ['c2s', 'c2s-tls', 's2s', 's2s-tls', 'component', 'http', 'https'];
 
@@ -48,6 +48,32 @@ export function loadConfig(options: LoadOptions = {}): Config {
   }
   readEnvironment(serverSchema, environment, written);
   return build(written, { folder: file === undefined ? folder : dirname(file), environment, file });
+}
+
+/**
+ * The data folder of a configuration that is wrong elsewhere, so that the server it belongs to can still be asked and
+ * stopped; nothing when not even that can be told.
+ */
+export function findDataFolder(options: LoadOptions = {}): string | undefined {
+  const folder = resolve(options.folder ?? process.cwd());
+  const environment = options.environment ?? process.env;
+  const file = resolve(folder, options.file ?? (environment.PARLEY_CONFIG || defaultFile));
+  const written = new Written({ kind: 'default' });
+  try {
+    readYaml(readFileSync(file, 'utf8'), file, written);
+  } catch {
+    return undefined;
+  }
+  if (written.problems.length > 0) return undefined;
+  const data = environment.PARLEY_DATA || (written.tree.data ?? './parley-data');
+  const base = dirname(file);
+  const found: string[] = [];
+  const completed = complete(serverSchema.shape.data, data, ['data'], {
+    folder: base,
+    environment,
+    report: (_, message) => void found.push(message),
+  });
+  return typeof completed === 'string' && found.length === 0 ? completed : undefined;
 }
 
 function readText(file: string, shown: string): string {
@@ -232,7 +258,7 @@ const loopback = (): readonly string[] => (hasIpv6() ? ['127.0.0.1', '::1'] : ['
 const everywhere = (): readonly string[] => (hasIpv6() ? ['::'] : ['0.0.0.0']);
 
 /** Whether an address can be reached from this machine only. */
-export function isLoopback(address: string): boolean {
+function isLoopback(address: string): boolean {
   return address === '::1' || (isIP(address) === 4 && address.startsWith('127.')) || /^::ffff:127\./i.test(address);
 }
 

@@ -196,7 +196,7 @@ export function leaves(schema: z.core.$ZodType, tree: unknown, options: { readon
 }
 
 /** The value with everything secret in it masked: what its schema says, and what its name suggests where there is none. */
-export function maskValue(schema: z.core.$ZodType | undefined, value: unknown, name: string): unknown {
+function maskValue(schema: z.core.$ZodType | undefined, value: unknown, name: string): unknown {
   const outer = schema && look(schema);
   const seen = outer && branch(outer, value);
   if (Array.isArray(value)) return value.map((item) => maskValue(seen?.inner, item, name));

@@ -7,7 +7,7 @@ import type { Logger } from '../base/log.ts';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
-export interface LogSettings {
+interface LogSettings {
   readonly level: LogLevel;
   /** By part: the `part` or `module` field of a child logger. */
   readonly modules: Readonly<Record<string, LogLevel>>;
@@ -21,7 +21,7 @@ export interface LogOptions extends LogSettings {
   readonly colors?: boolean;
 }
 
-export interface LoggedError {
+interface LoggedError {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly message: string;

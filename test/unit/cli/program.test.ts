@@ -235,6 +235,9 @@ describe('start', () => {
     writeFileSync(file, `database: memory\n${ports}\nregistration: oops\n`);
     server.child.kill('SIGHUP');
     await server.says('not reloaded: parley.yaml:3:15 registration: \\"oops\\" is not one of');
+    // the server has what it had, and can be asked; it refuses the file itself
+    expect((await cli(['status'])).code).toBe(0);
+    expect(await cli(['reload'])).toMatchObject({ code: 1, errors: expect.stringContaining('"oops" is not one of') });
     writeFileSync(file, `database: memory\n${ports}\nregistration: closed\nlog: { format: pretty }\n`);
     expect(JSON.parse((await cli(['reload', '--json'])).out)).toEqual({
       applied: ['registration'],

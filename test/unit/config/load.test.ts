@@ -3,9 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { hostSettings, loadConfig, moduleSettings, parseConfig, validateModules } from '../../../src/config/load.ts';
+import {
+  findDataFolder,
+  hostSettings,
+  loadConfig,
+  moduleSettings,
+  parseConfig,
+  validateModules,
+} from '../../../src/config/load.ts';
 import { ConfigError, formatProblem, nearest } from '../../../src/config/problems.ts';
-import { duration, parseBytes, parseDuration, secret } from '../../../src/config/schema.ts';
+import { duration, durationOrNever, parseBytes, parseDuration, secret } from '../../../src/config/schema.ts';
 import type { Config } from '../../../src/config/server.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'parley config '));
@@ -66,6 +73,63 @@ describe('defaults', () => {
     const config = load('limits:\n  # enabled: false\nlisten:\n');
     expect(config.limits.enabled).toBe(true);
     expect(config.listen.c2s.port).toBe(5222);
+  });
+});
+
+it('every section of the file is known, those of later features too', () => {
+  const config = load(`
+hosts:
+  example.org: {}
+  example.net: { registration: closed }
+admins: [admin@example.org]
+data: ./parley-data
+database: embedded
+redis: redis://127.0.0.1:6379
+cluster: { processes: auto }
+listen:
+  address: ["127.0.0.1"]
+  c2s: 5222
+  c2s-tls: 5223
+  s2s: 5269
+  s2s-tls: 5270
+  component: 5347
+  http: 5280
+  https: 5443
+tls:
+  certificates: ./certs
+  ca: ./extra-ca.pem
+  required: true
+registration: invite
+limits: { enabled: true }
+dns: { servers: ["127.0.0.1:5353", "[::1]:53", "192.0.2.1"] }
+s2s: { enabled: true, require-valid-certificates: false }
+components: { irc.example.org: { secret: "..." } }
+external-services:
+  - { type: turn, transport: udp, host: turn.example.org, port: 3478, secret: "..." }
+modules:
+  mam: { retention: 1y }
+log: { level: info, format: auto, modules: { s2s: debug } }
+contacts: { abuse: "mailto:abuse@example.org", admin: ["xmpp:a@example.org", "https://example.org/"] }
+plugins: [./mine.js]
+`);
+  expect(config.cluster.processes).toBe('auto');
+  expect(config.contacts.abuse).toEqual(['mailto:abuse@example.org']);
+  expect(config['external-services'][0]).toMatchObject({ type: 'turn', ttl: 86_400_000, username: null });
+  expect(config.source.warnings).toEqual([]);
+});
+
+describe('the data folder', () => {
+  it('is found in a file that is wrong elsewhere, but not in one that cannot be read', () => {
+    const find = (text: string, environment: Record<string, string> = {}) => {
+      writeFileSync(join(folder, 'parley.yaml'), text);
+      return findDataFolder({ folder, environment });
+    };
+    expect(find('nonsense: 1\ndata: here')).toBe(join(folder, 'here'));
+    expect(find('nonsense: 1')).toBe(join(folder, 'parley-data'));
+    expect(find('nonsense: 1\ndata: here', { PARLEY_DATA: '/there' })).toBe('/there');
+    expect(find('data: ${' + 'NOT_SET}')).toBeUndefined();
+    expect(find('a: [')).toBeUndefined();
+    expect(findDataFolder({ folder, file: 'none.yaml', environment: {} })).toBeUndefined();
   });
 });
 
@@ -418,6 +482,14 @@ describe('types', () => {
     ['3B', 3],
   ] as const)('%s is %i bytes', (text, size) => expect(parseBytes(text)).toBe(size));
   it.each(['', '10k', '10kib', 'kB', '-1kB'])('%j is no size', (text) => expect(parseBytes(text)).toBeUndefined());
+  it('a duration may be without end where that makes sense', () => {
+    expect(durationOrNever().parse('never')).toBe(Number.POSITIVE_INFINITY);
+    expect(durationOrNever().parse('2d')).toBe(172_800_000);
+    expect(durationOrNever().safeParse('forever').error?.issues[0]?.message).toBe(
+      '"forever" is not a duration. Try "5m", or "never".',
+    );
+    expect(duration().safeParse('never').success).toBe(false);
+  });
   it('the nearest name is one that a slip of the hand away', () => {
     expect(nearest('regsitration', ['registration', 'redis'])).toBe('registration');
     expect(nearest('c2s_tls', ['c2s', 'c2s-tls'])).toBe('c2s-tls');
