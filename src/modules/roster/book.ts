@@ -46,11 +46,10 @@ export interface Roster {
   /** Creates a contact or changes its name and groups. */
   set(account: Jid, contact: Jid, name: string | undefined, groups: readonly string[]): Promise<void>;
   /**
-   * Removes a contact; presence towards it is for whoever calls.
-   * @returns what it was
+   * Removes a contact, and with it the subscriptions.
    * @throws StanzaError `item-not-found`
    */
-  remove(account: Jid, contact: Jid): Promise<RosterItem>;
+  remove(account: Jid, contact: Jid): Promise<void>;
   /** The account's client sends a subscription stanza. */
   sending(account: Jid, contact: Jid, type: SubscriptionType): Promise<Transition>;
   /** A subscription stanza arrives, with the contact's bare JID in `from`; interested resources get it before the push. */
@@ -72,6 +71,8 @@ export interface BookParts {
   readonly router: Router;
   readonly clock: Clock;
   readonly limits: BookLimits;
+  /** Told when a contact is gone; `was` is what it was. */
+  readonly removed: (account: Jid, contact: Jid, was: RosterItem) => void;
 }
 
 interface Versioned {
@@ -114,7 +115,7 @@ export class RosterBook implements Roster {
     });
   }
 
-  remove(account: Jid, contact: Jid): Promise<RosterItem> {
+  remove(account: Jid, contact: Jid): Promise<void> {
     return this.inTurn(account, async (ver) => {
       let was: RosterItem | undefined;
       const item = await this.parts.items.update(account.local, contact.bare, (old) => {
@@ -125,7 +126,7 @@ export class RosterBook implements Roster {
       if (!isVisible(was)) throw new StanzaError('item-not-found', 'that is not a contact');
       await this.push(account, contact, item);
       await this.forgetOldest(account.local);
-      return was;
+      this.parts.removed(account, contact, was);
     });
   }
 

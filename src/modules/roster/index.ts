@@ -17,7 +17,7 @@ export { interested };
 
 export const roster = defineService<Roster>('roster');
 
-/** A user removed a contact; `was` is what it was. Fired by this module. */
+/** A contact was removed from a roster; `was` is what it was. Fired by this module. */
 export const rosterItemRemoved = notify<{ readonly account: Jid; readonly contact: Jid; readonly was: RosterItem }>(
   'roster-item-removed',
 );
@@ -50,6 +50,7 @@ export default defineModule({
         maxRequestSize: 16_384,
         maxRemoved: 100,
       },
+      removed: (account, contact, was) => host.notify(rosterItemRemoved, { account, contact, was }),
     });
     // RFC 6121 2.1.2.4, 2.1.2.6: limits of our own; 1023 bytes is what a part of an address may have
     const itemLimits = { maxName: 1023, maxGroups: config['max-groups'] };
@@ -76,8 +77,7 @@ export default defineModule({
       const account = iq.to;
       const request = parseRosterSet(payload, account.bare, itemLimits);
       if (request.kind === 'set') return book.set(account, request.contact, request.name, request.groups);
-      const was = await book.remove(account, request.contact);
-      host.notify(rosterItemRemoved, { account, contact: request.contact, was });
+      return book.remove(account, request.contact);
     }
 
     // RFC 6121 2.1.5, 2.3.3: nobody sees or changes another's roster

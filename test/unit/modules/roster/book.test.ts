@@ -17,6 +17,7 @@ const limits = { maxItems: 5, maxRequests: 2, maxRequestSize: 200, maxRemoved: 3
 
 let book: RosterBook;
 let written: { stanza: Stanza; to: readonly SessionEntry[] }[];
+let removed: string[];
 let now: number;
 
 beforeEach(async () => {
@@ -30,9 +31,17 @@ beforeEach(async () => {
   await cluster.directory.put(resource('balcony', true));
   await cluster.directory.put(resource('chamber', false));
   written = [];
+  removed = [];
   const delivery = { write: (stanza: Stanza, to: readonly SessionEntry[]) => written.push({ stanza, to }) };
   const router = { delivery } as unknown as Router;
-  book = new RosterBook({ ...stores, cluster, router, clock, limits });
+  book = new RosterBook({
+    ...stores,
+    cluster,
+    router,
+    clock,
+    limits,
+    removed: (_account, jid) => void removed.push(jid.bare),
+  });
 });
 
 function resource(name: string, interested: boolean): SessionEntry {
@@ -141,6 +150,13 @@ describe('limits', () => {
     const long = contact('x'.repeat(200));
     await expect(book.receiving(juliet, long, 'subscribe', request(long))).rejects.toThrow('policy-violation');
   });
+});
+
+test('a removal is told once it is done', async () => {
+  await add('a');
+  await book.remove(juliet, contact('a'));
+  expect(removed).toEqual(['a@example.net']);
+  expect((await book.get('juliet', contact('a').bare))?.hidden).toBe(true);
 });
 
 test('removing who is not there is refused (RFC 6121 2.5.3)', async () => {
