@@ -52,10 +52,15 @@ const limits = z
       .min(2)
       .prefault(5)
       .meta({ description: 'Failed attempts to authenticate before a stream is closed (RFC 6120 6.4.5).' }),
-    'auth-failures-per-minute': z.int().positive().prefault(20).meta({
+    'auth-failures-per-account': z.int().positive().prefault(10).meta({
       description:
-        'Failed attempts to authenticate in a minute from one network address, and on one account; beyond it, further ones are refused for a while.',
+        'Failed attempts on one account from one network address, after which further ones are refused for a while. Before that, answers are delayed.',
     }),
+    'auth-failures-per-address': z
+      .int()
+      .positive()
+      .prefault(100)
+      .meta({ description: 'The same, on all accounts together from one network address.' }),
     'auth-timeout': duration()
       .prefault('30s')
       .meta({ description: 'How long a connection may take until it is authenticated.' }),
