@@ -1,9 +1,10 @@
-// Writes what is generated from the settings' schema (`npm run docs`): the JSON Schema, the page of the documentation, and the
-// example file. With --check it only says which of them are out of date.
+// Writes what is generated (`npm run docs`). From the settings' schema: the JSON Schema, the page of the documentation, the
+// example file. From the modules: the table of specifications and doap.xml. With --check it only says which of them are out of date.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exampleFile, jsonSchema, settingsPage } from '../src/config/document.ts';
 import { findModules } from '../src/core/loader.ts';
+import { doap, specificationsPage } from './specifications.js';
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const found = await findModules(new URL('../src/modules/', import.meta.url));
@@ -13,6 +14,8 @@ const files = {
   'config/parley.schema.json': `${JSON.stringify(jsonSchema(modules), null, 2)}\n`,
   'docs/configuration.md': settingsPage(modules),
   'config/parley.example.yaml': exampleFile(),
+  'docs/xeps.md': specificationsPage(found),
+  'doap.xml': doap(found, JSON.parse(readFileSync(at('package.json'), 'utf8'))),
 };
 
 const check = process.argv.includes('--check');

@@ -1,0 +1,137 @@
+// The table of specifications (docs/xeps.md) and doap.xml, made from what the modules say of themselves. What lies below the
+// modules is listed here.
+
+/** Titles of the extensions in use, as the XSF has them. */
+const titles = {
+  'XEP-0004': 'Data Forms',
+  'XEP-0012': 'Last Activity',
+  'XEP-0030': 'Service Discovery',
+  'XEP-0049': 'Private XML Storage',
+  'XEP-0059': 'Result Set Management',
+  'XEP-0077': 'In-Band Registration',
+  'XEP-0082': 'XMPP Date and Time Profiles',
+  'XEP-0092': 'Software Version',
+  'XEP-0115': 'Entity Capabilities',
+  'XEP-0128': 'Service Discovery Extensions',
+  'XEP-0157': 'Contact Addresses for XMPP Services',
+  'XEP-0160': 'Best Practices for Handling Offline Messages',
+  'XEP-0175': 'Best Practices for Use of SASL ANONYMOUS',
+  'XEP-0199': 'XMPP Ping',
+  'XEP-0202': 'Entity Time',
+  'XEP-0203': 'Delayed Delivery',
+  'XEP-0334': 'Message Processing Hints',
+  'XEP-0368': 'SRV records for XMPP over TLS',
+  'XEP-0390': 'Entity Capabilities 2.0',
+  'XEP-0440': 'SASL Channel-Binding Type Capability',
+  'XEP-0478': 'Stream Limits Advertisement',
+};
+
+/** What the core does, below the modules. */
+const core = [
+  ['XEP-0175 1.2', '`auth/anonymous.ts`'],
+  ['XEP-0368 1.1.0', '`c2s/acceptor.ts`, `net/tls.ts`'],
+  ['XEP-0440 1.0.0', '`auth/sasl.ts`'],
+  ['XEP-0478 0.2.0', '`c2s/features.ts`'],
+];
+
+export const rfcs = {
+  3921: 'the session request of section 3, for older clients',
+  4505: 'SASL ANONYMOUS',
+  4616: 'SASL PLAIN',
+  5802: 'SCRAM-SHA-1, with and without channel binding',
+  5890: 'IDNA2008 for domains, with 5891 to 5893 and 5895',
+  5929: 'channel binding by tls-server-end-point',
+  6120: 'XMPP: Core, for clients and their server',
+  6121: 'XMPP: Instant Messaging and Presence, whole',
+  7590: 'use of TLS in XMPP',
+  7622: 'XMPP: Address Format',
+  7677: 'SCRAM-SHA-256; SCRAM-SHA-512 alike',
+  8264: 'PRECIS framework, with the profiles of 8265',
+  9266: 'channel binding by tls-exporter',
+  9525: 'names in certificates',
+};
+
+/** Rows of [number, version, places], by number. */
+function extensions(modules) {
+  const rows = new Map();
+  const add = (text, place) => {
+    const [number, version] = text.split(' ');
+    if (!number.startsWith('XEP-')) return;
+    const row = rows.get(number) ?? { number, version, places: [] };
+    if (row.version !== version) throw new Error(`${number}: both ${row.version} and ${version} are claimed`);
+    if (titles[number] === undefined) throw new Error(`${number} has no title in scripts/specifications.js`);
+    row.places.push(place);
+    rows.set(number, row);
+  };
+  for (const [text, place] of core) add(text, place);
+  for (const [name, { xeps }] of modules) for (const text of xeps) add(text, `\`modules/${name}\``);
+  return [...rows.values()].sort((a, b) => (a.number < b.number ? -1 : 1));
+}
+
+export function specificationsPage(modules) {
+  const lines = extensions(modules).map(({ number, version, places }) => {
+    const page = `https://xmpp.org/extensions/${number.toLowerCase()}.html`;
+    return `| [${number}](${page}) | ${titles[number]} | ${version} | ${places.join(', ')} |`;
+  });
+  return [
+    '# What it speaks',
+    '',
+    'Made by `npm run docs` from the modules. A version here means that every MUST of it is met and tested; what is left of its SHOULDs is',
+    'said in the module.',
+    '',
+    '## RFCs',
+    '',
+    '| RFC | What |',
+    '|---|---|',
+    ...Object.entries(rfcs).map(
+      ([number, what]) => `| [${number}](https://www.rfc-editor.org/rfc/rfc${number}) | ${what} |`,
+    ),
+    '',
+    '## Extensions',
+    '',
+    '| XEP | Title | Version | Where |',
+    '|---|---|---|---|',
+    ...lines,
+    '',
+    '## Modules',
+    '',
+    '| Module | What it does |',
+    '|---|---|',
+    ...[...modules].map(([name, { summary }]) => `| \`${name}\` | ${summary} |`),
+    '',
+  ].join('\n');
+}
+
+/** XEP-0453. */
+export function doap(modules, { version }) {
+  const supported = extensions(modules).map(
+    ({ number, version: of }) => `    <implements>
+      <xmpp:SupportedXep>
+        <xmpp:xep rdf:resource='https://xmpp.org/extensions/${number.toLowerCase()}.html'/>
+        <xmpp:status>complete</xmpp:status>
+        <xmpp:version>${of}</xmpp:version>
+        <xmpp:since>${version}</xmpp:since>
+      </xmpp:SupportedXep>
+    </implements>`,
+  );
+  return `<?xml version='1.0' encoding='UTF-8'?>
+<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'
+         xmlns='http://usefulinc.com/ns/doap#'
+         xmlns:xmpp='https://linkmauve.fr/ns/xmpp-doap#'>
+  <Project xml:lang='en'>
+    <name>Parley</name>
+    <shortdesc>XMPP server in TypeScript</shortdesc>
+    <description>A federating XMPP server: correct, quick, simple to run, and made to be read</description>
+    <programming-language>TypeScript</programming-language>
+    <os>Linux</os>
+    <os>macOS</os>
+    <license rdf:resource='https://www.apache.org/licenses/LICENSE-2.0'/>
+    <category rdf:resource='https://linkmauve.fr/ns/xmpp-doap#category-server'/>
+${Object.keys(rfcs)
+  .map((number) => `    <implements rdf:resource='https://www.rfc-editor.org/info/rfc${number}'/>`)
+  .join('\n')}
+${supported.join('\n')}
+  </Project>
+</rdf:RDF>
+`;
+}
