@@ -281,9 +281,7 @@ function resolveListeners(settings: Settings): Record<ListenerName, ListenerSett
   return Object.fromEntries(
     Object.entries(ports).map(([name, { port, address }]) => {
       const cautious = name === 'http' || name === 'component';
-      const implied =
-        address === undefined && (given === undefined || inner !== given) && (cautious || given === undefined);
-      return [name, { port, address: address ?? (cautious ? inner : general), implied }];
+      return [name, { port, address: address ?? (cautious ? inner : general) }];
     }),
   ) as Record<ListenerName, ListenerSettings>;
 }

@@ -333,8 +333,6 @@ export interface ListenerSettings {
   readonly port: number | null;
   /** `::` means every address, IPv4 too. */
   readonly address: readonly string[];
-  /** Whether the addresses are defaults. */
-  readonly implied: boolean;
 }
 
 /** A whole, valid configuration. Durations are milliseconds, sizes bytes, paths absolute, domains and JIDs prepared. */
