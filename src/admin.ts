@@ -1,9 +1,9 @@
 // What administrative commands may do, over a running server or over the opened store of a stopped one.
-import { readFileSync } from 'node:fs';
 import { type Accounts, accountStores, openAccounts } from './auth/accounts.ts';
 import { createPasswordHasher } from './auth/credentials.ts';
 import { systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
+import { softwareVersion } from './base/software.ts';
 import type { Config } from './config/server.ts';
 import {
   type AdminContext,
@@ -43,7 +43,6 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     status: () => status(server, options.errors()),
     logLevel: options.logLevel,
   };
-
 }
 
 function describeSession(session: Session): SessionInfo {
@@ -63,7 +62,13 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
     throw new CommandError('not-running', 'The server is not running, and its database is kept in memory only');
   }
   const none = { publish() {}, subscribe: () => () => {} };
-  const driver = await openStorage({ database: config.database, data: config.data, log, clock: systemClock, invalidation: none });
+  const driver = await openStorage({
+    database: config.database,
+    data: config.data,
+    log,
+    clock: systemClock,
+    invalidation: none,
+  });
   const hasher = createPasswordHasher();
   const hosts = new Map<string, Accounts>();
   try {
@@ -83,15 +88,10 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
   };
 }
 
-/** The version in package.json. */
-export function packageVersion(): string {
-  const file = new URL('../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
-}
-
 async function kick(server: Server, text: string, reason?: string): Promise<number> {
   const jid = Jid.parse(text);
-  if (jid === undefined || jid.local === '') throw new CommandError('bad-arguments', `"${text}" is not the JID of a session`);
+  if (jid === undefined || jid.local === '')
+    throw new CommandError('bad-arguments', `"${text}" is not the JID of a session`);
   const error = new StreamError('policy-violation', reason ?? 'disconnected by an administrator');
   return server.sessions.closeAccount(jid.bare, error, jid.isBare ? undefined : jid.resource);
 }
@@ -106,7 +106,7 @@ async function status(server: Server, errors: ServerStatus['errors']): Promise<S
     )),
   };
   return {
-    version: packageVersion(),
+    version: softwareVersion(),
     pid: process.pid,
     started: server.started,
     ...(config.source.file === undefined ? {} : { config: config.source.file }),

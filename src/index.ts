@@ -16,10 +16,14 @@ export type { Logger } from './base/log.ts';
 export { ConfigError } from './config/problems.ts';
 export type { ConfigInput, ListenerName } from './config/server.ts';
 export * from './core/events.ts';
+export { counter, gauge, histogram } from './core/metrics.ts';
 export { defineModule, defineService, iqGet, iqSet, on, provide } from './core/module.ts';
+export { defineSlot } from './core/sessions.ts';
+export { defineNote } from './core/transit.ts';
+export { ephemeral, kv, log, map } from './storage/specs.ts';
+export { Element, el } from './xml/element.ts';
 export { StanzaError, StreamError } from './xmpp/errors.ts';
 export { Jid } from './xmpp/jid.ts';
-export { el, Element } from './xml/element.ts';
 
 /** What a program may put in the place of the usual parts; mostly for tests. */
 export interface Ports {

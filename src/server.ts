@@ -1,4 +1,5 @@
 // Server: the one composition root. Everything is built here, in order, and stopped in the opposite order. Nothing is global.
+import { join } from 'node:path';
 import { accountStores, openAccounts } from './auth/accounts.ts';
 import { createPasswordHasher } from './auth/credentials.ts';
 import { createThrottle, type Throttle } from './auth/throttle.ts';
@@ -18,8 +19,8 @@ import { counter, Metrics } from './core/metrics.ts';
 import { Router } from './core/router.ts';
 import { Sessions } from './core/sessions.ts';
 import { Http } from './net/http.ts';
-import { type Listener, listenTcp, listenTls } from './net/listener.ts';
-import { createTlsContexts, type TlsContexts } from './net/tls.ts';
+import { type Listener, listenTcp } from './net/listener.ts';
+import { createTlsContexts, type TlsContexts, type TlsHost } from './net/tls.ts';
 import { Flusher } from './net/transport.ts';
 import { openStorage } from './storage/open.ts';
 import type { Driver } from './storage/ports.ts';
@@ -86,7 +87,10 @@ export class Server {
       clock: this.clock,
       log: this.log.child({ part: 'router' }),
     });
-    this.throttle = createThrottle(this.clock);
+    this.throttle = createThrottle(this.clock, {
+      perAccount: { limit: config.limits['auth-failures-per-account'] },
+      perAddress: { limit: config.limits['auth-failures-per-address'] },
+    });
     this.c2s = clientSettings(config);
     this.clients = new ClientAcceptor(this.clientContext());
     this.addRoutes();
@@ -106,9 +110,10 @@ export class Server {
     let server: Server | undefined;
     try {
       const tls = await createTlsContexts({
-        hosts: Object.keys(config.hosts),
+        hosts: tlsHosts(config),
         certificates: config.tls.certificates ?? undefined,
-        data: config.data,
+        // nothing is to be left behind by a server whose data is not kept either
+        local: config.database === 'memory' ? undefined : join(config.data, 'certs'),
         log: log.child({ part: 'tls' }),
         clock,
       });
@@ -164,7 +169,7 @@ export class Server {
     this.config = config;
     this.c2s = clientSettings(config);
     for (const domain of this.hosts.keys()) if (config.hosts[domain] === undefined) await this.removeHost(domain);
-    await this.tls.reload({ hosts: Object.keys(config.hosts), certificates: config.tls.certificates ?? undefined });
+    await this.tls.reload(tlsHosts(config));
     for (const [domain, settings] of Object.entries(config.hosts)) {
       const host = this.hosts.get(domain);
       if (host === undefined) await this.addHost(domain, settings);
@@ -234,7 +239,7 @@ export class Server {
     return {
       host: (domain) => this.hosts.get(domain),
       settings: () => this.c2s,
-      startTls: () => this.tls.startTls(['xmpp-client']),
+      tls: (domain) => this.tls.accept({ alpn: ['xmpp-client'], ...(domain === undefined ? {} : { domain }) }),
       defaultDomain: Object.keys(this.config.hosts)[0] ?? 'localhost',
       router,
       sessions,
@@ -247,24 +252,14 @@ export class Server {
   }
 
   private async listen(): Promise<void> {
-    const log = this.log.child({ part: 'c2s' });
     await this.listenOn('c2s', (addresses, port) =>
       listenTcp('clients', addresses, port, (socket) => this.clients.accept(socket)),
     );
     await this.listenOn('c2s-tls', (addresses, port) =>
-      listenTls(
-        'clients, direct TLS',
-        addresses,
-        port,
-        this.tls.server(['xmpp-client']),
-        (socket) => this.clients.accept(socket, this.tls.describe(socket)),
-        (error) => log.debug({ err: error }, 'TLS handshake failed'),
-      ),
+      listenTcp('clients, direct TLS', addresses, port, (socket) => this.clients.accept(socket, true)),
     );
     await this.listenOn('http', (addresses, port) => this.http.listen('HTTP', addresses, port));
-    await this.listenOn('https', (addresses, port) =>
-      this.http.listen('HTTPS', addresses, port, this.tls.server(['http/1.1'])),
-    );
+    await this.listenOn('https', (addresses, port) => this.http.listen('HTTPS', addresses, port, this.tls));
   }
 
   private async listenOn(
@@ -313,7 +308,7 @@ export class Server {
     for (const host of this.hosts.values()) await stopModules(host.instances);
     await this.http.close();
     await this.cluster.close();
-    this.tls.close();
+    await this.tls.close();
     if (this.parts.driver === undefined) await this.driver.close();
   }
 }
@@ -347,6 +342,10 @@ function clientSettings(config: Config): C2sSettings {
     idleTimeout: limits['idle-timeout'],
     conflict: 'replace',
   };
+}
+
+function tlsHosts(config: Config): TlsHost[] {
+  return Object.keys(config.hosts).map((domain) => ({ domain }));
 }
 
 function storageOptions(

@@ -188,6 +188,8 @@ export class ClientConnection implements ClientStream, SessionStream {
   /** Registration may happen before login; nothing else may (RFC 6120 4.9.3.12). */
   private async iqBeforeLogin(iq: Element): Promise<void> {
     if (this.host === undefined || iq.name !== 'iq') throw new StreamError('not-authorized');
+    // RFC 6120 5.3.1: where TLS is required nothing goes on without it
+    if (this.tls === undefined && this.context.settings().requireTls) throw new StreamError('not-authorized');
     const verdict = await this.host.gate(streamIq, { stream: this, iq });
     if (verdict !== 'handled') throw new StreamError('not-authorized');
   }
@@ -215,7 +217,9 @@ export class ClientConnection implements ClientStream, SessionStream {
     this.gone(this);
     const { session } = this;
     if (session === undefined) return;
-    this.leave(session).catch((error: unknown) => this.context.log.error({ err: error }, 'a session could not be closed'));
+    this.leave(session).catch((error: unknown) =>
+      this.context.log.error({ err: error }, 'a session could not be closed'),
+    );
   }
 
   private async leave(session: Session): Promise<void> {

@@ -1,7 +1,8 @@
 // The command line: what may be typed, and what becomes of it. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or
 // configuration.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { openOffline, packageVersion } from '../admin.ts';
+import { openOffline } from '../admin.ts';
+import { softwareVersion } from '../base/software.ts';
 import { describe } from '../config/describe.ts';
 import { findDataFolder, type LoadOptions, loadConfig } from '../config/load.ts';
 import { ConfigError, formatOrigin, formatPath, formatProblem } from '../config/problems.ts';
@@ -44,7 +45,7 @@ class CommandLine {
   program(): Command {
     const program = this.common(new Command('parley'))
       .description('Parley, an XMPP server')
-      .version(packageVersion(), '-V, --version')
+      .version(softwareVersion(), '-V, --version')
       .showHelpAfterError('(add --help for what may be given)');
     this.addServerCommands(program);
     this.addUserCommands(this.common(program.command('user').description('Accounts')));

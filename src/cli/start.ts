@@ -1,7 +1,8 @@
 // `parley start`: one server in the foreground, from its first screen to its orderly end.
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { adminContext, packageVersion } from '../admin.ts';
+import { adminContext } from '../admin.ts';
+import { softwareVersion } from '../base/software.ts';
 import { diff } from '../config/describe.ts';
 import { validateModules } from '../config/load.ts';
 import { ConfigError, formatProblem } from '../config/problems.ts';
@@ -233,7 +234,7 @@ async function banner({ running, config }: Running, configOption: string | undef
       ? 'no file: starting for localhost only'
       : 'no file: from the environment');
   const lines = [
-    `parley ${packageVersion()} is ready for ${hosts.join(', ')}`,
+    `parley ${softwareVersion()} is ready for ${hosts.join(', ')}`,
     '',
     row('config', from),
     row('data', config.data),

@@ -1,10 +1,10 @@
 // The HTTP server (Fastify): modules and the composition root add routes; plain HTTP and HTTPS serve the same ones.
 import type { RequestListener, Server } from 'node:http';
 import { createServer as createHttpServer } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
-import type { TlsOptions } from 'node:tls';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import { type FastifyInstance, fastify } from 'fastify';
 import { type Listener, listenServers } from './listener.ts';
+import type { TlsContexts } from './tls.ts';
 
 export interface HttpRequest {
   readonly params: Readonly<Record<string, string>>;
@@ -53,10 +53,14 @@ export class Http {
   }
 
   /** @throws ListenError */
-  async listen(what: string, addresses: readonly string[], port: number, tls?: TlsOptions): Promise<Listener> {
+  async listen(what: string, addresses: readonly string[], port: number, tls?: TlsContexts): Promise<Listener> {
     const handler = await this.ready();
     return listenServers(what, addresses, port, () => {
-      const server = tls === undefined ? createHttpServer(handler) : createHttpsServer(tls, handler);
+      const server =
+        tls === undefined
+          ? createHttpServer(handler)
+          : createHttpsServer({ ...tls.serverOptions(), ALPNProtocols: ['http/1.1'] }, handler);
+      if (tls !== undefined) tls.follow(server as HttpsServer);
       this.servers.push(server);
       return server;
     });

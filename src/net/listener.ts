@@ -1,7 +1,6 @@
 // Listeners: ports that accept connections, on several addresses, with TLS or without.
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
 
 export interface Listener {
   /** The first address that it listens on, and the port; the port that was picked, where 0 was asked for. */
@@ -51,28 +50,7 @@ export function listenTcp(
   );
 }
 
-/** Listens for TLS connections; each is handed on when its handshake is done. @throws ListenError */
-export function listenTls(
-  what: string,
-  addresses: readonly string[],
-  port: number,
-  options: TlsOptions,
-  accept: (socket: TLSSocket) => void,
-  failed: (error: Error) => void,
-): Promise<Listener> {
-  return listenServers(what, addresses, port, () => {
-    const server = createTlsServer(
-      { ...options, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 300_000 },
-      (socket) => {
-        socket.on('error', () => {});
-        accept(socket);
-      },
-    );
-    server.on('tlsClientError', failed);
-    return server;
-  });
-}
-
+/** Starts a server on every address, all with the same port. @throws ListenError */
 export async function listenServers(
   what: string,
   addresses: readonly string[],

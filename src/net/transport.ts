@@ -61,12 +61,11 @@ export class SocketTransport implements Transport {
   private isClosed = false;
 
   /** @param maxQueued how many bytes a slow reader may leave waiting */
-  constructor(socket: Socket, flusher: Flusher, maxQueued: number, tls?: TlsInfo) {
+  constructor(socket: Socket, flusher: Flusher, maxQueued: number) {
     this.socket = socket;
     this.address = socket.remoteAddress ?? '';
     this.flusher = flusher;
     this.maxQueued = maxQueued;
-    this.tls = tls;
     this.listen(socket);
   }
 

@@ -2,8 +2,6 @@
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Spec } from './specs.ts';
 
-export { StorageMismatch, StorageUnavailable, UnstorableValue } from './errors.ts';
-
 /** One value per owner. */
 export interface KvStore<T> {
   get(owner: string): MaybePromise<T | undefined>;

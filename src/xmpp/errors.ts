@@ -32,11 +32,6 @@ const defaultTypes = {
 
 export type Condition = keyof typeof defaultTypes;
 
-/** Whether a string is one of the conditions of RFC 6120 8.3.3. */
-export function isCondition(name: string): name is Condition {
-  return Object.hasOwn(defaultTypes, name);
-}
-
 export interface StanzaErrorOptions {
   /** The error type, where it is not the condition's usual one. */
   readonly type?: ErrorType;
