@@ -8,7 +8,7 @@ import { type ClientStream, streamFeatures, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on } from '../core/module.ts';
-import { el, type Element } from '../xml/element.ts';
+import { type Element, el } from '../xml/element.ts';
 import { type Condition, StanzaError } from '../xmpp/errors.ts';
 import { Jid, prepareLocal } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
@@ -25,7 +25,10 @@ export default defineModule({
     'password-change': z.boolean().default(true).describe('Whether people may change their passwords from a client'),
     removal: z.boolean().default(true).describe('Whether people may remove their accounts from a client'),
   }),
-  metrics: { registered: counter('Accounts registered from a client'), removed: counter('Accounts removed from a client') },
+  metrics: {
+    registered: counter('Accounts registered from a client'),
+    removed: counter('Accounts removed from a client'),
+  },
 
   setup({ host, config, metrics, clock, log, background }) {
     const addresses = new LruCache<string, TokenBucket>(REMEMBERED_ADDRESSES);
@@ -85,8 +88,9 @@ export default defineModule({
     /** XEP-0077 3.3. */
     const changePassword = async ({ payload }: IqRequest, user: string): Promise<undefined> => {
       const { username, password } = credentialsOf(payload, 'bad-request');
-      const named = username.includes('@') ? Jid.parse(username)?.bare : `${prepareLocal(username)}@${host.domain}`;
-      if (named !== `${user}@${host.domain}`) throw new StanzaError('not-allowed', 'You can only change your own password');
+      const named = username.includes('@') ? Jid.parse(username)?.bare : Jid.prepare(username, host.domain)?.bare;
+      if (named !== Jid.of(user, host.domain).bare)
+        throw new StanzaError('not-allowed', 'You can only change your own password');
       if (!config['password-change']) throw new StanzaError('not-allowed');
       await explained(() => host.accounts.setPassword(user, password));
       log.info({ user }, 'password changed');
@@ -105,11 +109,20 @@ export default defineModule({
         }),
         iqGet(['self', 'host'], NS.register, 'query', (request) => {
           const user = ownerOf(request, host);
-          return el('query', NS.register, undefined, el('registered', NS.register), field('username', user), field('password'));
+          return el(
+            'query',
+            NS.register,
+            undefined,
+            el('registered', NS.register),
+            field('username', user),
+            field('password'),
+          );
         }),
         iqSet(['self', 'host'], NS.register, 'query', (request) => {
           const user = ownerOf(request, host);
-          return request.payload.getChild('remove') === undefined ? changePassword(request, user) : remove(request, user);
+          return request.payload.getChild('remove') === undefined
+            ? changePassword(request, user)
+            : remove(request, user);
         }),
       ],
     };
@@ -120,8 +133,7 @@ const isOpen = (host: Host): boolean =>
   host.settings.registration === 'open' && host.settings.authentication === 'accounts';
 
 /** An administrator's name must not go to whoever comes first. */
-const isReserved = (host: Host, name: string): boolean =>
-  host.settings.admins.includes(`${name}@${host.domain}`);
+const isReserved = (host: Host, name: string): boolean => host.settings.admins.includes(Jid.of(name, host.domain).bare);
 
 /** The account that asks: one of ours, over a stream of its own. */
 function ownerOf({ session, iq }: IqRequest, host: Host): string {

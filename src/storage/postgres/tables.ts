@@ -24,13 +24,13 @@ const snake = (name: string): string =>
 // PostgreSQL cuts names at 63 bytes; we leave room for the suffixes of indexes
 const longestName = 48;
 
-function fit(name: string): string {
+function shorten(name: string): string {
   if (name.length <= longestName) return name;
   return `${name.slice(0, longestName - 9)}_${createHash('sha256').update(name).digest('hex').slice(0, 8)}`;
 }
 
-export const tableName = (module: string, store: string): string => fit(`${snake(module)}_${snake(store)}`);
-export const indexColumn = (name: string): string => `i_${fit(snake(name))}`;
+export const tableName = (module: string, store: string): string => shorten(`${snake(module)}_${snake(store)}`);
+export const indexColumn = (name: string): string => `i_${shorten(snake(name))}`;
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 export const qualified = (shape: TableShape): string => `${schema}.${quoted(shape.name)}`;
 
