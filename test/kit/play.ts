@@ -4,7 +4,7 @@ import type { ConfigInput } from '../../src/config/server.ts';
 import { StreamClient } from './client.ts';
 import { authenticate, bind, logIn, type MechanismName, openStream, startTls } from './login.ts';
 import { expectation, match } from './matcher.ts';
-import { type Line, type Scene, wholeText } from './scenario.ts';
+import { innerText, type Line, type Scene, wholeText } from './scenario.ts';
 import { HOST, PASSWORD, type Person, SceneFailure, type Speaker, Stage, textOf } from './stage.ts';
 import { fill } from './template.ts';
 import { mergeSettings } from './test-server.ts';
@@ -38,7 +38,7 @@ function settingsOf(scene: Scene): ConfigInput {
   for (const line of scene.lines) {
     const which = settingsLine.exec(line.text);
     if (which === null) continue;
-    const given = parseYaml(wholeText(line).slice(which[0].length)) as object;
+    const given = parseYaml(`${line.text.slice(which[0].length)}\n${innerText(line)}`) as object;
     settings = mergeSettings(settings, which[1] === 'host' ? { hosts: { [HOST]: given } } : given);
   }
   return settings;
@@ -87,7 +87,9 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^everyone receives nothing$/, (stage) => stage.hearsNothing([...stage.speakers.values()])],
   [/^(\S+) receives nothing$/, (stage, [name]) => stage.hearsNothing([stage.speaker(name!)])],
   [/^everyone ignores the rest$/, (stage) => stage.ignoreRest([...stage.speakers.values()])],
+  [/^(\S+) ignores presence$/, (stage, [name]) => stage.ignorePresence(stage.speaker(name!))],
   [/^(\S+) ignores the rest$/, (stage, [name]) => stage.ignoreRest([stage.speaker(name!)])],
+  [/^a moment passes$/, moment],
   [/^after (\d+) (second|minute|hour|day)s?$/, (stage, [n, unit]) => pass(stage, Number(n), unit!)],
 ];
 
@@ -258,7 +260,15 @@ function checkOffer(stage: Stage, name: string, xml: string, wanted: boolean): v
 }
 
 function write(stage: Stage, name: string, text: string | Buffer): void {
-  stage.speaker(name).client.write(text);
+  const speaker = stage.speaker(name);
+  speaker.client.write(text);
+  speaker.isMidStanza = typeof text !== 'string' || !text.endsWith('>');
+}
+
+/** What was written leaves in a packet of its own. Nothing is asked: a stanza may be half written. */
+async function moment(stage: Stage): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await stage.world.settle();
 }
 
 function bytes(hex: string): Buffer {

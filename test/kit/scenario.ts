@@ -6,6 +6,7 @@
 
 export interface Line {
   readonly number: number;
+  readonly indent: number;
   readonly text: string;
   /** Lines indented deeper: more of the same statement, or the statements of a block. */
   readonly inner: readonly Line[];
@@ -97,7 +98,7 @@ function nest(lines: readonly RawLine[]): Line[] {
     const first = lines[i]!;
     let end = i + 1;
     while (end < lines.length && lines[end]!.indent > first.indent) end++;
-    nested.push({ number: first.number, text: first.text, inner: nest(lines.slice(i + 1, end)) });
+    nested.push({ number: first.number, indent: first.indent, text: first.text, inner: nest(lines.slice(i + 1, end)) });
     i = end;
   }
   return nested;
@@ -106,6 +107,11 @@ function nest(lines: readonly RawLine[]): Line[] {
 /** A statement with everything that belongs to it, as one text. */
 export function wholeText(line: Line): string {
   return [line.text, ...line.inner.map(wholeText)].join('\n');
+}
+
+/** The lines that belong to a statement, indented as they were; for settings in YAML. */
+export function innerText(line: Line): string {
+  return line.inner.map((inner) => `${' '.repeat(inner.indent)}${inner.text}\n${innerText(inner)}`).join('');
 }
 
 function worldsOf(lines: readonly Line[]): readonly string[] | undefined {

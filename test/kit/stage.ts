@@ -25,6 +25,8 @@ export interface Speaker {
   client: StreamClient;
   /** Bound: it can send pings. */
   isBound: boolean;
+  /** What it wrote last is no whole element: a ping would become part of it. */
+  isMidStanza: boolean;
   /** The scene knows that the server ends this connection. */
   mayClose: boolean;
   /** What the server offered last. */
@@ -78,7 +80,15 @@ export class Stage {
   }
 
   add(name: string, client: StreamClient, person?: Person): Speaker {
-    const speaker: Speaker = { name, person, client, isBound: false, mayClose: false, features: undefined };
+    const speaker: Speaker = {
+      name,
+      person,
+      client,
+      isBound: false,
+      isMidStanza: false,
+      mayClose: false,
+      features: undefined,
+    };
     this.speakers.set(name, speaker);
     return speaker;
   }
@@ -98,7 +108,7 @@ export class Stage {
 
   /** Waits until everything that was said has had all its consequences. */
   async quiesce(): Promise<void> {
-    const all = this.bound;
+    const all = this.bound.filter((one) => !one.isMidStanza);
     await Promise.all(all.map((one) => one.client.fence()));
     await this.world.settle();
     await Promise.all(all.map((one) => one.client.fence()));
@@ -187,6 +197,13 @@ export class Stage {
   async ignoreRest(speakers: readonly Speaker[]): Promise<void> {
     await this.quiesce();
     for (const { client } of speakers) client.inbox.length = 0;
+  }
+
+  /** Forgets presence that has come; for scenes in which it may stand anywhere between what they are about. */
+  async ignorePresence({ client }: Speaker): Promise<void> {
+    await this.quiesce();
+    const rest = client.inbox.filter((item) => item.kind !== 'element' || item.element.name !== 'presence');
+    client.inbox.splice(0, client.inbox.length, ...rest);
   }
 
   /** What holds at the end of every scene: all was read, nobody was thrown out unexpectedly, the server is not broken. */

@@ -20,12 +20,12 @@ export interface TestServerOptions {
   readonly driver?: Driver;
 }
 
-/** Settings for tests: no TLS needed, free ports on loopback, no limits on rates, nothing but clients served. */
+/** Settings for tests: no TLS needed, free ports on loopback, no limits on rates or silence, only clients served. */
 const testSettings: ConfigInput = {
   database: 'memory',
   tls: { required: false },
   registration: 'open',
-  limits: { enabled: false },
+  limits: { enabled: false, 'idle-timeout': '100d' },
   listen: {
     address: ['127.0.0.1'],
     c2s: 0,
