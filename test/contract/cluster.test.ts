@@ -1,0 +1,245 @@
+// The contract of the cluster port (src/cluster/cluster.ts), over every adapter there is.
+import { afterEach, describe, expect, test } from 'vitest';
+import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
+import { createSolo } from '../../src/cluster/solo.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
+import { createNodes } from '../kit/cluster-pair.ts';
+
+interface Made {
+  readonly clusters: readonly Cluster[];
+  /** Resolves when everything that was sent has arrived. */
+  idle(): Promise<void>;
+  kill?(node: NodeId): void;
+}
+interface Adapter {
+  readonly name: string;
+  readonly nodes: number;
+  make(): Promise<Made>;
+}
+
+const adapters: readonly Adapter[] = [
+  { name: 'solo', nodes: 1, make: async () => ({ clusters: [createSolo()], idle: async () => {} }) },
+  { name: 'nodes in one process', nodes: 2, make: async () => createNodes(['one', 'two'], 200) },
+];
+
+const jid = (text: string): Jid => Jid.parse(text)!;
+
+function entry(cluster: Cluster, full: string, sid: string, more: Partial<SessionEntry> = {}): SessionEntry {
+  return { jid: jid(full), node: cluster.self, sid, available: false, priority: 0, shared: {}, ...more };
+}
+
+for (const adapter of adapters) {
+  describe(adapter.name, () => {
+    let made: Made | undefined;
+    const start = async (): Promise<Made> => {
+      made = await adapter.make();
+      return made;
+    };
+    afterEach(async () => {
+      for (const cluster of made?.clusters ?? []) await cluster.close();
+      made = undefined;
+    });
+
+    test('every node knows itself and all the others', async () => {
+      const { clusters } = await start();
+      expect(clusters).toHaveLength(adapter.nodes);
+      for (const { nodes } of clusters) expect([...nodes].sort()).toEqual(clusters.map(({ self }) => self).sort());
+    });
+
+    test('what one node puts into the directory every node finds', async () => {
+      const { clusters } = await start();
+      const [first] = clusters as [Cluster];
+      const put = entry(first, 'romeo@verona.test/orchard', 's1', {
+        available: true,
+        priority: 5,
+        shared: { carbons: true },
+      });
+      expect(await first.directory.put(put)).toBeUndefined();
+      for (const { directory } of clusters) {
+        const [found, ...others] = await directory.sessions(jid('romeo@verona.test').bare);
+        expect(others).toEqual([]);
+        expect(found?.jid.full).toBe('romeo@verona.test/orchard');
+        expect({ ...found, jid: undefined }).toMatchObject({
+          node: first.self,
+          sid: 's1',
+          available: true,
+          priority: 5,
+          shared: { carbons: true },
+        });
+        expect(await directory.sessions(jid('juliet@verona.test').bare)).toEqual([]);
+      }
+    });
+
+    test('putting the same session again changes it and replaces nobody', async () => {
+      const { clusters } = await start();
+      const [first] = clusters as [Cluster];
+      await first.directory.put(entry(first, 'romeo@verona.test/orchard', 's1'));
+      expect(
+        await first.directory.put(entry(first, 'romeo@verona.test/orchard', 's1', { priority: -1 })),
+      ).toBeUndefined();
+      const found = await first.directory.sessions(jid('romeo@verona.test').bare);
+      expect(found.map(({ priority }) => priority)).toEqual([-1]);
+    });
+
+    test('putting another session of the same full JID tells which one it replaced', async () => {
+      const { clusters } = await start();
+      const last = clusters.at(-1)!;
+      const [first] = clusters as [Cluster];
+      await first.directory.put(entry(first, 'romeo@verona.test/orchard', 's1'));
+      const replaced = await last.directory.put(entry(last, 'romeo@verona.test/orchard', 's2'));
+      expect(replaced).toMatchObject({ sid: 's1', node: first.self });
+      const found = await first.directory.sessions(jid('romeo@verona.test').bare);
+      expect(found.map(({ sid }) => sid)).toEqual(['s2']);
+    });
+
+    test('dropping removes an entry, but not that of a session which took its place', async () => {
+      const { clusters } = await start();
+      const [first] = clusters as [Cluster];
+      const orchard = jid('romeo@verona.test/orchard');
+      await first.directory.put(entry(first, orchard.full, 's1'));
+      await first.directory.put(entry(first, 'romeo@verona.test/garden', 's2'));
+      await first.directory.put(entry(first, orchard.full, 's3'));
+      await first.directory.drop(orchard, 's1');
+      const before = await first.directory.sessions(orchard.bare);
+      expect(before.map(({ sid }) => sid).sort()).toEqual(['s2', 's3']);
+      await first.directory.drop(orchard, 's3');
+      const after = await first.directory.sessions(orchard.bare);
+      expect(after.map(({ sid }) => sid)).toEqual(['s2']);
+    });
+
+    test('a list of sessions that was handed out does not change', async () => {
+      const { clusters } = await start();
+      const [first] = clusters as [Cluster];
+      await first.directory.put(entry(first, 'romeo@verona.test/orchard', 's1'));
+      const list = await first.directory.sessions(jid('romeo@verona.test').bare);
+      await first.directory.put(entry(first, 'romeo@verona.test/garden', 's2'));
+      await first.directory.drop(jid('romeo@verona.test/orchard'), 's1');
+      expect(list.map(({ sid }) => sid)).toEqual(['s1']);
+    });
+
+    test('a node can call itself', async () => {
+      const { clusters } = await start();
+      const [first] = clusters as [Cluster];
+      first.answer('add', (body) => (body as { a: number }).a + 1);
+      expect(await first.call(first.self, 'add', { a: 1 })).toBe(2);
+    });
+
+    test('a call that nobody answers is rejected, and so is one whose answer throws', async () => {
+      const { clusters } = await start();
+      const [first] = clusters as [Cluster];
+      const last = clusters.at(-1)!;
+      await expect(first.call(last.self, 'unheard-of', {})).rejects.toThrow();
+      last.answer('fail', () => {
+        throw new Error('not today');
+      });
+      await expect(first.call(last.self, 'fail', {})).rejects.toThrow('not today');
+    });
+
+    test('an answer can be taken back', async () => {
+      const { clusters } = await start();
+      const [first] = clusters as [Cluster];
+      const stop = first.answer('once', () => 1);
+      stop();
+      await expect(first.call(first.self, 'once', {})).rejects.toThrow();
+    });
+
+    test('what is published does not come back to who published it', async () => {
+      const { clusters, idle } = await start();
+      const [first] = clusters as [Cluster];
+      const heard: unknown[] = [];
+      first.subscribe('news', (body) => heard.push(body));
+      first.publish('news', { headline: 'peace' });
+      await idle();
+      expect(heard).toEqual([]);
+    });
+
+    test('all nodes agree who owns a key', async () => {
+      const { clusters } = await start();
+      for (let i = 0; i < 50; i++) {
+        const owners = new Set(clusters.map((cluster) => cluster.owner(`room${i}@groups.verona.test`)));
+        expect(owners.size).toBe(1);
+        expect(clusters[0]!.nodes.has([...owners][0]!)).toBe(true);
+      }
+    });
+  });
+}
+
+for (const adapter of adapters.filter(({ nodes }) => nodes > 1)) {
+  describe(`${adapter.name}, between nodes`, () => {
+    let made: Made;
+    afterEach(async () => {
+      for (const cluster of made.clusters) await cluster.close();
+    });
+    const start = async (): Promise<readonly [Cluster, Cluster]> => {
+      made = await adapter.make();
+      return made.clusters as unknown as readonly [Cluster, Cluster];
+    };
+
+    test('frames arrive in the order they were sent, with who sent them', async () => {
+      const [one, two] = await start();
+      const heard: [Frame, NodeId][] = [];
+      two.receive((frame, from) => heard.push([frame, from]));
+      const sent: Frame[] = Array.from({ length: 100 }, (_, i) => ({
+        kind: 'deliver',
+        to: ['romeo@verona.test/orchard'],
+        xml: `<message id='${i}'><body>&lt;é💕</body></message>`,
+      }));
+      for (const frame of sent) one.send(two.self, frame);
+      await made.idle();
+      expect(heard.map(([frame]) => frame)).toEqual(sent);
+      expect(new Set(heard.map(([, from]) => from))).toEqual(new Set([one.self]));
+    });
+
+    test('a call does not overtake the frames before it', async () => {
+      const [one, two] = await start();
+      const heard: string[] = [];
+      two.receive((frame) => heard.push(frame.xml));
+      two.answer('heard', () => heard.length);
+      for (let i = 0; i < 10; i++) one.send(two.self, { kind: 'deliver', to: [], xml: String(i) });
+      expect(await one.call(two.self, 'heard', null)).toBe(10);
+    });
+
+    test('calls are answered by the node that was asked, with what was asked', async () => {
+      const [one, two] = await start();
+      one.answer('echo', (body, from) => ['one', from, body]);
+      two.answer('echo', async (body, from) => ['two', from, body]);
+      expect(await one.call(two.self, 'echo', { deep: [1, 'a'] })).toEqual(['two', one.self, { deep: [1, 'a'] }]);
+      expect(await two.call(one.self, 'echo', null)).toEqual(['one', two.self, null]);
+    });
+
+    test('what is published reaches the others, until they stop listening', async () => {
+      const [one, two] = await start();
+      const heard: unknown[] = [];
+      const stop = two.subscribe('news', (body, from) => heard.push([body, from]));
+      one.publish('news', { n: 1 });
+      one.publish('gossip', { n: 2 });
+      await made.idle();
+      stop();
+      one.publish('news', { n: 3 });
+      await made.idle();
+      expect(heard).toEqual([[{ n: 1 }, one.self]]);
+    });
+
+    test('when a node dies the others are told, and its sessions are gone', async () => {
+      const [one, two] = await start();
+      await one.directory.put(entry(one, 'romeo@verona.test/orchard', 's1'));
+      await two.directory.put(entry(two, 'romeo@verona.test/garden', 's2'));
+      const seen: [NodeId, boolean][] = [];
+      one.onNode((node, up) => seen.push([node, up]));
+      made.kill?.(two.self);
+      await made.idle();
+      expect(seen).toEqual([[two.self, false]]);
+      expect([...one.nodes]).toEqual([one.self]);
+      expect(one.owner('anything')).toBe(one.self);
+      const left = await one.directory.sessions(jid('romeo@verona.test').bare);
+      expect(left.map(({ sid }) => sid)).toEqual(['s1']);
+    });
+
+    test('a call to a node that died is rejected in time', async () => {
+      const [one, two] = await start();
+      two.answer('echo', (body) => body);
+      made.kill?.(two.self);
+      await expect(one.call(two.self, 'echo', 1)).rejects.toThrow();
+    });
+  });
+}
