@@ -23,7 +23,7 @@ export function coverageTable(scenes: Iterable<Scene>): string {
       rows.set(document, sections);
       const names = sections.get(section) ?? [];
       sections.set(section, names);
-      const name = `${scene.file}: ${scene.title}`;
+      const name = `${scene.file}: ${scene.name}`;
       if (!names.includes(name)) names.push(name);
     }
   }

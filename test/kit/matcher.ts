@@ -2,12 +2,15 @@
 //
 // Subset: the name, the namespace, every attribute and every child that are listed must be there; text that is given must be
 // equal; more of anything is allowed; the order of children is free. Exact: no other attributes, no other children, the same
-// order. In both, namespaces are compared as resolved, and `<x xmlns='...' {absent}/>` says that there is no such child.
+// order. In both, namespaces are compared as resolved; `<x xmlns='...' {absent}/>` says that there is no such child, and
+// `x='{absent}'` that there is no such attribute.
 import { fillKnown, matchText, type Names } from './template.ts';
 import { readXml, type View, viewOf } from './xml-view.ts';
 
 /** The attribute that `{absent}` is written as inside. */
 const ABSENT = 'kit-absent';
+/** The value of an attribute that must not be there. */
+const ABSENT_VALUE = '{absent}';
 
 export interface Expectation {
   /** As it stands in the scene. */
@@ -34,7 +37,8 @@ function matchView(expected: View, actual: View, names: Names, exact: boolean): 
   let known: Names | undefined = names;
   for (const [key, template] of Object.entries(expected.attrs)) {
     const value = actual.attrs[key];
-    known = value === undefined ? undefined : matchText(template, value, known);
+    if (template === ABSENT_VALUE && value === undefined) continue;
+    known = value === undefined || template === ABSENT_VALUE ? undefined : matchText(template, value, known);
     if (known === undefined) return undefined;
   }
   if (expected.text !== '' || exact) known = matchText(expected.text, actual.text, known);
@@ -85,7 +89,9 @@ function differences(expected: View, actual: View, names: Names, exact: boolean,
   for (const [key, template] of Object.entries(expected.attrs)) {
     const value = actual.attrs[key];
     const wanted = fillKnown(template, names);
-    if (value === undefined) found.push(`${at} has no attribute ${key}; expected '${wanted}'`);
+    if (template === ABSENT_VALUE) {
+      if (value !== undefined) found.push(`${at} should have no attribute ${key}; it has '${value}'`);
+    } else if (value === undefined) found.push(`${at} has no attribute ${key}; expected '${wanted}'`);
     else if (!fits(template, value, names)) {
       found.push(`${at} has ${key}='${value}'; expected '${wanted}'`);
     }

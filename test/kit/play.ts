@@ -52,8 +52,12 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [settingsLine, () => {}],
   [/^(\w+) has resources? (.+)$/, (stage, [name, list]) => addPerson(stage, name!, list!.split(/,\s*|\s+and\s+/))],
   [/^(\w+) has an account$/, (stage, [name]) => addPerson(stage, name!, [])],
-  [/^(\w+) and (\w+) are contacts$/, (stage, [one, other]) => befriend(stage, one!, other!, true)],
-  [/^(\w+) sees (\w+)$/, (stage, [watcher, watched]) => befriend(stage, watcher!, watched!, false)],
+  [/^(\w+) and (\w+) are contacts$/, (stage, [one, other]) => subscribe(stage, one!, other!, ['to', 'from'])],
+  [/^(\w+) sees (\w+)$/, (stage, [watcher, watched]) => subscribe(stage, watcher!, watched!, ['to'])],
+  [
+    /^(\w+) and (\w+) are in the state (.+)$/,
+    (stage, [one, other, state]) => subscribe(stage, one!, other!, state!.split(' + ')),
+  ],
   [/^everyone is (online|interested|connected)$/, (stage, [how]) => arrive(stage, [...stage.people.values()], how!)],
   [/^(\S+) is (online|interested|connected)(?: with priority (-?\d+))?$/, arriveOne],
   [/^(\S+) is offline$/, (stage, [name]) => goOffline(stage, name!)],
@@ -114,28 +118,39 @@ async function addPerson(stage: Stage, name: string, resources: readonly string[
   for (const resource of resources) stage.remember(`${user}/${resource}`, `${user}@${HOST}/${resource}`);
 }
 
+/** What leads to each part of a subscription state (RFC 6121 A.1), as the first sees it: who says it, and what. */
+const ways: Readonly<Record<string, readonly (readonly [who: 0 | 1, type: string])[]>> = {
+  none: [],
+  'pending out': [[0, 'subscribe']],
+  'pending in': [[1, 'subscribe']],
+  to: [
+    [0, 'subscribe'],
+    [1, 'subscribed'],
+  ],
+  from: [
+    [1, 'subscribe'],
+    [0, 'subscribed'],
+  ],
+};
+
 /** By the protocol itself, from connections that nobody sees (RFC 6121 3.1). */
-async function befriend(stage: Stage, watcher: string, watched: string, both: boolean): Promise<void> {
-  const connect = async (name: string) => {
+async function subscribe(stage: Stage, one: string, other: string, states: readonly string[]): Promise<void> {
+  const both: { readonly client: StreamClient; readonly bare: string }[] = [];
+  for (const name of [one, other]) {
     const { user } = stage.person(name);
-    return logIn(stage.world.nextAddress(), { domain: HOST, user, password: PASSWORD });
-  };
-  const [a, b] = [await connect(watcher), await connect(watched)];
-  const [jidA, jidB] = [stage.person(watcher), stage.person(watched)].map(({ user }) => `${user}@${HOST}`);
-  const steps: [typeof a, string][] = [
-    [a, `<presence to='${jidB}' type='subscribe'/>`],
-    [b, `<presence to='${jidA}' type='subscribed'/>`],
-  ];
-  if (both) {
-    steps.push([b, `<presence to='${jidA}' type='subscribe'/>`], [a, `<presence to='${jidB}' type='subscribed'/>`]);
+    const { client } = await logIn(stage.world.nextAddress(), { domain: HOST, user, password: PASSWORD });
+    both.push({ client, bare: `${user}@${HOST}` });
   }
-  for (const [{ client }, xml] of steps) {
-    client.writeQuietly(xml);
-    await client.fence();
-    await stage.world.settle();
+  for (const state of states) {
+    for (const [who, type] of ways[state] ?? stage.fail(`there is no state "${state}"`)) {
+      const { client } = both[who]!;
+      client.writeQuietly(`<presence to='${both[1 - who]!.bare}' type='${type}'/>`);
+      await client.fence();
+      await stage.world.settle();
+    }
   }
   await stage.quiesce();
-  for (const { client } of [a, b]) await client.destroy();
+  for (const { client } of both) await client.destroy();
 }
 
 /** Connected: bound. Interested: has asked for the roster too (RFC 6121 2.2). Online: has sent initial presence too. */
