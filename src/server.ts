@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { accountStores, openAccounts } from './auth/accounts.ts';
 import { createPasswordHasher } from './auth/credentials.ts';
 import { createThrottle, type Throttle } from './auth/throttle.ts';
+import { SharedBudgets } from './base/budget.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
@@ -244,6 +245,7 @@ export class Server {
       router,
       sessions,
       throttle: this.config.limits.enabled ? this.throttle : undefined,
+      budgets: new SharedBudgets((ms, fn) => void clock.after(ms, fn)),
       flusher: new Flusher(),
       clock,
       log: this.log.child({ part: 'c2s' }),
@@ -328,11 +330,24 @@ function clientSettings(config: Config): C2sSettings {
     requireTls: tls.required,
     stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
     stanzaBytes: limits['stanza-bytes'],
-    rates: limits.enabled
+    allowances: limits.enabled
       ? {
-          bytes: { rate: limits['bytes-per-second'], burst: limits['bytes-burst'] },
-          elements: { rate: limits['stanzas-per-second'], burst: limits['stanzas-burst'] },
+          stream: {
+            bytes: { rate: limits['bytes-per-second'], burst: limits['bytes-burst'] },
+            elements: { rate: limits['stanzas-per-second'], burst: limits['stanzas-burst'] },
+          },
+          account: {
+            bytes: { rate: limits['account-bytes-per-second'], burst: limits['account-bytes-burst'] },
+            elements: { rate: limits['account-stanzas-per-second'], burst: limits['account-stanzas-burst'] },
+          },
+          address: {
+            bytes: { rate: limits['address-bytes-per-second'], burst: limits['address-bytes-burst'] },
+            elements: { rate: limits['address-stanzas-per-second'], burst: limits['address-stanzas-burst'] },
+          },
         }
+      : undefined,
+    connectionRate: limits.enabled
+      ? { rate: limits['address-connections-per-second'], burst: limits['address-connections-burst'] }
       : undefined,
     outboundBytes: limits['send-queue-bytes'],
     connectionsPerAddress: limits.enabled ? limits['connections-per-address'] : unlimited,
@@ -340,7 +355,6 @@ function clientSettings(config: Config): C2sSettings {
     authAttempts: limits['auth-attempts'],
     preAuthTimeout: limits['auth-timeout'],
     idleTimeout: limits['idle-timeout'],
-    conflict: 'replace',
   };
 }
 

@@ -1,6 +1,7 @@
 // Accepts client connections, counts them, and ends those that say nothing for too long.
 import type { Socket } from 'node:net';
 import { networkOf } from '../auth/throttle.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import { SocketTransport } from '../net/transport.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { C2sContext } from './context.ts';
@@ -9,10 +10,22 @@ import { ClientConnection } from './stream.ts';
 // One timer looks after all connections: a timer each would cost more memory than the connection's own state.
 const SWEEP = 5_000;
 
+/** Who comes too fast waits, in milliseconds; who would wait longer is turned away. */
+const LONGEST_WAIT = 5_000;
+/** How long a network is remembered after its last connection came, in milliseconds. */
+const REMEMBERED = 60_000;
+
+/** What one network address has open, and how fast it comes. */
+interface Arrivals {
+  open: number;
+  at: number;
+  readonly bucket: TokenBucket | undefined;
+}
+
 export class ClientAcceptor {
   private readonly context: C2sContext;
   private readonly connections = new Set<ClientConnection>();
-  private readonly perNetwork = new Map<string, number>();
+  private readonly networks = new Map<string, Arrivals>();
   private cancelSweep: () => void;
   private whenEmpty: (() => void) | undefined;
 
@@ -29,17 +42,19 @@ export class ClientAcceptor {
   accept(socket: Socket, isDirectTls = false): void {
     const { connectionsPerAddress, outboundBytes } = this.context.settings();
     const network = networkOf(socket.remoteAddress ?? '');
-    const others = this.perNetwork.get(network) ?? 0;
+    const arrivals = this.arrivalsFrom(network);
+    const wait = arrivals.bucket?.take(1, this.context.clock.now()) ?? 0;
+    arrivals.open++;
     const transport = new SocketTransport(socket, this.context.flusher, outboundBytes);
-    this.perNetwork.set(network, others + 1);
-    const connection = new ClientConnection(transport, this.context, () => this.forget(connection, network));
+    const connection = new ClientConnection(transport, network, this.context, () => this.forget(connection, arrivals));
     this.connections.add(connection);
-    if (others >= connectionsPerAddress) {
+    if (arrivals.open > connectionsPerAddress || wait > LONGEST_WAIT) {
       if (isDirectTls) connection.abort();
       else connection.close(new StreamError('policy-violation', 'too many connections from this address'));
-    } else if (isDirectTls) {
-      void connection.secure();
-    }
+    } else if (wait > 0) {
+      connection.delay(wait);
+      if (isDirectTls) this.context.clock.after(wait, () => void connection.secure());
+    } else if (isDirectTls) void connection.secure();
   }
 
   /** Says goodbye to everybody with `system-shutdown`; resolves when they are gone, or after `deadline` milliseconds. */
@@ -56,11 +71,21 @@ export class ClientAcceptor {
     for (const connection of this.connections) connection.abort();
   }
 
-  private forget(connection: ClientConnection, network: string): void {
+  private arrivalsFrom(network: string): Arrivals {
+    const now = this.context.clock.now();
+    let arrivals = this.networks.get(network);
+    if (arrivals === undefined) {
+      const { connectionRate } = this.context.settings();
+      arrivals = { open: 0, at: now, bucket: connectionRate && new TokenBucket(connectionRate, now) };
+      this.networks.set(network, arrivals);
+    }
+    arrivals.at = now;
+    return arrivals;
+  }
+
+  private forget(connection: ClientConnection, arrivals: Arrivals): void {
     this.connections.delete(connection);
-    const rest = (this.perNetwork.get(network) ?? 1) - 1;
-    if (rest > 0) this.perNetwork.set(network, rest);
-    else this.perNetwork.delete(network);
+    arrivals.open--;
     if (this.connections.size === 0) this.whenEmpty?.();
   }
 
@@ -79,6 +104,9 @@ export class ClientAcceptor {
       const isLate = connection.stage !== 'bound' && now - connection.since > preAuthTimeout;
       const isIdle = idleTimeout > 0 && now - connection.lastRead > idleTimeout;
       if (isLate || isIdle) connection.close(new StreamError('connection-timeout'));
+    }
+    for (const [network, { open, at }] of this.networks) {
+      if (open === 0 && now - at > REMEMBERED) this.networks.delete(network);
     }
   }
 }

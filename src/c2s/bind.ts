@@ -47,14 +47,14 @@ async function bindResource(
   if (host.settings.authentication === 'accounts' && (await host.accounts.facts(user))?.isDisabled !== false) {
     throw new StreamError('not-authorized');
   }
-  const { conflict, sessionsPerAccount } = settings();
+  const { sessionsPerAccount } = settings();
   const jid = Jid.of(user, host.domain, resourceFor(bind.getChildText('resource')));
   const others = sessions.ofAccount(jid.bare);
   // RFC 6120 7.6.2.1; whoever takes the place of a session of its own adds none
   if (others.length >= sessionsPerAccount && !others.some((other) => other.jid.full === jid.full)) {
     throw new StanzaError('resource-constraint', 'too many sessions of this account');
   }
-  const session = await sessions.bind(host, jid, stream, conflict);
+  const session = await sessions.bind(host, jid, stream, host.settings['resource-conflict']);
   if (session === undefined) throw new StanzaError('conflict', 'this resource is in use');
   return session;
 }

@@ -1,12 +1,13 @@
 // What a client's connection needs of the server it belongs to.
 import type { Throttle } from '../auth/throttle.ts';
+import type { Allowance, SharedBudgets } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import type { Rate } from '../base/token-bucket.ts';
 import type { Host } from '../core/host.ts';
 import type { Counter } from '../core/metrics.ts';
 import type { Router } from '../core/router.ts';
-import type { ConflictPolicy, Sessions } from '../core/sessions.ts';
-import type { StreamRates } from '../net/stream.ts';
+import type { Sessions } from '../core/sessions.ts';
 import type { TlsContexts } from '../net/tls.ts';
 import type { Flusher } from '../net/transport.ts';
 
@@ -15,16 +16,17 @@ export interface C2sSettings {
   readonly requireTls: boolean;
   readonly stanzaBytesBeforeAuth: number;
   readonly stanzaBytes: number;
-  /** Undefined: no rate limits. */
-  readonly rates: StreamRates | undefined;
+  /** For one stream, for all of an account, and for all from one network address. Undefined: no rate limits. */
+  readonly allowances: Readonly<Record<'stream' | 'account' | 'address', Allowance>> | undefined;
   readonly outboundBytes: number;
   readonly connectionsPerAddress: number;
+  /** New connections from one network address. Undefined: no limit. */
+  readonly connectionRate: Rate | undefined;
   readonly sessionsPerAccount: number;
   /** Failed attempts to authenticate until a stream is closed. */
   readonly authAttempts: number;
   readonly preAuthTimeout: number;
   readonly idleTimeout: number;
-  readonly conflict: ConflictPolicy;
 }
 
 export interface C2sMetrics {
@@ -45,6 +47,8 @@ export interface C2sContext {
   readonly sessions: Sessions;
   /** Undefined where limits are off. */
   readonly throttle: Throttle | undefined;
+  /** By network address, and by bare JID. */
+  readonly budgets: SharedBudgets;
   readonly flusher: Flusher;
   readonly clock: Clock;
   readonly log: Logger;

@@ -12,6 +12,7 @@ import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { answerBind } from './bind.ts';
+import { ConnectionBudgets } from './budgets.ts';
 import type { C2sContext } from './context.ts';
 import { makeFeatures } from './features.ts';
 import { SaslNegotiation } from './sasl1.ts';
@@ -31,15 +32,25 @@ export class ClientConnection implements ClientStream, SessionStream {
   private readonly stream: XmlStream;
   private readonly context: C2sContext;
   private readonly gone: (connection: ClientConnection) => void;
+  private readonly budgets: ConnectionBudgets;
   private sasl: SaslNegotiation | undefined;
 
-  /** @param gone is called once, when the connection is over */
-  constructor(transport: SocketTransport, context: C2sContext, gone: (connection: ClientConnection) => void) {
+  /**
+   * @param network what the address belongs to, as limits see it
+   * @param gone is called once, when the connection is over
+   */
+  constructor(
+    transport: SocketTransport,
+    network: string,
+    context: C2sContext,
+    gone: (connection: ClientConnection) => void,
+  ) {
     this.address = transport.address;
     this.since = context.clock.now();
     this.carrier = transport;
     this.context = context;
     this.gone = gone;
+    this.budgets = new ConnectionBudgets(context, network);
     const settings = context.settings();
     this.stream = new XmlStream(
       transport,
@@ -52,7 +63,7 @@ export class ClientConnection implements ClientStream, SessionStream {
       {
         contentNs: NS.client,
         limits: { stanzaBytes: settings.stanzaBytesBeforeAuth },
-        rates: settings.rates,
+        budgets: this.budgets.list,
         clock: context.clock,
         log: context.log,
       },
@@ -82,6 +93,11 @@ export class ClientConnection implements ClientStream, SessionStream {
   close(error?: StreamError): void {
     if (error !== undefined) this.context.metrics.streamErrors.inc();
     this.stream.close(error);
+  }
+
+  /** Reads nothing for so many milliseconds. */
+  delay(ms: number): void {
+    this.stream.delay(ms);
   }
 
   /** Drops the connection without waiting for the client. */
@@ -180,6 +196,8 @@ export class ClientConnection implements ClientStream, SessionStream {
     this.user = outcome.user;
     this.stage = 'authenticated';
     this.sasl = undefined;
+    this.budgets.join(`${outcome.user}@${this.host?.domain}`);
+    this.stream.setBudgets(this.budgets.list);
     this.stream.setLimits({ stanzaBytes: this.context.settings().stanzaBytes });
     this.stream.restart();
     this.stream.send(outcome.answer);
@@ -214,6 +232,7 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   private over(reason: string): void {
     this.context.log.debug({ address: this.address, user: this.user, reason }, 'client gone');
+    this.budgets.release();
     this.gone(this);
     const { session } = this;
     if (session === undefined) return;

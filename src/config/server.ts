@@ -37,6 +37,46 @@ const limits = z
       .positive()
       .prefault(1000)
       .meta({ description: 'Stanzas of one client stream at once before the rate counts.' }),
+    'account-bytes-per-second': bytes()
+      .prefault('200kB')
+      .meta({ description: 'The same for all streams of one account together.' }),
+    'account-bytes-burst': bytes()
+      .prefault('8MB')
+      .meta({ description: 'The same for all streams of one account together.' }),
+    'account-stanzas-per-second': z
+      .number()
+      .positive()
+      .prefault(200)
+      .meta({ description: 'The same for all streams of one account together.' }),
+    'account-stanzas-burst': z
+      .int()
+      .positive()
+      .prefault(4000)
+      .meta({ description: 'The same for all streams of one account together.' }),
+    'address-bytes-per-second': bytes().prefault('5MB').meta({
+      description: 'The same for all streams from one network address together. A whole office may share one.',
+    }),
+    'address-bytes-burst': bytes()
+      .prefault('100MB')
+      .meta({ description: 'The same for all streams from one network address together.' }),
+    'address-stanzas-per-second': z
+      .number()
+      .positive()
+      .prefault(5000)
+      .meta({ description: 'The same for all streams from one network address together.' }),
+    'address-stanzas-burst': z
+      .int()
+      .positive()
+      .prefault(50_000)
+      .meta({ description: 'The same for all streams from one network address together.' }),
+    'address-connections-per-second': z.number().positive().prefault(50).meta({
+      description: 'New client connections from one network address in the long run; beyond it, they wait.',
+    }),
+    'address-connections-burst': z
+      .int()
+      .positive()
+      .prefault(500)
+      .meta({ description: 'New client connections from one network address at once before the rate counts.' }),
     'connections-per-address': z
       .int()
       .positive()
@@ -134,6 +174,10 @@ const hostable = {
     .meta({ description: 'Accounts that may administer the server; beneath a host: that host.' }),
   registration: z.enum(['open', 'invite', 'closed']).prefault('invite').meta({
     description: 'Who may make an account from a client: everybody, people with an invitation, or nobody.',
+  }),
+  'resource-conflict': z.enum(['replace', 'refuse', 'rename']).prefault('replace').meta({
+    description:
+      'When a client asks for a resource that is in use (RFC 6120 7.7.2.2): end the old session, refuse the new one, or give it another name.',
   }),
   contacts,
   limits,
@@ -282,6 +326,7 @@ export const serverSchema = z.strictObject({
   listen,
   tls,
   registration: hostable.registration,
+  'resource-conflict': hostable['resource-conflict'],
   limits,
   dns: z
     .strictObject({

@@ -3,11 +3,10 @@
 // The lane: elements are handled one after another. A handler that returns a promise holds the lane: parsing stops right
 // behind its element until the promise is settled, and the socket is paused when more than a little waits.
 import { randomBytes } from 'node:crypto';
+import type { Budget } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Rate } from '../base/token-bucket.ts';
-import { TokenBucket } from '../base/token-bucket.ts';
 import type { Element } from '../xml/element.ts';
 import { escapeAttr } from '../xml/escape.ts';
 import { type ParseCondition, Parser, type ParserLimits, type StreamHeader } from '../xml/parser.ts';
@@ -24,16 +23,11 @@ export interface StreamHandlers {
   closed(reason: string): void;
 }
 
-/** How much a peer may send; bytes and elements a second, with bursts. Exceeding it delays, and never loses. */
-export interface StreamRates {
-  readonly bytes: Rate;
-  readonly elements: Rate;
-}
-
 export interface StreamOptions {
   readonly contentNs: typeof NS.client | typeof NS.server;
   readonly limits: Partial<ParserLimits>;
-  readonly rates: StreamRates | undefined;
+  /** What the peer may send, alone and with others. Exceeding one delays the peer, and never loses anything. */
+  readonly budgets: readonly Budget[];
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -66,8 +60,7 @@ export class XmlStream {
   private fallbackFrom: string;
   private holds = 0;
   private isPaused = false;
-  private bytes: TokenBucket | undefined;
-  private elements: TokenBucket | undefined;
+  private budgets: readonly Budget[];
   private owed = 0;
   private reason = '';
   private cancelGrace: (() => void) | undefined;
@@ -79,7 +72,7 @@ export class XmlStream {
     this.fallbackFrom = fallbackFrom;
     this.options = options;
     this.lastRead = options.clock.now();
-    this.setRates(options.rates);
+    this.budgets = options.budgets;
     this.parser = new Parser(
       {
         onHeader: (header) => this.inLane(() => this.takeHeader(header)),
@@ -136,10 +129,13 @@ export class XmlStream {
     this.parser.setLimits(limits);
   }
 
-  setRates(rates: StreamRates | undefined): void {
-    const now = this.options.clock.now();
-    this.bytes = rates === undefined ? undefined : new TokenBucket(rates.bytes, now);
-    this.elements = rates === undefined ? undefined : new TokenBucket(rates.elements, now);
+  setBudgets(budgets: readonly Budget[]): void {
+    this.budgets = budgets;
+  }
+
+  /** Reads nothing for so many milliseconds: the peer came too soon. */
+  delay(ms: number): void {
+    this.wait(ms);
   }
 
   /** Ends the stream from our side (RFC 6120 4.4, 4.9); waits a little for the peer's closing tag. */
@@ -168,7 +164,8 @@ export class XmlStream {
   private feed(chunk: Buffer): void {
     const now = this.options.clock.now();
     this.lastRead = now;
-    this.owed = this.bytes?.take(chunk.length, now) ?? 0;
+    this.owed = 0;
+    for (const budget of this.budgets) this.owe(budget.takeBytes(chunk.length, now));
     this.parser.write(chunk);
     if (this.owed > 0) this.wait(this.owed);
     if (this.holds > 0 && this.parser.keptBytes > LANE_BYTES) this.pause();
@@ -187,10 +184,7 @@ export class XmlStream {
   private takeElement(element: Element): void {
     // what comes after our goodbye is only read to find the peer's
     if (this.state !== 'open') return;
-    if (this.elements !== undefined) {
-      const owed = this.elements.take(1, this.lastRead);
-      if (owed > this.owed) this.owed = owed;
-    }
+    for (const budget of this.budgets) this.owe(budget.takeElement(this.lastRead));
     // RFC 6120 4.9.1: a peer's stream error ends the stream; nothing may answer it
     if (element.is('error', NS.stream)) this.peerFailed(element);
     else this.inLane(() => this.handlers.element(element));
@@ -212,6 +206,10 @@ export class XmlStream {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  private owe(ms: number): void {
+    if (ms > this.owed) this.owed = ms;
   }
 
   private hold(): void {
