@@ -1,0 +1,69 @@
+// Parley as slixmpp sees it: the library of Debian's package, which most bots and several clients are made with.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ChildServer } from '../kit/child-server.ts';
+
+const domain = 'chat.example';
+const script = fileURLToPath(new URL('slixmpp_client.py', import.meta.url));
+// Debian's own: the first `python3` of the path may be one without its packages
+const python = '/usr/bin/python3';
+
+let server: ChildServer;
+
+beforeAll(async () => {
+  server = await ChildServer.start({ hosts: { [domain]: {} } });
+  await server.addUsers(domain, ['romeo', 'juliet', 'nurse', 'guest-s', 'guest-d']);
+});
+
+afterAll(() => server?.[Symbol.asyncDispose]());
+
+test.each(['STARTTLS', 'direct TLS'])(
+  'slixmpp lives its whole story over %s',
+  async (transport) => {
+    const { code, output } = await run(transport);
+    if (code === 3) throw new Error(`slixmpp is missing; run: node scripts/test-deps.js (${output.trim()})`);
+    expect(
+      output.split('\n').filter((line) => line.startsWith('ok ')),
+      output,
+    ).toHaveLength(10);
+    expect(code).toBe(0);
+  },
+  70_000,
+);
+
+test('the server never logged an error', () => {
+  expect(server.output.split('\n').filter((line) => line.includes('"level":"error"'))).toEqual([]);
+});
+
+function run(transport: string): Promise<{ readonly code: number | null; readonly output: string }> {
+  const child = spawn(python, [script], {
+    env: {
+      PATH: process.env.PATH,
+      HOME: server.folder,
+      LANG: 'C.UTF-8',
+      PARLEY_DOMAIN: domain,
+      PARLEY_PORT: String(server.address('c2s').port),
+      PARLEY_TLS_PORT: String(server.address('c2s-tls').port),
+      PARLEY_CA: join(server.folder, 'data', 'certs', 'ca.crt'),
+      PARLEY_TRANSPORT: transport,
+    },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), 65_000);
+    child.on('error', (error) =>
+      reject(new Error(`${python} does not run: ${error.message}; see scripts/test-deps.js`)),
+    );
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, output });
+    });
+  });
+}

@@ -1,0 +1,44 @@
+// What the tests use of @xmpp/client, which brings no types.
+declare module '@xmpp/client' {
+  import type { Element } from 'ltx';
+
+  type Child = Element | string | undefined;
+  interface Caller {
+    get(child: Element, to?: string, timeout?: number): Promise<Element>;
+    set(child: Element, to?: string, timeout?: number): Promise<Element>;
+    request(stanza: Element, timeout?: number): Promise<Element>;
+  }
+  interface XmppJid {
+    readonly resource: string;
+    toString(): string;
+    bare(): XmppJid;
+  }
+  export interface Client {
+    readonly iqCaller: Caller;
+    readonly reconnect: { delay: number; start(): void; stop(): void };
+    readonly status: string;
+    start(): Promise<XmppJid>;
+    stop(): Promise<void>;
+    send(element: Element): Promise<void>;
+    on(event: 'stanza', listener: (stanza: Element) => void): void;
+    on(event: 'error', listener: (error: Error & { readonly condition?: string }) => void): void;
+    on(event: 'online', listener: (address: XmppJid) => void): void;
+    on(event: 'disconnect', listener: () => void): void;
+    readonly tcp: unknown;
+    connect(service: string): Promise<void>;
+    open(options: { readonly domain: string }): Promise<Element>;
+    disconnect(): Promise<void>;
+  }
+  export function client(options: {
+    readonly service: string;
+    readonly domain: string;
+    readonly resource?: string;
+    readonly username?: string;
+    readonly password?: string;
+    readonly credentials?: (
+      authenticate: (credentials: object, mechanism: string) => Promise<void>,
+      mechanisms: readonly string[],
+    ) => Promise<void>;
+  }): Client;
+  export function xml(name: string, attrs?: object | string, ...children: Child[]): Element;
+}
