@@ -8,6 +8,6 @@ export default defineConfig({
     // two cores: more workers than that only make timings worse
     maxWorkers: 2,
     pool: 'forks',
-    reporters: process.env.CI ? ['default'] : ['dot'],
+    reporters: ['default'],
   },
 });
