@@ -17,6 +17,9 @@ export { interested };
 
 export const roster = defineService<Roster>('roster');
 
+/** A push, with what the client answers, takes as many bytes as this many items of a roster. */
+const ITEMS_IN_A_PUSH = 3;
+
 /** A contact was removed from a roster; `was` is what it was. Fired by this module. */
 export const rosterItemRemoved = notify<{ readonly account: Jid; readonly contact: Jid; readonly was: RosterItem }>(
   'roster-item-removed',
@@ -61,15 +64,17 @@ export default defineModule({
       await session?.set(interested, true);
       const known = payload.attrs.ver;
       const changes = known === undefined ? undefined : await book.changesSince(account.local, known);
-      if (changes !== undefined) {
+      if (changes?.length === 0) return undefined;
+      const { items, version } = await book.current(account.local);
+      const contacts = [...items].filter(([, item]) => isVisible(item));
+      // 2.6.3: pushes, unless the whole roster is less to send
+      if (changes !== undefined && changes.length * ITEMS_IN_A_PUSH < contacts.length) {
         afterReply(() => {
           for (const [contact, item] of changes) session?.deliver(book.pushFor(account, session.jid, contact, item));
         });
         return undefined;
       }
-      const { items, version } = await book.current(account.local);
-      const elements: Element[] = [];
-      for (const [contact, item] of items) if (isVisible(item)) elements.push(itemElement(contact, item));
+      const elements = contacts.map(([contact, item]) => itemElement(contact, item));
       return el('query', NS.roster, { ver: formatVersion(version) }, ...elements);
     }
 
