@@ -41,6 +41,8 @@ export interface OpenOptions {
 
 // What may wait behind a held lane before the socket is paused: a short wait costs no system call.
 const LANE_BYTES = 16 * 1024;
+// What is owed for going too fast is paid when it is worth a timer, in milliseconds; until then it adds up.
+const LEAST_WAIT = 20;
 /** How long a peer has to answer our closing tag, in milliseconds (RFC 6120 4.4). */
 const CLOSE_GRACE = 5_000;
 
@@ -59,6 +61,8 @@ export class XmlStream {
   private hasHeader = false;
   private fallbackFrom: string;
   private holds = 0;
+  /** There is no connection any more; what it brought is still being handled. */
+  private isCutOff = false;
   private isPaused = false;
   private budgets: readonly Budget[];
   private owed = 0;
@@ -84,7 +88,7 @@ export class XmlStream {
     );
     transport.attach({
       data: (chunk) => this.feed(chunk),
-      closed: (error) => this.over(this.reason || (error === undefined ? 'connection closed' : error.message)),
+      closed: (error) => this.disconnected(error),
       overflow: () => this.overflow(),
     });
   }
@@ -149,6 +153,7 @@ export class XmlStream {
     }
     if (this.hasHeader) this.transport.write('</stream:stream>');
     this.state = 'closing';
+    if (this.isCutOff) return this.over();
     // RFC 6120 4.9.1.1: after an error nothing is waited for; else the peer's closing tag is, for a while (4.4)
     if (error !== undefined) this.transport.end();
     this.release();
@@ -158,7 +163,8 @@ export class XmlStream {
   /** Drops the connection without a word, for a peer that does not listen. */
   abort(reason: string): void {
     this.reason ||= reason;
-    this.transport.destroy();
+    if (this.isCutOff) this.over();
+    else this.transport.destroy();
   }
 
   private feed(chunk: Buffer): void {
@@ -167,7 +173,7 @@ export class XmlStream {
     this.owed = 0;
     for (const budget of this.budgets) this.owe(budget.takeBytes(chunk.length, now));
     this.parser.write(chunk);
-    if (this.owed > 0) this.wait(this.owed);
+    this.payUp();
     if (this.holds > 0 && this.parser.keptBytes > LANE_BYTES) this.pause();
   }
 
@@ -184,10 +190,15 @@ export class XmlStream {
   private takeElement(element: Element): void {
     // what comes after our goodbye is only read to find the peer's
     if (this.state !== 'open') return;
-    for (const budget of this.budgets) this.owe(budget.takeElement(this.lastRead));
+    if (this.budgets.length > 0) {
+      const now = this.options.clock.now();
+      for (const budget of this.budgets) this.owe(budget.takeElement(now));
+    }
     // RFC 6120 4.9.1: a peer's stream error ends the stream; nothing may answer it
     if (element.is('error', NS.stream)) this.peerFailed(element);
     else this.inLane(() => this.handlers.element(element));
+    // not only at the end of what was read: that may be thousands of elements, all in one turn of the event loop
+    this.payUp();
   }
 
   private inLane(step: () => MaybePromise<void>): void {
@@ -212,6 +223,10 @@ export class XmlStream {
     if (ms > this.owed) this.owed = ms;
   }
 
+  private payUp(): void {
+    if (this.owed >= LEAST_WAIT) this.wait(this.owed);
+  }
+
   private hold(): void {
     this.holds++;
     this.parser.suspend();
@@ -221,7 +236,9 @@ export class XmlStream {
     this.holds--;
     if (this.holds > 0 || this.state === 'closed') return;
     this.parser.resume();
-    if (this.holds === 0) this.release();
+    if (this.holds > 0) return;
+    this.release();
+    if (this.isCutOff) this.over();
   }
 
   private wait(ms: number): void {
@@ -270,11 +287,18 @@ export class XmlStream {
     this.abort('the peer does not read what it is sent');
   }
 
-  private over(reason: string): void {
+  // Whoever says something and goes at once has said it: the stream ends behind the last element that came.
+  private disconnected(error: Error | undefined): void {
+    this.reason ||= error === undefined ? 'connection closed' : error.message;
+    this.isCutOff = true;
+    if (this.holds === 0 || this.state !== 'open') this.over();
+  }
+
+  private over(): void {
     if (this.state === 'closed') return;
     this.state = 'closed';
     this.cancelGrace?.();
-    this.handlers.closed(reason);
+    this.handlers.closed(this.reason);
   }
 }
 

@@ -156,7 +156,7 @@ export class ChildServer implements AsyncDisposable {
     });
     const exit = await Promise.race([this.exit, late]);
     this.child = undefined;
-    this.output += `\n(stopped by ${signal})\n`.replace('is ready for', '');
+    // the next start is waited for by what it says
     this.output = this.output.replaceAll('is ready for', 'was ready for');
     return exit;
   }
@@ -200,12 +200,17 @@ export class ChildServer implements AsyncDisposable {
 
 export const passwordOf = (user: string): string => `${user}-secret`;
 
+/** Whether a process runs; one that has ended and that nobody asks after (as in containers) does not. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+  }
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return process.platform !== 'linux';
   }
 }
 
