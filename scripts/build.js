@@ -1,6 +1,17 @@
 // Compiles src/ to dist/. With --if-stale it does nothing when dist/ is newer than every source file.
+// The new dist/ takes the old one's place when it is complete: servers may be running from it, and others be building at the same time.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -23,17 +34,43 @@ function isFresh() {
   return statSync(stamp).mtimeMs > newest(join(root, 'src'));
 }
 
+/** Puts a folder in the place of another one. */
+function replace(fresh, place) {
+  for (let attempt = 1; ; attempt++) {
+    rmSync(place, { recursive: true, force: true });
+    try {
+      return renameSync(fresh, place);
+    } catch (error) {
+      if (attempt === 5) throw error; // somebody else's came in between
+    }
+  }
+}
+
 if (!(process.argv.includes('--if-stale') && isFresh())) {
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   if (!existsSync(compiler)) {
     console.error('parley: the TypeScript compiler is missing; run "npm install" (without --omit=dev) and try again');
     process.exit(1);
   }
-  rmSync(join(root, 'dist'), { recursive: true, force: true });
-  const result = spawnSync(process.execPath, [compiler, '-p', join(root, 'tsconfig.build.json')], {
+  try {
+    accessSync(root, constants.W_OK);
+  } catch {
+    console.error(
+      `parley: it has to be built, but this user may not write to ${root}; run "npm run build" there as its owner`,
+    );
+    process.exit(1);
+  }
+  const began = new Date();
+  const fresh = join(root, `.dist-${process.pid}`);
+  const result = spawnSync(process.execPath, [compiler, '-p', join(root, 'tsconfig.build.json'), '--outDir', fresh], {
     stdio: 'inherit',
     cwd: root,
   });
-  if (result.status !== 0) process.exit(result.status ?? 1);
-  writeFileSync(stamp, '');
+  if (result.status !== 0) {
+    rmSync(fresh, { recursive: true, force: true });
+    process.exit(result.status ?? 1);
+  }
+  writeFileSync(join(fresh, '.built'), '');
+  utimesSync(join(fresh, '.built'), began, began); // what was saved meanwhile is newer
+  replace(fresh, join(root, 'dist'));
 }
