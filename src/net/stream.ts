@@ -145,7 +145,7 @@ export class XmlStream {
   /** Ends the stream from our side (RFC 6120 4.4, 4.9); waits a little for the peer's closing tag. */
   close(error?: StreamError): void {
     if (this.state !== 'open') return;
-    this.reason = error === undefined ? 'closed by the server' : error.message;
+    this.reason = error?.message ?? (this.reason || 'closed by the server');
     if (error !== undefined) {
       // RFC 6120 4.9.1.2: an error before our header needs the header first
       if (!this.hasHeader) this.open({ from: this.fallbackFrom });
