@@ -21,7 +21,9 @@ export async function answerBind(
   context: C2sContext,
 ): Promise<Session | undefined> {
   const bind = iq.getChild('bind', NS.bind);
-  if (bind === undefined) throw new StreamError('not-authorized', 'bind a resource first');
+  if (bind === undefined || !isForUs(iq.attrs.to, user, host)) {
+    throw new StreamError('not-authorized', 'bind a resource first');
+  }
   try {
     if (iq.attrs.type !== 'set' || iq.attrs.id === undefined) throw new StanzaError('bad-request');
     const session = await bindResource(bind, host, user, stream, context);
@@ -34,6 +36,13 @@ export async function answerBind(
     if (reply !== undefined) stream.send(reply.toXml());
     return undefined;
   }
+}
+
+/** RFC 6120 7.1: until it is done, the only ones to talk to are the server and the account. */
+function isForUs(to: string | undefined, user: string, host: Host): boolean {
+  if (to === undefined) return true;
+  const full = Jid.parse(to)?.full;
+  return full === host.domain || full === Jid.of(user, host.domain).full;
 }
 
 async function bindResource(

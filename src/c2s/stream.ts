@@ -11,6 +11,7 @@ import type { StreamHeader } from '../xml/parser.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
+import { mayAnswerWithError } from '../xmpp/stanza.ts';
 import { answerBind } from './bind.ts';
 import { ConnectionBudgets } from './budgets.ts';
 import type { C2sContext } from './context.ts';
@@ -208,6 +209,10 @@ export class ClientConnection implements ClientStream, SessionStream {
     if (this.host === undefined || iq.name !== 'iq') throw new StreamError('not-authorized');
     // RFC 6120 5.3.1: where TLS is required nothing goes on without it
     if (this.tls === undefined && this.context.settings().requireTls) throw new StreamError('not-authorized');
+    // RFC 6120 7.1: there is nobody to talk to but the server, and nothing to answer
+    const { to } = iq.attrs;
+    const isForUs = to === undefined || Jid.parse(to)?.full === this.host.domain;
+    if (!isForUs || !mayAnswerWithError(iq)) throw new StreamError('not-authorized');
     const verdict = await this.host.gate(streamIq, { stream: this, iq });
     if (verdict !== 'handled') throw new StreamError('not-authorized');
   }

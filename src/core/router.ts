@@ -71,7 +71,7 @@ export class Router {
       );
     }
     return this.guard(element, from, to, () => {
-      const stanza = stanzaOf(stamp(element, from), from, to);
+      const stanza = stanzaOf(stamp(element, from, to), from, to);
       return this.outbound(session, new Transit<Stanza>(stanza, { kind: 'client', session }));
     });
   }
@@ -257,9 +257,12 @@ function checkFrom(session: Session, element: Element): void {
 /** Presence that manages subscriptions speaks for the account, everything else for the resource (RFC 6121 3.1.2). */
 const fromBare: ReadonlySet<string | undefined> = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']);
 
-function stamp(element: Element, from: Jid): Element {
-  const name = element.name === 'presence' && fromBare.has(element.attrs.type) ? from.bare : from.full;
-  return element.attrs.from === name ? element : element.with({ from: name });
+/** The addresses as everybody compares them (RFC 7622 3.1), whatever the client wrote. */
+function stamp(element: Element, from: Jid, to: Jid): Element {
+  const { attrs } = element;
+  const name = element.name === 'presence' && fromBare.has(attrs.type) ? from.bare : from.full;
+  if (attrs.to !== undefined && attrs.to !== to.full) return element.with({ from: name, to: to.full });
+  return attrs.from === name ? element : element.with({ from: name });
 }
 
 function addressOf(text: string | undefined, fallback: Jid): Jid {

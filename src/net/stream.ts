@@ -153,7 +153,10 @@ export class XmlStream {
     }
     if (this.hasHeader) this.transport.write('</stream:stream>');
     this.state = 'closing';
-    if (this.isCutOff) return this.over();
+    if (this.isCutOff) {
+      this.over();
+      return;
+    }
     // RFC 6120 4.9.1.1: after an error nothing is waited for; else the peer's closing tag is, for a while (4.4)
     if (error !== undefined) this.transport.end();
     this.release();
