@@ -31,6 +31,7 @@ export class Database {
   readonly #names = new Map<string, string>();
   /** While the database is away: settled when it is back. */
   #outage: Promise<void> | undefined;
+  #since = 0;
   #closed = false;
   readonly #closing = new AbortController();
 
@@ -99,7 +100,10 @@ export class Database {
 
   /** Told that a connection could not be made; settled when one can be made again, or when the storage closes. */
   lost(error: unknown): Promise<void> {
-    this.#outage ??= this.#recover(error);
+    if (this.#outage === undefined) {
+      this.#since = performance.now();
+      this.#outage = this.#recover(error);
+    }
     return this.#outage;
   }
 
@@ -138,7 +142,8 @@ export class Database {
   }
 
   async #wait(deadline: number): Promise<void> {
-    const left = deadline - performance.now();
+    // an outage that is longer than our patience is no surprise any more: nobody's stream is held up for it again and again
+    const left = Math.min(deadline, this.#since + this.patience) - performance.now();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<true>((resolve) => {
       timer = setTimeout(resolve, Math.max(0, left), true);
