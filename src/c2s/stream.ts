@@ -22,8 +22,8 @@ export type Stage = 'connected' | 'authenticated' | 'bound';
 
 export class ClientConnection implements ClientStream, SessionStream {
   readonly address: string;
-  /** When it was accepted, in milliseconds since 1970. */
-  readonly since: number;
+  /** From when the time to log in counts, in milliseconds since 1970: when it was accepted, or last took a registration. */
+  since: number;
   user: string | undefined;
   stage: Stage = 'connected';
   session: Session | undefined;
@@ -215,6 +215,8 @@ export class ClientConnection implements ClientStream, SessionStream {
     if (!isForUs || !mayAnswerWithError(iq)) throw new StreamError('not-authorized');
     const verdict = await this.host.gate(streamIq, { stream: this, iq });
     if (verdict !== 'handled') throw new StreamError('not-authorized');
+    // whoever makes accounts, perhaps many over one stream, gets on
+    if (iq.attrs.type === 'set') this.since = this.context.clock.now();
   }
 
   // RFC 6120 7.1: nothing but binding until it is done
