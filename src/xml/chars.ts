@@ -43,6 +43,11 @@ export function hasForbidden(text: string): boolean {
   return forbidden.test(text);
 }
 
+/** Whether there is nothing but white space in it (XML 1.0 2.3). */
+export function isBlank(text: string): boolean {
+  return /^[ \t\r\n]*$/.test(text);
+}
+
 /** Whether a character reference may name this code point (XML 1.0 4.1, 2.2). */
 export function isXmlChar(code: number): boolean {
   if (code < 0x20) return code === 0x09 || code === 0x0a || code === 0x0d;

@@ -3,7 +3,7 @@
 // A token is read in place when all of it is there. What is cut off by the end of a chunk waits: a tag until its end is
 // seen (looking only at what is new), anything else as the few characters that are not understood yet. So the cost is
 // linear however the input is cut, and no more is ever kept than the limits allow.
-import { ascii, hasForbidden, SPACE, TEXT_STOP } from './chars.ts';
+import { ascii, hasForbidden, isBlank, SPACE, TEXT_STOP } from './chars.ts';
 import type { Element } from './element.ts';
 import { malformed, type ParseCondition, ParseError, tooMuch } from './parse-error.ts';
 import { endOfReference, resolveReference } from './references.ts';
@@ -146,12 +146,10 @@ export class Parser {
     this.forget();
   }
 
-  /** Drops what was written and is not parsed yet, and says how many bytes that was. */
+  /** Drops what was written and is not parsed yet, and says how many bytes that was: 0 for mere white space. */
   discard(): number {
-    const dropped =
-      this.keptBytes +
-      this.decoder.pending +
-      (this.isWaiting ? this.sizeOf(this.position, this.input.length) + Buffer.byteLength(this.tag) : 0);
+    const ahead = `${this.tag}${this.input.slice(this.position)}${this.queue.join('')}`;
+    const dropped = isBlank(ahead) && !this.isBroken ? this.decoder.pending : Buffer.byteLength(ahead);
     this.input = '';
     this.position = 0;
     this.isBroken = false;
