@@ -171,6 +171,8 @@ export class ClientConnection implements ClientStream, SessionStream {
     if (element.name !== 'starttls' || this.tls !== undefined) {
       this.stream.send(el('failure', NS.tls));
       this.stream.close();
+      // RFC 6120 5.4.2.2: the connection ends with it
+      this.carrier.end();
       return;
     }
     // whatever came with the request in the clear could have been put there by anybody

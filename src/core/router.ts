@@ -147,10 +147,10 @@ export class Router {
     return this.toHost(host, transit);
   }
 
-  // RFC 6120 10.5.2, 10.5.3: the domain itself
+  // RFC 6120 10.5.1: the domain itself
   private toHost(host: Host, transit: Transit): MaybePromise<void> {
     const { stanza } = transit;
-    // RFC 6120 10.5.3.2 leaves it open: a domain has no resources here, and nothing to answer for them
+    // RFC 6120 10.5.2 leaves it open: a domain has no resources here, and nothing to answer for them
     if (stanza.kind === 'iq') return this.answer(host, transit as Transit<Iq>, stanza.to.isBare ? theHost : []);
     // nobody reads messages to a domain, and it has no presence to share
     if (stanza.kind === 'message' && stanza.type !== 'error') throw new StanzaError('service-unavailable');
