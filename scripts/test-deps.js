@@ -5,8 +5,16 @@ import { existsSync, readdirSync } from 'node:fs';
 
 /** Each with how to see that it is there, and what it is for. */
 const packages = [
-  { name: 'postgresql', isThere: hasPostgres, why: 'the storage contract and the fault tests run on a Postgres of the system too' },
-  { name: 'python3-slixmpp', isThere: () => canImport('slixmpp'), why: 'end-to-end tests with a client that others wrote' },
+  {
+    name: 'postgresql',
+    isThere: hasPostgres,
+    why: 'the storage contract and the fault tests run on a Postgres of the system too',
+  },
+  {
+    name: 'python3-slixmpp',
+    isThere: () => canImport('slixmpp'),
+    why: 'end-to-end tests with a client that others wrote',
+  },
 ];
 
 function hasPostgres() {

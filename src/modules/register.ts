@@ -2,8 +2,10 @@
 // removed by their owners. Registration with data forms and tokens comes with invitations.
 import { z } from 'zod';
 import { AccountError } from '../auth/accounts.ts';
+import { networkOf } from '../auth/throttle.ts';
 import { LruCache } from '../base/lru.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
+import { addresses } from '../config/schema.ts';
 import { type ClientStream, streamFeatures, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
 import { counter } from '../core/metrics.ts';
@@ -22,6 +24,9 @@ export default defineModule({
   summary: 'Registration from a client, password change, removal of the account',
   config: z.strictObject({
     'per-hour': z.number().positive().default(20).describe('Accounts that one network address may make in an hour'),
+    unlimited: addresses()
+      .default(['127.0.0.1', '::1'])
+      .describe('Addresses that this does not count for: whoever is on the machine itself is no crowd of strangers'),
     'password-change': z.boolean().default(true).describe('Whether people may change their passwords from a client'),
     removal: z.boolean().default(true).describe('Whether people may remove their accounts from a client'),
   }),
@@ -31,15 +36,16 @@ export default defineModule({
   },
 
   setup({ host, config, metrics, clock, log, background }) {
-    const addresses = new LruCache<string, TokenBucket>(REMEMBERED_ADDRESSES);
+    const unlimited = new Set(config.unlimited.map(networkOf));
+    const buckets = new LruCache<string, TokenBucket>(REMEMBERED_ADDRESSES);
 
     /** Too many from one address is refused, not delayed: nobody has a stream to lose yet. */
     const checkRate = (address: string): void => {
-      if (!host.settings.limits.enabled) return;
-      let bucket = addresses.get(address);
+      if (!host.settings.limits.enabled || unlimited.has(networkOf(address))) return;
+      let bucket = buckets.get(networkOf(address));
       if (bucket === undefined) {
         bucket = new TokenBucket({ rate: (config['per-hour'] * 1000) / HOUR, burst: config['per-hour'] }, clock.now());
-        addresses.set(address, bucket);
+        buckets.set(networkOf(address), bucket);
       }
       if (bucket.take(1, clock.now()) > 0) {
         throw new StanzaError('resource-constraint', 'Too many registrations from your network; try again later');
