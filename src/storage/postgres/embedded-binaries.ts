@@ -16,6 +16,7 @@ import {
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve, sep } from 'node:path';
+import type { Logger } from '../../base/log.ts';
 
 /** An operating system user. */
 export interface RunAs {
@@ -59,7 +60,7 @@ function packageFolder(): string {
  * Programs that `user` (`undefined`: ourselves) can run. `spare`: a folder of ours that this user can reach, where copies may be kept.
  * @throws EmbeddedError when there is no way
  */
-export function prepareBinaries(user: RunAs | undefined, spare: string | undefined): Binaries {
+export function prepareBinaries(user: RunAs | undefined, spare: string | undefined, log: Logger): Binaries {
   const native = packageFolder();
   const linked = makeLinks(native);
   if (linked && runs(native, user)) return programs(native, user);
@@ -70,7 +71,10 @@ export function prepareBinaries(user: RunAs | undefined, spare: string | undefin
   for (const folder of folders) {
     const copy = join(folder, name);
     try {
-      if (!isTrusted(copy)) copyTo(native, copy);
+      if (!isTrusted(copy)) {
+        copyTo(native, copy);
+        log.info({ folder: copy }, 'copied the programs of the embedded database to where they can be run');
+      }
       if (runs(copy, user)) return programs(copy, user);
     } catch {
       // not writable, full, or mounted noexec: the next place

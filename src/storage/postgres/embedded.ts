@@ -85,7 +85,7 @@ const settings = {
 export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { log } = options;
   const place = preparePlace(options.dataFolder);
-  const binaries = prepareBinaries(place.user, place.isReachable ? place.folder : undefined);
+  const binaries = prepareBinaries(place.user, place.isReachable ? place.folder : undefined, log);
   if (!place.isReachable) {
     log.info(
       { folder: place.folder },
