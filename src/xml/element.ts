@@ -1,4 +1,5 @@
 // Elements: immutable, with the namespace resolved, cheap to re-address and to serialise more than once.
+import { Attributes, noAttributes } from './attributes.ts';
 import { escapeAttr, escapeText } from './escape.ts';
 
 /** Trusted XML that is already serialised for a place where the content namespace is the default one (archive replay). */
@@ -33,7 +34,7 @@ export class Element {
   readonly children: readonly Node[];
   private body: Body | undefined;
 
-  /** Use {@link el}; the parser calls this directly with attributes in a null-prototype object that it gives away. */
+  /** Use {@link el}; the parser calls this directly with attributes in an {@link Attributes} that it gives away. */
   constructor(
     name: string,
     ns: string | null,
@@ -91,7 +92,9 @@ export class Element {
 
   /** A copy with more children at the end. */
   append(...nodes: Node[]): Element {
-    return new Element(this.name, this.ns, this.attrs, [...this.children, ...nodes]);
+    const kept = this.body?.xml;
+    const body = kept === undefined ? undefined : { xml: longer(kept, this, nodes) };
+    return new Element(this.name, this.ns, this.attrs, [...this.children, ...nodes], body);
   }
 
   /** A copy without the child elements that match; itself when none does. */
@@ -127,18 +130,18 @@ export class Element {
 
 /** Makes an element; `ns` null is the content namespace of the stream. Attributes that are `undefined` are left out. */
 export function el(name: string, ns: string | null, attrs?: Attrs, ...children: Node[]): Element {
-  return new Element(name, ns, attrs === undefined ? none : merge(none, attrs), children);
+  return new Element(name, ns, attrs === undefined ? noAttributes : merge(noAttributes, attrs), children);
 }
 
-const none: Readonly<Record<string, string>> = Object.freeze(Object.create(null) as Record<string, string>);
-
 function merge(base: Readonly<Record<string, string>>, changes: Attrs): Readonly<Record<string, string>> {
-  const merged = Object.create(null) as Record<string, string>;
-  for (const key in base) merged[key] = base[key]!;
+  const merged = new Attributes();
+  for (const key in base) {
+    const value = Object.hasOwn(changes, key) ? changes[key] : base[key];
+    if (value !== undefined) merged[key] = value;
+  }
   for (const key in changes) {
     const value = changes[key];
-    if (value === undefined) delete merged[key];
-    else merged[key] = value;
+    if (value !== undefined) merged[key] = value;
   }
   return merged;
 }
@@ -164,13 +167,22 @@ function attributes(attrs: Readonly<Record<string, string>>, except?: string): s
 
 function restOf(element: Element): string {
   const { children, ns } = element;
-  if (children.length === 0) return '/>';
-  let xml = '>';
+  return children.length === 0 ? '/>' : `>${contents(children, ns)}</${element.name}>`;
+}
+
+function contents(children: readonly Node[], ns: string | null): string {
+  let xml = '';
   for (const child of children) {
     if (typeof child === 'string') xml += escapeText(child);
     else if (child instanceof Element) {
       xml += `<${child.name}${namespaceOf(child.ns, ns)}${attributes(child.attrs)}${Element.kept(child) ?? restOf(child)}`;
     } else xml += child.raw;
   }
-  return `${xml}</${element.name}>`;
+  return xml;
+}
+
+// What follows the attributes once there are more children.
+function longer(rest: string, { name, ns }: Element, nodes: readonly Node[]): string {
+  const end = `</${name}>`;
+  return `${rest === '/>' ? '>' : rest.slice(0, -end.length)}${contents(nodes, ns)}${end}`;
 }

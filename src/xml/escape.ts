@@ -1,14 +1,13 @@
-// Escaping of text and attribute values (XML 1.0 2.4, 2.11, 3.3.3).
+// Escaping of text and attribute values (XML 1.0 2.2, 2.4, 2.11, 3.3.3).
 
-// Characters that may not stand as they are, and those that XML 1.0 cannot carry at all (dropped).
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out
-const unsafeText = /[&<>\r\0-\x08\v\f\x0e-\x1f\ufffe\uffff]/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: as above
-const unsafeTextAll = /[&<>\r\0-\x08\v\f\x0e-\x1f\ufffe\uffff]/g;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: as above
-const unsafeAttr = /[&<>'"\t\n\r\0-\x08\v\f\x0e-\x1f\ufffe\uffff]/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: as above
-const unsafeAttrAll = /[&<>'"\t\n\r\0-\x08\v\f\x0e-\x1f\ufffe\uffff]/g;
+// Characters that may not stand as they are; those that XML 1.0 cannot carry at all are dropped, and halves of surrogate
+// pairs, which a cut through a text leaves behind, replaced.
+const halfPair = '[\\ud800-\\udbff](?![\\udc00-\\udfff])|(?<![\\ud800-\\udbff])[\\udc00-\\udfff]';
+const never = '\\0-\\x08\\v\\f\\x0e-\\x1f\\ufffe\\uffff';
+const unsafeText = new RegExp(`[&<>\\r${never}]|${halfPair}`);
+const unsafeAttr = new RegExp(`[&<>'"\\t\\n\\r${never}]|${halfPair}`);
+const unsafeTextAll = new RegExp(unsafeText, 'g');
+const unsafeAttrAll = new RegExp(unsafeAttr, 'g');
 
 const replacements: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -22,7 +21,7 @@ const replacements: Readonly<Record<string, string>> = {
   '\r': '&#xD;',
 };
 
-const replace = (char: string): string => replacements[char] ?? '';
+const replace = (char: string): string => replacements[char] ?? (char >= '\ud800' && char <= '\udfff' ? '\ufffd' : '');
 
 /** Character data, ready to stand between tags. Characters that XML cannot carry are left out. */
 export function escapeText(text: string): string {
