@@ -131,6 +131,7 @@ test.each([
   const { appended } = await first.stop();
   expect(first.durable()).toBe(appended);
   expect(isPostmaster(ready.pid, String(ready.config.host))).toBe(false);
+  expect(existsSync(String(ready.config.host))).toBe(false);
   const second = new Process(data);
   expect((await second.ready()).before).toBe(appended);
   await second.stop();

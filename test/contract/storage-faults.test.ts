@@ -111,6 +111,18 @@ test('an outage is one warning; statements wait a little and then say so; it end
   expect(messages('warn')).toHaveLength(1);
 });
 
+test('a wrong name of a database is said at once, and is no outage', async () => {
+  const driver = connect({ connection: { ...config, database: 'nowhere' } });
+  await expect(driver.ping()).rejects.toThrow(/refuses us: .*"nowhere" does not exist/);
+  await expect(driver.ping()).rejects.toBeInstanceOf(StorageUnavailable);
+  expect(messages('warn')).toEqual([]);
+});
+
+test('a database that is not there is named with the reason', async () => {
+  const driver = connect({ connection: { host: '/nowhere', user: 'x' }, patience: 100 });
+  await expect(driver.ping()).rejects.toThrow(/does not answer: .*ENOENT/);
+});
+
 test('a short restart goes unnoticed by those who wait', async () => {
   const store = await openKv(connect({ patience: 10_000 }));
   await store.set('a', 1);

@@ -2,7 +2,7 @@
 import pg from 'pg';
 import type { Logger } from '../../base/log.ts';
 import { StorageUnavailable } from '../errors.ts';
-import { describe, isLost, translate } from './failures.ts';
+import { describe, isLost, isRejected, translate } from './failures.ts';
 
 export interface DatabaseOptions {
   /** Where the database is, in pg's words. */
@@ -32,6 +32,7 @@ export class Database {
   /** While the database is away: settled when it is back. */
   #outage: Promise<void> | undefined;
   #since = 0;
+  #reason: unknown;
   #closed = false;
   readonly #closing = new AbortController();
 
@@ -81,7 +82,9 @@ export class Database {
         client = await this.#pool.connect();
       } catch (error) {
         // nothing was sent
-        if (this.#closed || this.#isBusy(error)) throw translate(error);
+        if (this.#closed || this.#isBusy(error) || performance.now() > deadline) throw translate(error);
+        if (isRejected(error))
+          throw new StorageUnavailable(`the database refuses us: ${describe(error)}`, { cause: error });
         void this.lost(error);
         continue;
       }
@@ -102,6 +105,7 @@ export class Database {
   lost(error: unknown): Promise<void> {
     if (this.#outage === undefined) {
       this.#since = performance.now();
+      this.#reason = error;
       this.#outage = this.#recover(error);
     }
     return this.#outage;
@@ -133,6 +137,7 @@ export class Database {
         this.log.info({ seconds: Math.round(performance.now() - since) / 1000 }, 'the database answers again');
         break;
       } catch (error) {
+        this.#reason = error;
         this.log.debug({ error: describe(error) }, 'the database still does not answer');
       } finally {
         await client.end().catch(() => {});
@@ -150,7 +155,9 @@ export class Database {
     });
     const isLate = await Promise.race([this.#outage, late]);
     clearTimeout(timer);
-    if (isLate) throw new StorageUnavailable('the database does not answer');
+    if (!isLate) return;
+    const cause = this.#reason;
+    throw new StorageUnavailable(`the database does not answer: ${describe(cause)}`, { cause });
   }
 
   #sleep(ms: number): Promise<void> {

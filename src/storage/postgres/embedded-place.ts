@@ -129,8 +129,8 @@ function socketFolder(folder: string, user: RunAs | undefined, isReachable: bool
   );
 }
 
-/** A folder that nobody else can enter: whoever can enter it is trusted with the database. */
-function makePrivate(path: string, user: RunAs | undefined): string {
+/** Makes a folder that nobody else can enter: whoever can enter it is trusted with the database. */
+export function makePrivate(path: string, user: RunAs | undefined): string {
   mkdirSync(path, { recursive: true, mode: 0o700 });
   const stat = lstatSync(path);
   const uid = process.getuid!();

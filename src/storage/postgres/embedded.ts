@@ -11,6 +11,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +19,7 @@ import pg from 'pg';
 import type { Logger } from '../../base/log.ts';
 import { type Binaries, EmbeddedError, pinnedMajor, prepareBinaries } from './embedded-binaries.ts';
 import { createLogFile, type LogFile } from './embedded-log.ts';
-import { type Place, preparePlace } from './embedded-place.ts';
+import { makePrivate, type Place, preparePlace } from './embedded-place.ts';
 import { disown, isAlive, isPostmaster, type Postmaster, readPostmaster, sleep, waitFor } from './embedded-process.ts';
 import { describe } from './failures.ts';
 
@@ -138,6 +139,7 @@ class Supervisor {
     await this.#hold?.end().catch(() => {});
     const postmaster = this.#postmaster();
     if (postmaster !== undefined) await this.#end(postmaster);
+    removeIfEmpty(this.#place.socket);
     this.#logFile.close();
   }
 
@@ -223,7 +225,9 @@ class Supervisor {
   }
 
   #launch(): ChildProcess {
-    const { db, socket } = this.#place;
+    const { db, socket, user } = this.#place;
+    // one that stopped just now may have taken it away
+    makePrivate(socket, user);
     const left = readPostmaster(db);
     if (left !== undefined && isAlive(left.pid) && !isPostmaster(left.pid, left.socket || socket)) disown(db);
     // the folder is ours alone, so a lock of nobody's is a left-over
@@ -339,6 +343,14 @@ function exitOf(child: ChildProcess): Promise<number | string> {
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, by) => resolve(code ?? by ?? 'unknown'));
   });
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // still in use
+  }
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

@@ -21,6 +21,9 @@ export function isPassing(error: unknown): boolean {
   return isLost(error) || error instanceof StorageUnavailable || /^(53|57|40|25006|55P03)/.test(code(error));
 }
 
+/** Whether the server is there but will not have us: user, password, or name of the database. Only the operator can help. */
+export const isRejected = (error: unknown): boolean => /^(28|3D)/.test(code(error));
+
 /** What the layers above get to see. */
 export function translate(error: unknown): unknown {
   if (error instanceof StorageUnavailable || error instanceof UnstorableValue) return error;
