@@ -59,7 +59,7 @@ function describeSession(session: Session): SessionInfo {
 /** The accounts of a stopped server: its store is opened for as long as the command runs. */
 export async function openOffline(config: Config, log: Logger = silent): Promise<OfflineContext> {
   if (config.database === 'memory') {
-    throw new CommandError('not-running', 'The server is not running, and its database is kept in memory only');
+    throw new CommandError('not-running', 'the server is not running, and its database is kept in memory only');
   }
   const none = { publish() {}, subscribe: () => () => {} };
   const driver = await openStorage({

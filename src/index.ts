@@ -1,8 +1,11 @@
 // Parley as a library: as many servers in one program as one likes, each with its own listeners and store.
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { Clock } from './base/clock.ts';
 import type { Logger } from './base/log.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { parseConfig } from './config/load.ts';
+import { ConfigError, type ConfigProblem } from './config/problems.ts';
 import type { Config, ConfigInput, ListenerName } from './config/server.ts';
 import { findModules, importModule, type Modules } from './core/loader.ts';
 import { createLog } from './core/log.ts';
@@ -24,6 +27,8 @@ export { ephemeral, kv, log, map } from './storage/specs.ts';
 export { Element, el } from './xml/element.ts';
 export { StanzaError, StreamError } from './xmpp/errors.ts';
 export { Jid } from './xmpp/jid.ts';
+export { NS } from './xmpp/ns.ts';
+export { replaceElement, stanzaOf } from './xmpp/stanza.ts';
 
 /** What a program may put in the place of the usual parts; mostly for tests. */
 export interface Ports {
@@ -78,17 +83,30 @@ export async function createServer(input: ConfigInput = {}, ports: Ports = {}): 
   };
 }
 
-/** The modules that come with the server, and those that the configuration names. */
-export async function loadModules(config: Config): Promise<Modules> {
-  const own = await findModules(new URL('./modules/', import.meta.url));
-  const plugins = await Promise.all(
-    config.plugins.map(async (plugin) => {
-      const specifier = /^\.{0,2}\//.test(plugin) ? new URL(plugin, `file://${config.source.folder}/`).href : plugin;
-      const name = plugin.replace(/^.*\//, '').replace(/\.[cm]?[jt]s$/, '');
-      return [name, await importModule(specifier)] as const;
-    }),
-  );
-  return new Map([...own, ...plugins]);
+/**
+ * The modules that come with the server, and those that the configuration names.
+ * @throws ConfigError with every plugin that cannot be loaded
+ */
+export async function loadModules(
+  config: Pick<Config, 'plugins'> & { readonly source: Pick<Config['source'], 'folder' | 'nearOrigin'> },
+): Promise<Modules> {
+  const { folder, nearOrigin } = config.source;
+  const modules = new Map(await findModules(new URL('./modules/', import.meta.url)));
+  const problems: ConfigProblem[] = [];
+  for (const [i, plugin] of config.plugins.entries()) {
+    const specifier = /^\.{0,2}\//.test(plugin) ? pathToFileURL(resolve(folder, plugin)).href : plugin;
+    const name = plugin.replace(/^.*\//, '').replace(/\.[cm]?[jt]s$/, '');
+    try {
+      modules.set(name, await importModule(specifier));
+    } catch (error) {
+      const path = ['plugins', i];
+      const message = error instanceof Error ? error.message : String(error);
+      const why = message.replace(/ imported from \S*core[\\/]loader\.[jt]s$/, '');
+      problems.push({ path, message: `${plugin} cannot be loaded: ${why}`, origin: nearOrigin(path) });
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return modules;
 }
 
 function libraryAccounts(server: Server): LibraryAccounts {

@@ -24,11 +24,17 @@ interface Common {
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const session = new CommandLine(io, argv.includes('--json'));
   try {
-    await session.program().parseAsync([...argv], { from: 'user' });
+    await session.program().parseAsync(helpLast(argv), { from: 'user' });
     return session.code;
   } catch (error) {
     return session.fail(error);
   }
+}
+
+/** `help user add` as `user add --help`: Commander's own `help` looks at one word only. */
+function helpLast(argv: readonly string[]): string[] {
+  const [first, ...rest] = argv;
+  return first === 'help' && rest.length > 1 ? [...rest, '--help'] : [...argv];
 }
 
 class CommandLine {
@@ -315,6 +321,10 @@ class CommandLine {
   fail(error: unknown): number {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;
+      // npm takes options for its own, and leaves their values
+      const byNpm = this.io.environment.npm_lifecycle_event === 'start';
+      if (byNpm && error.code === 'commander.excessArguments')
+        this.usage('(options for Parley stand behind "--": npm start -- --config FILE)');
       if (this.json)
         this.io.out(JSON.stringify({ error: { code: 'usage', message: error.message.replace(/^error: /, '') } }));
       return 2;

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { adminContext } from '../admin.ts';
 import { softwareVersion } from '../base/software.ts';
 import { diff } from '../config/describe.ts';
-import { validateModules } from '../config/load.ts';
-import { ConfigError, formatProblem } from '../config/problems.ts';
+import { inOrder, validateModules } from '../config/load.ts';
+import { ConfigError, type ConfigProblem, formatProblem, type ModulesSource } from '../config/problems.ts';
 import { maskUrl } from '../config/schema.ts';
 import type { Config } from '../config/server.ts';
 import { adminCommands, formatEndpoint } from '../core/admin-commands.ts';
@@ -24,11 +24,20 @@ const SAME_SIGNAL = 400;
 
 /** Reads the configuration and checks all of it, the settings of modules too. Throws ConfigError. */
 export async function readWhole(load: () => Config): Promise<Config> {
-  const config = load();
-  const modules = await loadModules(config);
-  const problems = validateModules(config, new Map([...modules].map(([name, { config: schema }]) => [name, schema])));
-  if (problems.length > 0) throw new ConfigError(problems);
-  return config;
+  const check = async (config: ModulesSource, plugins: Config['plugins']): Promise<ConfigProblem[]> => {
+    const modules = await loadModules({ source: config.source, plugins });
+    return validateModules(config, new Map([...modules].map(([name, { config: schema }]) => [name, schema])));
+  };
+  try {
+    const config = load();
+    const problems = await check(config, config.plugins);
+    if (problems.length > 0) throw new ConfigError(problems);
+    return config;
+  } catch (error) {
+    // with plugins that are not known yet, nobody can tell which modules there are
+    if (!(error instanceof ConfigError) || !error.unchecked || error.unchecked.source.raw.plugins) throw error;
+    throw new ConfigError(inOrder([...error.problems, ...(await check(error.unchecked, []))]));
+  }
 }
 
 /** Runs a server until it is told to stop; resolves with the exit code. */

@@ -5,7 +5,15 @@ import { networkInterfaces } from 'node:os';
 import { dirname, relative, resolve } from 'node:path';
 import type { z } from 'zod';
 import { prepareDomain } from '../xmpp/jid.ts';
-import { ConfigError, type ConfigProblem, type ConfigSource, issueMessage, type Path, suggestion } from './problems.ts';
+import {
+  ConfigError,
+  type ConfigProblem,
+  type ConfigSource,
+  issueMessage,
+  type ModulesSource,
+  type Path,
+  suggestion,
+} from './problems.ts';
 import { quote } from './schema.ts';
 import {
   type Config,
@@ -123,7 +131,7 @@ interface Place {
 function build(written: Written, place: Place): Config {
   const problems = written.problems;
   const effective = check(serverSchema, written.tree, [], written, place, problems);
-  if (effective === undefined) throw new ConfigError(inOrder(problems));
+  if (effective === undefined) throw new ConfigError(inOrder(problems), modulesOnly(written, place));
   const tree = effective.tree as Tree;
   const settings = effective.value as z.output<typeof serverSchema>;
 
@@ -147,7 +155,7 @@ function build(written: Written, place: Place): Config {
     written.warnings.push({ path, message, origin: written.nearOrigin(path) });
   };
   checkTogether(settings, listeners, report, warn);
-  if (problems.length > 0) throw new ConfigError(inOrder(problems));
+  if (problems.length > 0) throw new ConfigError(inOrder(problems), modulesOnly(written, place));
 
   const source: ConfigSource = {
     ...(place.file === undefined ? {} : { file: place.file }),
@@ -164,6 +172,23 @@ function build(written: Written, place: Place): Config {
   // kept from being logged or listed by accident: it holds secrets
   Object.defineProperty(config, 'source', { value: source, enumerable: false });
   return config as unknown as Config;
+}
+
+/** What the settings of modules can be checked with although the rest is wrong: they as they were written. */
+function modulesOnly(written: Written, place: Place): ModulesSource {
+  const raw = written.tree;
+  const modules = (tree: unknown): Tree => (isTree(tree) && isTree(tree.modules) ? tree.modules : {});
+  const own = Object.entries(byDomain(raw.hosts, written)).map(([domain, tree]) => [domain, modules(tree)] as const);
+  return {
+    hosts: Object.fromEntries(own.map(([domain, tree]) => [domain, { modules: overlay(modules(raw), tree) as Tree }])),
+    source: {
+      folder: place.folder,
+      raw,
+      effective: { hosts: Object.fromEntries(own.map(([domain, tree]) => [domain, { modules: tree }])) },
+      environment: place.environment,
+      nearOrigin: (path) => written.nearOrigin(path),
+    },
+  };
 }
 
 /** What may stand beneath a host, as it stands at the top. */
@@ -238,7 +263,7 @@ function schemaAt(schema: z.core.$ZodType, tree: unknown, path: Path): z.core.$Z
 }
 
 /** In the order of the file, and each once. */
-function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {
+export function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {
   const line = ({ origin, atKey }: ConfigProblem): number =>
     origin.kind === 'file' ? (atKey ? origin.keyLine : origin.line) : Number.MAX_SAFE_INTEGER;
   const seen = new Set<string>();
@@ -349,7 +374,7 @@ export function hostSettings(config: Config, domain: string): HostSettings {
  * name, with the schema of its settings if it has any.
  */
 export function validateModules(
-  config: Config,
+  config: ModulesSource,
   definitions: ReadonlyMap<string, z.ZodType | undefined>,
 ): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
@@ -378,7 +403,7 @@ export function validateModules(
 }
 
 function parseModule(
-  config: Config,
+  config: ModulesSource,
   schema: z.ZodType | undefined,
   raw: unknown,
   path: Path,

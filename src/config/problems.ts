@@ -52,13 +52,22 @@ export interface ConfigSource {
   readonly warnings: readonly ConfigProblem[];
 }
 
+/** As much of a configuration as the settings of modules are checked with. */
+export interface ModulesSource {
+  readonly hosts: Readonly<Record<string, { readonly modules: Readonly<Record<string, unknown>> }>>;
+  readonly source: Pick<ConfigSource, 'folder' | 'raw' | 'effective' | 'environment' | 'nearOrigin'>;
+}
+
 /** The configuration is wrong: all problems at once. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly ConfigProblem[];
-  constructor(problems: readonly ConfigProblem[]) {
+  /** What is left to check: the settings of modules, of a configuration that is wrong elsewhere. */
+  readonly unchecked: ModulesSource | undefined;
+  constructor(problems: readonly ConfigProblem[], unchecked?: ModulesSource) {
     super(problems.map(formatProblem).join('\n'));
     this.problems = problems;
+    this.unchecked = unchecked;
   }
 }
 

@@ -122,7 +122,7 @@ export function bytes() {
 /** The address of an account, `name@domain`; prepared (RFC 7622). */
 export function jid() {
   return z
-    .string({ error: (issue) => `${quote(issue.input)} is not an address. Try "admin@example.org".` })
+    .string({ error: (issue) => `${quote(issue.input)} is not an address. Try "alice@example.org".` })
     .transform((text, context) => {
       const parsed = Jid.parse(text);
       if (parsed?.isBare && parsed.local !== '') return parsed.bare;
@@ -130,11 +130,14 @@ export function jid() {
         parsed === undefined
           ? 'an address'
           : parsed.isBare
-            ? 'an account (it has no name before "@")'
+            ? 'an account: that is name@domain, and this a domain only'
             : 'a bare address';
+      // what was given is more often half an address than a wrong one
+      const domain = parsed?.domain ?? 'example.org';
+      const probable = parsed?.local ? parsed.bare : domain.includes('.') ? `alice@${domain}` : `${domain}@example.org`;
       context.addIssue({
         code: 'custom',
-        message: `${quote(text)} is not ${why}. Try "${parsed?.local ? parsed.bare : 'admin@example.org'}".`,
+        message: `${quote(text)} is not ${why}. Try "${probable}".`,
       });
       return z.NEVER;
     })

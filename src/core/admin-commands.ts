@@ -278,9 +278,10 @@ const reload = defineCommand({
   render: ({ applied, restart }) =>
     applied.length + restart.length === 0
       ? 'nothing has changed'
-      : [...applied.map((path) => `applied        ${path}`), ...restart.map((path) => `needs a restart  ${path}`)].join(
-          '\n',
-        ),
+      : [
+          ...applied.map((path) => `applied          ${path}`),
+          ...restart.map((path) => `needs a restart  ${path}`),
+        ].join('\n'),
 });
 
 const stop = defineCommand({

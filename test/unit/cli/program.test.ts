@@ -98,6 +98,19 @@ describe('usage', () => {
     expect((await run(['--help'])).out).not.toMatch(/\b(invite|room|s2s)\b/);
   });
 
+  it('help is given on a command of two words', async () => {
+    expect((await run(['help', 'user', 'add'])).out).toContain('Usage: parley user add');
+    expect((await run(['help', 'user'])).out).toContain('Usage: parley user [options]');
+  });
+
+  it('who leaves out the "--" of npm is told of it', async () => {
+    const environment = { npm_lifecycle_event: 'start' };
+    const { code, errors } = await run(['start', 'parley.yaml'], { environment });
+    expect(code).toBe(2);
+    expect(errors).toContain('npm start -- --config FILE');
+    expect((await run(['start', 'parley.yaml'])).errors).not.toContain('npm');
+  });
+
   it('with --json errors are JSON too', async () => {
     const { code, out, errors } = await run(['nonsense', '--json']);
     expect(code).toBe(2);
@@ -125,7 +138,7 @@ describe('config', () => {
     writeFileSync(join(folder, 'wrong.yaml'), 'registration: x\nlimits: { enable: true }\nmodules: { pnig: false }\n');
     const { code, errors } = await run(['config', 'check', '--config', 'wrong.yaml']);
     expect(code).toBe(2);
-    expect(errors.split('\n')).toHaveLength(2);
+    expect(errors.split('\n')).toHaveLength(3);
     const json = await run(['config', 'check', '-c', 'wrong.yaml', '--json']);
     expect(JSON.parse(json.out).error.problems[1]).toEqual({
       place: 'wrong.yaml:2:11',

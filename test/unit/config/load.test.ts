@@ -161,7 +161,7 @@ authentication: anonymous
       'parley.yaml:4:5 hosts.example.org.listen: is a setting of the whole server; it belongs at the top level, not beneath a host',
       'parley.yaml:5:3 hosts.bad domain: "bad domain" is not a domain. Try "example.org".',
       'parley.yaml:6:1 admin: there is no such setting. Did you mean "admins"?',
-      'parley.yaml:7:10 admins[0]: "foo" is not an account (it has no name before "@"). Try "admin@example.org".',
+      'parley.yaml:7:10 admins[0]: "foo" is not an account: that is name@domain, and this a domain only. Try "foo@example.org".',
       'parley.yaml:9:8 listen.c2s: 99999 is too large: it must be at most 65535',
       'parley.yaml:10:3 listen.c2ss: there is no such setting. Did you mean "c2s"?',
       'parley.yaml:12:17 limits.auth-timeout: 30 has no unit. Try "30s".',
