@@ -45,6 +45,8 @@ function wholeLength(bytes: Buffer, length: number): number {
     const byte = bytes[length - back]!;
     if (byte < 0x80) return length;
     if (byte < 0xc0) continue;
+    // bytes that begin no character are not worth waiting for
+    if (byte < 0xc2 || byte > 0xf4) return length;
     const needed = byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
     return needed > back ? length - back : length;
   }
