@@ -9,5 +9,7 @@ export default defineConfig({
     maxWorkers: 2,
     pool: 'forks',
     reporters: ['default'],
+    // with -t, hundreds of others are skipped
+    hideSkippedTests: true,
   },
 });
