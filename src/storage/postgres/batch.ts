@@ -6,8 +6,10 @@ import type { Database } from './database.ts';
 import { describe, isLost, isPassing, translate } from './failures.ts';
 import { indexColumn, qualified, type TableShape } from './tables.ts';
 
-/** While rows come in, a batch is written at most this often, in milliseconds; the first after a pause at once. */
+/** While rows come in, a batch is written at most this often on average, in milliseconds. */
 const pace = 5;
+/** After a pause so many batches are written at once, without gathering: who appends now and then does not wait. */
+const burst = 16;
 /** So many rows do not wait for the pace. */
 const enough = 100;
 const mostPerStatement = 500;
@@ -51,7 +53,8 @@ export class Batcher {
   #timer: NodeJS.Timeout | NodeJS.Immediate | undefined;
   #isSoon = false;
   #writing: Promise<void> | undefined;
-  #lastStart = 0;
+  /** When the next batch is due; behind the present after a pause. */
+  #due = 0;
   #closed = false;
 
   constructor(database: Database) {
@@ -113,7 +116,7 @@ export class Batcher {
     if (this.#writing !== undefined || this.#queue.length === 0) return;
     const isSoon = isUrgent || this.#queue.length >= enough;
     if (this.#timer !== undefined && (this.#isSoon || !isSoon)) return;
-    const wait = isSoon ? 0 : this.#lastStart + pace - performance.now();
+    const wait = isSoon ? 0 : this.#due - performance.now();
     this.#unschedule();
     this.#isSoon = wait <= 0;
     const start = (): void => {
@@ -131,7 +134,7 @@ export class Batcher {
   }
 
   #start(): void {
-    this.#lastStart = performance.now();
+    this.#due = Math.max(this.#due, performance.now() - burst * pace) + pace;
     const rows = this.#queue.splice(0, mostPerStatement);
     this.#writing = this.#write(rows).finally(() => {
       this.#writing = undefined;

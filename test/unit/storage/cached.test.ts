@@ -169,6 +169,22 @@ test('a write that another node overtakes on its way back is not kept', async ()
   expect(await one.prefs.get('a')).toBe(2);
 });
 
+test('who reads after a write does not get what was being read before it', async () => {
+  const slow = createSlow(createMemoryDriver());
+  const { items } = await openOn(cached(slow.driver));
+  slow.state.isSlow = true;
+  const before = items.all('a');
+  slow.waiting.shift()!();
+  await new Promise((resolve) => setImmediate(resolve));
+  // read, but not yet answered
+  slow.state.isSlow = false;
+  await items.set('a', 'k', 1);
+  expect(await items.get('a', 'k')).toBe(1);
+  slow.waiting.shift()!();
+  expect((await before).size).toBe(0);
+  expect(await items.get('a', 'k')).toBe(1);
+});
+
 test('whatever the order of loads, writes and word from other nodes, nothing old stays', async () => {
   const command = fc.record({
     node: fc.nat(1),
