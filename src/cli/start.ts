@@ -95,6 +95,8 @@ function startProblem(error: unknown, config: Config): string {
 class Running {
   readonly ended: Promise<number>;
   config: Config;
+  /** What holds where a restart is needed for anything else. */
+  private readonly begun: Config;
   private readonly load: () => Config;
   readonly log: Log;
   private server: Server | undefined;
@@ -106,6 +108,7 @@ class Running {
 
   constructor(config: Config, load: () => Config, log: Log) {
     this.config = config;
+    this.begun = config;
     this.load = load;
     this.log = log;
     this.ended = new Promise((done) => {
@@ -205,13 +208,15 @@ class Running {
 
   private async reloadNow(): Promise<ReloadReport> {
     const config = await readWhole(this.load);
-    const changes = diff(this.config, config);
+    const applied = diff(this.config, config).filter(({ restart }) => !restart);
+    // also what earlier reloads have left to a restart
+    const restart = diff(this.begun, config).filter((change) => change.restart);
     await this.running.reload(config);
     this.config = config;
     this.log.configure(config.log);
     const report = {
-      applied: changes.filter(({ restart }) => !restart).map(({ path }) => path),
-      restart: changes.filter(({ restart }) => restart).map(({ path }) => path),
+      applied: applied.map(({ path }) => path),
+      restart: restart.map(({ path }) => path),
     };
     this.log.info(report, 'configuration read again');
     if (report.restart.length > 0) this.log.warn({ settings: report.restart }, 'some settings need a restart');

@@ -89,8 +89,8 @@ export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded
   const binaries = prepareBinaries(place.user, place.isReachable ? place.folder : undefined, log);
   if (!place.isReachable) {
     log.info(
-      { folder: place.folder },
-      'the database runs as another user than root, from within a folder closed to it',
+      { folder: place.folder, user: place.user?.uid },
+      'Postgres refuses to run as root: the embedded database runs as another user, which needs no way to this folder',
     );
   }
   const supervisor = new Supervisor(place, binaries, log);

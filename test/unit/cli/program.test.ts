@@ -256,6 +256,12 @@ describe('start', () => {
       applied: ['registration'],
       restart: ['log.format'],
     });
+    // what waits for a restart is told until it came, or nobody wants it any more
+    writeFileSync(file, `database: memory\n${ports}\nregistration: open\nlog: { format: pretty }\n`);
+    const third = JSON.parse((await cli(['reload', '--json'])).out);
+    expect(third).toEqual({ applied: ['registration'], restart: ['log.format'] });
+    writeFileSync(file, `database: memory\n${ports}\nregistration: open\n`);
+    expect((await cli(['reload'])).out).toBe('nothing has changed');
 
     expect((await cli(['stop'])).out).toBe('stopped');
     expect(await server.ended).toBe(0);
