@@ -183,6 +183,7 @@ export class Lexer {
   private isPastDeclaration(): boolean {
     if (this.phase === 'content') return true;
     const { input } = this;
+    if (this.position === input.length) return false;
     if (this.phase === 'first') {
       if (input.charCodeAt(this.position) === BYTE_ORDER_MARK) this.position++;
       this.phase = 'start';

@@ -6,7 +6,7 @@ import { malformed, ParseError, tooMuch } from './parse-error.ts';
 const LONGEST = 12;
 
 const reference = /&(?:#([0-9]+)|#x([0-9a-fA-F]+)|([^;]*));/y;
-const partial = /&(?:#[0-9]*|#x[0-9a-fA-F]*|(?!#)[^\s<>&;"'#/=]*)$/;
+const partial = /^&(?:#[0-9]*|#x[0-9a-fA-F]*|(?!#)[^\s<>&;"'#/=]*)$/;
 
 /** Where the reference that starts at `start` ends, behind its `;`; -1 when the text ends before it does. */
 export function endOfReference(text: string, start: number): number {

@@ -30,6 +30,8 @@ export class SaxesOracle {
   private text: string | undefined;
   private contentNs: string | undefined;
   private isOver = false;
+  // saxes tells of an element's end before it finds that the end tag was another's
+  private held: OracleEvent | undefined;
   private readonly onEvent: ((event: OracleEvent) => void) | undefined;
 
   constructor(onEvent?: (event: OracleEvent) => void) {
@@ -60,13 +62,23 @@ export class SaxesOracle {
     if (this.isOver) return;
     try {
       this.saxes.write(text);
+      this.release();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
+      if (error.message.includes('unexpected close tag')) this.held = undefined;
       // what saxes finds behind the end of the root is not looked at
-      if (this.isOver) return;
+      else if (this.release()?.kind === 'end') return;
+      if (this.isOver && this.events.at(-1)?.kind === 'end') return;
       this.isOver = true;
       this.tell({ kind: 'error', problem: error.message });
     }
+  }
+
+  private release(): OracleEvent | undefined {
+    const { held } = this;
+    this.held = undefined;
+    if (held !== undefined) this.tell(held);
+    return held;
   }
 
   private tell(event: OracleEvent): void {
@@ -75,6 +87,7 @@ export class SaxesOracle {
   }
 
   private addText(text: string): void {
+    this.release();
     if (this.isOver) return;
     if (this.stack.length < 2) {
       if (/[^ \t\r\n]/.test(text)) throw new Refused('text between stanzas');
@@ -87,6 +100,7 @@ export class SaxesOracle {
   }
 
   private open(tag: SaxesTagNS): void {
+    this.release();
     if (this.isOver) return;
     this.flush();
     const attrs = Object.create(null) as Record<string, string>;
@@ -96,7 +110,7 @@ export class SaxesOracle {
     }
     const depth = this.stack.length;
     const parent = this.stack.at(-1);
-    if (depth === 0) this.contentNs = tag.ns[''] ?? CLIENT;
+    if (depth === 0) this.contentNs = contentNsOf(tag);
     const isNeutral =
       depth > 0 && (tag.uri === this.contentNs || (tag.uri === CLIENT && depth > 1 && parent!.uri !== this.contentNs));
     const children: Node[] = [];
@@ -106,13 +120,21 @@ export class SaxesOracle {
   }
 
   private close(): void {
+    this.release();
     if (this.isOver) return;
     this.flush();
     const { element } = this.stack.pop()!;
     if (this.stack.length === 0) {
       this.isOver = true;
-      this.tell({ kind: 'end' });
-    } else if (this.stack.length === 1) this.tell({ kind: 'element', element });
+      this.held = { kind: 'end' };
+    } else if (this.stack.length === 1) this.held = { kind: 'element', element };
     else this.stack.at(-1)!.children.push(element);
   }
+}
+
+/** RFC 6120 4.8.2: the default namespace of the root, or what it declares with a prefix. */
+function contentNsOf({ ns, uri }: SaxesTagNS): string | undefined {
+  const { '': byDefault, ...prefixed } = ns;
+  if (byDefault !== undefined && byDefault !== '' && byDefault !== uri) return byDefault;
+  return [CLIENT, 'jabber:server', 'jabber:component:accept'].find((each) => Object.values(prefixed).includes(each));
 }
