@@ -147,7 +147,8 @@ async function handle(
   if (!command) return refuse(id, 'unknown-command', `there is no command "${name}"`);
   try {
     const result = await runCommand(command, context(), args);
-    log.info({ command: name }, 'admin command');
+    // what changes nothing is asked for every few seconds by whoever watches over the server
+    log[command.readOnly === true ? 'debug' : 'info']({ command: name }, 'admin command');
     return { id, ok: true, result };
   } catch (error) {
     if (error instanceof CommandError) return refuse(id, error.code, error.message);

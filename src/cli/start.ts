@@ -1,5 +1,5 @@
 // `parley start`: one server in the foreground, from its first screen to its orderly end.
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { adminContext } from '../admin.ts';
 import { softwareVersion } from '../base/software.ts';
@@ -64,10 +64,17 @@ export async function start(load: () => Config, configOption: string | undefined
   return code;
 }
 
+/** Folder by folder: Node's own `recursive` never ends where an existing folder says that there is none (/proc). */
+function makeFolder(folder: string): void {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  if (dirname(folder) !== folder) makeFolder(dirname(folder));
+  mkdirSync(folder, { mode: 0o700 });
+}
+
 /** Why the data folder will not do. */
 function dataProblem(folder: string): string | undefined {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
     return undefined;
   } catch (error) {

@@ -155,6 +155,7 @@ const PAGE = 1000;
 
 const userLs = defineOfflineCommand({
   name: 'user ls',
+  readOnly: true,
   summary: 'List accounts',
   args: z.strictObject({ host: z.string().optional().describe('Only of this domain') }),
   async run(context, args) {
@@ -173,6 +174,7 @@ const userLs = defineOfflineCommand({
 
 const userShow = defineOfflineCommand({
   name: 'user show',
+  readOnly: true,
   summary: 'Show an account',
   args: z.strictObject({ jid: account }),
   async run(context, args) {
@@ -228,6 +230,7 @@ function isOf(full: string, asked: string): boolean {
 
 const sessionLs = defineCommand({
   name: 'session ls',
+  readOnly: true,
   summary: 'List who is connected',
   args: z.strictObject({ of: z.string().optional().describe('Only of this account or domain') }),
   async run(context, args) {
@@ -307,6 +310,7 @@ const DAY = 86_400_000;
 
 const status = defineCommand({
   name: 'status',
+  readOnly: true,
   summary: 'How the server is',
   args: z.strictObject({}),
   async run(context) {

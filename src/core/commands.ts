@@ -112,6 +112,8 @@ export interface AdminCommand<C, S extends z.ZodObject, R extends object> {
   readonly args: S;
   /** Whether it can run on the store of a stopped server. */
   readonly offline: boolean;
+  /** Whether it changes nothing. */
+  readonly readOnly?: boolean;
   /** Does the work. Refuses with CommandError. The result is plain JSON. */
   run(context: C, args: z.output<S>): MaybePromise<R>;
   /** The result for people, without a newline at the end. */

@@ -167,7 +167,7 @@ export function createLocalAuthority(folder: string | undefined, clock: Clock, l
     if (existing !== undefined) {
       const key = parseKey(existing);
       if (key !== undefined) return key;
-      log.warn({ file: files.path(name) }, 'This private key is broken; a new one is made');
+      log.warn({ file: files.path(name) }, 'this private key is broken; a new one is made');
     }
     const { privateKey } = await makeKeyPair('ec', { namedCurve: 'P-256' });
     const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
@@ -204,7 +204,7 @@ export function createLocalAuthority(folder: string | undefined, clock: Clock, l
       { commonName: name, key },
     );
     if (existing === undefined) {
-      log.info({ file: files.path('ca.crt') }, 'A local certificate authority was made');
+      log.info({ file: files.path('ca.crt') }, 'a local certificate authority was made');
       return { commonName: name, key, certificate: await files.keep('ca.crt', certificate, 0o644) };
     }
     await files.replace('ca.crt', certificate, 0o644);

@@ -274,7 +274,7 @@ class Contexts implements TlsContexts {
 
   private check(isThorough: boolean): void {
     this.enqueue(() => this.build(isThorough)).catch((error: unknown) =>
-      this.options.log.error({ err: error }, 'Certificates could not be read again; those in use stay'),
+      this.options.log.error({ err: error }, 'certificates could not be read again; those in use stay'),
     );
   }
 
@@ -410,7 +410,7 @@ class Contexts implements TlsContexts {
   private announce(domain: string, { source, file, notAfter }: ServedCertificate): void {
     const { log, clock } = this.options;
     const until = new Date(notAfter).toISOString().slice(0, 10);
-    log.info({ domain, source, file, until }, 'Certificate in use');
+    log.info({ domain, source, file, until }, 'certificate in use');
     if (source === 'folder' && notAfter - clock.now() < SOON) {
       this.reportOnce(file, `This certificate ends on ${until}; see to its renewal`);
     }
