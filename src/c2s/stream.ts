@@ -114,7 +114,9 @@ export class ClientConnection implements ClientStream, SessionStream {
     }
     this.host = host;
     this.lang = header.attrs['xml:lang'];
-    this.stream.open({ from: host.domain, to: addressOf(header.attrs.from) });
+    // RFC 6120 4.7.2.1: whom we talk to; before login, whoever the client says it is
+    const to = this.user === undefined ? addressOf(header.attrs.from) : Jid.of(this.user, host.domain).bare;
+    this.stream.open({ from: host.domain, to });
     return this.offer(host);
   }
 
