@@ -324,7 +324,6 @@ export class Lexer {
     this.tag = '';
     this.tagPieces = 0;
     this.quote = 0;
-    tree.spoil();
     const read = tag.charCodeAt(1) === SLASH ? tree.closeTag(tag, 0) : tree.openTag(tag, 0);
     if (read !== tag.length) malformed('a broken tag');
     tree.spoil();

@@ -134,6 +134,21 @@ describe('what is written', () => {
   });
 });
 
+/** The first child of the root, as the chunks make it. */
+function childOf(chunks: readonly Buffer[]): Element {
+  const children: Element[] = [];
+  const parser = new Parser({
+    onHeader() {},
+    onElement: (element) => {
+      children.push(element);
+    },
+    onEnd() {},
+    onError() {},
+  });
+  for (const chunk of chunks) parser.write(chunk);
+  return children[0]!;
+}
+
 describe('where the input is cut', () => {
   const inStream = (xml: string): Buffer => Buffer.from(`\uFEFF<?xml version='1.0'?>${HEADER}${xml} `);
 
@@ -144,6 +159,18 @@ describe('where the input is cut', () => {
     expect(tell(byteByByte(bytes))).toEqual(whole);
     for (let cut = 1; cut < bytes.length; cut++) {
       expect(tell([bytes.subarray(0, cut), bytes.subarray(cut)])).toEqual(whole);
+    }
+  });
+
+  it.each(stanzas)('makes no difference to what is sent on: %s', (xml) => {
+    const bytes = inStream(xml);
+    const expected = plain(childOf([bytes]));
+    const start = bytes.length - Buffer.byteLength(`${xml} `);
+    for (let cut = start; cut < bytes.length; cut++) {
+      for (const end of [cut + 1, cut + 7, bytes.length]) {
+        const relayed = childOf([bytes.subarray(0, cut), bytes.subarray(cut, end), bytes.subarray(end)]);
+        expect(plain(relay(HEADER, relayed.toXml()))).toEqual(expected);
+      }
     }
   });
 

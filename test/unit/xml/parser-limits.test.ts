@@ -1,4 +1,6 @@
 // What an attacker may send without end must cost little time and less memory.
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { defaultLimits, Parser } from '../../../src/xml/parser.ts';
 import { HEADER, tell } from '../../kit/parsing.ts';
@@ -93,6 +95,46 @@ describe('a flood is cut off at its limit', () => {
     const { told, milliseconds } = flood('', ' ', 64 * 1024, 12 * MEGABYTE);
     expect(told).toEqual([]);
     expect(milliseconds).toBeLessThan(500);
+  });
+});
+
+describe('what is kept', () => {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+
+  const ignoring = () => new Parser({ onHeader() {}, onElement() {}, onEnd() {}, onError() {} });
+  /** Bytes of heap for each of so many parsers. */
+  const sizeOf = (count: number, make: () => Parser): number => {
+    make();
+    gc();
+    const before = process.memoryUsage().heapUsed;
+    const parsers = Array.from({ length: count }, make);
+    gc();
+    return (process.memoryUsage().heapUsed - before) / parsers.length;
+  };
+  const fed = (start: string, size: number) => (): Parser => {
+    const parser = ignoring();
+    parser.write(Buffer.from(HEADER + start));
+    const piece = Buffer.from('ab');
+    for (let i = 0; i < size; i += piece.length) parser.write(piece);
+    return parser;
+  };
+
+  it('of a text in many pieces is about as much as the text', () => {
+    expect(sizeOf(10, fed('<message><body>', 200_000))).toBeLessThan(400_000);
+  });
+
+  it('of a tag in many pieces is about as much as the tag', () => {
+    expect(sizeOf(100, fed("<message id='", 16_000))).toBeLessThan(40_000);
+  });
+
+  it('between stanzas is next to nothing', () => {
+    const idle = sizeOf(2000, () => {
+      const parser = ignoring();
+      parser.write(Buffer.from(`${HEADER}<message><body>${'text '.repeat(5000)}</body></message>`));
+      return parser;
+    });
+    expect(idle).toBeLessThan(3000);
   });
 });
 
