@@ -85,6 +85,8 @@ export class XmlStream {
         onError: (condition, text) => this.parseFailed(condition, text),
       },
       options.limits,
+      // RFC 6120 4.8.2: a root that declares no default namespace leaves it to its children
+      { contentNs: options.contentNs },
     );
     transport.attach({
       data: (chunk) => this.feed(chunk),

@@ -45,7 +45,7 @@ export default defineModule({
               andThen(outward.broadcast(stanza, items, own), () => {
                 if (!isFirst) return;
                 return andThen(outward.probe(session, items), () =>
-                  andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session, items)),
+                  andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
                 );
               }),
             ),

@@ -69,9 +69,10 @@ export class Subscriptions {
   }
 
   /** A resource became available: it is told of requests without an answer, and our own are repeated (3.1.2, 3.1.3). */
-  async remind(session: Session, items: ReadonlyMap<string, RosterItem>): Promise<void> {
+  async remind(session: Session): Promise<void> {
     const account = session.jid.withResource('');
-    for (const [contact, item] of items) {
+    // read now that the resource is available: a request that came in between was sent to nobody
+    for (const [contact, item] of await this.parts.roster.all(account.local)) {
       if (item.request === undefined && item.ask === undefined) continue;
       const jid = Jid.parse(contact);
       if (jid === undefined) continue;
