@@ -24,7 +24,6 @@ async function main(dataFolder: string): Promise<void> {
     entries: LogStore<number, Record<string, string>>;
   };
   const before = await entries.count('o', {});
-  say({ step: 'ready', pid: embedded.pid, config: embedded.config, before });
   let next = before;
   const appending = setInterval(() => {
     const number = next++;
@@ -34,7 +33,9 @@ async function main(dataFolder: string): Promise<void> {
     clearInterval(appending);
     void driver.close().then(() => say({ step: 'stopped', appended: next }));
   };
+  // whoever hears that it is ready may end it at once
   process.once('SIGINT', stop).once('SIGTERM', stop);
+  say({ step: 'ready', pid: embedded.pid, config: embedded.config, before });
 }
 
 main(process.argv[2]!).catch((error: unknown) => {
