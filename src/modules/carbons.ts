@@ -2,9 +2,10 @@
 //
 // Not done, of what it recommends:
 // - 6.1: copies of private messages to occupants of a room go to all devices, not only to those that are in the room
+// - 6.1: an error is told to answer a copied message by addresses and id; without an id, or long after, it is not copied
 // - XEP-0297 3.2: no <delay/> is added, since a copy leaves when the message does
 import { LruCache } from '../base/lru.ts';
-import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
 import { recipients } from '../core/account.ts';
 import { messageIn, messageOut } from '../core/events.ts';
@@ -79,31 +80,36 @@ export default defineModule({
     // eligible messages of late, of accounts with somebody to copy to
     const known = new LruCache<string, true>(REMEMBERED);
 
+    // every message comes through the next two: as little as possible until somebody wants a copy
     function copyOut({ stanza }: Transit<Message>): MaybePromise<void> {
       // what stays in the account is copied when it is known which devices it reaches
       if (stanza.type === 'groupchat' || isOwn(stanza)) return;
-      return andThen(cluster.directory.sessions(stanza.from.bare), (entries) => {
-        const others = listening(entries, (entry) => entry.jid.full === stanza.from.full);
-        if (others !== undefined) consider(stanza, 'sent', others);
-      });
+      const entries = cluster.directory.sessions(stanza.from.bare);
+      return isPromise(entries) ? entries.then((later) => copySent(stanza, later)) : copySent(stanza, entries);
     }
 
     function copyIn(transit: Transit<Message>): MaybePromise<void> {
+      if (transit.stanza.type === 'groupchat') return;
+      const entries = cluster.directory.sessions(transit.stanza.to.bare);
+      return isPromise(entries)
+        ? entries.then((later) => copyReceived(transit, later))
+        : copyReceived(transit, entries);
+    }
+
+    function copySent(stanza: Message, entries: readonly SessionEntry[]): void {
+      const others = entries.length < 2 ? undefined : listening(entries, stanza.from, []);
+      if (others !== undefined) consider(stanza, 'sent', others);
+    }
+
+    function copyReceived(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
       const { stanza } = transit;
-      if (stanza.type === 'groupchat') return;
-      return andThen(cluster.directory.sessions(stanza.to.bare), (entries) => {
-        const reached = transit.note(recipients) ?? [];
-        if (reached.length === entries.length) return;
-        const others = listening(
-          entries,
-          ({ jid }) => jid.full === stanza.from.full || reached.some((one) => one.jid.full === jid.full),
-        );
-        if (others === undefined) return;
-        const direction = isOwn(stanza) ? 'sent' : 'received';
-        // on its way again because its reader left: it was copied the first time
-        if (transit.origin.kind === 'host' && known.get(keyOf(direction, stanza)) === true) return;
-        consider(stanza, direction, others);
-      });
+      const reached = transit.note(recipients) ?? [];
+      const others = reached.length === entries.length ? undefined : listening(entries, stanza.from, reached);
+      if (others === undefined) return;
+      const direction = isOwn(stanza) ? 'sent' : 'received';
+      // on its way again because its reader left: it was copied the first time
+      if (transit.origin.kind === 'host' && known.get(keyOf(direction, stanza)) === true) return;
+      consider(stanza, direction, others);
     }
 
     function consider(message: Message, direction: Direction, to: readonly SessionEntry[]): void {
@@ -188,14 +194,17 @@ export default defineModule({
   },
 });
 
-/** The sessions that want copies, without some; undefined when there is none. */
+/** The sessions that want copies, but for the sender's and those that get the message; undefined when there is none. */
 function listening(
   entries: readonly SessionEntry[],
-  except: (entry: SessionEntry) => boolean,
+  sender: Jid,
+  reached: readonly SessionEntry[],
 ): SessionEntry[] | undefined {
   let found: SessionEntry[] | undefined;
   for (const entry of entries) {
-    if (entry.shared[enabled.name] !== true || except(entry)) continue;
+    if (entry.shared[enabled.name] !== true) continue;
+    const { full } = entry.jid;
+    if (full === sender.full || reached.some(({ jid }) => jid.full === full)) continue;
     if (found === undefined) found = [entry];
     else found.push(entry);
   }
