@@ -19,6 +19,8 @@ const titles = {
   'XEP-0199': 'XMPP Ping',
   'XEP-0202': 'Entity Time',
   'XEP-0203': 'Delayed Delivery',
+  'XEP-0280': 'Message Carbons',
+  'XEP-0297': 'Stanza Forwarding',
   'XEP-0334': 'Message Processing Hints',
   'XEP-0368': 'SRV records for XMPP over TLS',
   'XEP-0390': 'Entity Capabilities 2.0',

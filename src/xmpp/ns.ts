@@ -25,6 +25,8 @@ export const NS = {
   // XEP-0030
   discoInfo: 'http://jabber.org/protocol/disco#info',
   discoItems: 'http://jabber.org/protocol/disco#items',
+  // XEP-0045
+  mucUser: 'http://jabber.org/protocol/muc#user',
   // XEP-0049
   private: 'jabber:iq:private',
   // XEP-0059
@@ -42,18 +44,34 @@ export const NS = {
   serverInfo: 'http://jabber.org/network/serverinfo',
   // XEP-0160
   msgOffline: 'msgoffline',
+  // XEP-0184
+  receipts: 'urn:xmpp:receipts',
   // XEP-0199
   ping: 'urn:xmpp:ping',
   // XEP-0202
   time: 'urn:xmpp:time',
   // XEP-0203
   delay: 'urn:xmpp:delay',
+  // XEP-0249
+  conference: 'jabber:x:conference',
+  // XEP-0280
+  carbons: 'urn:xmpp:carbons:2',
+  carbonsRules: 'urn:xmpp:carbons:rules:0',
+  // XEP-0297
+  forward: 'urn:xmpp:forward:0',
   // XEP-0300
   hashes: 'urn:xmpp:hashes:2',
+  // XEP-0333
+  chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334
   hints: 'urn:xmpp:hints',
   // XEP-0359
   stanzaIds: 'urn:xmpp:sid:0',
+  // XEP-0380
+  encryption: 'urn:xmpp:eme:0',
+  // XEP-0384, and what it was before
+  omemo: 'urn:xmpp:omemo:2',
+  omemoSiacs: 'eu.siacs.conversations.axolotl',
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
