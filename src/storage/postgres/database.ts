@@ -134,8 +134,10 @@ export class Database {
       try {
         await client.connect();
         await client.query('SELECT 1');
+        // at once, and before it is said: from here on another outage may begin
+        this.#outage = undefined;
         this.log.info({ seconds: Math.round(performance.now() - since) / 1000 }, 'the database answers again');
-        break;
+        return;
       } catch (error) {
         this.#reason = error;
         this.log.debug({ error: describe(error) }, 'the database still does not answer');
