@@ -58,7 +58,11 @@ export class WebSocketClient implements AsyncDisposable {
     { path = '/xmpp-websocket', protocols = ['xmpp'], headers = {}, secure = false }: WebSocketWishes = {},
   ): Promise<WebSocketClient | { readonly status: number; readonly body: string }> {
     const url = `${secure ? 'wss' : 'ws'}://${address}:${port}${path}`;
-    const socket = new WebSocket(url, [...protocols], { headers, rejectUnauthorized: false, handshakeTimeout: patience });
+    const socket = new WebSocket(url, [...protocols], {
+      headers,
+      rejectUnauthorized: false,
+      handshakeTimeout: patience,
+    });
     const client = new WebSocketClient(socket);
     return new Promise((resolve, reject) => {
       socket.once('open', () => resolve(client));

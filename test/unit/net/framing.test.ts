@@ -13,10 +13,7 @@ describe('in a frame', () => {
     ["<message to='a@b'><body>x</body></message>", "<message xmlns='jabber:client' to='a@b'><body>x</body></message>"],
     ["<iq><query xmlns='jabber:iq:roster'/></iq>", "<iq xmlns='jabber:client'><query xmlns='jabber:iq:roster'/></iq>"],
     ["<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"],
-    [
-      "<message xmlns:a1='urn:x' a1:b='c'/>",
-      "<message xmlns='jabber:client' xmlns:a1='urn:x' a1:b='c'/>",
-    ],
+    ["<message xmlns:a1='urn:x' a1:b='c'/>", "<message xmlns='jabber:client' xmlns:a1='urn:x' a1:b='c'/>"],
   ])('%s becomes a document', (inside, alone) => {
     expect(frameFraming.element(inside)).toBe(alone);
   });
