@@ -28,6 +28,8 @@ const SILENCE = 2 * PING + 10_000;
 const CLOSE_TIMEOUT = 5_000;
 // What is a little too large for a stanza gets to the parser, which says so in XML (RFC 6120 4.9.3.14); anything above is closed with 1009.
 const FRAME_SLACK = 16 * 1024;
+/** What a control frame of a client has before its data: two bytes, and the key of its mask (RFC 6455 5.2). */
+const CONTROL_HEADER = 6;
 /** RFC 6455 7.4.1. */
 const NORMAL = 1000;
 const UNSUPPORTED_DATA = 1003;
@@ -200,7 +202,11 @@ class WebSocketTransport implements Transport {
     const { webSocket, socket } = this;
     webSocket.on('message', (data, isBinary) => this.take(data as Buffer, isBinary));
     // the answer is written already: who asks and does not read is a slow reader too
-    webSocket.on('ping', () => this.checkQueue());
+    webSocket.on('ping', (data) => {
+      this.checkQueue();
+      this.skip(data);
+    });
+    webSocket.on('pong', (data) => this.skip(data));
     webSocket.on('error', (error) => {
       // it has closed the connection itself by now, with the code that fits
       this.failure = error;
@@ -220,6 +226,11 @@ class WebSocketTransport implements Transport {
       this.failure = new Error('a binary frame');
       this.finish(UNSUPPORTED_DATA);
     }
+  }
+
+  /** RFC 6455 5.5: control frames come between frames, and within them; they are part of none. */
+  private skip(data: Buffer): void {
+    this.unfinished -= CONTROL_HEADER + data.length;
   }
 
   private count(bytes: number): void {

@@ -270,6 +270,15 @@ describe('the stream', () => {
     expect(await client.ending()).toMatchObject({ code });
   });
 
+  test('control frames are part of no element, however many come before it', async () => {
+    await using client = await WebSocketClient.connect(http());
+    for (let i = 0; i < 200; i++) {
+      client.socket.ping('x'.repeat(100));
+      if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    await client.open(domain);
+  });
+
   test('before login, a frame that grows too large is not waited for', async () => {
     const { address, port } = http();
     const socket = connect(port, address);
