@@ -13,6 +13,7 @@ const titles = {
   'XEP-0092': 'Software Version',
   'XEP-0115': 'Entity Capabilities',
   'XEP-0128': 'Service Discovery Extensions',
+  'XEP-0156': 'Discovering Alternative XMPP Connection Methods',
   'XEP-0157': 'Contact Addresses for XMPP Services',
   'XEP-0160': 'Best Practices for Handling Offline Messages',
   'XEP-0175': 'Best Practices for Use of SASL ANONYMOUS',
@@ -30,6 +31,7 @@ const titles = {
 
 /** What the core does, below the modules. */
 const core = [
+  ['XEP-0156 1.4.0', '`c2s/web.ts`'],
   ['XEP-0175 1.2', '`auth/anonymous.ts`'],
   ['XEP-0368 1.1.0', '`c2s/acceptor.ts`, `net/tls.ts`'],
   ['XEP-0440 1.0.0', '`auth/sasl.ts`'],
@@ -45,6 +47,7 @@ export const rfcs = {
   5929: 'channel binding by tls-server-end-point',
   6120: 'XMPP: Core, for clients and their server',
   6121: 'XMPP: Instant Messaging and Presence, whole',
+  7395: 'XMPP over WebSocket, for clients',
   7590: 'use of TLS in XMPP',
   7622: 'XMPP: Address Format',
   7677: 'SCRAM-SHA-256; SCRAM-SHA-512 alike',

@@ -8,6 +8,7 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
+import { addWebRoutes } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
 import { moduleSettings, validateModules } from './config/load.ts';
@@ -66,6 +67,7 @@ export class Server {
   private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
   private readonly clients: ClientAcceptor;
+  private readonly web: { close(): void };
   private readonly http = new Http();
   private readonly listeners = new Map<ListenerName, Listener>();
   private c2s: C2sSettings;
@@ -93,7 +95,14 @@ export class Server {
       perAddress: { limit: config.limits['auth-failures-per-address'] },
     });
     this.c2s = clientSettings(config);
-    this.clients = new ClientAcceptor(this.clientContext());
+    const context = this.clientContext();
+    this.clients = new ClientAcceptor(context);
+    this.web = addWebRoutes({
+      http: this.http,
+      clients: this.clients,
+      context,
+      httpsPort: () => this.listeners.get('https')?.port,
+    });
     this.addRoutes();
     this.observe();
   }
@@ -307,6 +316,7 @@ export class Server {
   private async stopAll(): Promise<void> {
     for (const listener of this.listeners.values()) await listener.close();
     await this.clients.close(STOP_DEADLINE);
+    this.web.close();
     for (const host of this.hosts.values()) await stopModules(host.instances);
     await this.http.close();
     await this.cluster.close();

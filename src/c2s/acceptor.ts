@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { networkOf } from '../auth/throttle.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
-import { SocketTransport } from '../net/transport.ts';
+import { SocketTransport, type Transport } from '../net/transport.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { C2sContext } from './context.ts';
 import { ClientConnection } from './stream.ts';
@@ -40,12 +40,16 @@ export class ClientAcceptor {
 
   /** Takes a connection; one for direct TLS begins with the handshake. */
   accept(socket: Socket, isDirectTls = false): void {
-    const { connectionsPerAddress, outboundBytes } = this.context.settings();
-    const network = networkOf(socket.remoteAddress ?? '');
+    this.take(new SocketTransport(socket, this.context.flusher, this.context.settings().outboundBytes), isDirectTls);
+  }
+
+  /** Takes what a client speaks through already. */
+  take(transport: Transport, isDirectTls = false): void {
+    const { connectionsPerAddress } = this.context.settings();
+    const network = networkOf(transport.address);
     const arrivals = this.arrivalsFrom(network);
     const wait = arrivals.bucket?.take(1, this.context.clock.now()) ?? 0;
     arrivals.open++;
-    const transport = new SocketTransport(socket, this.context.flusher, outboundBytes);
     const connection = new ClientConnection(transport, network, this.context, () => this.forget(connection, arrivals));
     this.connections.add(connection);
     if (arrivals.open > connectionsPerAddress || wait > LONGEST_WAIT) {

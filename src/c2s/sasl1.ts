@@ -3,6 +3,7 @@ import { decodeInitial, decodeSasl, encodeSasl } from '../auth/base64.ts';
 import { channelBindingFeature, createExchange, type Exchange, offeredMechanisms } from '../auth/sasl.ts';
 import type { Host } from '../core/host.ts';
 import type { TlsInfo } from '../net/tls.ts';
+import type { Transport } from '../net/transport.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { type Element, el } from '../xml/element.ts';
 import { SaslError, StreamError } from '../xmpp/errors.ts';
@@ -27,13 +28,13 @@ export class SaslNegotiation {
   private exchange: Exchange | undefined;
   private failures = 0;
 
-  constructor(host: Host, tls: TlsInfo | undefined, address: string, context: C2sContext) {
+  constructor(host: Host, { tls, address, isConfidential }: Transport, context: C2sContext) {
     this.host = host;
     this.tls = tls;
     this.address = address;
     this.context = context;
     this.offered = offeredMechanisms(tls, {
-      tlsRequired: context.settings().requireTls,
+      tlsRequired: context.settings().requireTls && !isConfidential,
       anonymous: host.settings.authentication === 'anonymous',
     });
     this.features = this.describe();

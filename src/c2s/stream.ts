@@ -5,7 +5,7 @@ import type { Host } from '../core/host.ts';
 import type { Session, SessionStream } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
 import type { TlsInfo } from '../net/tls.ts';
-import type { SocketTransport } from '../net/transport.ts';
+import type { Transport } from '../net/transport.ts';
 import { type Element, el } from '../xml/element.ts';
 import type { StreamHeader } from '../xml/parser.ts';
 import { StreamError } from '../xmpp/errors.ts';
@@ -29,7 +29,7 @@ export class ClientConnection implements ClientStream, SessionStream {
   session: Session | undefined;
   private host: Host | undefined;
   private lang: string | undefined;
-  private readonly carrier: SocketTransport;
+  private readonly carrier: Transport;
   private readonly stream: XmlStream;
   private readonly context: C2sContext;
   private readonly gone: (connection: ClientConnection) => void;
@@ -41,7 +41,7 @@ export class ClientConnection implements ClientStream, SessionStream {
    * @param gone is called once, when the connection is over
    */
   constructor(
-    transport: SocketTransport,
+    transport: Transport,
     network: string,
     context: C2sContext,
     gone: (connection: ClientConnection) => void,
@@ -77,6 +77,11 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   get tls(): TlsInfo | undefined {
     return this.carrier.tls;
+  }
+
+  /** RFC 7395 3.9: not inside a WebSocket. */
+  private get canStartTls(): boolean {
+    return this.carrier.startTls !== undefined && this.tls === undefined;
   }
 
   get transport(): string {
@@ -134,9 +139,9 @@ export class ClientConnection implements ClientStream, SessionStream {
   private async offer(host: Host): Promise<void> {
     const settings = this.context.settings();
     if (this.stage === 'connected') {
-      this.sasl = new SaslNegotiation(host, this.tls, this.address, this.context);
+      this.sasl = new SaslNegotiation(host, this.carrier, this.context);
     }
-    const canStartTls = this.stage === 'connected' && this.tls === undefined;
+    const canStartTls = this.stage === 'connected' && this.canStartTls;
     const features = await makeFeatures(host, this, {
       startTls: !canStartTls ? 'no' : settings.requireTls ? 'required' : 'optional',
       mechanisms: this.stage === 'connected' ? this.sasl : undefined,
@@ -170,7 +175,7 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   // RFC 6120 5.4.2
   private async startTls(element: Element): Promise<void> {
-    if (element.name !== 'starttls' || this.tls !== undefined) {
+    if (element.name !== 'starttls' || !this.canStartTls) {
       this.stream.send(el('failure', NS.tls));
       this.stream.close();
       // RFC 6120 5.4.2.2: the connection ends with it
@@ -187,7 +192,7 @@ export class ClientConnection implements ClientStream, SessionStream {
   async secure(): Promise<void> {
     const { options, describe } = this.context.tls(this.host?.domain);
     try {
-      await this.carrier.startTls(options, describe);
+      await this.carrier.startTls?.(options, describe);
     } catch (error) {
       this.context.log.debug({ err: error, address: this.address }, 'TLS handshake failed');
       this.stream.abort('TLS handshake failed');
@@ -212,7 +217,7 @@ export class ClientConnection implements ClientStream, SessionStream {
   private async iqBeforeLogin(iq: Element): Promise<void> {
     if (this.host === undefined || iq.name !== 'iq') throw new StreamError('not-authorized');
     // RFC 6120 5.3.1: where TLS is required nothing goes on without it
-    if (this.tls === undefined && this.context.settings().requireTls) throw new StreamError('not-authorized');
+    if (!this.carrier.isConfidential && this.context.settings().requireTls) throw new StreamError('not-authorized');
     // RFC 6120 7.1: there is nobody to talk to but the server, and nothing to answer
     const { to } = iq.attrs;
     const isForUs = to === undefined || Jid.parse(to)?.full === this.host.domain;

@@ -1,10 +1,28 @@
 // The HTTP server (Fastify): modules and the composition root add routes; plain HTTP and HTTPS serve the same ones.
-import type { RequestListener, Server } from 'node:http';
-import { createServer as createHttpServer } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import { createServer as createHttpServer, STATUS_CODES } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
+import { isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { type FastifyInstance, fastify } from 'fastify';
 import { type Listener, listenServers } from './listener.ts';
 import type { TlsContexts } from './tls.ts';
+
+/** Who asks, through a proxy on this machine perhaps. */
+export interface HttpPeer {
+  /** The client's network address. */
+  readonly address: string;
+  /** Nobody on the way can listen in: TLS up to here, or up to a proxy on this machine, or no network at all. */
+  readonly isConfidential: boolean;
+  /** A proxy on this machine took the request, and says that it came over HTTPS. */
+  readonly isProxied: boolean;
+  /** What the client thinks it talks to: name and, perhaps, port. */
+  readonly authority: string | undefined;
+}
+
+/** Takes a connection that asks to leave HTTP (RFC 9110 7.8). */
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer, peer: HttpPeer) => void;
 
 export interface HttpRequest {
   readonly params: Readonly<Record<string, string>>;
@@ -12,11 +30,13 @@ export interface HttpRequest {
   readonly address: string;
   /** Whether it came over HTTPS. */
   readonly encrypted: boolean;
+  readonly peer: HttpPeer;
 }
 export interface HttpReply {
   readonly status: number;
   readonly type?: string;
   readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** The routes of one server, and the ports that they are served on. */
@@ -24,6 +44,7 @@ export class Http {
   private readonly app: FastifyInstance = fastify({ logger: false, bodyLimit: 1024 * 1024, trustProxy: false });
   private handler: RequestListener | undefined;
   private readonly servers: Server[] = [];
+  private readonly upgrades = new Map<string, UpgradeHandler>();
 
   /** Adds a route; before the first port is listened on. */
   route(
@@ -36,20 +57,27 @@ export class Http {
       url,
       handler: async (request, reply) => {
         const params = request.params as Readonly<Record<string, string>>;
-        const { status, type, body } = await answer({
+        const { status, type, body, headers } = await answer({
           params,
           address: request.ip,
           encrypted: request.protocol === 'https',
+          peer: peerOf(request.raw),
         });
         // what is served here is data for machines, and never to be taken for a page
         return reply
           .code(status)
           .header('x-content-type-options', 'nosniff')
           .header('cache-control', 'no-store')
+          .headers(headers ?? {})
           .type(type ?? 'text/plain; charset=utf-8')
           .send(body ?? '');
       },
     });
+  }
+
+  /** Hands on the connections that ask there to leave HTTP. */
+  upgrade(path: string, take: UpgradeHandler): void {
+    this.upgrades.set(path, take);
   }
 
   /** @throws ListenError */
@@ -61,6 +89,11 @@ export class Http {
           ? createHttpServer(handler)
           : createHttpsServer({ ...tls.serverOptions(), ALPNProtocols: ['http/1.1'] }, handler);
       if (tls !== undefined) tls.follow(server as HttpsServer);
+      server.on('upgrade', (request, socket, head) => {
+        const take = this.upgrades.get(request.url?.split('?')[0] ?? '');
+        if (take === undefined) refuseUpgrade(socket, 404, 'nothing here is for upgraded connections');
+        else take(request, socket, head, peerOf(request));
+      });
       this.servers.push(server);
       return server;
     });
@@ -79,4 +112,35 @@ export class Http {
     }
     return this.handler;
   }
+}
+
+/** Answers a request to leave HTTP with a refusal, and ends the connection. */
+export function refuseUpgrade(socket: Duplex, status: number, why: string): void {
+  // the peer may be gone already
+  socket.on('error', () => {});
+  const body = `${why}\n`;
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8`;
+  socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}
+
+/** A proxy is believed only when it is on this machine: anybody can send its headers. */
+function peerOf({ socket, headers }: IncomingMessage): HttpPeer {
+  const { remoteAddress = '' } = socket;
+  const isLocal = /^(::1$|(::ffff:)?127\.)/i.test(remoteAddress);
+  const isEncrypted = socket instanceof TLSSocket;
+  const address = isLocal ? last(headers['x-forwarded-for']) : undefined;
+  const proto = isLocal ? last(headers['x-forwarded-proto']) : undefined;
+  return {
+    address: address !== undefined && isIP(address) !== 0 ? address : remoteAddress,
+    isConfidential: isEncrypted || (isLocal && (proto === undefined || isSecure(proto))),
+    isProxied: !isEncrypted && proto !== undefined && isSecure(proto),
+    authority: headers.host,
+  };
+}
+
+const isSecure = (proto: string): boolean => proto === 'https' || proto === 'wss';
+
+/** Every proxy adds to the end of the list; what stands before may be anybody's. */
+function last(header: string | string[] | undefined): string | undefined {
+  return header?.toString().split(',').at(-1)?.trim();
 }

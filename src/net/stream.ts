@@ -1,4 +1,4 @@
-// XmlStream: one XML stream over a transport (RFC 6120 4): header, restarts, closing handshake, errors, limits, order.
+// XmlStream: one XML stream over a transport (RFC 6120 4, RFC 7395 3): header, restarts, closing handshake, errors, limits, order.
 //
 // The lane: elements are handled one after another. A handler that returns a promise holds the lane: parsing stops right
 // behind its element until the promise is settled, and the socket is paused when more than a little waits.
@@ -8,10 +8,10 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Element } from '../xml/element.ts';
-import { escapeAttr } from '../xml/escape.ts';
-import { type ParseCondition, Parser, type ParserLimits, type StreamHeader } from '../xml/parser.ts';
+import { defaultLimits, type ParseCondition, Parser, type ParserLimits, type StreamHeader } from '../xml/parser.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { NS } from '../xmpp/ns.ts';
+import { documentFraming, type Framing, frameFraming } from './framing.ts';
 import type { Transport } from './transport.ts';
 
 export interface StreamHandlers {
@@ -43,8 +43,11 @@ export interface OpenOptions {
 const LANE_BYTES = 16 * 1024;
 // What is owed for going too fast is paid when it is worth a timer, in milliseconds; until then it adds up.
 const LEAST_WAIT = 20;
+const LESS = 0x3c;
 /** How long a peer has to answer our closing tag, in milliseconds (RFC 6120 4.4). */
 const CLOSE_GRACE = 5_000;
+
+const noNamespaces: ReadonlyMap<string, string> = new Map();
 
 type State = 'open' | 'closing' | 'closed';
 
@@ -56,7 +59,11 @@ export class XmlStream {
   lastRead: number;
   private readonly options: StreamOptions;
   private readonly handlers: StreamHandlers;
+  private readonly framing: Framing;
   private readonly parser: Parser;
+  /** With frames: the next one is to be <open/>. */
+  private awaitsOpen: boolean;
+  private stanzaBytes: number;
   private state: State = 'open';
   private hasHeader = false;
   private fallbackFrom: string;
@@ -77,6 +84,9 @@ export class XmlStream {
     this.options = options;
     this.lastRead = options.clock.now();
     this.budgets = options.budgets;
+    this.awaitsOpen = transport.isFramed;
+    this.framing = transport.isFramed ? frameFraming : documentFraming(options.contentNs);
+    this.stanzaBytes = options.limits.stanzaBytes ?? defaultLimits.stanzaBytes;
     this.parser = new Parser(
       {
         onHeader: (header) => this.inLane(() => this.takeHeader(header)),
@@ -86,10 +96,12 @@ export class XmlStream {
       },
       options.limits,
       // RFC 6120 4.8.2: a root that declares no default namespace leaves it to its children
-      { contentNs: options.contentNs },
+      { framed: transport.isFramed, contentNs: options.contentNs },
     );
     transport.attach({
       data: (chunk) => this.feed(chunk),
+      frame: (frame) => this.takeFrame(frame),
+      traffic: (bytes, unfinished) => this.traffic(bytes, unfinished),
       closed: (error) => this.disconnected(error),
       overflow: () => this.overflow(),
     });
@@ -104,23 +116,20 @@ export class XmlStream {
     this.fallbackFrom = from;
     this.hasHeader = true;
     this.id = randomBytes(12).toString('base64url');
-    const attrs = { id: this.id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' };
-    let xml = `<?xml version='1.0'?><stream:stream xmlns='${this.options.contentNs}' xmlns:stream='${NS.stream}'`;
-    for (const [name, value] of Object.entries(attrs))
-      if (value !== undefined) xml += ` ${name}='${escapeAttr(value)}'`;
-    this.transport.write(`${xml}>`);
+    this.transport.write(this.framing.header({ id: this.id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' }));
   }
 
-  /** Writes serialised XML, or an element. Dropped silently once the stream is closing. */
+  /** Writes one serialised element, or an element. Dropped silently once the stream is closing. */
   send(xml: string | Element): void {
     if (this.state !== 'open') return;
-    this.transport.write(typeof xml === 'string' ? xml : xml.toXml());
+    this.transport.write(this.framing.element(typeof xml === 'string' ? xml : xml.toXml()));
   }
 
   /** The next thing from the peer is a new stream header (RFC 6120 4.3.3). Call it while handling an element. */
   restart(): void {
     this.hasHeader = false;
-    this.parser.restart();
+    if (this.transport.isFramed) this.awaitsOpen = true;
+    else this.parser.restart();
   }
 
   /** As {@link restart}, for TLS; not when the peer sent something ahead in the clear: that is dropped. Returns how much it was. */
@@ -132,6 +141,7 @@ export class XmlStream {
   }
 
   setLimits(limits: Partial<ParserLimits>): void {
+    this.stanzaBytes = limits.stanzaBytes ?? this.stanzaBytes;
     this.parser.setLimits(limits);
   }
 
@@ -151,9 +161,9 @@ export class XmlStream {
     if (error !== undefined) {
       // RFC 6120 4.9.1.2: an error before our header needs the header first
       if (!this.hasHeader) this.open({ from: this.fallbackFrom });
-      this.transport.write(serialiseStreamElement(error.toElement()));
+      this.transport.write(this.framing.element(serialiseStreamElement(error.toElement())));
     }
-    if (this.hasHeader) this.transport.write('</stream:stream>');
+    if (this.hasHeader) this.transport.write(this.framing.end);
     this.state = 'closing';
     if (this.isCutOff) {
       this.over();
@@ -173,11 +183,32 @@ export class XmlStream {
   }
 
   private feed(chunk: Buffer): void {
+    this.account(chunk.length);
+    this.parser.write(chunk);
+    this.settle();
+  }
+
+  /** RFC 7395 3.3.3: a frame begins with its element; there is no white space to keep a connection alive (3.8). */
+  private takeFrame(frame: Buffer): void {
+    if (frame[0] === LESS) this.parser.write(frame);
+    else this.parseFailed('not-well-formed', 'a frame has to begin with "<"');
+  }
+
+  private traffic(bytes: number, unfinished: number): void {
+    this.account(bytes);
+    // what cannot become an element that is taken is not waited for
+    if (unfinished > this.stanzaBytes) this.parseFailed('policy-violation', 'the element is too large');
+    this.settle();
+  }
+
+  private account(bytes: number): void {
     const now = this.options.clock.now();
     this.lastRead = now;
     this.owed = 0;
-    for (const budget of this.budgets) this.owe(budget.takeBytes(chunk.length, now));
-    this.parser.write(chunk);
+    for (const budget of this.budgets) this.owe(budget.takeBytes(bytes, now));
+  }
+
+  private settle(): void {
     this.payUp();
     if (this.holds > 0 && this.parser.keptBytes > LANE_BYTES) this.pause();
   }
@@ -192,7 +223,23 @@ export class XmlStream {
     return this.handlers.header(header);
   }
 
+  // RFC 7395 3.4, 3.6
+  private takeFramingElement(element: Element): void {
+    if (element.ns !== NS.framing) this.fail(new StreamError('invalid-namespace', 'a stream begins with <open/>'));
+    else if (element.name === 'close') this.peerClosed();
+    else if (element.name === 'open' && this.awaitsOpen) {
+      this.awaitsOpen = false;
+      const { name, attrs } = element;
+      const header = { prefix: '', name, ns: NS.framing, contentNs: NS.client, attrs, namespaces: noNamespaces };
+      this.inLane(() => this.handlers.header(header));
+    } else this.fail(new StreamError('bad-format', `<${element.name}/> has no place here`));
+  }
+
   private takeElement(element: Element): void {
+    if (this.transport.isFramed && (element.ns === NS.framing || this.awaitsOpen)) {
+      this.takeFramingElement(element);
+      return;
+    }
     // what comes after our goodbye is only read to find the peer's
     if (this.state !== 'open') return;
     if (this.budgets.length > 0) {

@@ -4,7 +4,12 @@ import { TLSSocket, type TLSSocketOptions } from 'node:tls';
 import type { TlsInfo } from './tls.ts';
 
 export interface TransportHandlers {
+  /** Bytes came. */
   data(chunk: Buffer): void;
+  /** From a transport of frames, in place of `data`: a whole one came. */
+  frame(frame: Buffer): void;
+  /** From a transport of frames: so many bytes came, whole frames of which were told already; so many are of one that is not whole. */
+  traffic(bytes: number, unfinished: number): void;
   /** Nothing comes or goes any more; called once. `error` says why, where it was not an orderly end. */
   closed(error: Error | undefined): void;
   /** More is waiting than the peer may leave unread. */
@@ -16,6 +21,10 @@ export interface Transport {
   /** The peer's network address. */
   readonly address: string;
   readonly tls: TlsInfo | undefined;
+  /** Nobody on the way can listen in. */
+  readonly isConfidential: boolean;
+  /** What is read and written are frames of one element each (RFC 7395), not one stream of bytes. */
+  readonly isFramed: boolean;
   /** What was written and is not with the operating system yet. */
   readonly queuedBytes: number;
   attach(handlers: TransportHandlers): void;
@@ -26,14 +35,22 @@ export interface Transport {
   end(): void;
   /** Drops the connection now. */
   destroy(): void;
+  /** Takes the connection into TLS (RFC 6120 5.4.3); undefined where that cannot be. Rejects when it failed, and all is over. */
+  startTls?(options: TLSSocketOptions, describe: (socket: TLSSocket) => TlsInfo): Promise<void>;
+}
+
+/** What gathers what is written to it. */
+interface Flushable {
+  /** Hands on what was gathered. */
+  flush(): void;
 }
 
 /** Writes out what was gathered, once per turn of the event loop. One per server. */
 export class Flusher {
-  private dirty: SocketTransport[] = [];
+  private dirty: Flushable[] = [];
   private isScheduled = false;
 
-  add(transport: SocketTransport): void {
+  add(transport: Flushable): void {
     this.dirty.push(transport);
     if (this.isScheduled) return;
     this.isScheduled = true;
@@ -51,6 +68,7 @@ export class Flusher {
 /** A TCP connection, with or without TLS. */
 export class SocketTransport implements Transport {
   readonly address: string;
+  readonly isFramed = false;
   tls: TlsInfo | undefined;
   private socket: Socket;
   private readonly flusher: Flusher;
@@ -67,6 +85,10 @@ export class SocketTransport implements Transport {
     this.flusher = flusher;
     this.maxQueued = maxQueued;
     this.listen(socket);
+  }
+
+  get isConfidential(): boolean {
+    return this.tls !== undefined;
   }
 
   get queuedBytes(): number {

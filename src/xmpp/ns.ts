@@ -79,4 +79,10 @@ export const NS = {
   saslChannelBinding: 'urn:xmpp:sasl-cb:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
+  // RFC 7395
+  framing: 'urn:ietf:params:xml:ns:xmpp-framing',
+  // XEP-0156, a link relation
+  altWebSocket: 'urn:xmpp:alt-connections:websocket',
+  // RFC 6415
+  xrd: 'http://docs.oasis-open.org/ns/xri/xrd-1.0',
 } as const;

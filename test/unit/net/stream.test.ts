@@ -13,6 +13,8 @@ const twoMessages = `<message id='1'/><message id='2'/>`;
 class Wire implements Transport {
   readonly address = '127.0.0.1';
   readonly tls = undefined;
+  readonly isConfidential = false;
+  readonly isFramed: boolean = false;
   readonly queuedBytes = 0;
   handlers!: TransportHandlers;
   attach(handlers: TransportHandlers): void {
