@@ -4,6 +4,7 @@
 // is new), anything else as the few characters that are not understood yet. So the cost is linear however the input is
 // cut, no more is kept than the limits allow, and it makes no difference to what is told where the cuts are.
 import { ascii, hasForbidden, SPACE, TEXT_STOP } from './chars.ts';
+import { flatten } from './flatten.ts';
 import { malformed, ParseError, tooMuch } from './parse-error.ts';
 import { endOfReference, resolveReference } from './references.ts';
 import type { Tree } from './tree.ts';
@@ -315,8 +316,8 @@ export class Lexer {
     if (last === -1) {
       this.tag = tag;
       if (++this.tagPieces === PIECES) {
-        // to read a string of many pieces is to join it in memory
-        tag.charCodeAt(0);
+        // a string of many pieces takes many times the memory of a flat one
+        this.tag = flatten(tag);
         this.tagPieces = 0;
       }
       return false;

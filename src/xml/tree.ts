@@ -138,8 +138,8 @@ export class Tree {
   addText(text: string): void {
     this.text += text;
     if (++this.pieces === PIECES) {
-      // a string of many pieces takes many times the memory of a flat one; to read it is to join it
-      this.text.charCodeAt(0);
+      // a string of many pieces takes many times the memory of a flat one
+      this.text = flatten(this.text);
       this.pieces = 0;
     }
   }
