@@ -79,8 +79,8 @@ test('while the database is dead people go on talking, and what needs it is told
   const { port } = server!.address('http');
   const statusOf = async (path: string): Promise<number> => (await fetch(`http://127.0.0.1:${port}${path}`)).status;
   const [bounced, failure, readiness, liveness] = await Promise.all([
-    find(romeo.client, ({ attrs }) => attrs.id === 'kept'),
-    find(stranger, ({ name }) => name === 'failure'),
+    find(romeo.client, ({ attrs }) => attrs.id === 'kept', 15_000),
+    find(stranger, ({ name }) => name === 'failure', 15_000),
     statusOf('/readyz'),
     statusOf('/healthz'),
   ]);
