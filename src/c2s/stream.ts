@@ -97,7 +97,6 @@ export class ClientConnection implements ClientStream, SessionStream {
   }
 
   close(error?: StreamError): void {
-    if (error !== undefined) this.context.metrics.streamErrors.inc();
     this.stream.close(error);
   }
 
@@ -248,6 +247,7 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   private over(reason: string): void {
     this.context.log.debug({ address: this.address, user: this.user, reason }, 'client gone');
+    if (this.stream.isRefused) this.context.metrics.streamErrors.inc();
     this.budgets.release();
     this.gone(this);
     const { session } = this;

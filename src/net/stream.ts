@@ -66,6 +66,7 @@ export class XmlStream {
   private stanzaBytes: number;
   private state: State = 'open';
   private hasHeader = false;
+  private refused = false;
   private fallbackFrom: string;
   private holds = 0;
   /** There is no connection any more; what it brought is still being handled. */
@@ -109,6 +110,11 @@ export class XmlStream {
 
   get isOpen(): boolean {
     return this.state === 'open';
+  }
+
+  /** Whether we ended it with a stream error. */
+  get isRefused(): boolean {
+    return this.refused;
   }
 
   /** Sends our stream header (RFC 6120 4.7); once per header of the peer's. */
@@ -159,6 +165,7 @@ export class XmlStream {
     if (this.state !== 'open') return;
     this.reason = error?.message ?? (this.reason || 'closed by the server');
     if (error !== undefined) {
+      this.refused = true;
       // RFC 6120 4.9.1.2: an error before our header needs the header first
       if (!this.hasHeader) this.open({ from: this.fallbackFrom });
       this.transport.write(this.framing.element(serialiseStreamElement(error.toElement())));
