@@ -20,7 +20,7 @@ export { ConfigError } from './config/problems.ts';
 export type { ConfigInput, ListenerName } from './config/server.ts';
 export * from './core/events.ts';
 export { counter, gauge, histogram } from './core/metrics.ts';
-export { defineModule, defineService, iqGet, iqSet, on, provide } from './core/module.ts';
+export { defineModule, defineService, iqGet, iqSet, nonza, on, provide } from './core/module.ts';
 export { defineSlot } from './core/sessions.ts';
 export { defineNote } from './core/transit.ts';
 export { ephemeral, kv, log, map } from './storage/specs.ts';

@@ -152,11 +152,18 @@ export class ClientConnection implements ClientStream, SessionStream {
   }
 
   private takeElement(element: Element): MaybePromise<void> {
-    if (this.session !== undefined) {
-      this.context.metrics.stanzasIn.inc();
-      return this.context.router.fromClient(this.session, this.inLanguage(element));
-    }
+    if (this.session !== undefined) return this.takeBound(this.session, element);
     return this.stage === 'connected' ? this.beforeLogin(element) : this.beforeBinding(element);
+  }
+
+  private takeBound(session: Session, element: Element): MaybePromise<void> {
+    if (element.ns !== null) {
+      const handler = session.host.nonzas.find(element.ns, element.name);
+      if (handler === undefined) throw new StreamError('unsupported-stanza-type');
+      return handler({ session, element });
+    }
+    this.context.metrics.stanzasIn.inc();
+    return this.context.router.fromClient(session, this.inLanguage(element));
   }
 
   private beforeLogin(element: Element): MaybePromise<void> {

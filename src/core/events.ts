@@ -56,6 +56,18 @@ export const streamFeatures = collect<{ readonly stream: ClientStream; readonly 
   'stream-features',
 );
 
+/** Bind 2 is being offered (XEP-0386 3): handlers push the namespaces of what can be asked for inside <bind/>. */
+export const bind2Features = collect<{ readonly stream: ClientStream; readonly namespaces: string[] }>(
+  'bind2-features',
+);
+
+/** A resource was bound by Bind 2: handlers do what they find in its <bind/>, and push what goes into <bound/>. */
+export const bind2Inline = collect<{
+  readonly session: Session;
+  readonly request: Element;
+  readonly bound: Element[];
+}>('bind2-inline');
+
 /** An IQ on a stream that is not authenticated yet (XEP-0077). Unhandled, it ends the stream. */
 export const streamIq = gate<{ readonly stream: ClientStream; readonly iq: Element }>()('stream-iq', ['handle']);
 

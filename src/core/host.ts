@@ -8,6 +8,7 @@ import { Jid } from '../xmpp/jid.ts';
 import { type Collect, type Gate, HookTable, type Notify, type Verdict } from './hooks.ts';
 import { IqTable } from './iq.ts';
 import type { AnyModule, Installed } from './module.ts';
+import { NonzaTable } from './nonzas.ts';
 
 export type HostKind = 'users' | 'rooms' | 'pubsub' | 'component';
 
@@ -20,6 +21,13 @@ export interface Instance {
   stop(): Promise<void>;
 }
 
+interface Tables {
+  readonly hooks: HookTable;
+  readonly iqs: IqTable;
+  readonly nonzas: NonzaTable;
+  readonly instances: readonly Instance[];
+}
+
 export class Host {
   readonly domain: string;
   readonly jid: Jid;
@@ -27,7 +35,7 @@ export class Host {
   readonly log: Logger;
   readonly accounts: Accounts;
   settings: HostSettings;
-  private tables: { readonly hooks: HookTable; readonly iqs: IqTable; readonly instances: readonly Instance[] };
+  private tables: Tables;
 
   constructor(domain: string, kind: HostKind, settings: HostSettings, accounts: Accounts, log: Logger) {
     this.domain = domain;
@@ -36,7 +44,12 @@ export class Host {
     this.settings = settings;
     this.accounts = accounts;
     this.log = log.child({ host: domain });
-    this.tables = { hooks: new HookTable([], () => {}), iqs: new IqTable([]), instances: [] };
+    this.tables = {
+      hooks: new HookTable([], () => {}),
+      iqs: new IqTable([]),
+      nonzas: new NonzaTable([]),
+      instances: [],
+    };
   }
 
   /** The modules that are installed, in the order of their installation. */
@@ -46,6 +59,10 @@ export class Host {
 
   get iqs(): IqTable {
     return this.tables.iqs;
+  }
+
+  get nonzas(): NonzaTable {
+    return this.tables.nonzas;
   }
 
   /** Runs every handler of a hook on this host. */
@@ -68,7 +85,7 @@ export class Host {
 
   /**
    * Puts other modules in the place of those that are installed, in one assignment: a stanza sees the old set or the new one.
-   * @throws Error when two modules claim the same IQ or their order cannot be met; the old set stays
+   * @throws Error when two modules claim the same IQ or nonza, or their order cannot be met; the old set stays
    */
   replaceModules(instances: readonly Instance[]): void {
     const registrations = instances.flatMap(({ name, installed }) =>
@@ -85,6 +102,11 @@ export class Host {
         registration.kind === 'iq' ? [{ ...registration, module }] : [],
       ),
     );
-    this.tables = { hooks, iqs, instances };
+    const nonzas = new NonzaTable(
+      registrations.flatMap(({ module, registration }) =>
+        registration.kind === 'nonza' ? [{ ...registration, module }] : [],
+      ),
+    );
+    this.tables = { hooks, iqs, nonzas, instances };
   }
 }

@@ -42,6 +42,13 @@ export function defineService<T>(name: string): Service<T> {
   return { name };
 }
 
+/** A top-level element of a client's that is no stanza; the session's stream waits while it is handled. */
+export interface NonzaEvent {
+  readonly session: Session;
+  readonly element: Element;
+}
+export type NonzaHandler = (event: NonzaEvent) => MaybePromise<void>;
+
 /** One line of a module's `handlers`. */
 export type Registration =
   | { readonly kind: 'hook'; readonly handler: Omit<HookHandler, 'module'> }
@@ -53,6 +60,7 @@ export type Registration =
       readonly name: string;
       readonly fn: IqHandler;
     }
+  | { readonly kind: 'nonza'; readonly ns: string; readonly name: string; readonly fn: NonzaHandler }
   | { readonly kind: 'provide'; readonly service: Service<never>; readonly implementation: unknown };
 
 interface Order<P extends string> {
@@ -97,6 +105,11 @@ export function iqGet(target: Target | readonly Target[], ns: string, name: stri
 /** Answers IQ requests of type set with that payload. */
 export function iqSet(target: Target | readonly Target[], ns: string, name: string, fn: IqHandler): Registration {
   return iqRegistration('set', target, ns, name, fn);
+}
+
+/** Takes elements that are no stanzas from clients with a bound resource. */
+export function nonza(ns: string, name: string, fn: NonzaHandler): Registration {
+  return { kind: 'nonza', ns, name, fn };
 }
 
 /** Offers an implementation of a service to the other modules of the host; list the service in `provides` too. */

@@ -116,6 +116,11 @@ export class Session implements SessionEntry {
       if (isPromise(verdict)) throw new Error('a handler of session-out must not wait');
       if (verdict !== undefined) return;
     }
+    this.write(stanza);
+  }
+
+  /** Writes a stanza past everything that looks at it: what was held back, or is the server's own affair. */
+  write(stanza: Stanza): void {
     this.stream?.send(stanza.el.toXml());
   }
 
