@@ -7,7 +7,7 @@
 import { LruCache } from '../base/lru.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
-import { recipients } from '../core/account.ts';
+import { copied, recipients, redelivered } from '../core/account.ts';
 import { messageIn, messageOut } from '../core/events.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, type IqRequest, iqSet, on } from '../core/module.ts';
@@ -104,20 +104,23 @@ export default defineModule({
     function copyReceived(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
       const { stanza } = transit;
       const reached = transit.note(recipients) ?? [];
-      const others = reached.length === entries.length ? undefined : listening(entries, stanza.from, reached);
-      if (others === undefined) return;
-      const direction = isOwn(stanza) ? 'sent' : 'received';
-      // on its way again because its reader left: it was copied the first time
-      if (transit.origin.kind === 'host' && known.get(keyOf(direction, stanza)) === true) return;
-      consider(stanza, direction, others);
+      const all = reached.length === entries.length ? undefined : listening(entries, stanza.from, reached);
+      // on its way again because its reader left: whoever had it, or a copy, gets none
+      const had = transit.note(redelivered)?.had ?? [];
+      const others = had.length === 0 ? all : all?.filter(({ sid }) => !had.includes(sid));
+      if (others === undefined || !consider(stanza, isOwn(stanza) ? 'sent' : 'received', others)) return;
+      transit.leave(copied, others);
     }
 
-    function consider(message: Message, direction: Direction, to: readonly SessionEntry[]): void {
+    /** @returns whether they get copies of a message */
+    function consider(message: Message, direction: Direction, to: readonly SessionEntry[]): boolean {
       if (message.type === 'error') considerError(message, direction, to);
       else if (isEligible(message, direction)) {
         if (message.id !== undefined) known.set(keyOf(direction, message), true);
         copy(message, direction, to);
+        return true;
       }
+      return false;
     }
 
     /** 6.1: an error is eligible if what it answers was. Perhaps another node had to do with that. */

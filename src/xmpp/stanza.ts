@@ -25,6 +25,17 @@ interface Base {
 export interface Message extends Base {
   readonly kind: 'message';
   readonly type: MessageType;
+  /** Where it went beside the session that holds it; undefined when nowhere. Set by delivery. */
+  readonly reach?: Reach;
+}
+/** The sessions that one message reached; shared by all that hold it. */
+export interface Reach {
+  /** By their sid, on all nodes. */
+  readonly to: readonly string[];
+  /** Those that were given a copy of it, by their sid. */
+  readonly copied: readonly string[];
+  /** How many sessions of this node among `to` have not given it back. */
+  here: number;
 }
 export interface Presence extends Base {
   readonly kind: 'presence';
