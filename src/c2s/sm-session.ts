@@ -51,7 +51,7 @@ export interface SavedStream {
   readonly waiting: readonly {
     readonly xml: string;
     readonly at: number;
-    readonly reach?: Pick<Reach, 'to' | 'copied'>;
+    readonly had?: readonly string[];
   }[];
 }
 
@@ -170,14 +170,15 @@ export class ManagedSession implements Outbox {
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
-        ...(reach === undefined ? {} : { reach: { to: reach.to, copied: reach.copied } }),
+        ...(reach === undefined ? {} : { had: reach.had }),
       })),
     };
   }
 
   restore({ waiting }: SavedStream): void {
-    for (const { xml, at, reach } of waiting) {
-      this.queue.push({ xml, at, reach: reach && { ...reach, here: 1 } });
+    for (const { xml, at, had } of waiting) {
+      // (who shares it is not known any more; the directory is)
+      this.queue.push({ xml, at, reach: had && { had: [...had], here: 1 } });
     }
   }
 }

@@ -1,11 +1,20 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, SessionEntry } from '../cluster/cluster.ts';
-import { Element } from '../xml/element.ts';
+import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Iq, type Message, type Presence, type Reach, replaceElement, type Stanza } from '../xmpp/stanza.ts';
+import {
+  type Iq,
+  type Message,
+  messageOf,
+  type Presence,
+  type Reach,
+  replaceElement,
+  type Stanza,
+} from '../xmpp/stanza.ts';
 import { iqIn, messageIn, messageOffline, presenceIn } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
@@ -16,8 +25,8 @@ import { defineNote, Transit } from './transit.ts';
 /** The sessions that a message is about to reach; left before `messageIn` runs, so that `copy` knows the others. */
 export const recipients = defineNote<readonly SessionEntry[]>('recipients');
 
-/** The sessions that were given a copy of a message; left by whoever copied, so that they do not get the message too. */
-export const copied = defineNote<readonly SessionEntry[]>('copied');
+/** Where the account has several sessions: who has the message, or will; whoever copies it adds those who get copies. */
+export const reached = defineNote<Reach>('reached');
 
 /**
  * The message was delivered before, and its reader never had it: it is on its way through the rules once more. Whoever
@@ -86,11 +95,11 @@ export class AccountDelivery {
   private message(host: Host, transit: Transit<Message>, entries: readonly SessionEntry[]): MaybePromise<void> {
     const route = routeAgain(transit, entries) ?? routeMessage(transit.stanza, entries);
     transit.leave(recipients, route.to);
+    const reach = entries.length > 1 ? this.reachOf(transit, route.to) : undefined;
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       if (route.to.length > 0) {
-        const isAlone = entries.length === 1;
-        return this.write(isAlone ? transit.stanza : this.withReach(transit, route.to), route.to);
+        return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to);
       }
       if (route.otherwise === 'ignore') return;
       if (route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
@@ -133,16 +142,23 @@ export class AccountDelivery {
     });
   }
 
-  /** The message, with a note of all who get it. */
-  private withReach(transit: Transit<Message>, to: readonly SessionEntry[]): Message {
-    const others = transit.note(copied) ?? [];
+  private reachOf(transit: Transit<Message>, to: readonly SessionEntry[]): Reach {
     const before = transit.note(redelivered)?.had ?? [];
-    const reach: Reach = {
-      to: to.map(({ sid }) => sid),
-      copied: [...others.map(({ sid }) => sid), ...before],
-      here: to.reduce((count, { node }) => (node === this.cluster.self ? count + 1 : count), 0),
-    };
-    return { ...transit.stanza, reach };
+    const reach: Reach = { had: [...before, ...to.map(({ sid }) => sid)], here: this.countHere(to) };
+    transit.leave(reached, reach);
+    return reach;
+  }
+
+  /** Copies of the message go to these sessions too. */
+  addCopies(reach: Reach, to: readonly SessionEntry[]): void {
+    for (const { sid } of to) reach.had.push(sid);
+    reach.here += this.countHere(to);
+  }
+
+  private countHere(entries: readonly SessionEntry[]): number {
+    let count = 0;
+    for (const { node } of entries) if (node === this.cluster.self) count++;
+    return count;
   }
 
   /** Hands a stanza to sessions, here or on other nodes; one frame for each node. */
@@ -168,7 +184,7 @@ export class AccountDelivery {
         kind: 'deliver',
         to: list,
         xml,
-        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
+        ...(reach === undefined ? {} : { had: reach.had }),
       });
     }
   }
@@ -185,13 +201,13 @@ export class AccountDelivery {
       if (stanza.type === 'get' || stanza.type === 'set') throw new StanzaError('service-unavailable');
       return;
     }
-    if (!isForAccount(stanza)) return;
     const { reach } = stanza;
-    if (reach !== undefined && --reach.here > 0) return;
-    return andThen(this.cluster.directory.sessions(stanza.to.bare), (entries) => {
-      if (reach !== undefined && entries.some((entry) => entry.sid !== sid && reach.to.includes(entry.sid))) return;
-      const had = [...(reach?.to ?? []), ...(reach?.copied ?? []), ...(sid === undefined ? [] : [sid])];
-      const again = at === undefined ? stanza : replaceElement(stanza, delayed(stanza.el, at, host.domain));
+    const message = forAccount(stanza);
+    if (message === undefined || (reach !== undefined && --reach.here > 0)) return;
+    return andThen(this.cluster.directory.sessions(message.to.bare), (entries) => {
+      const had = reach?.had ?? (sid === undefined ? [] : [sid]);
+      if (entries.some((entry) => entry.sid !== sid && had.includes(entry.sid))) return;
+      const again = at === undefined ? message : replaceElement(message, delayed(message.el, at, host.domain));
       const transit = new Transit<Message>(again, { kind: 'host', host });
       transit.leave(redelivered, { had });
       return this.message(host, transit, entries);
@@ -218,15 +234,25 @@ function isNews(stanza: Stanza): boolean {
   );
 }
 
-/** Messages of the moment, copies and pages of an archive are for nobody but the session that they went to. */
-function isForAccount({ type, el: { children }, from, to }: Message): boolean {
-  if (type !== 'chat' && type !== 'normal') return false;
-  if (from.full !== to.bare) return true;
-  return !children.some(
-    (child) =>
-      child instanceof Element &&
-      (child.is('sent', NS.carbons) || child.is('received', NS.carbons) || child.is('result', NS.mam)),
-  );
+/**
+ * What of a message that comes back is of interest to the account: not what was of the moment, nor a page of its archive; of
+ * a copy of something that it received (XEP-0280) the original.
+ */
+function forAccount(message: Message): Message | undefined {
+  const { type, el: element, from, to } = message;
+  if (type !== 'chat' && type !== 'normal') return undefined;
+  if (from.full !== to.bare) return message;
+  if (element.getChild('result', NS.mam) !== undefined) return undefined;
+  const sent = element.getChild('sent', NS.carbons);
+  // what was sent to somebody else is that one's to miss
+  if (sent !== undefined && message.reach === undefined) return undefined;
+  const copy = sent ?? element.getChild('received', NS.carbons);
+  if (copy === undefined) return message;
+  const original = copy.getChild('forwarded', NS.forward)?.getChild('message', null);
+  const sender = original && Jid.parse(original.attrs.from ?? '');
+  const reader = original && Jid.parse(original.attrs.to ?? '');
+  if (original === undefined || sender === undefined || reader === undefined) return undefined;
+  return messageOf(original, sender, reader);
 }
 
 /** XEP-0198 4: with the time of the delivery that failed, unless it says already that it is late. */

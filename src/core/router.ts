@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Cluster, Frame, Holders, NodeId } from '../cluster/cluster.ts';
+import type { Cluster, Frame, NodeId } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
@@ -221,11 +221,11 @@ export class Router {
       return;
     }
     const { had } = frame;
-    const reach = had && { to: had.to, copied: had.copied, here: frame.to.length };
+    const reach = had && { had: [...had], here: frame.to.length };
     const missing = frame.to.filter((full) => {
       const session = this.parts.sessions.get(full);
       if (session === undefined) return true;
-      session.deliver(reached(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
+      session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
       return false;
     });
     if (missing.length === 0) return;
@@ -239,14 +239,14 @@ export class Router {
   }
 
   /** A session left before a stanza from another node reached it. */
-  private redeliver(element: Element, full: string, had: Holders | undefined): void {
+  private redeliver(element: Element, full: string, had: readonly string[] | undefined): void {
     const gone = Jid.parse(full);
     const host = gone && this.parts.hosts.get(gone.domain);
     if (gone === undefined || host === undefined) return;
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
     const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    const reach = had && { to: had.to, copied: had.copied, here: 1 };
-    void this.takeBack(host, reached(stanza, reach), undefined);
+    const reach = had && { had: [...had], here: 1 };
+    void this.takeBack(host, withReach(stanza, reach), undefined);
   }
 
   /**
@@ -319,7 +319,7 @@ function stamp(element: Element, from: Jid, to: Jid): Element {
   return attrs.from === name ? element : element.with({ from: name });
 }
 
-function reached(stanza: Stanza, reach: Reach | undefined): Stanza {
+function withReach(stanza: Stanza, reach: Reach | undefined): Stanza {
   return reach === undefined || stanza.kind !== 'message' ? stanza : { ...stanza, reach };
 }
 

@@ -25,16 +25,14 @@ interface Base {
 export interface Message extends Base {
   readonly kind: 'message';
   readonly type: MessageType;
-  /** Where it went beside the session that holds it; undefined when nowhere. Set by delivery. */
+  /** Who else has it; undefined when nobody has. Set by delivery. */
   readonly reach?: Reach;
 }
-/** The sessions that one message reached; shared by all that hold it. */
+/** The sessions that have one message, or a copy of it; shared by all of them. */
 export interface Reach {
   /** By their sid, on all nodes. */
-  readonly to: readonly string[];
-  /** Those that were given a copy of it, by their sid. */
-  readonly copied: readonly string[];
-  /** How many sessions of this node among `to` have not given it back. */
+  readonly had: string[];
+  /** How many of this node have not given it back. */
   here: number;
 }
 export interface Presence extends Base {
