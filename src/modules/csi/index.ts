@@ -110,9 +110,13 @@ export default defineModule({
       }
     }
 
-    /** XEP-0203: when it would have been written; who says so already, said when it was sent. */
+    /**
+     * XEP-0203: when it would have been written; who says so already, said when it was sent. Available presence is what it
+     * is now, whenever it became so: there is most of it, and the stamp would be a quarter of it.
+     */
     function stamped(element: Element, at: number): Element {
-      if (element.getChild('delay', NS.delay) !== undefined) return element;
+      const isCurrent = element.name === 'presence' && element.attrs.type === undefined;
+      if (isCurrent || element.getChild('delay', NS.delay) !== undefined) return element;
       return element.append(delayElement(at, host.domain));
     }
 
