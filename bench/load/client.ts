@@ -81,6 +81,8 @@ export class Client {
   private cutter: StanzaCutter | undefined;
   readonly index: number;
   private socket!: Socket;
+  /** The connection below TLS. */
+  private tcp!: Socket;
   private text = '';
   private awaited:
     | { pattern: RegExp; done: (match: RegExpExecArray) => void; failed: (error: Error) => void }
@@ -88,6 +90,7 @@ export class Client {
   private ended = false;
   private isClosing = false;
   private isIn = false;
+  private pings = 0;
   /** A connection that was left to itself, and that the server may still believe in. */
   private abandoned: Socket | undefined;
 
@@ -198,14 +201,29 @@ export class Client {
     this.write(asks ? `${xml}<r xmlns='${SM}'/>` : xml);
   }
 
+  get isConnected(): boolean {
+    return this.isIn && !this.ended;
+  }
+
+  /** Asks the server something small: when it has answered, it has handled what was sent before. Throws after a minute. */
+  async ping(): Promise<void> {
+    const id = `bench-ping${++this.pings}`;
+    await this.bounded(async () => {
+      this.send(`<iq type='get' id='${id}' to='${this.target.domain}'><ping xmlns='urn:xmpp:ping'/></iq>`);
+      await this.expect(new RegExp(`<iq [^>]*id=["']${id}["']`));
+    });
+  }
+
   /** Ends the connection without closing the stream. */
   cut(how: Cut = 'reset'): void {
     this.isClosing = true;
     this.cutter = undefined;
     this.ended = true;
     if (how === 'fin') this.socket.destroy();
-    else if (how === 'reset') this.socket.resetAndDestroy();
-    else {
+    else if (how === 'reset') {
+      this.tcp.resetAndDestroy();
+      this.socket.destroy();
+    } else {
       this.abandoned = this.socket;
       this.socket.removeAllListeners('data');
       this.socket.pause();
@@ -241,7 +259,8 @@ export class Client {
   private async connect(): Promise<void> {
     const { host, port, tls, sources } = this.target;
     const localAddress = sources > 1 ? `127.0.0.${1 + (this.index % sources)}` : undefined;
-    this.adopt(connect({ host, port, noDelay: true, ...(localAddress ? { localAddress } : {}) }));
+    this.tcp = connect({ host, port, noDelay: true, ...(localAddress ? { localAddress } : {}) });
+    this.adopt(this.tcp);
     await this.once('connect');
     if (tls === 'direct') await this.secure();
     await this.openStream();
@@ -338,8 +357,8 @@ export class Client {
     this.socket = socket;
     socket.on('data', (chunk: Buffer) => {
       this.cutter?.feed(chunk.toString('latin1'));
-      if (this.onChunk && this.isIn) this.onChunk(chunk);
-      else if (!this.isIn) this.read(chunk);
+      if (this.isIn) this.onChunk?.(chunk);
+      if (!this.isIn || this.awaited) this.read(chunk);
     });
     socket.on('error', (error) => {
       if (socket === this.socket) this.fail(error);
@@ -365,6 +384,7 @@ export class Client {
   /** Waits for a pattern in what the server sends and consumes everything up to its end. */
   private expect(pattern: RegExp): Promise<RegExpExecArray> {
     return new Promise((done, failed) => {
+      if (this.isIn) this.text = '';
       this.awaited = { pattern, done, failed };
       this.match();
       if (this.ended) this.fail(new Error('connection closed by the server'));
