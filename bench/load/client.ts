@@ -63,7 +63,8 @@ export function nowMicros(): number {
 }
 
 export class Client {
-  readonly target: Target;
+  /** May be changed between connections, for a server that has moved. */
+  target: Target;
   readonly user: string;
   jid = '';
   /** Takes over every chunk once the login is done. */
