@@ -4,6 +4,7 @@ import { escapeAttr, escapeText } from '../xml/escape.ts';
 import { ParseError } from '../xml/parse-error.ts';
 import { Parser, type StreamHeader } from '../xml/parser.ts';
 import { NS } from '../xmpp/ns.ts';
+import { STREAM_PREFIX } from './framing.ts';
 
 /** Why a session is over (XEP-0124 17.2), as far as we have reasons. */
 export type BoshCondition =
@@ -81,7 +82,8 @@ function parseTag(source: Buffer): StreamHeader | undefined {
     },
   });
   parser.write(source);
-  if (failed !== undefined) throw failed;
+  // what follows the tag is not looked at here
+  if (header === undefined && failed !== undefined) throw failed;
   return header;
 }
 
@@ -93,13 +95,10 @@ export function numberOf(text: string | undefined): number | undefined {
 }
 
 /** A wrapper around serialised elements; attributes that are undefined are left out. */
-export function wrap(
-  attrs: Readonly<Record<string, string | number | undefined>>,
-  content: string,
-  hasStreamPrefix: boolean,
-): string {
+export function wrap(attrs: Readonly<Record<string, string | number | undefined>>, content: string): string {
   let xml = `<body xmlns='${NS.httpBind}'`;
-  if (hasStreamPrefix) xml += ` xmlns:stream='${NS.stream}'`;
+  // XEP-0206 2: the stream's own elements rely on it
+  if (content.includes(STREAM_PREFIX)) xml += ` xmlns:stream='${NS.stream}'`;
   for (const [name, value] of Object.entries(attrs)) {
     if (value !== undefined) xml += ` ${name}='${escapeAttr(String(value))}'`;
   }
@@ -107,19 +106,19 @@ export function wrap(
 }
 
 /** The response that has nothing to tell; one string for all. */
-export const emptyBody = wrap({}, '', false);
+export const emptyBody = wrap({}, '');
 
 /** XEP-0124 17.3: another request with the same `rid` has taken this one's place. */
-export const recoverableBody = wrap({ type: 'error' }, '', false);
+export const recoverableBody = wrap({ type: 'error' }, '');
 
 /** The end of a session, or of what was meant to become one. */
 export function terminalBody(condition: BoshCondition): string {
-  return wrap({ type: 'terminate', condition }, '', false);
+  return wrap({ type: 'terminate', condition }, '');
 }
 
 /** XEP-0124 17.2: the client came to the wrong place, and this is the right one. */
 export function seeOtherUri(uri: string): string {
-  return wrap({ type: 'terminate', condition: 'see-other-uri' }, `<uri>${escapeText(uri)}</uri>`, false);
+  return wrap({ type: 'terminate', condition: 'see-other-uri' }, `<uri>${escapeText(uri)}</uri>`);
 }
 
 /** The keys that protect a session without TLS from whoever can only listen (XEP-0124 15): each is what the one before it was made of. */

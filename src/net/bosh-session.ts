@@ -13,7 +13,7 @@ import {
   wrap,
 } from './bosh-body.ts';
 import { respond } from './bosh-http.ts';
-import { STREAM_PREFIX } from './framing.ts';
+import { Outbox } from './bosh-outbox.ts';
 import type { HttpPeer } from './http.ts';
 import type { TlsInfo } from './tls.ts';
 import type { Flusher, Transport, TransportHandlers } from './transport.ts';
@@ -76,8 +76,6 @@ interface Sent {
   repeats: number;
 }
 
-/** A response is about so long at most, in characters; the rest waits for the next one, so that lost ones are not too dear. */
-const RESPONSE_LENGTH = 256 * 1024;
 /** While so much waits to be handled, requests may have their responses all the same, in bytes. */
 const BACKLOG = 16 * 1024;
 /** XEP-0124 14.3: how often one request may be sent again. */
@@ -105,12 +103,7 @@ export class BoshSession implements Transport {
   /** Requests before whose turn others are missing (XEP-0124 14.2). */
   private readonly early = new Map<number, BoshRequest>();
   private sent: Sent[] = [];
-  /** What waits for requests, each as much as goes into one response. */
-  private waiting: string[] = [];
-  private waitingLength = 0;
-  /** Something of the stream itself is in there. */
-  private hasStreamPrefix = false;
-  private hasError = false;
+  private readonly outbox = new Outbox();
   /** Requests whose bodies have not been handed on, and the one that was and is being handled. */
   private unread: Turn[] = [];
   private current: Turn | undefined;
@@ -148,7 +141,7 @@ export class BoshSession implements Transport {
   }
 
   get queuedBytes(): number {
-    return this.waitingLength;
+    return this.outbox.length;
   }
 
   attach(handlers: TransportHandlers): void {
@@ -161,15 +154,7 @@ export class BoshSession implements Transport {
 
   write(xml: string): void {
     if (this.isEnding || this.isClosed || xml === '') return;
-    if (xml.startsWith(STREAM_PREFIX)) {
-      this.hasStreamPrefix = true;
-      this.hasError ||= xml.startsWith(`${STREAM_PREFIX}error`);
-    }
-    const last = this.waiting.length - 1;
-    const open = this.waiting[last];
-    if (open !== undefined && open.length + xml.length <= RESPONSE_LENGTH) this.waiting[last] = open + xml;
-    else this.waiting.push(xml);
-    this.waitingLength += xml.length;
+    this.outbox.write(xml);
     this.flushSoon();
   }
 
@@ -202,7 +187,7 @@ export class BoshSession implements Transport {
     if (this.isClosed) return;
     this.respond();
     // what a client does not ask for is not kept for it, but for why it is over
-    if (!this.isEnding || this.waitingLength > BACKLOG) this.drop('remote-connection-failed');
+    if (!this.isEnding || this.outbox.length > BACKLOG) this.drop('remote-connection-failed');
     this.over(undefined);
   }
 
@@ -211,6 +196,7 @@ export class BoshSession implements Transport {
     // what is due goes out first: the client's part is judged by what it can know
     if (this.isDirty) this.flush();
     const { head, body, response } = request;
+    this.handlers?.traffic(body.length, 0);
     if (head.rid <= this.rid) {
       this.repeat(request);
       return;
@@ -225,7 +211,6 @@ export class BoshSession implements Transport {
       this.fail('item-not-found', response);
       return;
     }
-    this.handlers?.traffic(body.length, 0);
     if (head.rid > this.rid + 1) this.keepEarly(request);
     else {
       this.begin(request);
@@ -265,7 +250,7 @@ export class BoshSession implements Transport {
   flush(): void {
     this.isDirty = false;
     this.respond();
-    if (this.waitingLength > this.options.queuedBytes) this.handlers?.overflow();
+    if (this.outbox.length > this.options.queuedBytes) this.handlers?.overflow();
   }
 
   private respond(): void {
@@ -280,14 +265,14 @@ export class BoshSession implements Transport {
         if (this.live === 0) break;
         this.answer(first, '');
       } else if (!this.isReady(first)) break;
-      else this.answer(first, first.isPause ? '' : this.takeWaiting());
+      else this.answer(first, first.isPause ? '' : this.outbox.take());
     }
   }
 
   private isReady(first: Turn): boolean {
     const { hold, wait } = this.terms;
     if (!first.isHandled && this.backlog > BACKLOG) return false;
-    if (this.waiting.length > 0 && !first.isPause) return true;
+    if (this.outbox.length > 0 && !first.isPause) return true;
     // XEP-0124 11: whoever polls wants what comes of the request, not of time
     if (hold === 0 || wait === 0) return first.isHandled;
     const isReleased = this.pending.some(({ isPause }) => isPause);
@@ -407,8 +392,7 @@ export class BoshSession implements Transport {
     const ack = terms.usesAcks && (isFirst || this.rid !== turn.rid) ? this.rid : undefined;
     const attrs = { ...end, ...greeting, ack };
     const isPlain = payload === '' && ack === undefined && !isFirst && end.type === undefined;
-    const xml = isPlain ? emptyBody : wrap(attrs, payload, this.hasStreamPrefix && payload !== '');
-    if (payload !== '' && this.waiting.length === 0) this.hasStreamPrefix = false;
+    const xml = isPlain ? emptyBody : wrap(attrs, payload);
     this.sent.push({ rid: turn.rid, key: turn.key, xml, repeats: 0 });
     if (this.sent.length > terms.requests) this.sent.shift();
     this.lastActive = options.clock.now();
@@ -421,13 +405,14 @@ export class BoshSession implements Transport {
   private sayGoodbye(): void {
     const oldest = this.pending.find(({ response }) => response !== undefined);
     if (oldest === undefined) return;
-    const rest = this.waiting.join('');
-    this.waiting = [];
-    this.waitingLength = 0;
+    const rest = this.outbox.takeAll();
     for (const turn of [...this.pending]) {
       if (turn !== oldest) this.answer(turn, '');
       else
-        this.answer(turn, rest, { type: 'terminate', ...(this.hasError ? { condition: 'remote-stream-error' } : {}) });
+        this.answer(turn, rest, {
+          type: 'terminate',
+          ...(this.outbox.hasError ? { condition: 'remote-stream-error' } : {}),
+        });
     }
     for (const { response } of this.early.values()) this.reply(response, emptyBody);
     this.early.clear();
@@ -441,17 +426,10 @@ export class BoshSession implements Transport {
     const waiting = [...this.pending, ...this.early.values()];
     this.pending = [];
     this.early.clear();
-    this.waiting = [];
-    this.waitingLength = 0;
+    this.outbox.takeAll();
     for (const { response } of waiting) {
       if (response !== undefined && !response.writableEnded) this.reply(response, terminalBody(condition));
     }
-  }
-
-  private takeWaiting(): string {
-    const payload = this.waiting.shift() ?? '';
-    this.waitingLength -= payload.length;
-    return payload;
   }
 
   private flushSoon(): void {

@@ -1,5 +1,5 @@
 // BoshClient: one end of a BOSH session (XEP-0124, XEP-0206), as raw as a test wants it.
-import { type ClientRequest, type IncomingHttpHeaders, request as httpRequest } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { type Element, parse } from 'ltx';
 import type { Address } from './client.ts';
@@ -83,7 +83,12 @@ export class BoshClient {
   }
 
   /** Authenticates with PLAIN and binds. */
-  static async logIn(address: Address, login: BoshLogin, attrs: BodyAttrs = {}, wishes: BoshWishes = {}): Promise<BoshClient> {
+  static async logIn(
+    address: Address,
+    login: BoshLogin,
+    attrs: BodyAttrs = {},
+    wishes: BoshWishes = {},
+  ): Promise<BoshClient> {
     const client = new BoshClient(address, wishes);
     await client.create({ to: login.domain, ...attrs });
     await client.authenticate(login);
