@@ -46,8 +46,8 @@ export interface SavedStream {
   readonly max: number;
   readonly handled: number;
   readonly acked: number;
-  /** Until when it can be resumed, in milliseconds since 1970. */
-  readonly until: number;
+  /** How long it can still be resumed, in milliseconds. */
+  readonly left: number;
   readonly waiting: readonly {
     readonly xml: string;
     readonly at: number;
@@ -166,7 +166,7 @@ export class ManagedSession implements Outbox {
       max: this.max,
       handled: this.inbound.h,
       acked: this.queue.acked,
-      until: this.until,
+      left: Math.max(this.until - this.keeper.now(), 0),
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
