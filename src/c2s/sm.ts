@@ -177,7 +177,7 @@ export class StreamManagement implements Keeper {
       }
       managed.cancelExpiry?.();
       managed.cancelExpiry = undefined;
-      this.parts.sessions.resume(session, carrier, () => managed.resend(carrier));
+      this.parts.sessions.resume(session, carrier, () => managed.resend());
       this.parts.metrics.resumed.inc();
       this.parts.log.debug({ jid: session.jid.full, address: carrier.address }, 'session resumed');
       return true;
@@ -236,9 +236,7 @@ export class StreamManagement implements Keeper {
     const { session } = managed;
     managed.carrier = undefined;
     if (session.stream === undefined || session.isOver) return;
-    managed.asked = 0;
-    managed.inbound.forgetAsked();
-    managed.settleDown();
+    managed.hibernate();
     managed.until = this.now() + managed.max;
     this.parts.sessions.hibernate(session);
     this.parts.metrics.hibernated.inc();
