@@ -60,9 +60,11 @@ export class Shelf {
    * @param annotate makes what is given out of what was kept since `at`
    */
   take(annotate: (element: Element, at: number) => Element): Stanza[] {
-    const { kept } = this;
+    const entries = [...this.kept.values()];
     this.kept = new Map();
     this.size = 0;
-    return [...kept.values()].map(({ xml, from, to, at }) => stanzaOf(annotate(parseElement(xml), at), from, to));
+    // one document, one parser
+    const elements = parseElement(`<kept>${entries.map(({ xml }) => xml).join('')}</kept>`).elements();
+    return entries.map(({ from, to, at }, i) => stanzaOf(annotate(elements[i]!, at), from, to));
   }
 }
