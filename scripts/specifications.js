@@ -17,6 +17,7 @@ const titles = {
   'XEP-0157': 'Contact Addresses for XMPP Services',
   'XEP-0160': 'Best Practices for Handling Offline Messages',
   'XEP-0175': 'Best Practices for Use of SASL ANONYMOUS',
+  'XEP-0198': 'Stream Management',
   'XEP-0199': 'XMPP Ping',
   'XEP-0202': 'Entity Time',
   'XEP-0203': 'Delayed Delivery',
@@ -34,6 +35,7 @@ const titles = {
 const core = [
   ['XEP-0156 1.4.0', '`c2s/web.ts`'],
   ['XEP-0175 1.2', '`auth/anonymous.ts`'],
+  ['XEP-0198 1.6.3', '`c2s/sm.ts`'],
   ['XEP-0368 1.1.0', '`c2s/acceptor.ts`, `net/tls.ts`'],
   ['XEP-0440 1.0.0', '`auth/sasl.ts`'],
   ['XEP-0478 0.2.0', '`c2s/features.ts`'],

@@ -27,10 +27,15 @@ export interface Directory {
 
 /** What travels between nodes. Delivery frames carry stanzas whose checks are done. */
 export type Frame =
-  /** For sessions of the receiving node, by full JID. */
-  | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string }
+  /** For sessions of the receiving node, by full JID; `had`: all that have the message or a copy, by their sid. */
+  | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string; readonly had?: readonly string[] }
   /** Answers `deliver`: these sessions are not there any more. */
-  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string };
+  | {
+      readonly kind: 'undelivered';
+      readonly to: readonly string[];
+      readonly xml: string;
+      readonly had?: readonly string[];
+    };
 
 export interface Cluster {
   readonly self: NodeId;

@@ -66,7 +66,8 @@ export class XmlStream {
   private stanzaBytes: number;
   private state: State = 'open';
   private hasHeader = false;
-  private refused = false;
+  private refusal: StreamError | undefined;
+  private closedByPeer = false;
   private fallbackFrom: string;
   private holds = 0;
   /** There is no connection any more; what it brought is still being handled. */
@@ -112,9 +113,14 @@ export class XmlStream {
     return this.state === 'open';
   }
 
-  /** Whether we ended it with a stream error. */
-  get isRefused(): boolean {
-    return this.refused;
+  /** The stream error that we ended it with, if we did. */
+  get error(): StreamError | undefined {
+    return this.refusal;
+  }
+
+  /** Whether the peer ended it, by its closing tag or an error; else it only broke off, if we did not end it. */
+  get isClosedByPeer(): boolean {
+    return this.closedByPeer;
   }
 
   /** Sends our stream header (RFC 6120 4.7); once per header of the peer's. */
@@ -165,7 +171,7 @@ export class XmlStream {
     if (this.state !== 'open') return;
     this.reason = error?.message ?? (this.reason || 'closed by the server');
     if (error !== undefined) {
-      this.refused = true;
+      this.refusal = error;
       // RFC 6120 4.9.1.2: an error before our header needs the header first
       if (!this.hasHeader) this.open({ from: this.fallbackFrom });
       this.transport.write(this.framing.element(serialiseStreamElement(error.toElement())));
@@ -178,6 +184,20 @@ export class XmlStream {
     }
     // RFC 6120 4.9.1.1: after an error nothing is waited for; else the peer's closing tag is, for a while (4.4)
     if (error !== undefined) this.transport.end();
+    this.release();
+    this.cancelGrace = this.options.clock.after(CLOSE_GRACE, () => this.transport.destroy());
+  }
+
+  /** Ends the connection behind all that was written, without ending the stream: the peer is to come back. */
+  hangUp(reason: string): void {
+    if (this.state !== 'open') return;
+    this.reason ||= reason;
+    this.state = 'closing';
+    if (this.isCutOff) {
+      this.over();
+      return;
+    }
+    this.transport.end();
     this.release();
     this.cancelGrace = this.options.clock.after(CLOSE_GRACE, () => this.transport.destroy());
   }
@@ -331,11 +351,13 @@ export class XmlStream {
   private peerFailed(element: Element): void {
     const condition = element.elements().find((child) => child.ns === NS.streams)?.name ?? element.name;
     this.reason = `the peer ended the stream: ${condition}`;
+    this.closedByPeer = true;
     this.close();
   }
 
   private peerClosed(): void {
     this.reason ||= 'the peer closed the stream';
+    this.closedByPeer = true;
     if (this.state === 'open') this.close();
     this.transport.end();
   }

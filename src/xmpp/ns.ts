@@ -61,6 +61,8 @@ export const NS = {
   nick: 'http://jabber.org/protocol/nick',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
+  // XEP-0198
+  sm: 'urn:xmpp:sm:3',
   // XEP-0199
   ping: 'urn:xmpp:ping',
   // XEP-0202
@@ -78,6 +80,8 @@ export const NS = {
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
   hashes: 'urn:xmpp:hashes:2',
+  // XEP-0313
+  mam: 'urn:xmpp:mam:2',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334

@@ -25,6 +25,15 @@ interface Base {
 export interface Message extends Base {
   readonly kind: 'message';
   readonly type: MessageType;
+  /** Who else has it; undefined when nobody has. Set by delivery. */
+  readonly reach?: Reach;
+}
+/** The sessions that have one message, or a copy of it; shared by all of them. */
+export interface Reach {
+  /** By their sid, on all nodes. */
+  readonly had: string[];
+  /** How many of this node have not given it back. */
+  here: number;
 }
 export interface Presence extends Base {
   readonly kind: 'presence';
