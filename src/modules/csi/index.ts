@@ -3,6 +3,7 @@
 //
 // There is no time after which things are written: nobody waits for them. Nothing is dropped but what is out of date.
 import { z } from 'zod';
+import { inOrder } from '../../base/maybe.ts';
 import {
   bind2Features,
   bind2Inline,
@@ -80,7 +81,7 @@ export default defineModule({
     flushes: counter('Times that held stanzas were written'),
   },
 
-  setup({ host, config, metrics, clock }) {
+  setup({ host, config, metrics, router, clock, background }) {
     const holds: ReadonlySet<Category> = new Set(config.hold);
     // whom something is held back from, by this instance
     const waiting = new Set<Session>();
@@ -101,14 +102,16 @@ export default defineModule({
       return 'handled';
     }
 
-    function flush(session: Session, { shelf }: Inactive): void {
+    function flush(session: Session, state: Inactive): void {
       waiting.delete(session);
-      if (shelf.count === 0) return;
+      if (state.shelf.count === 0) return;
       metrics.flushes.inc();
+      for (const stanza of take(state)) session.write(stanza);
+    }
+
+    function take({ shelf }: Inactive): Stanza[] {
       const now = clock.now();
-      for (const stanza of shelf.take((element, at) => (now - at < UNNOTICED ? element : stamped(element, at)))) {
-        session.write(stanza);
-      }
+      return shelf.take((element, at) => (now - at < UNNOTICED ? element : stamped(element, at)));
     }
 
     /**
@@ -130,6 +133,24 @@ export default defineModule({
 
     function becomeInactive(session: Session): void {
       if (session.get(inactive) === undefined) void session.set(inactive, new Inactive(session));
+    }
+
+    /** Written now, it shares the fate of whatever else was never acknowledged; where nothing is, it has none of its own. */
+    function leave(session: Session): void {
+      const state = session.get(inactive);
+      if (state === undefined) return;
+      void session.set(inactive, undefined);
+      if (session.outbox !== undefined) {
+        flush(session, state);
+        return;
+      }
+      waiting.delete(session);
+      const kept = take(state);
+      if (kept.length === 0) return;
+      background(
+        Promise.resolve(inOrder(kept, (stanza) => router.takeBack(host, stanza, session.sid))),
+        'return of what an inactive client never got',
+      );
     }
 
     return {
@@ -156,8 +177,7 @@ export default defineModule({
         }),
         // 5.2: whoever resumes is active; until then what was held back waits in its order with the rest
         on(sessionHibernating, ({ session }) => becomeActive(session)),
-        // written now, it shares the fate of whatever else the client has not acknowledged
-        on(sessionClosed, ({ session }) => becomeActive(session)),
+        on(sessionClosed, ({ session }) => leave(session)),
       ],
       // the next instance goes on with the same sessions, holding nothing
       stop() {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../../src/config/load.ts';
 import type { ConfigInput } from '../../../../src/config/server.ts';
 import { bind2Features, bind2Inline } from '../../../../src/core/events.ts';
@@ -228,6 +228,60 @@ test('a client in very many rooms is known by its name in some of them', async (
     deliver(`<presence><x xmlns='${NS.mucUser}'/></presence>`, Jid.parse(`r${i}@rooms.test/goat`)!);
   }
   expect(written).toHaveLength(500);
+});
+
+describe('what waits for a client that just leaves', () => {
+  const enter = async (user: string, resource: string): Promise<StreamClient> => {
+    const { client } = await logIn(server.address('c2s')!, { domain, user, password: 'secret', resource });
+    client.write('<presence/>');
+    await client.fence();
+    return client;
+  };
+  const messages = (client: StreamClient): (string | undefined)[] =>
+    client.inbox.flatMap((item) =>
+      item.kind === 'element' && item.element.name === 'message' ? [item.element.attrs.id as string | undefined] : [],
+    );
+  const toAll = `<message to='romeo@${domain}' type='chat' id='seen'><received xmlns='${NS.receipts}' id='a'/></message>`;
+  let sender: StreamClient;
+  beforeEach(async () => {
+    await server.hosts.get(domain)!.accounts.create('juliet', 'secret');
+    sender = await enter('juliet', 'balcony');
+    phone.write('<presence/>');
+    await become('inactive');
+  });
+  afterEach(() => sender.destroy());
+
+  async function leave(): Promise<void> {
+    await phone.destroy();
+    await vi.waitFor(() => expect(server.sessions.get(session.jid.full)).toBeUndefined());
+    await sender.fence();
+  }
+
+  // XEP-0198 4, XEP-0160 3
+  test('is kept for the account', async () => {
+    sender.write(toAll);
+    sender.write(`<message to='romeo@${domain}' type='chat'><composing xmlns='${NS.chatStates}'/></message>`);
+    await sender.fence();
+    expect(written.filter((xml) => xml.startsWith('<message'))).toEqual([]);
+    await leave();
+    const desk = await enter('romeo', 'desk');
+    await vi.waitFor(() => expect(messages(desk)).toEqual(['seen']));
+    await desk.destroy();
+  });
+
+  test('is not told again where it was told', async () => {
+    const desk = await enter('romeo', 'desk');
+    sender.write(toAll);
+    await sender.fence();
+    await leave();
+    await desk.fence();
+    expect(messages(desk)).toEqual(['seen']);
+    await desk.destroy();
+    const wall = await enter('romeo', 'wall');
+    await wall.fence();
+    expect(messages(wall)).toEqual([]);
+    await wall.destroy();
+  });
 });
 
 test('figures say how much it saves', async () => {
