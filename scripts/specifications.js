@@ -12,6 +12,7 @@ const titles = {
   'XEP-0082': 'XMPP Date and Time Profiles',
   'XEP-0092': 'Software Version',
   'XEP-0115': 'Entity Capabilities',
+  'XEP-0124': 'Bidirectional-streams Over Synchronous HTTP (BOSH)',
   'XEP-0128': 'Service Discovery Extensions',
   'XEP-0156': 'Discovering Alternative XMPP Connection Methods',
   'XEP-0157': 'Contact Addresses for XMPP Services',
@@ -21,6 +22,7 @@ const titles = {
   'XEP-0199': 'XMPP Ping',
   'XEP-0202': 'Entity Time',
   'XEP-0203': 'Delayed Delivery',
+  'XEP-0206': 'XMPP Over BOSH',
   'XEP-0280': 'Message Carbons',
   'XEP-0297': 'Stanza Forwarding',
   'XEP-0334': 'Message Processing Hints',
@@ -33,9 +35,11 @@ const titles = {
 
 /** What the core does, below the modules. */
 const core = [
+  ['XEP-0124 1.11.2', '`net/bosh.ts`'],
   ['XEP-0156 1.4.0', '`c2s/web.ts`'],
   ['XEP-0175 1.2', '`auth/anonymous.ts`'],
   ['XEP-0198 1.6.3', '`c2s/sm.ts`'],
+  ['XEP-0206 1.4', '`net/bosh.ts`'],
   ['XEP-0368 1.1.0', '`c2s/acceptor.ts`, `net/tls.ts`'],
   ['XEP-0440 1.0.0', '`auth/sasl.ts`'],
   ['XEP-0478 0.2.0', '`c2s/features.ts`'],

@@ -9,7 +9,7 @@ import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
 import { StreamManagement } from './c2s/sm.ts';
-import { addWebRoutes } from './c2s/web.ts';
+import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
 import { moduleSettings, validateModules } from './config/load.ts';
@@ -80,7 +80,7 @@ export class Server {
   private readonly throttle: Throttle;
   private readonly sm: StreamManagement;
   private readonly clients: ClientAcceptor;
-  private readonly web: { close(): void };
+  private readonly web: Web;
   private readonly http = new Http();
   private readonly listeners = new Map<ListenerName, Listener>();
   private c2s: C2sSettings;
@@ -336,6 +336,7 @@ export class Server {
       for (const { session } of this.sm.hibernating()) gauge.inc({ host: session.host.domain });
     });
     this.metrics.observe('c2s_connections', 'Open client connections', [], (gauge) => gauge.set(this.clients.count));
+    this.metrics.observe('bosh_sessions', 'Open BOSH sessions', [], (gauge) => gauge.set(this.web.boshSessions));
     this.metrics.process();
   }
 

@@ -7,7 +7,7 @@ import { delayElement } from '../xmpp/delay.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import { type Holders, type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import { HandledCounter, UnackedQueue, type Unacknowledged } from './sm-counters.ts';
 
 // An acknowledgement is asked for behind so many stanzas or characters; else after a moment without any.
@@ -51,7 +51,7 @@ export interface SavedStream {
   readonly waiting: readonly {
     readonly xml: string;
     readonly at: number;
-    readonly had?: readonly string[];
+    readonly had?: Holders;
   }[];
 }
 
@@ -170,7 +170,7 @@ export class ManagedSession implements Outbox {
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
-        ...(reach === undefined ? {} : { had: reach.had }),
+        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
       })),
     };
   }
@@ -178,7 +178,7 @@ export class ManagedSession implements Outbox {
   restore({ waiting }: SavedStream): void {
     for (const { xml, at, had } of waiting) {
       // (who shares it is not known any more; the directory is)
-      this.queue.push({ xml, at, reach: had && { had: [...had], here: 1 } });
+      this.queue.push({ xml, at, reach: had && { to: had.to, copied: [...had.copied], toHere: 0, copiedHere: 0 } });
     }
   }
 }

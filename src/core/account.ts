@@ -35,6 +35,8 @@ export const reached = defineNote<Reach>('reached');
 export const redelivered = defineNote<{
   /** The sessions that have had it, or a copy, by their sid. */
   readonly had: readonly string[];
+  /** One of them has a copy still: where nobody else takes the message, it need not be kept. */
+  readonly isCopied: boolean;
 }>('redelivered');
 
 /** Answers an IQ request for an account or a host on its behalf. */
@@ -95,13 +97,13 @@ export class AccountDelivery {
   private message(host: Host, transit: Transit<Message>, entries: readonly SessionEntry[]): MaybePromise<void> {
     const route = routeAgain(transit, entries) ?? routeMessage(transit.stanza, entries);
     transit.leave(recipients, route.to);
-    const reach = entries.length > 1 ? this.reachOf(transit, route.to) : undefined;
+    const reach = entries.length > 1 && route.to.length > 0 ? this.reachOf(transit, route.to) : undefined;
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       if (route.to.length > 0) {
         return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to);
       }
-      if (route.otherwise === 'ignore') return;
+      if (route.otherwise === 'ignore' || transit.note(redelivered)?.isCopied === true) return;
       if (route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
       return this.offline(host, transit);
     });
@@ -143,16 +145,16 @@ export class AccountDelivery {
   }
 
   private reachOf(transit: Transit<Message>, to: readonly SessionEntry[]): Reach {
-    const before = transit.note(redelivered)?.had ?? [];
-    const reach: Reach = { had: [...before, ...to.map(({ sid }) => sid)], here: this.countHere(to) };
+    const copied = [...(transit.note(redelivered)?.had ?? [])];
+    const reach: Reach = { to: to.map(({ sid }) => sid), copied, toHere: this.countHere(to), copiedHere: 0 };
     transit.leave(reached, reach);
     return reach;
   }
 
   /** Copies of the message go to these sessions too. */
   addCopies(reach: Reach, to: readonly SessionEntry[]): void {
-    for (const { sid } of to) reach.had.push(sid);
-    reach.here += this.countHere(to);
+    for (const { sid } of to) reach.copied.push(sid);
+    reach.copiedHere += this.countHere(to);
   }
 
   private countHere(entries: readonly SessionEntry[]): number {
@@ -184,7 +186,7 @@ export class AccountDelivery {
         kind: 'deliver',
         to: list,
         xml,
-        ...(reach === undefined ? {} : { had: reach.had }),
+        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
       });
     }
   }
@@ -203,13 +205,21 @@ export class AccountDelivery {
     }
     const { reach } = stanza;
     const message = forAccount(stanza);
-    if (message === undefined || (reach !== undefined && --reach.here > 0)) return;
+    if (message === undefined) return;
+    if (reach !== undefined) {
+      if (message === stanza) reach.toHere--;
+      else reach.copiedHere--;
+      if (reach.toHere > 0) return;
+    }
     return andThen(this.cluster.directory.sessions(message.to.bare), (entries) => {
-      const had = reach?.had ?? (sid === undefined ? [] : [sid]);
-      if (entries.some((entry) => entry.sid !== sid && had.includes(entry.sid))) return;
+      const has = (sids: readonly string[]): boolean =>
+        entries.some((entry) => entry.sid !== sid && sids.includes(entry.sid));
+      if (reach !== undefined && has(reach.to)) return;
       const again = at === undefined ? message : replaceElement(message, delayed(message.el, at, host.domain));
       const transit = new Transit<Message>(again, { kind: 'host', host });
-      transit.leave(redelivered, { had });
+      const isCopied = reach !== undefined && (reach.copiedHere > 0 || has(reach.copied));
+      const had = reach === undefined ? [] : [...reach.to, ...reach.copied];
+      transit.leave(redelivered, { had: sid === undefined ? had : [...had, sid], isCopied });
       return this.message(host, transit, entries);
     });
   }
@@ -243,11 +253,10 @@ function forAccount(message: Message): Message | undefined {
   if (type !== 'chat' && type !== 'normal') return undefined;
   if (from.full !== to.bare) return message;
   if (element.getChild('result', NS.mam) !== undefined) return undefined;
-  const sent = element.getChild('sent', NS.carbons);
-  // what was sent to somebody else is that one's to miss
-  if (sent !== undefined && message.reach === undefined) return undefined;
-  const copy = sent ?? element.getChild('received', NS.carbons);
+  const copy = element.getChild('sent', NS.carbons) ?? element.getChild('received', NS.carbons);
   if (copy === undefined) return message;
+  // what was sent to somebody else, or went to nobody, is not this account's to miss
+  if (message.reach === undefined) return undefined;
   const original = copy.getChild('forwarded', NS.forward)?.getChild('message', null);
   const sender = original && Jid.parse(original.attrs.from ?? '');
   const reader = original && Jid.parse(original.attrs.to ?? '');

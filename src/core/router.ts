@@ -11,6 +11,7 @@ import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import {
   errorReply,
+  type Holders,
   type Iq,
   iqResult,
   type Message,
@@ -221,7 +222,8 @@ export class Router {
       return;
     }
     const { had } = frame;
-    const reach = had && { had: [...had], here: frame.to.length };
+    // (a copy comes alone; of a message for one session there is nothing to count)
+    const reach = had && reachFrom(had, frame.to.length > 1 ? frame.to.length : 0);
     const missing = frame.to.filter((full) => {
       const session = this.parts.sessions.get(full);
       if (session === undefined) return true;
@@ -229,7 +231,7 @@ export class Router {
       return false;
     });
     if (missing.length === 0) return;
-    if (reach !== undefined) reach.here -= missing.length;
+    if (reach !== undefined) reach.toHere -= missing.length;
     this.parts.cluster.send(from, {
       kind: 'undelivered',
       to: missing,
@@ -239,13 +241,13 @@ export class Router {
   }
 
   /** A session left before a stanza from another node reached it. */
-  private redeliver(element: Element, full: string, had: readonly string[] | undefined): void {
+  private redeliver(element: Element, full: string, had: Holders | undefined): void {
     const gone = Jid.parse(full);
     const host = gone && this.parts.hosts.get(gone.domain);
     if (gone === undefined || host === undefined) return;
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
     const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    const reach = had && { had: [...had], here: 1 };
+    const reach = had && reachFrom(had, 0);
     void this.takeBack(host, withReach(stanza, reach), undefined);
   }
 
@@ -317,6 +319,10 @@ function stamp(element: Element, from: Jid, to: Jid): Element {
   const name = element.name === 'presence' && fromBare.has(attrs.type) ? from.bare : from.full;
   if (attrs.to !== undefined && attrs.to !== to.full) return element.with({ from: name, to: to.full });
   return attrs.from === name ? element : element.with({ from: name });
+}
+
+function reachFrom({ to, copied }: Holders, toHere: number): Reach {
+  return { to, copied: [...copied], toHere, copiedHere: 0 };
 }
 
 function withReach(stanza: Stanza, reach: Reach | undefined): Stanza {
