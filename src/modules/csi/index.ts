@@ -17,11 +17,11 @@ import type { Verdict } from '../../core/hooks.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, nonza, on } from '../../core/module.ts';
 import { defineSlot, type Session } from '../../core/sessions.ts';
-import { type Element, el } from '../../xml/element.ts';
+import { el } from '../../xml/element.ts';
 import { delayElement } from '../../xmpp/delay.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import type { Stanza } from '../../xmpp/stanza.ts';
+import { replaceElement, type Stanza } from '../../xmpp/stanza.ts';
 import { nickIn, noteRoom } from './rooms.ts';
 import { Shelf } from './shelf.ts';
 import { type Category, ends, judge, type Reader } from './worth.ts';
@@ -102,26 +102,21 @@ export default defineModule({
       return 'handled';
     }
 
-    function flush(session: Session, state: Inactive): void {
+    function flush(session: Session, { shelf }: Inactive): void {
       waiting.delete(session);
-      if (state.shelf.count === 0) return;
+      if (shelf.count === 0) return;
       metrics.flushes.inc();
-      for (const stanza of take(state)) session.write(stanza);
-    }
-
-    function take({ shelf }: Inactive): Stanza[] {
       const now = clock.now();
-      return shelf.take((element, at) => (now - at < UNNOTICED ? element : stamped(element, at)));
+      for (const { stanza, at } of shelf.take()) session.write(now - at < UNNOTICED ? stanza : stamped(stanza, at));
     }
 
     /**
      * XEP-0203: when it would have been written; who says so already, said when it was sent. Available presence is what it
      * is now, whenever it became so: there is most of it, and the stamp would be a quarter of it.
      */
-    function stamped(element: Element, at: number): Element {
-      const isCurrent = element.name === 'presence' && element.attrs.type === undefined;
-      if (isCurrent || element.getChild('delay', NS.delay) !== undefined) return element;
-      return element.append(delayElement(at, host.domain));
+    function stamped(stanza: Stanza, at: number): Stanza {
+      if (stanza.type === 'available' || stanza.el.getChild('delay', NS.delay) !== undefined) return stanza;
+      return replaceElement(stanza, stanza.el.append(delayElement(at, host.domain)));
     }
 
     function becomeActive(session: Session): void {
@@ -145,10 +140,10 @@ export default defineModule({
         return;
       }
       waiting.delete(session);
-      const kept = take(state);
-      if (kept.length === 0) return;
+      if (state.shelf.count === 0) return;
+      const kept = state.shelf.take();
       background(
-        Promise.resolve(inOrder(kept, (stanza) => router.takeBack(host, stanza, session.sid))),
+        Promise.resolve(inOrder(kept, ({ stanza, at }) => router.takeBack(host, stanza, session.sid, at))),
         'return of what an inactive client never got',
       );
     }
