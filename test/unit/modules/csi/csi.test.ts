@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../../src/config/load.ts';
 import type { ConfigInput } from '../../../../src/config/server.ts';
@@ -116,6 +117,60 @@ test('what waited says when it came, unless it says already when it was sent', a
     ['just now', undefined],
     ['now', undefined],
   ]);
+});
+
+test('whatever comes, it is written once and in order, but for what a later one made obsolete', () => {
+  const kinds = {
+    message: { xml: (id: string) => `<message id='${id}'><body>hi</body></message>`, canWait: false, isLatest: false },
+    receipt: {
+      xml: (id: string) => `<message id='${id}'><received xmlns='${NS.receipts}' id='a'/></message>`,
+      canWait: true,
+      isLatest: false,
+    },
+    presence: { xml: (id: string) => `<presence id='${id}'/>`, canWait: true, isLatest: true },
+    marker: {
+      xml: (id: string) => `<message id='${id}'><displayed xmlns='${NS.chatMarkers}' id='a'/></message>`,
+      canWait: true,
+      isLatest: true,
+    },
+  };
+  const senders = ['juliet@capulet.test/balcony', 'juliet@capulet.test/garden', 'nurse@capulet.test/hall'];
+  const change = fc.constantFrom('active' as const, 'inactive' as const);
+  const stanza = fc.record({
+    kind: fc.constantFrom(...(Object.keys(kinds) as (keyof typeof kinds)[])),
+    sender: fc.constantFrom(...senders),
+  });
+  const tell = (state: 'active' | 'inactive'): void =>
+    void session.host.nonzas.find(NS.csi, state)!({ session, element: el(state, NS.csi) });
+  const property = fc.property(
+    fc.array(fc.oneof({ weight: 5, arbitrary: stanza }, change), { maxLength: 40 }),
+    (script) => {
+      written = [];
+      const expected: string[] = [];
+      let waiting: { readonly id: string; readonly key: string | undefined }[] = [];
+      const flush = (): void => {
+        expected.push(...waiting.map(({ id }) => id));
+        waiting = [];
+      };
+      let isInactive = false;
+      for (const [i, event] of [...script, 'active' as const].entries()) {
+        if (typeof event === 'string') {
+          isInactive = event === 'inactive';
+          tell(event);
+        } else {
+          const { xml, canWait, isLatest } = kinds[event.kind];
+          deliver(xml(`s${i}`), Jid.parse(event.sender)!);
+          const key = isLatest ? `${event.kind} ${event.sender}` : undefined;
+          if (key !== undefined) waiting = waiting.filter((one) => one.key !== key);
+          waiting.push({ id: `s${i}`, key });
+          if (!isInactive || !canWait) flush();
+        }
+        if (!isInactive) flush();
+        expect(written.map((one) => parseElement(one).attrs.id)).toEqual(expected);
+      }
+    },
+  );
+  fc.assert(property, { numRuns: 200 });
 });
 
 test('a client that is inactive already stays so, with what waits for it', async () => {
