@@ -72,6 +72,10 @@ export const NS = {
   // XEP-0384, and what it was before
   omemo: 'urn:xmpp:omemo:2',
   omemoSiacs: 'eu.siacs.conversations.axolotl',
+  // XEP-0386
+  bind2: 'urn:xmpp:bind:0',
+  // XEP-0388
+  sasl2: 'urn:xmpp:sasl:2',
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
@@ -79,6 +83,15 @@ export const NS = {
   saslChannelBinding: 'urn:xmpp:sasl-cb:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
+  // XEP-0480
+  saslUpgrade: 'urn:xmpp:sasl:upgrade:0',
+  scramUpgrade: 'urn:xmpp:scram-upgrade:0',
+  // XEP-0484
+  fast: 'urn:xmpp:fast:0',
+  // XEP-0494
+  clientAccess: 'urn:xmpp:cam:0',
+  // XEP-0509
+  iap: 'urn:xmpp:iap:0',
   // RFC 7395
   framing: 'urn:ietf:params:xml:ns:xmpp-framing',
   // XEP-0156, a link relation
