@@ -314,7 +314,7 @@ describe('who has an account does not show', () => {
   test('an unknown name is challenged like a known one, with the same salt every time', async () => {
     const known = await serverFirst('user');
     const unknown = await serverFirst('nobody');
-    const shape = /^r=[\x21-\x2b\x2d-\x7e]{56},s=[A-Za-z0-9+/]{22}==,i=4096$/;
+    const shape = /^r=[\x21-\x2b\x2d-\x7e]{56},s=[A-Za-z0-9+/]{22}==,i=4096,h=[A-Za-z0-9+/]{43}=,t=0304$/;
     expect(known).toMatch(shape);
     expect(unknown).toMatch(shape);
     expect(saltOf(await serverFirst('nobody'))).toBe(saltOf(unknown));
