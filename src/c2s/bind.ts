@@ -64,6 +64,7 @@ export interface Wish {
 
 /**
  * Binds a resource of an account that is authenticated.
+ * @param prepare is given the session before anybody knows of it
  * @throws StanzaError `resource-constraint`, `conflict`; StreamError `not-authorized` when there is no such account any more
  */
 export async function bindResource(
@@ -71,6 +72,7 @@ export async function bindResource(
   { jid, client, policy }: Wish,
   stream: SessionStream,
   { sessions, settings }: C2sContext,
+  prepare?: (session: Session) => void,
 ): Promise<Session> {
   // the account may have been removed or disabled since it was authenticated
   if (host.settings.authentication === 'accounts' && (await host.accounts.facts(jid.local))?.isDisabled !== false) {
@@ -84,7 +86,11 @@ export async function bindResource(
   if (others.length >= sessionsPerAccount && !others.some(isOwn)) {
     throw new StanzaError('resource-constraint', 'too many sessions of this account');
   }
-  const session = await sessions.bind(host, jid, stream, policy, client);
+  const session = await sessions.bind(host, jid, stream, policy, (one) => {
+    // nobody knows of it yet, and so there is nothing to wait for
+    if (client !== undefined) void one.set(clientSlot, client);
+    prepare?.(one);
+  });
   if (session === undefined) throw new StanzaError('conflict', 'this resource is in use');
   // XEP-0386 3.2: a client that comes back has no use for the session that it left
   if (client !== undefined) {

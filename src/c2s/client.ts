@@ -14,7 +14,7 @@ export async function enterClient(
   host: Host,
   { user, mechanism, isAnonymous, request, epoch, token }: Login,
 ): Promise<{ readonly client: string | undefined; readonly token: Element | undefined }> {
-  const { agent, fast, wanted, bind } = request;
+  const { agent, fast, wanted, bind, resume } = request;
   if (agent.id === undefined || isAnonymous) return { client: undefined, token: undefined };
   const { clients } = host.accounts;
   const client = clients.idOf(user, agent.id);
@@ -22,7 +22,7 @@ export async function enterClient(
     agent,
     mechanism,
     isPassword: provesPassword(mechanism),
-    isBinding: bind !== undefined,
+    isBinding: bind !== undefined || resume !== undefined,
     epoch,
     token,
     count: fast?.count,

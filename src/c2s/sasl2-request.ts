@@ -1,4 +1,4 @@
-// <authenticate/> (XEP-0388 2.3) with what may stand in it (XEP-0386 3.2, XEP-0480 2.2, XEP-0484 3): checked before anybody is
+// <authenticate/> (XEP-0388 2.3) with what may stand in it (XEP-0198 9, XEP-0386 3.2, XEP-0480 2.2, XEP-0484 3): checked before anybody is
 // authenticated, for bad form has nothing to do with who sends it.
 import type { UserAgent } from '../auth/clients.ts';
 import { type ScramHash, scramHashes } from '../auth/credentials.ts';
@@ -13,6 +13,8 @@ export interface LoginRequest {
   readonly agent: UserAgent;
   /** Undefined where no resource is to be bound. */
   readonly bind: { readonly element: Element; readonly tag: string | undefined } | undefined;
+  /** The session to go on with, rather than binding a resource (XEP-0198 9.2). */
+  readonly resume: Element | undefined;
   /** The client proves a token (XEP-0484 3.4); `isLast`: which is to be good no more (3.6). */
   readonly fast: { readonly count: number | undefined; readonly isLast: boolean } | undefined;
   /** The mechanism that a token is wanted for. */
@@ -39,6 +41,7 @@ export function readRequest(element: Element, forTokens: readonly string[]): Log
     mechanism: element.attrs.mechanism,
     agent,
     bind: bindOf(element.getChild('bind', NS.bind2)),
+    resume: element.getChild('resume', NS.sm),
     fast,
     // without an identity there is nobody to give a token to (XEP-0484 4.1)
     wanted: agent.id === undefined ? undefined : wantedOf(element.getChild('request-token', NS.fast), forTokens),

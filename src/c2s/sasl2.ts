@@ -190,6 +190,18 @@ export class Sasl2Negotiation {
   }
 }
 
+/** 2.6.1: `<success/>`; `answers` are what became of all that was asked for with the login. */
+export function successOf(login: Login, identity: string, answers: readonly (Element | undefined)[]): Element {
+  return el(
+    'success',
+    NS.sasl2,
+    undefined,
+    ...login.additionalData,
+    el('authorization-identifier', NS.sasl2, undefined, identity),
+    ...answers.filter((answer) => answer !== undefined),
+  );
+}
+
 /** 2.2: an empty element is an empty message; there is no "=". White space should not be there. @throws SaslError `incorrect-encoding` */
 function decode(text: string): Buffer {
   const data = decodeBase64(text.replace(/[ \t\r\n]+/g, ''));

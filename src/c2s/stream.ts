@@ -1,10 +1,9 @@
 // A client's connection: connected, secured, authenticated, bound (RFC 6120 4.3, 5, 6, 7). Carries the session once bound.
-
 import { channelBindingFeature } from '../auth/channel.ts';
-import type { MaybePromise } from '../base/maybe.ts';
+import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import { type ClientStream, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
-import type { Session, SessionStream } from '../core/sessions.ts';
+import type { Session } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Transport } from '../net/transport.ts';
@@ -22,11 +21,13 @@ import { enterClient } from './client.ts';
 import type { C2sContext } from './context.ts';
 import { makeFeatures, versionOf, writeFeatures } from './features.ts';
 import { SaslNegotiation } from './sasl1.ts';
-import { type Login, Sasl2Negotiation } from './sasl2.ts';
+import { type Login, Sasl2Negotiation, successOf } from './sasl2.ts';
+import { failed, type Resumption } from './sm.ts';
+import type { Carrier } from './sm-session.ts';
 
 export type Stage = 'connected' | 'authenticated' | 'bound';
 
-export class ClientConnection implements ClientStream, SessionStream {
+export class ClientConnection implements ClientStream, Carrier {
   readonly address: string;
   /** From when the time to log in counts, in milliseconds since 1970: when it was accepted, or last took a registration. */
   since: number;
@@ -46,8 +47,8 @@ export class ClientConnection implements ClientStream, SessionStream {
   private configVersion: string | undefined;
   /** Our name for the client, once it has logged in and said which one it is. */
   private client: string | undefined;
-  /** What others said to a session whose client has not been told of it yet. */
-  private held: string[] | undefined;
+  /** The element of a bound session that was last waited for. */
+  private handling: Promise<void> | undefined;
 
   /**
    * @param network what the address belongs to, as limits see it
@@ -101,13 +102,16 @@ export class ClientConnection implements ClientStream, SessionStream {
     return this.tls?.protocol ?? 'plain';
   }
 
+  get isOpen(): boolean {
+    return this.stream.isOpen;
+  }
+
   get lastRead(): number {
     return this.stream.lastRead;
   }
 
   send(xml: string | Element): void {
-    if (this.held === undefined) this.stream.send(xml);
-    else this.held.push(typeof xml === 'string' ? xml : xml.toXml());
+    this.stream.send(xml);
   }
 
   close(error?: StreamError): void {
@@ -122,6 +126,17 @@ export class ClientConnection implements ClientStream, SessionStream {
   /** Drops the connection without waiting for the client. */
   abort(): void {
     this.stream.abort('dropped by the server');
+  }
+
+  cut(reason: string): void {
+    this.stream.abort(reason);
+  }
+
+  detach(error: StreamError | undefined): Promise<void> {
+    this.session = undefined;
+    if (error === undefined) this.stream.hangUp('the client is to come back');
+    else this.stream.close(error);
+    return this.handling ?? Promise.resolve();
   }
 
   private takeHeader(header: StreamHeader): MaybePromise<void> {
@@ -184,7 +199,7 @@ export class ClientConnection implements ClientStream, SessionStream {
       reply: (answer) => this.stream.send(answer),
       complete: (login) => this.enter(host, login),
     });
-    const features = [this.sasl.feature, this.sasl2.feature([await bind2Feature(host, this)])];
+    const features = [this.sasl.feature, this.sasl2.feature([await bind2Feature(host, this), el('sm', NS.sm)])];
     const bindings = features[0] === undefined ? undefined : channelBindingFeature(this.tls);
     return [...features, bindings].filter((feature) => feature !== undefined);
   }
@@ -195,13 +210,20 @@ export class ClientConnection implements ClientStream, SessionStream {
   }
 
   private takeBound(session: Session, element: Element): MaybePromise<void> {
+    if (element.ns === NS.sm) return this.context.sm.take(session, this, element);
     if (element.ns !== null) {
       const handler = session.host.nonzas.find(element.ns, element.name);
       if (handler === undefined) throw new StreamError('unsupported-stanza-type');
       return handler({ session, element });
     }
     this.context.metrics.stanzasIn.inc();
-    return this.context.router.fromClient(session, this.inLanguage(element));
+    const done = this.context.router.fromClient(session, this.inLanguage(element));
+    const managed = session.outbox;
+    if (!isPromise(done)) managed?.handled(done?.settled);
+    else {
+      this.handling = done.then((unsettled) => managed?.handled(unsettled?.settled));
+      return this.handling;
+    }
   }
 
   private beforeLogin(element: Element): MaybePromise<void> {
@@ -215,6 +237,9 @@ export class ClientConnection implements ClientStream, SessionStream {
       case NS.sasl2:
         if (this.sasl2 === undefined) throw new StreamError('not-authorized');
         return this.sasl2.take(element);
+      case NS.sm:
+        // XEP-0198 3: not before authentication
+        return this.stream.send(failed('unexpected-request'));
       case null:
         return this.iqBeforeLogin(element);
       default:
@@ -270,34 +295,33 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   /** XEP-0388 2.6.1: does what was asked for with the login, and tells it with success; all at once, without a restart. */
   private async enter(host: Host, login: Login): Promise<void> {
+    const account = Jid.of(login.user, host.domain).bare;
     const { client, token } = await enterClient(host, login);
-    this.held = [];
-    try {
-      const binding = await bindInline(host, login, client, this, this.context);
-      if (!this.stream.isOpen) return binding && this.context.sessions.close(binding.session);
-      this.client = client;
+    const succeed = (identity: string, ...answers: readonly (Element | undefined)[]): void =>
+      this.stream.send(successOf(login, identity, [...answers, token]));
+
+    // XEP-0198 9.2: first of all; a session that goes on needs no other, and no features
+    const { resume } = login.request;
+    const resumption = resume === undefined ? undefined : await this.context.sm.resume(this, account, resume);
+    if (resumption?.resumed !== undefined) {
       this.admit(login.user);
-      if (binding !== undefined) {
-        this.session = binding.session;
-        this.stage = 'bound';
-      }
-      const features = writeFeatures(await this.features(host, []));
-      const identity = this.session?.jid.full ?? Jid.of(login.user, host.domain).bare;
-      const answers = [binding?.bound, token].filter((answer) => answer !== undefined);
-      const success = el(
-        'success',
-        NS.sasl2,
-        undefined,
-        ...login.additionalData,
-        el('authorization-identifier', NS.sasl2, undefined, identity),
-        ...answers,
-      );
-      this.stream.send(success);
-      this.stream.send(features);
-      for (const xml of this.held) this.stream.send(xml);
-    } finally {
-      this.held = undefined;
+      succeed(resumption.resumed.session.jid.full, resumption.answer);
+      this.goOn(resumption.resumed);
+      return;
     }
+
+    const binding = await bindInline(host, login, client, this, this.context);
+    if (!this.stream.isOpen) return binding && this.context.sessions.close(binding.session);
+    this.client = client;
+    this.admit(login.user);
+    if (binding !== undefined) {
+      this.session = binding.session;
+      this.stage = 'bound';
+    }
+    const features = writeFeatures(await this.features(host, []));
+    succeed(binding?.session.jid.full ?? account, resumption?.answer, binding?.complete());
+    this.stream.send(features);
+    binding?.release();
   }
 
   /** Registration may happen before login; nothing else may (RFC 6120 4.9.3.12). */
@@ -317,12 +341,29 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   // RFC 6120 7.1: nothing but binding until it is done
   private async beforeBinding(element: Element): Promise<void> {
+    if (element.ns === NS.sm) return this.resumeSession(element);
     if (this.host === undefined || this.user === undefined || element.ns !== null || element.name !== 'iq') {
       throw new StreamError('not-authorized', 'bind a resource first');
     }
     const session = await answerBind(element, this.host, this.user, this.client, this, this.context);
     if (session === undefined) return;
     if (!this.stream.isOpen) return this.context.sessions.close(session);
+    this.session = session;
+    this.stage = 'bound';
+  }
+
+  // XEP-0198 3, 5
+  private async resumeSession(element: Element): Promise<void> {
+    const isResume = element.name === 'resume' && this.host !== undefined && this.user !== undefined;
+    if (!isResume) return this.stream.send(failed('unexpected-request'));
+    const { answer, resumed } = await this.context.sm.resume(this, Jid.of(this.user!, this.host!.domain).bare, element);
+    this.stream.send(answer);
+    if (resumed !== undefined) this.goOn(resumed);
+  }
+
+  /** Takes over a session that was resumed; right after the answer that says so was sent. */
+  private goOn({ session, complete }: NonNullable<Resumption['resumed']>): void {
+    if (!complete()) return;
     this.session = session;
     this.stage = 'bound';
   }
@@ -335,14 +376,20 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   private over(reason: string): void {
     this.context.log.debug({ address: this.address, user: this.user, reason }, 'client gone');
-    if (this.stream.isRefused) this.context.metrics.streamErrors.inc();
+    if (this.stream.error !== undefined) this.context.metrics.streamErrors.inc();
     this.budgets.release();
     this.gone(this);
     const { session } = this;
-    if (session === undefined) return;
+    if (session === undefined || (this.mayComeBack && this.context.sm.hibernate(session))) return;
     this.leave(session).catch((error: unknown) =>
       this.context.log.error({ err: error }, 'a session could not be closed'),
     );
+  }
+
+  /** XEP-0198 7: a stream that was closed in order is over; one that broke off, or was only too quiet, is unfinished. */
+  private get mayComeBack(): boolean {
+    const { error, isClosedByPeer } = this.stream;
+    return !isClosedByPeer && (error === undefined || error.condition === 'connection-timeout');
   }
 
   private async leave(session: Session): Promise<void> {

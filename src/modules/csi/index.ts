@@ -8,6 +8,7 @@ import {
   bind2Inline,
   presenceOut,
   sessionClosed,
+  sessionHibernating,
   sessionOut,
   streamFeatures,
 } from '../../core/events.ts';
@@ -153,6 +154,8 @@ export default defineModule({
         on(presenceOut, { phase: 'handle', before: ['presence'] }, ({ origin, stanza }) => {
           if (origin.kind === 'client') noteRoom(origin.session, stanza);
         }),
+        // 5.2: whoever resumes is active; until then what was held back waits in its order with the rest
+        on(sessionHibernating, ({ session }) => becomeActive(session)),
         // written now, it shares the fate of whatever else the client has not acknowledged
         on(sessionClosed, ({ session }) => becomeActive(session)),
       ],

@@ -4,14 +4,14 @@ import { parseElement } from '../../xml/document.ts';
 import type { Element } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
 import type { Jid } from '../../xmpp/jid.ts';
-import type { Stanza } from '../../xmpp/stanza.ts';
-import { stanzaOf } from '../../xmpp/stanza.ts';
+import { type Message, type Reach, type Stanza, stanzaOf } from '../../xmpp/stanza.ts';
 
 /** A stanza as it is kept. */
 interface Kept {
   readonly xml: string;
   readonly from: Jid;
   readonly to: Jid;
+  readonly reach: Reach | undefined;
   /** When it came, in milliseconds since 1970. */
   readonly at: number;
 }
@@ -40,7 +40,9 @@ export class Shelf {
     // a key of ours begins with a word
     const name = key ?? String(this.unnamed++);
     const had = key !== undefined && this.drop(key);
-    const entry: Kept = { xml: flatten(stanza.el.toXml()), from: stanza.from, to: stanza.to, at };
+    const { from, to } = stanza;
+    const reach = stanza.kind === 'message' ? stanza.reach : undefined;
+    const entry: Kept = { xml: flatten(stanza.el.toXml()), from, to, reach, at };
     this.size += entry.xml.length + name.length;
     // at the end: the order of what one sender sent stays
     this.kept.set(name, entry);
@@ -63,6 +65,9 @@ export class Shelf {
     const { kept } = this;
     this.kept = new Map();
     this.size = 0;
-    return [...kept.values()].map(({ xml, from, to, at }) => stanzaOf(annotate(parseElement(xml), at), from, to));
+    return [...kept.values()].map(({ xml, from, to, reach, at }) => {
+      const stanza = stanzaOf(annotate(parseElement(xml), at), from, to);
+      return reach === undefined ? stanza : ({ ...stanza, reach } as Message);
+    });
   }
 }
