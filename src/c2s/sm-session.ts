@@ -230,7 +230,13 @@ export function returned({ xml, reach }: Unacknowledged<Reach>, session: Session
 /** XEP-0203: a message or presence that arrives late says so, unless it carries a time already. */
 function late(xml: string, at: number, by: string): string {
   if (xml.startsWith('<iq') || xml.includes(NS.delay)) return xml;
-  return parseElement(xml).append(delayElement(at, by)).toXml();
+  const delay = delayElement(at, by).toXml();
+  // (it is our own serialisation: the last "<" is that of the closing tag, if it has one)
+  if (xml.endsWith('/>') && xml.lastIndexOf('<') === 0) {
+    return `${xml.slice(0, -2)}>${delay}</${xml.startsWith('<message') ? 'message' : 'presence'}>`;
+  }
+  const end = xml.lastIndexOf('<');
+  return xml.slice(0, end) + delay + xml.slice(end);
 }
 
 function tooHigh(h: number, sent: number): StreamError {
