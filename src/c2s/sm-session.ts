@@ -94,7 +94,7 @@ export class ManagedSession implements Outbox {
     this.id = identity.id;
     this.max = identity.max;
     this.queue = new UnackedQueue(counters.acked);
-    this.inbound = new HandledCounter(() => this.sendAck(), counters.handled);
+    this.inbound = new HandledCounter(this, counters.handled);
     this.carrier = undefined;
     this.cancelExpiry = undefined;
     this.resuming = undefined;

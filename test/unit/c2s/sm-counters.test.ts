@@ -64,7 +64,7 @@ describe('what came and was handled', () => {
     await fc.assert(
       fc.asyncProperty(start, fc.array(command, { maxLength: 60 }), async (from, commands) => {
         const told: number[] = [];
-        const counter = new HandledCounter(() => told.push(counter.h), from);
+        const counter = new HandledCounter({ sendAck: () => told.push(counter.h) }, from);
         // the model: every stanza in order, and behind which number of them somebody asked
         const settled: boolean[] = [];
         const resolve: (() => void)[] = [];
@@ -109,7 +109,7 @@ describe('what came and was handled', () => {
 
   test('nobody is answered who has gone', async () => {
     let answers = 0;
-    const counter = new HandledCounter(() => answers++);
+    const counter = new HandledCounter({ sendAck: () => answers++ });
     let done = (): void => {};
     counter.add(new Promise<void>((ok) => (done = ok)));
     counter.ask();
