@@ -22,6 +22,8 @@ export const NS = {
   dataForms: 'jabber:x:data',
   // XEP-0012
   lastActivity: 'jabber:iq:last',
+  // XEP-0027
+  pgp: 'jabber:x:encrypted',
   // XEP-0030
   discoInfo: 'http://jabber.org/protocol/disco#info',
   discoItems: 'http://jabber.org/protocol/disco#items',
@@ -31,6 +33,8 @@ export const NS = {
   private: 'jabber:iq:private',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
+  // XEP-0066
+  oob: 'jabber:x:oob',
   // XEP-0077
   register: 'jabber:iq:register',
   registerFeature: 'http://jabber.org/features/iq-register',
@@ -40,6 +44,8 @@ export const NS = {
   version: 'jabber:iq:version',
   // XEP-0115
   caps: 'http://jabber.org/protocol/caps',
+  // XEP-0122
+  formValidation: 'http://jabber.org/protocol/xdata-validate',
   // XEP-0157
   serverInfo: 'http://jabber.org/network/serverinfo',
   // XEP-0160
@@ -61,12 +67,24 @@ export const NS = {
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
   hashes: 'urn:xmpp:hashes:2',
+  // XEP-0308
+  correction: 'urn:xmpp:message-correct:0',
+  // XEP-0313, XEP-0441
+  mam: 'urn:xmpp:mam:2',
+  mamExtended: 'urn:xmpp:mam:2#extended',
+  mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334
   hints: 'urn:xmpp:hints',
+  // XEP-0353
+  jingleMessage: 'urn:xmpp:jingle-message:0',
   // XEP-0359
   stanzaIds: 'urn:xmpp:sid:0',
+  // XEP-0372
+  references: 'urn:xmpp:reference:0',
+  // XEP-0373
+  openPgp: 'urn:xmpp:openpgp:0',
   // XEP-0380
   encryption: 'urn:xmpp:eme:0',
   // XEP-0384, and what it was before
@@ -75,10 +93,26 @@ export const NS = {
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
+  // XEP-0422
+  fastening: 'urn:xmpp:fasten:0',
+  // XEP-0424, and what it was before
+  retraction: 'urn:xmpp:message-retract:1',
+  retractionTombstone: 'urn:xmpp:message-retract:1#tombstone',
+  retraction0: 'urn:xmpp:message-retract:0',
+  // XEP-0428
+  fallback: 'urn:xmpp:fallback:0',
+  // XEP-0431
+  fullText: 'urn:xmpp:fulltext:0',
   // XEP-0440
   saslChannelBinding: 'urn:xmpp:sasl-cb:0',
+  // XEP-0444
+  reactions: 'urn:xmpp:reactions:0',
+  // XEP-0447
+  fileSharing: 'urn:xmpp:sfs:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
+  // XEP-0482
+  callInvites: 'urn:xmpp:call-invites:0',
   // RFC 7395
   framing: 'urn:ietf:params:xml:ns:xmpp-framing',
   // XEP-0156, a link relation
