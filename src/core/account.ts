@@ -13,6 +13,15 @@ import { defineNote, type Transit } from './transit.ts';
 /** The sessions that a message is about to reach; left before `messageIn` runs, so that `copy` knows the others. */
 export const recipients = defineNote<readonly SessionEntry[]>('recipients');
 
+/**
+ * The message was delivered before, and its reader never had it: it is on its way through the rules once more. Whoever
+ * stored or counted it must not do so again.
+ */
+export const redelivered = defineNote<{
+  /** The sessions that have had it, or a copy, by their sid. */
+  readonly had: readonly string[];
+}>('redelivered');
+
 /** Answers an IQ request for an account or a host on its behalf. */
 export type AnswerIq = (host: Host, transit: Transit<Iq>, targets: readonly Target[]) => MaybePromise<void>;
 
@@ -64,11 +73,12 @@ export class AccountDelivery {
   private message(host: Host, transit: Transit<Message>, entries: readonly SessionEntry[]): MaybePromise<void> {
     const route = routeMessage(transit.stanza, entries);
     transit.leave(recipients, route.to);
+    // what is refused is not archived, nor copied
+    if (route.to.length === 0 && route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       if (route.to.length > 0) return this.write(transit.stanza, route.to);
       if (route.otherwise === 'ignore') return;
-      if (route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
       return this.offline(host, transit);
     });
   }

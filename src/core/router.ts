@@ -10,7 +10,7 @@ import type { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { errorReply, type Iq, iqResult, type Message, type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
-import { AccountDelivery, isOver } from './account.ts';
+import { AccountDelivery, isOver, redelivered } from './account.ts';
 import { iqOut, messageOut, presenceOut } from './events.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
@@ -206,7 +206,9 @@ export class Router {
     if (gone === undefined || host === undefined) return;
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
     const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    void this.route(new Transit(stanza, { kind: 'host', host }));
+    const transit = new Transit(stanza, { kind: 'host', host });
+    transit.leave(redelivered, { had: [] });
+    void this.route(transit);
   }
 
   /** Runs a step of a stanza's way; what it throws becomes the answer. */

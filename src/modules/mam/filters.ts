@@ -11,7 +11,6 @@ import { NS } from '../../xmpp/ns.ts';
 const fullText = `{${NS.fullText}}fulltext`;
 
 export type Filter = Omit<ArchiveQuery, 'after' | 'before' | 'backwards' | 'limit'>;
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** What is asked for, before there are pages. */
 export interface FilterOptions {
@@ -30,42 +29,43 @@ export function parseFilter(query: Element, options: FilterOptions): Filter {
   if (form.attrs.type !== 'submit' || formTypeOf(form) !== NS.mam) {
     throw new StanzaError('bad-request', `this is no submitted form of type ${NS.mam}`);
   }
-  const filter: Mutable<Filter> = {};
+  const filter: Filter = {};
   for (const [name, values] of rawValues(form)) {
     if (name === 'FORM_TYPE') continue;
     const read = name === fullText && options.languages.length === 0 ? undefined : fields.get(name);
     if (read === undefined) throw new StanzaError('feature-not-implemented', `there is no field "${name}"`);
     // XEP-0004 3.5: a field that was left empty
     if (values.every((value) => value === '')) continue;
-    read(values, filter, options);
+    Object.assign(filter, read(values, options));
   }
   return filter;
 }
 
-type ReadField = (values: readonly string[], filter: Mutable<Filter>, options: FilterOptions) => void;
+type ReadField = (values: readonly string[], options: FilterOptions) => Filter;
 
 const fields: ReadonlyMap<string, ReadField> = new Map<string, ReadField>([
-  [
-    'with',
-    (values, filter) => {
-      const jid = Jid.parse(one('with', values));
-      if (jid === undefined) throw wrong('with', 'an address');
-      filter.with = jid.bare;
-      if (!jid.isBare) filter.resource = jid.resource;
-    },
-  ],
-  ['start', (values, filter) => void (filter.start = time('start', values))],
-  ['end', (values, filter) => void (filter.end = time('end', values))],
-  ['before-id', (values, filter) => void (filter.beforeId = one('before-id', values))],
-  ['after-id', (values, filter) => void (filter.afterId = one('after-id', values))],
-  ['ids', (values, filter) => void (filter.ids = [...new Set(values)])],
-  // there are no messages of rooms in archives of accounts: with and without them is the same
-  ['include-groupchat', (values) => checkBoolean('include-groupchat', values)],
-  [
-    fullText,
-    (values, filter, { languages }) => void (filter.search = { text: one(fullText, values), languages }),
-  ],
+  ['with', withParty],
+  ['start', (values) => ({ start: time('start', values) })],
+  ['end', (values) => ({ end: time('end', values) })],
+  ['before-id', (values) => ({ beforeId: one('before-id', values) })],
+  ['after-id', (values) => ({ afterId: one('after-id', values) })],
+  ['ids', (values) => ({ ids: [...new Set(values)] })],
+  ['include-groupchat', includeGroupchat],
+  [fullText, (values, { languages }) => ({ search: { text: one(fullText, values), languages } })],
 ]);
+
+/** 4.1.1: a bare address stands for all its resources. */
+function withParty(values: readonly string[]): Filter {
+  const jid = Jid.parse(one('with', values));
+  if (jid === undefined) throw wrong('with', 'an address');
+  return { with: jid.bare, resource: jid.isBare ? undefined : jid.resource };
+}
+
+/** 4.1.4: no messages of rooms are in archives of accounts, and with and without them is the same. */
+function includeGroupchat(values: readonly string[]): Filter {
+  if (!/^(?:true|false|1|0)$/.test(one('include-groupchat', values))) throw wrong('include-groupchat', 'true or false');
+  return {};
+}
 
 function one(name: string, values: readonly string[]): string {
   if (values.length > 1) throw wrong(name, 'one value');
@@ -76,10 +76,6 @@ function time(name: string, values: readonly string[]): number {
   const at = parseDateTime(one(name, values).trim());
   if (at === undefined) throw wrong(name, 'a date and time (XEP-0082)');
   return at;
-}
-
-function checkBoolean(name: string, values: readonly string[]): void {
-  if (!/^(?:true|false|1|0)$/.test(one(name, values))) throw wrong(name, 'true or false');
 }
 
 function wrong(name: string, what: string): StanzaError {

@@ -1,4 +1,4 @@
-// What belongs in a user's archive (XEP-0313 7.1.1), as far as the message itself tells; hints of XEP-0334 are followed.
+// What belongs in a user's archive (XEP-0313 6.1.1), as far as the message itself tells; hints of XEP-0334 are followed.
 //
 // Beyond what has a body, everything is kept that a device which was away has to know of to show the conversation as the others do.
 // Of rooms nothing but invitations and private messages: what is said in a room is in the room's archive.

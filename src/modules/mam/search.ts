@@ -14,17 +14,18 @@ const encrypted: readonly (readonly [name: string, ns: string])[] = [
   ['x', NS.pgp],
 ];
 
-/** The text of a stored message; undefined when there is nothing to find it by. */
+/** The text of a stored message, and what it corrects; undefined when there is neither. */
 export function readSearchable(xml: string): Searchable | undefined {
   const message = parseElement(xml);
   const sender = storedSender(message);
-  if (sender === undefined || encrypted.some(([name, ns]) => message.getChild(name, ns) !== undefined)) return undefined;
-  if (retractedBy(message, sender) !== undefined) return undefined;
-  const text = [...originals(message, 'subject'), ...originals(message, 'body')].join('\n').trim();
+  if (sender === undefined) return undefined;
+  const isReadable =
+    retractedBy(message, sender) === undefined &&
+    encrypted.every(([name, ns]) => message.getChild(name, ns) === undefined);
+  const text = isReadable ? [...originals(message, 'subject'), ...originals(message, 'body')].join('\n').trim() : '';
   const replaces = correctedBy(message, sender);
   if (text === '' && replaces === undefined) return undefined;
-  const language = message.getChild('body')?.attrs['xml:lang'] ?? message.attrs['xml:lang'];
-  return { text, language, replaces };
+  return { text, language: message.getChild('body')?.attrs['xml:lang'] ?? message.attrs['xml:lang'], replaces };
 }
 
 /** XEP-0428 2.2: the texts without what is there only for clients that know less, such as the quotation in front of a reply. */
