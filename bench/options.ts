@@ -19,6 +19,9 @@ const common = {
   workers: { type: 'string', help: 'processes that make the load (one per core but one)' },
   sources: { type: 'string', help: 'local addresses 127.0.0.x to connect from (one per 20,000 users)' },
   pid: { type: 'string', help: "roots of the server's process trees, separated by commas: measures CPU and memory" },
+  'db-pid': { type: 'string', help: 'roots of the process trees of a database elsewhere, reported apart' },
+  full: { type: 'boolean', help: 'start the server with archive, carbons and stream management' },
+  postgres: { type: 'boolean', help: "start the server on a PostgreSQL of this machine's packages" },
   register: { type: 'boolean', help: 'register the users in-band first (XEP-0077)' },
   'make-users': { type: 'string', help: 'write the users to this file and exit' },
   'user-format': { type: 'string', help: `what --make-users writes: ${userFormats.join(', ')} (parley)` },
@@ -35,6 +38,10 @@ export interface CommonOptions {
   readonly users: number;
   readonly workers: number;
   readonly pids: readonly number[];
+  readonly databasePids: readonly number[];
+  /** How a server is to be started, if it is started here. */
+  readonly isFull: boolean;
+  readonly onPostgres: boolean;
   readonly register: boolean;
   readonly makeUsers: string | undefined;
   readonly userFormat: UserFormat;
@@ -71,12 +78,10 @@ export function parseOptions(
       host,
       users,
       workers: whole('workers', Math.max(1, availableParallelism() - 1)),
-      pids:
-        values.pid === undefined
-          ? []
-          : String(values.pid)
-              .split(',')
-              .map((pid) => toNumber('pid', pid)),
+      pids: toPids('pid', values.pid),
+      databasePids: toPids('db-pid', values['db-pid']),
+      isFull: values.full === true,
+      onPostgres: values.postgres === true,
       register: values.register === true,
       makeUsers: values['make-users'] === undefined ? undefined : String(values['make-users']),
       userFormat: oneOf('user-format', text('user-format', 'parley'), userFormats),
@@ -121,6 +126,13 @@ function readArguments(args: readonly string[], specs: OptionSpecs): Record<stri
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
+}
+
+function toPids(name: string, value: string | boolean | undefined): number[] {
+  if (value === undefined) return [];
+  return String(value)
+    .split(',')
+    .map((pid) => toNumber(name, pid));
 }
 
 function toNumber(name: string, value: string | number | boolean): number {

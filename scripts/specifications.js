@@ -23,6 +23,7 @@ const titles = {
   'XEP-0280': 'Message Carbons',
   'XEP-0297': 'Stanza Forwarding',
   'XEP-0334': 'Message Processing Hints',
+  'XEP-0352': 'Client State Indication',
   'XEP-0368': 'SRV records for XMPP over TLS',
   'XEP-0390': 'Entity Capabilities 2.0',
   'XEP-0440': 'SASL Channel-Binding Type Capability',

@@ -1,12 +1,13 @@
 // What a server to be measured is, and the helpers that start and stop one in a directory of its own.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import type { DatabaseAddress } from './postgres.ts';
 
 export interface PeerOptions {
   /** A directory that lasts as long as the benchmark: started a second time in it, the server finds its users again. */
@@ -15,6 +16,10 @@ export interface PeerOptions {
   readonly users: number;
   readonly userPrefix: string;
   readonly password: string;
+  /** With an archive for everybody, carbons and stream management; otherwise without any of these. */
+  readonly isFull: boolean;
+  /** Where it is to keep its data; undefined: where it does by itself. */
+  readonly database: DatabaseAddress | undefined;
 }
 
 export interface RunningPeer {
@@ -24,6 +29,8 @@ export interface RunningPeer {
   readonly directTlsPort: number;
   /** The roots of its process trees. */
   readonly pids: readonly number[];
+  /** Those of a database that was started for it. */
+  readonly databasePids?: readonly number[];
   stop(): Promise<void>;
 }
 
@@ -70,6 +77,8 @@ export interface Daemon {
 /** A directory that is gone when the benchmark ends, however it ends. */
 export function temporaryDirectory(): string {
   const dir = mkdtempSync(join(tmpdir(), 'parley-bench-'));
+  // databases below it run as another user
+  chmodSync(dir, 0o711);
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
@@ -101,10 +110,10 @@ export async function waitForPort(daemon: Daemon, port: number): Promise<void> {
 }
 
 /** Ends the program by its process id: asks first, and insists after 20 s. */
-export async function stopDaemon({ process: child }: Daemon): Promise<void> {
+export async function stopDaemon({ process: child }: Daemon, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   if (hasEnded(child)) return;
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  child.kill('SIGTERM');
+  child.kill(signal);
   const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
   await ended;
   clearTimeout(timer);

@@ -1,4 +1,4 @@
-// Prosody, from its Debian package, with a minimal configuration: no archive, no carbons, no limits, TLS optional.
+// Prosody, from its Debian package: without limits, TLS optional; its data in files or, but for the accounts, in PostgreSQL.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import {
   stopDaemon,
   waitForPort,
 } from './peer.ts';
+import type { DatabaseAddress } from './postgres.ts';
 
 export const prosody: Peer = {
   name: 'prosody',
@@ -20,7 +21,7 @@ export const prosody: Peer = {
   version: () => debianVersion('prosody'),
 
   async start(options) {
-    const { dir, domain } = options;
+    const { dir, domain, database } = options;
     const data = join(dir, 'data');
     mkdirSync(data, { recursive: true });
     const { key, cert } = await makeCertificate(dir, domain);
@@ -43,12 +44,16 @@ https_ports = { }
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_hashed"
-storage = "internal"
+${database ? storageIn(database) : 'storage = "internal"'}
 certificates = "${dir}"
 ssl = { key = "${key}", certificate = "${cert}" }
 c2s_direct_tls_ssl = { key = "${key}", certificate = "${cert}" }
 modules_enabled = { "disco", "roster", "saslauth", "tls", "private", "ping", "time", "uptime", "version", "lastactivity",
-  "vcard_legacy", "pep", "offline", "posix", "server_contact_info" }
+  "vcard_legacy", "pep", "offline", "posix", "server_contact_info"${options.isFull ? ', "mam", "carbons", "smacks"' : ''} }
+default_archive_policy = true
+archive_expires_after = "never"
+max_archive_query_results = 250
+smacks_max_queue_size = 5000
 modules_disabled = { "s2s" }
 VirtualHost "${domain}"
 `,
@@ -58,3 +63,10 @@ VirtualHost "${domain}"
     return { host: LOOPBACK, port, directTlsPort, pids: [daemon.process.pid!], stop: () => stopDaemon(daemon) };
   },
 };
+
+/** Accounts stay in files, which are written without a process for each. */
+function storageIn({ host, port, user, database }: DatabaseAddress): string {
+  return `default_storage = "sql"
+storage = { accounts = "internal" }
+sql = { driver = "PostgreSQL", host = "${host}", port = ${port}, username = "${user}", database = "${database}" }`;
+}

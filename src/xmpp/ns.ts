@@ -28,6 +28,7 @@ export const NS = {
   discoInfo: 'http://jabber.org/protocol/disco#info',
   discoItems: 'http://jabber.org/protocol/disco#items',
   // XEP-0045
+  muc: 'http://jabber.org/protocol/muc',
   mucUser: 'http://jabber.org/protocol/muc#user',
   // XEP-0049
   private: 'jabber:iq:private',
@@ -35,21 +36,35 @@ export const NS = {
   rsm: 'http://jabber.org/protocol/rsm',
   // XEP-0066
   oob: 'jabber:x:oob',
+  // XEP-0060
+  pubsubEvent: 'http://jabber.org/protocol/pubsub#event',
   // XEP-0077
   register: 'jabber:iq:register',
   registerFeature: 'http://jabber.org/features/iq-register',
+  // XEP-0080
+  geoloc: 'http://jabber.org/protocol/geoloc',
+  // XEP-0084
+  avatarMetadata: 'urn:xmpp:avatar:metadata',
   // XEP-0085
   chatStates: 'http://jabber.org/protocol/chatstates',
   // XEP-0092
   version: 'jabber:iq:version',
+  // XEP-0107
+  mood: 'http://jabber.org/protocol/mood',
+  // XEP-0108
+  activity: 'http://jabber.org/protocol/activity',
   // XEP-0115
   caps: 'http://jabber.org/protocol/caps',
   // XEP-0122
   formValidation: 'http://jabber.org/protocol/xdata-validate',
+  // XEP-0118
+  tune: 'http://jabber.org/protocol/tune',
   // XEP-0157
   serverInfo: 'http://jabber.org/network/serverinfo',
   // XEP-0160
   msgOffline: 'msgoffline',
+  // XEP-0172
+  nick: 'http://jabber.org/protocol/nick',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
   // XEP-0199
@@ -63,6 +78,8 @@ export const NS = {
   // XEP-0280
   carbons: 'urn:xmpp:carbons:2',
   carbonsRules: 'urn:xmpp:carbons:rules:0',
+  // XEP-0292
+  vcard4: 'urn:xmpp:vcard4',
   // XEP-0297
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
@@ -77,6 +94,8 @@ export const NS = {
   chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334
   hints: 'urn:xmpp:hints',
+  // XEP-0352
+  csi: 'urn:xmpp:csi:0',
   // XEP-0353
   jingleMessage: 'urn:xmpp:jingle-message:0',
   // XEP-0359
@@ -84,15 +103,19 @@ export const NS = {
   // XEP-0372
   references: 'urn:xmpp:reference:0',
   // XEP-0373
-  openPgp: 'urn:xmpp:openpgp:0',
+  openpgp: 'urn:xmpp:openpgp:0',
   // XEP-0380
   encryption: 'urn:xmpp:eme:0',
   // XEP-0384, and what it was before
   omemo: 'urn:xmpp:omemo:2',
   omemoSiacs: 'eu.siacs.conversations.axolotl',
+  omemoDevices: 'urn:xmpp:omemo:2:devices',
+  omemoSiacsDevices: 'eu.siacs.conversations.axolotl.devicelist',
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
+  // XEP-0421
+  occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422
   fastening: 'urn:xmpp:fasten:0',
   // XEP-0424, and what it was before
@@ -109,10 +132,14 @@ export const NS = {
   reactions: 'urn:xmpp:reactions:0',
   // XEP-0447
   fileSharing: 'urn:xmpp:sfs:0',
+  // XEP-0461
+  replies: 'urn:xmpp:reply:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
   // XEP-0482
   callInvites: 'urn:xmpp:call-invites:0',
+  // XEP-0490
+  displayedSync: 'urn:xmpp:mds:displayed:0',
   // RFC 7395
   framing: 'urn:ietf:params:xml:ns:xmpp-framing',
   // XEP-0156, a link relation

@@ -92,6 +92,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) receives nothing$/, (stage, [name]) => stage.hearsNothing([stage.speaker(name!)])],
   [/^everyone ignores the rest$/, (stage) => stage.ignoreRest([...stage.speakers.values()])],
   [/^(\S+) ignores presence$/, (stage, [name]) => stage.ignorePresence(stage.speaker(name!))],
+  [/^(\S+) alone ignores the rest$/, (stage, [name]) => stage.ignoreRestAlone(stage.speaker(name!))],
   [/^(\S+) ignores the rest$/, (stage, [name]) => stage.ignoreRest([stage.speaker(name!)])],
   [/^a moment passes$/, moment],
   [/^after (\d+) (second|minute|hour|day)s?$/, (stage, [n, unit]) => pass(stage, Number(n), unit!)],

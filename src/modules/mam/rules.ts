@@ -16,7 +16,7 @@ const content: ReadonlyMap<string | null, ReadonlySet<string> | undefined> = new
   [NS.encryption, names('encryption')],
   [NS.omemo, names('encrypted')],
   [NS.omemoSiacs, names('encrypted')],
-  [NS.openPgp, names('openpgp')],
+  [NS.openpgp, names('openpgp')],
   [NS.pgp, names('x')],
   // what happened to a message
   [NS.receipts, anything],

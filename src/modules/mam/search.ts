@@ -10,7 +10,7 @@ const encrypted: readonly (readonly [name: string, ns: string])[] = [
   ['encryption', NS.encryption],
   ['encrypted', NS.omemo],
   ['encrypted', NS.omemoSiacs],
-  ['openpgp', NS.openPgp],
+  ['openpgp', NS.openpgp],
   ['x', NS.pgp],
 ];
 
