@@ -22,11 +22,16 @@ const titles = {
   'XEP-0203': 'Delayed Delivery',
   'XEP-0280': 'Message Carbons',
   'XEP-0297': 'Stanza Forwarding',
+  'XEP-0313': 'Message Archive Management',
   'XEP-0334': 'Message Processing Hints',
   'XEP-0352': 'Client State Indication',
+  'XEP-0359': 'Unique and Stable Stanza IDs',
   'XEP-0368': 'SRV records for XMPP over TLS',
   'XEP-0390': 'Entity Capabilities 2.0',
+  'XEP-0424': 'Message Retraction',
+  'XEP-0431': 'Full Text Search in MAM',
   'XEP-0440': 'SASL Channel-Binding Type Capability',
+  'XEP-0441': 'Message Archive Management Preferences',
   'XEP-0478': 'Stream Limits Advertisement',
 };
 

@@ -45,7 +45,16 @@ const PRUNE_EVERY = 3_600_000;
 const REMEMBERED = 4096;
 
 export default defineModule({
-  xeps: ['XEP-0313 1.1.3', 'XEP-0359 0.7.0', 'XEP-0424 0.4.2', 'XEP-0431 0.2.0', 'XEP-0441 0.2.0', 'XEP-0059 1.0.1'],
+  xeps: [
+    'XEP-0313 1.1.3',
+    'XEP-0059 1.0.1',
+    'XEP-0297 1.0',
+    'XEP-0334 1.0.0',
+    'XEP-0359 0.7.0',
+    'XEP-0424 0.4.2',
+    'XEP-0431 0.2.0',
+    'XEP-0441 0.2.0',
+  ],
   summary: 'Keeps conversations, so that every device can read what it missed',
   config: z.strictObject({
     retention: durationOrForever()
