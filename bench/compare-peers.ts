@@ -10,7 +10,7 @@ import { parley } from './peers/parley.ts';
 import { type Peer, temporaryDirectory } from './peers/peer.ts';
 import { prosody } from './peers/prosody.ts';
 import { relay } from './peers/relay.ts';
-import { startPeer } from './peers/start.ts';
+import { portOf, startPeer } from './peers/start.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
 import { runProfile } from './run.ts';
 
@@ -94,8 +94,7 @@ async function measure(peer: Peer, dir: string, load: Load, users: number, commo
   mkdirSync(dir, { recursive: true });
   const server = await startPeer(peer, dir, users, common);
   try {
-    const port = common.target.tls === 'direct' ? server.directTlsPort : server.port;
-    const target = { ...common.target, host: server.host, port };
+    const target = { ...common.target, host: server.host, port: portOf(server, common.target) };
     const { options } = load;
     return await runProfile(load.name, {
       target,

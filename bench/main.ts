@@ -6,7 +6,7 @@ import { printReport, type Report, reportToJson } from './load/report.ts';
 import { type CommonOptions, describeCommonOptions, describeOptions, parseOptions, UsageError } from './options.ts';
 import { parley } from './peers/parley.ts';
 import { type RunningPeer, temporaryDirectory } from './peers/peer.ts';
-import { startPeer } from './peers/start.ts';
+import { portOf, startPeer } from './peers/start.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
 import { registerUsers, runProfile } from './run.ts';
 import { userBatch } from './users.ts';
@@ -40,7 +40,7 @@ async function benchmark(name: string, args: readonly string[]): Promise<number>
     return 0;
   }
   const report = await withServer(common, async (server) => {
-    const reached = server ? { ...target, port: target.tls === 'direct' ? server.directTlsPort : server.port } : target;
+    const reached = server ? { ...target, port: portOf(server, target) } : target;
     if (common.register) await registerUsers(reached, users);
     const pids = server?.pids ?? common.pids;
     const databasePids = server?.databasePids ?? common.databasePids;

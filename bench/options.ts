@@ -9,9 +9,10 @@ import { type UserFormat, userFormats } from './users.ts';
 /** Options of every profile; strings unless a default says otherwise. */
 const common = {
   host: { type: 'string', help: 'address of the server; without it a Parley is started for the test' },
-  port: { type: 'string', help: 'its port (5222; 5223 for --tls direct)' },
+  port: { type: 'string', help: 'its port (5222; 5223 for --tls direct; 5280 and 5443 for --transport ws)' },
   domain: { type: 'string', help: 'the XMPP domain (example.org)' },
   tls: { type: 'string', help: 'none, starttls or direct (none)' },
+  transport: { type: 'string', help: 'tcp, or ws for WebSocket, which excludes --tls starttls (tcp)' },
   sasl: { type: 'string', help: 'plain or scram, i.e. SCRAM-SHA-1 (plain)' },
   users: { type: 'string', help: 'how many users there are to log in with' },
   'user-prefix': { type: 'string', help: 'users are PREFIX1, PREFIX2, ... (user)' },
@@ -28,6 +29,9 @@ const common = {
   json: { type: 'boolean', help: 'print JSON' },
   help: { type: 'boolean', help: 'print this' },
 } as const;
+
+/** Without TLS and with it. */
+const PORTS = { tcp: [5222, 5223], ws: [5280, 5443] } as const;
 
 export class UsageError extends Error {}
 
@@ -70,6 +74,8 @@ export function parseOptions(
     else own[name] = typeof value === 'number' ? toNumber(name, given) : given;
   }
   const tls = oneOf('tls', text('tls', 'none'), ['none', 'starttls', 'direct'] as const);
+  const transport = oneOf('transport', text('transport', 'tcp'), ['tcp', 'ws'] as const);
+  if (transport === 'ws' && tls === 'starttls') throw new UsageError('--transport ws: there is no STARTTLS there');
   const users = whole('users', defaultUsers(own));
   const host = values.host === undefined ? undefined : String(values.host);
   return {
@@ -88,9 +94,10 @@ export function parseOptions(
       json: values.json === true,
       target: {
         host: host ?? '127.0.0.1',
-        port: whole('port', tls === 'direct' ? 5223 : 5222),
+        port: whole('port', PORTS[transport][tls === 'direct' ? 1 : 0]),
         domain: text('domain', 'example.org'),
         tls,
+        transport,
         sasl: oneOf('sasl', text('sasl', 'plain'), ['plain', 'scram'] as const),
         userPrefix: text('user-prefix', 'user'),
         password: text('password', 'benchmark'),

@@ -8,7 +8,8 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
-import { addWebRoutes } from './c2s/web.ts';
+import { StreamManagement } from './c2s/sm.ts';
+import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
 import { moduleSettings, validateModules } from './config/load.ts';
@@ -44,6 +45,17 @@ export interface ServerParts {
 /** How long an orderly stop waits for clients to go, in milliseconds. */
 const STOP_DEADLINE = 3_000;
 
+const streamManagementMetrics = {
+  enabled: counter('Sessions that switched stream management on'),
+  resumed: counter('Sessions that were resumed'),
+  failed: counter('Attempts to resume a session that failed'),
+  hibernated: counter('Sessions that lost their connection and waited to be resumed'),
+  expired: counter('Sessions that waited to be resumed for too long'),
+  unanswered: counter('Connections given up because the client did not acknowledge what it was sent'),
+  overflowed: counter('Sessions ended because too much waited to be acknowledged'),
+  returned: counter('Stanzas that were never acknowledged, and went back through the rules of delivery'),
+};
+
 const serverMetrics = {
   stanzasIn: counter('Stanzas received from clients'),
   authOk: counter('Successful authentications'),
@@ -66,8 +78,9 @@ export class Server {
   private readonly router: Router;
   private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
+  private readonly sm: StreamManagement;
   private readonly clients: ClientAcceptor;
-  private readonly web: { close(): void };
+  private readonly web: Web;
   private readonly http = new Http();
   private readonly listeners = new Map<ListenerName, Listener>();
   private c2s: C2sSettings;
@@ -95,6 +108,15 @@ export class Server {
       perAddress: { limit: config.limits['auth-failures-per-address'] },
     });
     this.c2s = clientSettings(config);
+    this.sm = new StreamManagement({
+      settings: () => this.c2s.streamManagement,
+      sessions: this.sessions,
+      router: this.router,
+      node: cluster.self,
+      clock: this.clock,
+      log: this.log.child({ part: 'c2s' }),
+      metrics: this.metrics.open('sm', streamManagementMetrics, {}),
+    });
     const context = this.clientContext();
     this.clients = new ClientAcceptor(context);
     this.web = addWebRoutes({
@@ -253,6 +275,7 @@ export class Server {
       defaultDomain: Object.keys(this.config.hosts)[0] ?? 'localhost',
       router,
       sessions,
+      sm: this.sm,
       throttle: this.config.limits.enabled ? this.throttle : undefined,
       budgets: new SharedBudgets((ms, fn) => void clock.after(ms, fn)),
       flusher: new Flusher(),
@@ -308,7 +331,12 @@ export class Server {
       for (const domain of this.hosts.keys()) gauge.set({ host: domain }, 0);
       for (const session of this.sessions.all()) gauge.inc({ host: session.host.domain });
     });
+    this.metrics.observe('sm_hibernating', 'Sessions that wait to be resumed', ['host'], (gauge) => {
+      for (const domain of this.hosts.keys()) gauge.set({ host: domain }, 0);
+      for (const { session } of this.sm.hibernating()) gauge.inc({ host: session.host.domain });
+    });
     this.metrics.observe('c2s_connections', 'Open client connections', [], (gauge) => gauge.set(this.clients.count));
+    this.metrics.observe('bosh_sessions', 'Open BOSH sessions', [], (gauge) => gauge.set(this.web.boshSessions));
     this.metrics.process();
   }
 
@@ -334,7 +362,7 @@ function checkModules(config: Config, modules: Modules): void {
 
 /** The settings of client connections, as the configuration has them. */
 function clientSettings(config: Config): C2sSettings {
-  const { limits, tls } = config;
+  const { limits, tls, 'stream-management': sm } = config;
   const unlimited = Number.POSITIVE_INFINITY;
   return {
     requireTls: tls.required,
@@ -365,6 +393,13 @@ function clientSettings(config: Config): C2sSettings {
     authAttempts: limits['auth-attempts'],
     preAuthTimeout: limits['auth-timeout'],
     idleTimeout: limits['idle-timeout'],
+    streamManagement: {
+      resumeTimeout: sm['resume-timeout'],
+      ackTimeout: sm['ack-timeout'],
+      queueStanzas: sm['queue-stanzas'],
+      queueSize: sm['queue-bytes'],
+      location: sm.location,
+    },
   };
 }
 

@@ -4,12 +4,15 @@ import { connect, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, connect as tlsConnect } from 'node:tls';
 import { plainResponse, scramSha1 } from './sasl.ts';
 import { StanzaCutter } from './stanzas.ts';
+import { FrameReader, framesOf, upgradeRequest } from './websocket.ts';
 
 export interface Target {
   readonly host: string;
   readonly port: number;
   readonly domain: string;
   readonly tls: 'none' | 'starttls' | 'direct';
+  /** A plain connection, or a WebSocket on it (with TLS beneath when it is direct). */
+  readonly transport: 'tcp' | 'ws';
   readonly sasl: 'plain' | 'scram';
   readonly userPrefix: string;
   readonly password: string;
@@ -52,7 +55,7 @@ export interface StreamState {
 }
 
 const LOGIN_TIMEOUT = 60_000;
-const FEATURES = /<stream:features\s*\/>|<\/stream:features>/;
+const FEATURES = /<(?:stream:)?features[^>]*\/>|<\/(?:stream:)?features>/;
 const BROKEN = /<stream:error[\s\S]*|<failure[\s\S]*/;
 const SM = 'urn:xmpp:sm:3';
 
@@ -80,6 +83,8 @@ export class Client {
   sm: StreamState | undefined;
 
   private cutter: StanzaCutter | undefined;
+  /** Of a WebSocket, once it is one. */
+  private frames: FrameReader | undefined;
   readonly index: number;
   private socket!: Socket;
   /** The connection below TLS. */
@@ -193,7 +198,8 @@ export class Client {
   }
 
   write(xml: string): void {
-    this.socket.write(xml, 'latin1');
+    if (this.frames) this.socket.write(framesOf(xml));
+    else this.socket.write(xml, 'latin1');
   }
 
   /** Writes `n` stanzas and counts them; with `asks`, asks how many the server has had. */
@@ -239,7 +245,11 @@ export class Client {
     const closed = new Promise<void>((resolve) => this.socket.once('close', () => resolve()));
     const timer = setTimeout(() => this.socket.destroy(), 5_000);
     // RFC 6120 4.4, XEP-0198 4: the last count goes before the end
-    this.socket.end(`${this.sm && this.answersRequests ? this.answer() : ''}</stream:stream>`);
+    if (this.sm && this.answersRequests) this.write(this.answer());
+    if (this.frames) {
+      this.write("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>");
+      this.socket.end();
+    } else this.socket.end('</stream:stream>');
     await closed;
     clearTimeout(timer);
   }
@@ -260,10 +270,12 @@ export class Client {
   private async connect(): Promise<void> {
     const { host, port, tls, sources } = this.target;
     const localAddress = sources > 1 ? `127.0.0.${1 + (this.index % sources)}` : undefined;
+    this.frames = undefined;
     this.tcp = connect({ host, port, noDelay: true, ...(localAddress ? { localAddress } : {}) });
     this.adopt(this.tcp);
     await this.once('connect');
     if (tls === 'direct') await this.secure();
+    if (this.target.transport === 'ws') await this.upgrade();
     await this.openStream();
     if (tls === 'starttls') {
       this.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
@@ -271,6 +283,14 @@ export class Client {
       await this.secure();
       await this.openStream();
     }
+  }
+
+  private async upgrade(): Promise<void> {
+    this.text = '';
+    this.socket.write(upgradeRequest(`${this.target.domain}:${this.target.port}`), 'latin1');
+    const [, status] = await this.expect(/^HTTP\/1.1 (\d+)[\s\S]*?\r\n\r\n/);
+    if (status !== '101') throw new Error(`no WebSocket: ${status}`);
+    this.frames = new FrameReader();
   }
 
   private async authenticate(): Promise<void> {
@@ -332,6 +352,11 @@ export class Client {
 
   private async openStream(): Promise<void> {
     this.text = '';
+    if (this.frames) {
+      this.write(`<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='${this.target.domain}' version='1.0'/>`);
+      await this.expect(FEATURES);
+      return;
+    }
     this.write(
       `<?xml version='1.0'?><stream:stream to='${this.target.domain}' version='1.0' xmlns='jabber:client' ` +
         "xmlns:stream='http://etherx.jabber.org/streams'>",
@@ -356,7 +381,8 @@ export class Client {
 
   private adopt(socket: Socket): void {
     this.socket = socket;
-    socket.on('data', (chunk: Buffer) => {
+    socket.on('data', (data: Buffer) => {
+      const chunk = this.frames ? this.frames.feed(data, (frame) => socket.write(frame)) : data;
       this.cutter?.feed(chunk.toString('latin1'));
       if (this.isIn) this.onChunk?.(chunk);
       if (!this.isIn || this.awaited) this.read(chunk);

@@ -33,6 +33,8 @@ export const ejabberd: Peer = {
     const port = await freePort();
     const directTlsPort = await freePort();
     const apiPort = await freePort();
+    const webPort = await freePort();
+    const secureWebPort = await freePort();
     const config = join(dir, 'ejabberd.yml');
     writeFileSync(
       config,
@@ -44,6 +46,8 @@ ${database ? storageIn(database) : ''}listen:
   - { port: ${port}, ip: "${LOOPBACK}", module: ejabberd_c2s, starttls: true, starttls_required: false, access: all, shaper: none, backlog: 1024 }
   - { port: ${directTlsPort}, ip: "${LOOPBACK}", module: ejabberd_c2s, tls: true, access: all, shaper: none, backlog: 1024 }
   - { port: ${apiPort}, ip: "${LOOPBACK}", module: ejabberd_http, request_handlers: { /api: mod_http_api } }
+  - { port: ${webPort}, ip: "${LOOPBACK}", module: ejabberd_http, request_handlers: { /xmpp-websocket: ejabberd_http_ws } }
+  - { port: ${secureWebPort}, ip: "${LOOPBACK}", module: ejabberd_http, tls: true, request_handlers: { /xmpp-websocket: ejabberd_http_ws } }
 api_permissions:
   local: { who: { ip: 127.0.0.0/8 }, what: "*" }
 shaper_rules: { max_user_sessions: 50, max_user_offline_messages: 1000 }
@@ -79,7 +83,15 @@ ${options.isFull ? FULL : ''}`,
     await waitForPort(daemon, port);
     await waitForPort(daemon, apiPort);
     await register(apiPort, options);
-    return { host: LOOPBACK, port, directTlsPort, pids: [daemon.process.pid!], stop: () => stopDaemon(daemon) };
+    return {
+      host: LOOPBACK,
+      port,
+      directTlsPort,
+      webPort,
+      secureWebPort,
+      pids: [daemon.process.pid!],
+      stop: () => stopDaemon(daemon),
+    };
   },
 };
 

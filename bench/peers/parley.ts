@@ -36,6 +36,8 @@ export const parley: Peer = {
     if (built === undefined) throw new Error('Parley does not compile; npm run build says why');
     const port = await freePort();
     const directTlsPort = await freePort();
+    const webPort = await freePort();
+    const secureWebPort = await freePort();
     const { database } = options;
     const config = join(dir, 'parley.yaml');
     writeFileSync(
@@ -50,8 +52,8 @@ listen:
   s2s: null
   s2s-tls: null
   component: null
-  http: null
-  https: null
+  http: ${webPort}
+  https: ${secureWebPort}
 tls: { required: false }
 limits: { enabled: false }
 ${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
@@ -74,7 +76,7 @@ ${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
       writeFileSync(users, userBatch('parley', options));
     }
     const pids = [daemon.process.pid!, ...databasePids(join(dir, 'data'))];
-    return { host: LOOPBACK, port, directTlsPort, pids, stop: () => stopDaemon(daemon) };
+    return { host: LOOPBACK, port, directTlsPort, webPort, secureWebPort, pids, stop: () => stopDaemon(daemon) };
   },
 };
 

@@ -27,6 +27,9 @@ export interface RunningPeer {
   /** Port of STARTTLS and of plain connections. */
   readonly port: number;
   readonly directTlsPort: number;
+  /** Of WebSockets, without TLS and with it; a server may have none. */
+  readonly webPort?: number;
+  readonly secureWebPort?: number;
   /** The roots of its process trees. */
   readonly pids: readonly number[];
   /** Those of a database that was started for it. */
@@ -93,8 +96,15 @@ export function startDaemon(
   const log = join(dir, 'output.log');
   const out = openSync(log, 'a');
   const child = spawn(program, args, { cwd: dir, env: { ...process.env, ...env }, stdio: ['ignore', out, out] });
-  process.once('exit', () => child.kill('SIGTERM')); // an interrupted benchmark leaves no server behind
+  endWithUs(child, 'SIGTERM');
   return { process: child, log };
+}
+
+/** An interrupted benchmark leaves no server behind. */
+export function endWithUs(child: ChildProcess, signal: NodeJS.Signals): void {
+  const end = () => child.kill(signal);
+  process.once('exit', end);
+  child.once('exit', () => process.off('exit', end));
 }
 
 /** Waits until the port accepts connections. Throws, with the end of the log, when the program ends or 60 s pass first. */

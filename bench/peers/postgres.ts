@@ -6,7 +6,7 @@ import { chownSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync }
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { type Daemon, freePort, LOOPBACK, stopDaemon } from './peer.ts';
+import { type Daemon, endWithUs, freePort, LOOPBACK, stopDaemon } from './peer.ts';
 
 export interface DatabaseAddress {
   readonly host: string;
@@ -44,7 +44,7 @@ export async function startPostgres(dir: string): Promise<RunningPostgres> {
   const out = openSync(log, 'a');
   const args = ['-D', data, '-h', LOOPBACK, '-p', String(port), '-k', '', '-c', 'max_connections=200'];
   const child = spawn(join(bin, 'postgres'), args, { ...as, stdio: ['ignore', out, out] });
-  process.once('exit', () => child.kill('SIGINT'));
+  endWithUs(child, 'SIGINT');
   const daemon: Daemon = { process: child, log };
   const address = { host: LOOPBACK, port, user: USER, database: 'postgres' };
   for (let i = 0; !(await answers(address)); i++) {

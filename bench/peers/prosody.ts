@@ -27,6 +27,8 @@ export const prosody: Peer = {
     const { key, cert } = await makeCertificate(dir, domain);
     const port = await freePort();
     const directTlsPort = await freePort();
+    const webPort = await freePort();
+    const secureWebPort = await freePort();
     writeProsodyAccounts(data, options);
     const config = join(dir, 'prosody.cfg.lua');
     writeFileSync(
@@ -39,8 +41,10 @@ interfaces = { "${LOOPBACK}" }
 c2s_ports = { ${port} }
 c2s_direct_tls_ports = { ${directTlsPort} }
 s2s_ports = { }
-http_ports = { }
-https_ports = { }
+http_ports = { ${webPort} }
+https_ports = { ${secureWebPort} }
+https_ssl = { key = "${key}", certificate = "${cert}" }
+consider_websocket_secure = true
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_hashed"
@@ -49,7 +53,7 @@ certificates = "${dir}"
 ssl = { key = "${key}", certificate = "${cert}" }
 c2s_direct_tls_ssl = { key = "${key}", certificate = "${cert}" }
 modules_enabled = { "disco", "roster", "saslauth", "tls", "private", "ping", "time", "uptime", "version", "lastactivity",
-  "vcard_legacy", "pep", "offline", "posix", "server_contact_info"${options.isFull ? ', "mam", "carbons", "smacks"' : ''} }
+  "vcard_legacy", "pep", "offline", "posix", "server_contact_info", "websocket"${options.isFull ? ', "mam", "carbons", "smacks"' : ''} }
 default_archive_policy = true
 archive_expires_after = "never"
 max_archive_query_results = 250
@@ -60,7 +64,15 @@ VirtualHost "${domain}"
     );
     const daemon = startDaemon(dir, 'prosody', ['--config', config, '-F'], { LANG: 'C.UTF-8' });
     await waitForPort(daemon, port);
-    return { host: LOOPBACK, port, directTlsPort, pids: [daemon.process.pid!], stop: () => stopDaemon(daemon) };
+    return {
+      host: LOOPBACK,
+      port,
+      directTlsPort,
+      webPort,
+      secureWebPort,
+      pids: [daemon.process.pid!],
+      stop: () => stopDaemon(daemon),
+    };
   },
 };
 

@@ -28,7 +28,7 @@ export async function makeFeatures(host: Host, stream: ClientStream, offer: Offe
   // RFC 6120 5.3.1: while TLS is required, nothing else is worth offering
   if (offer.startTls !== 'required') {
     features.push(...(offer.mechanisms?.features ?? []));
-    if (offer.stage === 'authenticated') features.push(el('bind', NS.bind));
+    if (offer.stage === 'authenticated') features.push(el('bind', NS.bind), el('sm', NS.sm));
     await host.collect(streamFeatures, { stream, features });
   }
   features.push(limits(offer));

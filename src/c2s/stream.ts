@@ -1,8 +1,8 @@
 // A client's connection: connected, secured, authenticated, bound (RFC 6120 4.3, 5, 6, 7). Carries the session once bound.
-import type { MaybePromise } from '../base/maybe.ts';
+import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import { type ClientStream, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
-import type { Session, SessionStream } from '../core/sessions.ts';
+import type { Session } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Transport } from '../net/transport.ts';
@@ -17,10 +17,12 @@ import { ConnectionBudgets } from './budgets.ts';
 import type { C2sContext } from './context.ts';
 import { makeFeatures } from './features.ts';
 import { SaslNegotiation } from './sasl1.ts';
+import { failed, type Resumption } from './sm.ts';
+import type { Carrier } from './sm-session.ts';
 
 export type Stage = 'connected' | 'authenticated' | 'bound';
 
-export class ClientConnection implements ClientStream, SessionStream {
+export class ClientConnection implements ClientStream, Carrier {
   readonly address: string;
   /** From when the time to log in counts, in milliseconds since 1970: when it was accepted, or last took a registration. */
   since: number;
@@ -35,6 +37,8 @@ export class ClientConnection implements ClientStream, SessionStream {
   private readonly gone: (connection: ClientConnection) => void;
   private readonly budgets: ConnectionBudgets;
   private sasl: SaslNegotiation | undefined;
+  /** The element of a bound session that was last waited for. */
+  private handling: Promise<void> | undefined;
 
   /**
    * @param network what the address belongs to, as limits see it
@@ -88,6 +92,10 @@ export class ClientConnection implements ClientStream, SessionStream {
     return this.tls?.protocol ?? 'plain';
   }
 
+  get isOpen(): boolean {
+    return this.stream.isOpen;
+  }
+
   get lastRead(): number {
     return this.stream.lastRead;
   }
@@ -108,6 +116,17 @@ export class ClientConnection implements ClientStream, SessionStream {
   /** Drops the connection without waiting for the client. */
   abort(): void {
     this.stream.abort('dropped by the server');
+  }
+
+  cut(reason: string): void {
+    this.stream.abort(reason);
+  }
+
+  detach(error: StreamError | undefined): Promise<void> {
+    this.session = undefined;
+    if (error === undefined) this.stream.hangUp('the client is to come back');
+    else this.stream.close(error);
+    return this.handling ?? Promise.resolve();
   }
 
   private takeHeader(header: StreamHeader): MaybePromise<void> {
@@ -157,13 +176,20 @@ export class ClientConnection implements ClientStream, SessionStream {
   }
 
   private takeBound(session: Session, element: Element): MaybePromise<void> {
+    if (element.ns === NS.sm) return this.context.sm.take(session, this, element);
     if (element.ns !== null) {
       const handler = session.host.nonzas.find(element.ns, element.name);
       if (handler === undefined) throw new StreamError('unsupported-stanza-type');
       return handler({ session, element });
     }
     this.context.metrics.stanzasIn.inc();
-    return this.context.router.fromClient(session, this.inLanguage(element));
+    const done = this.context.router.fromClient(session, this.inLanguage(element));
+    const managed = session.outbox;
+    if (!isPromise(done)) managed?.handled(done?.settled);
+    else {
+      this.handling = done.then((unsettled) => managed?.handled(unsettled?.settled));
+      return this.handling;
+    }
   }
 
   private beforeLogin(element: Element): MaybePromise<void> {
@@ -172,6 +198,9 @@ export class ClientConnection implements ClientStream, SessionStream {
         return this.startTls(element);
       case NS.sasl:
         return this.authenticate(element);
+      case NS.sm:
+        // XEP-0198 3: not before authentication
+        return this.stream.send(failed('unexpected-request'));
       case null:
         return this.iqBeforeLogin(element);
       default:
@@ -236,12 +265,29 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   // RFC 6120 7.1: nothing but binding until it is done
   private async beforeBinding(element: Element): Promise<void> {
+    if (element.ns === NS.sm) return this.resumeSession(element);
     if (this.host === undefined || this.user === undefined || element.ns !== null || element.name !== 'iq') {
       throw new StreamError('not-authorized', 'bind a resource first');
     }
     const session = await answerBind(element, this.host, this.user, this, this.context);
     if (session === undefined) return;
     if (!this.stream.isOpen) return this.context.sessions.close(session);
+    this.session = session;
+    this.stage = 'bound';
+  }
+
+  // XEP-0198 3, 5
+  private async resumeSession(element: Element): Promise<void> {
+    const isResume = element.name === 'resume' && this.host !== undefined && this.user !== undefined;
+    if (!isResume) return this.stream.send(failed('unexpected-request'));
+    const { answer, resumed } = await this.context.sm.resume(this, Jid.of(this.user!, this.host!.domain).bare, element);
+    this.stream.send(answer);
+    if (resumed !== undefined) this.goOn(resumed);
+  }
+
+  /** Takes over a session that was resumed; right after the answer that says so was sent. */
+  private goOn({ session, complete }: NonNullable<Resumption['resumed']>): void {
+    if (!complete()) return;
     this.session = session;
     this.stage = 'bound';
   }
@@ -254,14 +300,20 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   private over(reason: string): void {
     this.context.log.debug({ address: this.address, user: this.user, reason }, 'client gone');
-    if (this.stream.isRefused) this.context.metrics.streamErrors.inc();
+    if (this.stream.error !== undefined) this.context.metrics.streamErrors.inc();
     this.budgets.release();
     this.gone(this);
     const { session } = this;
-    if (session === undefined) return;
+    if (session === undefined || (this.mayComeBack && this.context.sm.hibernate(session))) return;
     this.leave(session).catch((error: unknown) =>
       this.context.log.error({ err: error }, 'a session could not be closed'),
     );
+  }
+
+  /** XEP-0198 7: a stream that was closed in order is over; one that broke off, or was only too quiet, is unfinished. */
+  private get mayComeBack(): boolean {
+    const { error, isClosedByPeer } = this.stream;
+    return !isClosedByPeer && (error === undefined || error.condition === 'connection-timeout');
   }
 
   private async leave(session: Session): Promise<void> {

@@ -115,6 +115,31 @@ const limits = z
   .prefault({})
   .meta({ description: 'What one client may ask of the server.' });
 
+const streamManagement = z
+  .strictObject({
+    'resume-timeout': duration().prefault('10m').meta({
+      description:
+        'How long a client that lost its connection can come back to its session; until then it counts as online. `0s`: not at all.',
+    }),
+    'ack-timeout': duration().prefault('1m').meta({
+      description: 'A client that does not say for so long what it has received counts as cut off.',
+    }),
+    'queue-stanzas': z.int().positive().prefault(5000).meta({
+      description: 'Stanzas that may wait for one client until it has acknowledged them; beyond it, its session ends.',
+    }),
+    'queue-bytes': bytes().prefault('8MiB').meta({ description: 'The same, in characters of XML.' }),
+    location: z
+      .string()
+      .regex(/^(\[[0-9a-f:.]+\]|[^\s:[\]]+)(:\d{1,5})?$/i, {
+        error: (issue) => `${quote(issue.input)} is not a place. Try "xmpp2.example.org:5222" or "[2001:db8::1]:5222".`,
+      })
+      .nullable()
+      .prefault(null)
+      .meta({ description: 'Where clients should try to come back to first: `host:port`.' }),
+  })
+  .prefault({})
+  .meta({ description: 'Acknowledgements, and sessions that can be resumed (XEP-0198).' });
+
 const contactRoles = ['abuse', 'admin', 'feedback', 'sales', 'security', 'status', 'support'] as const;
 const uriProblem = (value: unknown): string =>
   typeof value === 'string' && /^[^\s:@]+@[^\s:@]+$/.test(value)
@@ -328,6 +353,7 @@ export const serverSchema = z.strictObject({
   registration: hostable.registration,
   'resource-conflict': hostable['resource-conflict'],
   limits,
+  'stream-management': streamManagement,
   dns: z
     .strictObject({
       servers: z

@@ -7,7 +7,7 @@
 import { LruCache } from '../base/lru.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
-import { recipients } from '../core/account.ts';
+import { reached, recipients, redelivered } from '../core/account.ts';
 import { messageIn, messageOut } from '../core/events.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, type IqRequest, iqSet, on } from '../core/module.ts';
@@ -18,7 +18,7 @@ import { Element, el } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Message, messageOf, replaceElement } from '../xmpp/stanza.ts';
+import { type Message, messageOf, type Reach, replaceElement } from '../xmpp/stanza.ts';
 import { sentAs, stanzaIdElement } from './mam/index.ts';
 
 /** `sent` by a device of the account, or `received` from somebody. */
@@ -106,20 +106,20 @@ export default defineModule({
 
     function copyReceived(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
       const { stanza } = transit;
-      const reached = transit.note(recipients) ?? [];
-      const others = reached.length === entries.length ? undefined : listening(entries, stanza.from, reached);
-      if (others === undefined) return;
-      const direction = isOwn(stanza) ? 'sent' : 'received';
-      // on its way again because its reader left: it was copied the first time
-      if (transit.origin.kind === 'host' && known.get(keyOf(direction, stanza)) === true) return;
-      consider(stanza, direction, others);
+      const direct = transit.note(recipients) ?? [];
+      const all = direct.length === entries.length ? undefined : listening(entries, stanza.from, direct);
+      // on its way again because its reader left: whoever had it, or a copy, gets none
+      const had = transit.note(redelivered)?.had ?? [];
+      const others = had.length === 0 ? all : all?.filter(({ sid }) => !had.includes(sid));
+      if (others !== undefined) consider(stanza, isOwn(stanza) ? 'sent' : 'received', others, transit.note(reached));
     }
 
-    function consider(message: Message, direction: Direction, to: readonly SessionEntry[]): void {
+    function consider(message: Message, direction: Direction, to: readonly SessionEntry[], reach?: Reach): void {
       if (message.type === 'error') considerError(message, direction, to);
       else if (isEligible(message, direction)) {
         if (message.id !== undefined) known.set(keyOf(direction, message), true);
-        copy(message, direction, to);
+        if (reach !== undefined) router.delivery.addCopies(reach, to);
+        copy(message, direction, to, reach);
       }
     }
 
@@ -148,7 +148,7 @@ export default defineModule({
     }
 
     /** 7, 8: straight to those sessions, past everything that looks at messages. Its inner XML is made once. */
-    function copy(message: Message, direction: Direction, to: readonly SessionEntry[]): void {
+    function copy(message: Message, direction: Direction, to: readonly SessionEntry[], reach?: Reach): void {
       const account = accountOf(message, direction).withResource('');
       const forwarded = el('forwarded', NS.forward, undefined, message.el);
       const { type } = message.el.attrs;
@@ -160,7 +160,7 @@ export default defineModule({
       );
       for (const entry of to) {
         const copied = messageOf(wrapping.with({ to: entry.jid.full }), account, entry.jid);
-        router.delivery.write(copied, [entry]);
+        router.delivery.write(reach === undefined ? copied : { ...copied, reach }, [entry]);
       }
       metrics.copies.inc(to.length);
     }
@@ -189,7 +189,6 @@ export default defineModule({
         iqSet(['account', 'nobody'], NS.carbons, 'enable', refuse),
         iqSet(['account', 'nobody'], NS.carbons, 'disable', refuse),
         on(messageOut, { phase: 'copy' }, copyOut),
-        on(messageIn, { phase: 'check' }, (transit) => (isReturnedCopy(transit) ? 'handled' : undefined)),
         on(messageIn, { phase: 'copy' }, copyIn),
       ],
       stop: unsubscribe,
@@ -239,14 +238,4 @@ function keyOf(direction: Direction, { from, to, id }: Message): string {
 function answeredBy(error: Message, direction: Direction): string {
   const wasSent = isOwn(error) || direction === 'received';
   return `${wasSent ? 'sent' : 'received'}\n${error.to.full}\n${error.from.bare}\n${error.id}`;
-}
-
-/** A copy whose reader left comes back from another node; it is for nobody else (2: who did not ask gets none). */
-function isReturnedCopy({ origin, stanza: { from, to, el: element } }: Transit<Message>): boolean {
-  return (
-    origin.kind === 'host' &&
-    from.isBare &&
-    from.bare === to.bare &&
-    (element.getChild('sent', NS.carbons) ?? element.getChild('received', NS.carbons)) !== undefined
-  );
 }

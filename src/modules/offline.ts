@@ -4,6 +4,7 @@ import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
+import { redelivered } from '../core/account.ts';
 import { bind2Inline, messageOffline, sessionPresence } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
 import { counter } from '../core/metrics.ts';
@@ -13,7 +14,7 @@ import type { Transit } from '../core/transit.ts';
 import { log } from '../storage/specs.ts';
 import { parseElement } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
-import { delayElement } from '../xmpp/delay.ts';
+import { delayElement, delayedSince } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
@@ -85,7 +86,9 @@ export default defineModule({
       return turns.run(user, () =>
         andThen(usageOf(user), (usage) => {
           const at = clock.now();
-          const xml = stanza.el.append(delayElement(at, host.domain)).toXml();
+          // whoever had it first has written down when that was
+          const isLate = transit.note(redelivered) !== undefined && delayedSince(stanza.el) !== undefined;
+          const xml = (isLate ? stanza.el : stanza.el.append(delayElement(at, host.domain))).toXml();
           const next: Usage = { messages: usage.messages + 1, bytes: usage.bytes + Buffer.byteLength(xml) };
           const archived = transit.note(receivedAs);
           if (next.messages > limits.messages || next.bytes > limits.bytes) {

@@ -59,6 +59,8 @@ export const NS = {
   formValidation: 'http://jabber.org/protocol/xdata-validate',
   // XEP-0118
   tune: 'http://jabber.org/protocol/tune',
+  // XEP-0124
+  httpBind: 'http://jabber.org/protocol/httpbind',
   // XEP-0157
   serverInfo: 'http://jabber.org/network/serverinfo',
   // XEP-0160
@@ -67,12 +69,16 @@ export const NS = {
   nick: 'http://jabber.org/protocol/nick',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
+  // XEP-0198
+  sm: 'urn:xmpp:sm:3',
   // XEP-0199
   ping: 'urn:xmpp:ping',
   // XEP-0202
   time: 'urn:xmpp:time',
   // XEP-0203
   delay: 'urn:xmpp:delay',
+  // XEP-0206
+  xbosh: 'urn:xmpp:xbosh',
   // XEP-0249
   conference: 'jabber:x:conference',
   // XEP-0280
@@ -142,8 +148,9 @@ export const NS = {
   displayedSync: 'urn:xmpp:mds:displayed:0',
   // RFC 7395
   framing: 'urn:ietf:params:xml:ns:xmpp-framing',
-  // XEP-0156, a link relation
+  // XEP-0156, link relations
   altWebSocket: 'urn:xmpp:alt-connections:websocket',
+  altBosh: 'urn:xmpp:alt-connections:xbosh',
   // RFC 6415
   xrd: 'http://docs.oasis-open.org/ns/xri/xrd-1.0',
 } as const;

@@ -77,6 +77,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) closes$/, (stage, [name]) => close(stage, stage.speaker(name!))],
   [/^(\S+) half-closes$/, (stage, [name]) => halfClose(stage, stage.speaker(name!))],
   [/^(\S+) disconnects without closing$/, (stage, [name]) => disconnect(stage, stage.speaker(name!), 'destroy')],
+  [/^(\S+) reconnects(?: as (\w+))?$/, (stage, [name, as]) => reconnect(stage, stage.speaker(name!), as)],
   [/^(\S+) resets the connection$/, (stage, [name]) => disconnect(stage, stage.speaker(name!), 'reset')],
   [/^(\S+) is cut off$/, (stage, [name]) => checkCutOff(stage, stage.speaker(name!))],
   [/^(\S+) is closed$/, (stage, [name]) => checkClosed(stage, stage.speaker(name!))],
@@ -300,7 +301,12 @@ function say(stage: Stage, [name, text]: readonly string[]): void {
 
 async function hear(stage: Stage, [name, exact, xml]: readonly string[]): Promise<void> {
   const speaker = stage.speaker(name!);
-  if (xml!.trim() !== '</stream:stream>') return stage.expect(speaker, expectation(xml!, exact === '='));
+  if (xml!.trim() !== '</stream:stream>') {
+    await stage.expect(speaker, expectation(xml!, exact === '='));
+    // a session that was resumed is bound again
+    speaker.isBound ||= speaker.client.isManaged;
+    return;
+  }
   const item = await stage.next(speaker);
   if (item?.kind !== 'end') stage.fail(`expected the end of the stream, got ${item ? textOf(item) : 'nothing'}`);
 }
@@ -352,6 +358,23 @@ async function disconnect(stage: Stage, speaker: Speaker, how: 'destroy' | 'rese
   speaker.mayClose = true;
   await speaker.client[how]();
   await stage.world.settle();
+}
+
+/** Back over a new connection to the same node, logged in and not bound; under another name the old one stays. */
+async function reconnect(stage: Stage, old: Speaker, name = old.name): Promise<void> {
+  const person = old.person ?? stage.fail(`nobody knows who ${old.name} is`);
+  if (name === old.name) {
+    if (!old.client.isClosed) stage.fail(`${name} is still connected`);
+    if (old.client.inbox.length > 0) stage.fail(`${name} has heard what it did not read`);
+  }
+  const client = await StreamClient.connect(old.client.address);
+  await openStream(client, HOST);
+  await authenticate(client, { user: person.user, password: PASSWORD });
+  const features = await openStream(client, HOST);
+  const speaker = stage.add(name, client, person);
+  speaker.features = features;
+  stage.note(name, ' ', '(a new connection)');
+  stage.follow(speaker);
 }
 
 async function checkClosed(stage: Stage, speaker: Speaker): Promise<void> {

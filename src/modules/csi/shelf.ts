@@ -1,18 +1,23 @@
 // What is kept back from one session, in the order in which it came. Kept as flat text: an element would keep alive the
 // whole chunk of input that it was cut from.
 import { parseElement } from '../../xml/document.ts';
-import type { Element } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
 import type { Jid } from '../../xmpp/jid.ts';
-import type { Stanza } from '../../xmpp/stanza.ts';
-import { stanzaOf } from '../../xmpp/stanza.ts';
+import { type Message, type Reach, type Stanza, stanzaOf } from '../../xmpp/stanza.ts';
 
 /** A stanza as it is kept. */
 interface Kept {
   readonly xml: string;
   readonly from: Jid;
   readonly to: Jid;
+  readonly reach: Reach | undefined;
   /** When it came, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** A stanza, and when it came, in milliseconds since 1970. */
+export interface Taken {
+  readonly stanza: Stanza;
   readonly at: number;
 }
 
@@ -40,7 +45,9 @@ export class Shelf {
     // a key of ours begins with a word
     const name = key ?? String(this.unnamed++);
     const had = key !== undefined && this.drop(key);
-    const entry: Kept = { xml: flatten(stanza.el.toXml()), from: stanza.from, to: stanza.to, at };
+    const { from, to } = stanza;
+    const reach = stanza.kind === 'message' ? stanza.reach : undefined;
+    const entry: Kept = { xml: flatten(stanza.el.toXml()), from, to, reach, at };
     this.size += entry.xml.length + name.length;
     // at the end: the order of what one sender sent stays
     this.kept.set(name, entry);
@@ -55,14 +62,16 @@ export class Shelf {
     return this.kept.delete(key);
   }
 
-  /**
-   * Takes everything out, in order.
-   * @param annotate makes what is given out of what was kept since `at`
-   */
-  take(annotate: (element: Element, at: number) => Element): Stanza[] {
-    const { kept } = this;
+  /** Takes everything out, in order. */
+  take(): Taken[] {
+    const entries = [...this.kept.values()];
     this.kept = new Map();
     this.size = 0;
-    return [...kept.values()].map(({ xml, from, to, at }) => stanzaOf(annotate(parseElement(xml), at), from, to));
+    // one document, one parser
+    const elements = parseElement(`<kept>${entries.map(({ xml }) => xml).join('')}</kept>`).elements();
+    return entries.map(({ from, to, reach, at }, i) => {
+      const stanza = stanzaOf(elements[i]!, from, to);
+      return { stanza: reach === undefined ? stanza : ({ ...stanza, reach } as Message), at };
+    });
   }
 }

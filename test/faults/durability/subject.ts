@@ -106,7 +106,17 @@ async function startOther(peer: Peer, users: number): Promise<Subject> {
 }
 
 function targetAt(port: number): Target {
-  return { host: '127.0.0.1', port, domain, tls: 'none', sasl: 'plain', userPrefix, password, sources: 1 };
+  return {
+    host: '127.0.0.1',
+    port,
+    domain,
+    tls: 'none',
+    transport: 'tcp',
+    sasl: 'plain',
+    userPrefix,
+    password,
+    sources: 1,
+  };
 }
 
 /** The embedded database: the server starts it again by itself, unless it cannot. */

@@ -1,0 +1,207 @@
+// A session under stream management (XEP-0198): what it sent and received, and when to ask for an acknowledgement.
+import type { Outbox, Session, SessionStream } from '../core/sessions.ts';
+import { parseElement } from '../xml/document.ts';
+import { el } from '../xml/element.ts';
+import { flatten } from '../xml/flatten.ts';
+import { delayElement } from '../xmpp/delay.ts';
+import { StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { NS } from '../xmpp/ns.ts';
+import { type Holders, type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import { HandledCounter, UnackedQueue, type Unacknowledged } from './sm-counters.ts';
+
+// An acknowledgement is asked for behind so many stanzas or characters; else after a moment without any.
+const ASK_STANZAS = 8;
+const ASK_SIZE = 16 * 1024;
+
+const request = el('r', NS.sm).toXml();
+
+/** A client's connection, as far as the session in it is concerned. */
+export interface Carrier extends SessionStream {
+  readonly isOpen: boolean;
+  /** Drops the connection, whose client does not answer. */
+  cut(reason: string): void;
+  /**
+   * Ends the connection without ending the session: with an error, or as if the network had gone. Resolves when what had
+   * come over it has been handled; nothing more will be.
+   */
+  detach(error: StreamError | undefined): Promise<void>;
+}
+
+/** What happens to a managed session, for whoever looks after all of them. */
+export interface Keeper {
+  readonly limits: { readonly stanzas: number; readonly size: number };
+  now(): number;
+  /** It has something to be acknowledged, or waits for an answer. */
+  watch(managed: ManagedSession): void;
+  /** More waits than may. */
+  overflow(managed: ManagedSession): void;
+  /** It is over: `waiting` was never acknowledged. */
+  ended(managed: ManagedSession, waiting: readonly Unacknowledged<Reach>[]): void;
+}
+
+/** A managed session, written down as JSON. */
+export interface SavedStream {
+  readonly id: string;
+  readonly max: number;
+  readonly handled: number;
+  readonly acked: number;
+  /** Until when it can be resumed, in milliseconds since 1970. */
+  readonly until: number;
+  readonly waiting: readonly {
+    readonly xml: string;
+    readonly at: number;
+    readonly had?: Holders;
+  }[];
+}
+
+export class ManagedSession implements Outbox {
+  readonly session: Session;
+  /** The SM-ID; undefined when it cannot be resumed. */
+  readonly id: string | undefined;
+  /** How long it can be resumed, in milliseconds. */
+  readonly max: number;
+  readonly queue: UnackedQueue<Reach>;
+  readonly inbound: HandledCounter;
+  carrier: Carrier | undefined;
+  /** When the answer that is still to come was asked for, in milliseconds since 1970; 0 for none. */
+  asked = 0;
+  isWatched = false;
+  /** What waited was given back: nothing is taken any more. */
+  private isDone = false;
+  /** Until when it can be resumed, while it hibernates. */
+  until = 0;
+  cancelExpiry: (() => void) | undefined;
+  /** The attempt to resume it that is under way. */
+  resuming: Promise<unknown> | undefined;
+  private readonly keeper: Keeper;
+
+  constructor(
+    session: Session,
+    keeper: Keeper,
+    identity: { readonly id: string | undefined; readonly max: number },
+    counters: { readonly handled: number; readonly acked: number } = { handled: 0, acked: 0 },
+  ) {
+    this.session = session;
+    this.keeper = keeper;
+    this.id = identity.id;
+    this.max = identity.max;
+    this.queue = new UnackedQueue(counters.acked);
+    this.inbound = new HandledCounter(() => this.sendAck(), counters.handled);
+    this.carrier = undefined;
+    this.cancelExpiry = undefined;
+    this.resuming = undefined;
+  }
+
+  handled(work: Promise<void> | undefined): void {
+    this.inbound.add(work);
+  }
+
+  write(stanza: Stanza): void {
+    if (this.isDone) return;
+    const { queue, keeper, session } = this;
+    const { stream } = session;
+    const xml = stanza.el.toXml();
+    const reach = stanza.kind === 'message' ? stanza.reach : undefined;
+    // what waits for long must not keep alive what it was cut from
+    queue.push({ xml: stream === undefined ? flatten(xml) : xml, at: keeper.now(), reach });
+    stream?.send(xml);
+    const { limits } = keeper;
+    if (queue.length > limits.stanzas || queue.size > limits.size) keeper.overflow(this);
+    else if (stream !== undefined) {
+      if (this.asked === 0 && (queue.length >= ASK_STANZAS || queue.size >= ASK_SIZE)) this.ask();
+      if (!this.isWatched) keeper.watch(this);
+    }
+  }
+
+  /** 4: one request at a time. */
+  ask(): void {
+    if (this.session.stream === undefined) return;
+    this.asked = this.keeper.now();
+    this.session.stream.send(request);
+    if (!this.isWatched) this.keeper.watch(this);
+  }
+
+  /**
+   * The client says how much it has handled.
+   * @throws StreamError when it cannot have handled so much (XEP-0198 6)
+   */
+  acknowledge(h: number): void {
+    this.asked = 0;
+    const { queue } = this;
+    if (!queue.acknowledge(h)) throw tooHigh(h, queue.sent);
+  }
+
+  sendAck(): void {
+    this.session.stream?.send(el('a', NS.sm, { h: String(this.inbound.h) }).toXml());
+  }
+
+  /** What was written so far is kept for longer than expected. */
+  settleDown(): void {
+    for (const entry of this.queue.waiting()) entry.xml = flatten(entry.xml);
+  }
+
+  /** Sends what was not acknowledged once more, and asks for an answer. */
+  resend(stream: SessionStream): void {
+    const by = this.session.host.domain;
+    const waiting = this.queue.waiting();
+    for (const { xml, at } of waiting) stream.send(late(xml, at, by));
+    if (waiting.length > 0) this.ask();
+  }
+
+  giveBack(): void {
+    if (this.isDone) return;
+    this.isDone = true;
+    this.cancelExpiry?.();
+    this.carrier = undefined;
+    const waiting = this.queue.waiting();
+    this.queue.acknowledge(this.queue.sent);
+    this.keeper.ended(this, waiting);
+  }
+
+  /** Only for one that can be resumed. */
+  save(): SavedStream {
+    return {
+      id: this.id ?? '',
+      max: this.max,
+      handled: this.inbound.h,
+      acked: this.queue.acked,
+      until: this.until,
+      waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
+        xml,
+        at,
+        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
+      })),
+    };
+  }
+
+  restore({ waiting }: SavedStream): void {
+    for (const { xml, at, had } of waiting) {
+      // (who shares it is not known any more; the directory is)
+      this.queue.push({ xml, at, reach: had && { to: had.to, copied: [...had.copied], toHere: 0, copiedHere: 0 } });
+    }
+  }
+}
+
+/** A stanza that comes back, as it was when it was delivered. */
+export function returned({ xml, reach }: Unacknowledged<Reach>, session: Session): Stanza {
+  const element = parseElement(xml);
+  const from = Jid.parse(element.attrs.from ?? '') ?? session.jid.withResource('');
+  const to = Jid.parse(element.attrs.to ?? '') ?? session.jid;
+  const stanza = stanzaOf(element, from, to);
+  return reach === undefined || stanza.kind !== 'message' ? stanza : { ...stanza, reach };
+}
+
+/** XEP-0203: a message or presence that arrives late says so, unless it carries a time already. */
+function late(xml: string, at: number, by: string): string {
+  if (xml.startsWith('<iq') || xml.includes(NS.delay)) return xml;
+  return parseElement(xml).append(delayElement(at, by)).toXml();
+}
+
+function tooHigh(h: number, sent: number): StreamError {
+  return new StreamError(
+    'undefined-condition',
+    `you acknowledged ${h} stanzas, but only ${sent} were sent so far`,
+    el('handled-count-too-high', NS.sm, { h: String(h), 'send-count': String(sent) }),
+  );
+}
