@@ -13,7 +13,7 @@ import { z } from 'zod';
 import { isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { durationOrForever } from '../../config/schema.ts';
 import { redelivered } from '../../core/account.ts';
-import { bind2Inline, messageIn, messageOffline, messageOut } from '../../core/events.ts';
+import { bind2Inline, messageIn, messageOffline, messageOut, sessionBound } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
@@ -231,6 +231,8 @@ export default defineModule({
       handlers: [
         on(messageOut, { phase: 'archive' }, archiveOut),
         on(messageIn, { phase: 'archive' }, archiveIn),
+        // while the database is away, those who are here go on talking: their preferences are in memory
+        on(sessionBound, ({ session }) => prefs.warm(session.jid.local)),
         // it is kept, if only here
         on(messageOffline, { phase: 'store', after: ['offline'] }, (transit) =>
           transit.note(receivedAs) === undefined ? undefined : 'handled',

@@ -1,5 +1,5 @@
 // XEP-0441: Message Archive Management Preferences: which of an account's conversations are kept.
-import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { KvStore } from '../../storage/ports.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -38,6 +38,12 @@ export class Preferences {
 
   of(user: string): MaybePromise<Prefs> {
     return andThen(this.parts.store.get(user), (said) => said ?? this.unsaid);
+  }
+
+  /** Has them in memory when they are needed, if they can be read. */
+  warm(user: string): void {
+    const said = this.parts.store.get(user);
+    if (isPromise(said)) said.catch(() => {});
   }
 
   set(user: string, prefs: Prefs): Promise<void> {
