@@ -221,6 +221,7 @@ export class Server {
       hasher: this.hasher,
       clock: this.clock,
       purge: (owner) => this.driver.purge(domain, owner),
+      clients: () => (this.config.hosts[domain] ?? settings).clients,
       ...(this.parts.iterations === undefined ? {} : { iterations: this.parts.iterations }),
     });
     const host = new Host(domain, 'users', settings, accounts, this.log);

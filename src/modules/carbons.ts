@@ -8,7 +8,7 @@ import { LruCache } from '../base/lru.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
 import { reached, recipients, redelivered } from '../core/account.ts';
-import { messageIn, messageOut } from '../core/events.ts';
+import { bind2Features, bind2Inline, messageIn, messageOut } from '../core/events.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, type IqRequest, iqSet, on } from '../core/module.ts';
 import { defineSlot } from '../core/sessions.ts';
@@ -188,6 +188,10 @@ export default defineModule({
         iqSet('self', NS.carbons, 'disable', set(undefined)),
         iqSet(['account', 'nobody'], NS.carbons, 'enable', refuse),
         iqSet(['account', 'nobody'], NS.carbons, 'disable', refuse),
+        on(bind2Features, ({ namespaces }) => void namespaces.push(NS.carbons)),
+        on(bind2Inline, ({ session, request }) => {
+          if (request.getChild('enable', NS.carbons) !== undefined) return session.set(enabled, true);
+        }),
         on(messageOut, { phase: 'copy' }, copyOut),
         on(messageIn, { phase: 'copy' }, copyIn),
       ],

@@ -24,7 +24,7 @@ import { readBefore, receivedAs } from './mam/index.ts';
 /** A message as it will be delivered. */
 interface Kept {
   readonly xml: string;
-  /** Milliseconds since 1970. */
+  /** When it was first to be delivered, in milliseconds since 1970. */
   readonly at: number;
   /** Its id in the account's archive, where it is there too. */
   readonly archived?: string;
@@ -85,10 +85,11 @@ export default defineModule({
       const user = stanza.to.local;
       return turns.run(user, () =>
         andThen(usageOf(user), (usage) => {
-          const at = clock.now();
-          // whoever had it first has written down when that was
-          const isLate = transit.note(redelivered) !== undefined && delayedSince(stanza.el) !== undefined;
-          const xml = (isLate ? stanza.el : stanza.el.append(delayElement(at, host.domain))).toXml();
+          // whoever had it first has written down when that was, and its place is there, before what came meanwhile
+          const since = transit.note(redelivered) === undefined ? undefined : delayedSince(stanza.el);
+          const at = Math.min(since ?? Number.POSITIVE_INFINITY, clock.now());
+          const late = since === undefined ? stanza.el.append(delayElement(at, host.domain)) : stanza.el;
+          const xml = late.toXml();
           const next: Usage = { messages: usage.messages + 1, bytes: usage.bytes + Buffer.byteLength(xml) };
           const archived = transit.note(receivedAs);
           if (next.messages > limits.messages || next.bytes > limits.bytes) {

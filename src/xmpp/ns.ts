@@ -117,6 +117,10 @@ export const NS = {
   omemoSiacs: 'eu.siacs.conversations.axolotl',
   omemoDevices: 'urn:xmpp:omemo:2:devices',
   omemoSiacsDevices: 'eu.siacs.conversations.axolotl.devicelist',
+  // XEP-0386
+  bind2: 'urn:xmpp:bind:0',
+  // XEP-0388
+  sasl2: 'urn:xmpp:sasl:2',
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
@@ -142,6 +146,15 @@ export const NS = {
   replies: 'urn:xmpp:reply:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
+  // XEP-0480
+  saslUpgrade: 'urn:xmpp:sasl:upgrade:0',
+  scramUpgrade: 'urn:xmpp:scram-upgrade:0',
+  // XEP-0484
+  fast: 'urn:xmpp:fast:0',
+  // XEP-0494
+  clientAccess: 'urn:xmpp:cam:0',
+  // XEP-0509
+  iap: 'urn:xmpp:iap:0',
   // XEP-0482
   callInvites: 'urn:xmpp:call-invites:0',
   // XEP-0490
