@@ -25,12 +25,24 @@ const titles = {
   'XEP-0206': 'XMPP Over BOSH',
   'XEP-0280': 'Message Carbons',
   'XEP-0297': 'Stanza Forwarding',
+  'XEP-0313': 'Message Archive Management',
   'XEP-0334': 'Message Processing Hints',
   'XEP-0352': 'Client State Indication',
+  'XEP-0359': 'Unique and Stable Stanza IDs',
   'XEP-0368': 'SRV records for XMPP over TLS',
+  'XEP-0386': 'Bind 2',
+  'XEP-0388': 'Extensible SASL Profile',
   'XEP-0390': 'Entity Capabilities 2.0',
+  'XEP-0424': 'Message Retraction',
+  'XEP-0431': 'Full Text Search in MAM',
   'XEP-0440': 'SASL Channel-Binding Type Capability',
+  'XEP-0441': 'Message Archive Management Preferences',
+  'XEP-0474': 'SASL SCRAM Downgrade Protection',
   'XEP-0478': 'Stream Limits Advertisement',
+  'XEP-0480': 'SASL Upgrade Tasks',
+  'XEP-0484': 'Fast Authentication Streamlining Tokens',
+  'XEP-0509': 'Initial Authentication Pipelining',
+  'XEP-0515': 'TLS Channel-Binding Downgrade Protection',
 };
 
 /** What the core does, below the modules. */
@@ -41,8 +53,15 @@ const core = [
   ['XEP-0198 1.6.3', '`c2s/sm.ts`'],
   ['XEP-0206 1.4', '`net/bosh.ts`'],
   ['XEP-0368 1.1.0', '`c2s/acceptor.ts`, `net/tls.ts`'],
-  ['XEP-0440 1.0.0', '`auth/sasl.ts`'],
+  ['XEP-0386 1.1.0', '`c2s/bind2.ts`'],
+  ['XEP-0388 1.0.4', '`c2s/sasl2.ts`'],
+  ['XEP-0440 1.0.0', '`auth/channel.ts`'],
+  ['XEP-0474 0.5.0', '`auth/downgrade.ts`'],
   ['XEP-0478 0.2.0', '`c2s/features.ts`'],
+  ['XEP-0480 0.2.0', '`c2s/upgrade.ts`'],
+  ['XEP-0484 0.2.0', '`auth/ht.ts`, `auth/clients.ts`'],
+  ['XEP-0509 0.2.0', '`c2s/features.ts`, `c2s/sasl2.ts`'],
+  ['XEP-0515 0.1.0', '`auth/downgrade.ts`'],
 ];
 
 export const rfcs = {

@@ -191,6 +191,29 @@ const externalService = z.strictObject({
   ttl: duration().prefault('1d').meta({ description: 'How long credentials made from the secret hold.' }),
 });
 
+const clients = z
+  .strictObject({
+    'token-lifetime': duration().prefault('21d').meta({
+      description:
+        'How long a client can log in with a token in place of the password (XEP-0484); every login can renew it. `0s`: no tokens.',
+    }),
+    'token-rotation': duration()
+      .prefault('1d')
+      .meta({ description: 'A token that is older is replaced when it is used.' }),
+    forget: duration().prefault('90d').meta({
+      description: 'After how long a client that did not come back is no longer listed (XEP-0494).',
+    }),
+    names: z
+      .boolean()
+      .prefault(true)
+      .meta({ description: 'Whether the names of software and devices are kept, for the list of clients.' }),
+    'per-account': z.int().positive().prefault(50).meta({
+      description: 'Clients of one account that are remembered; beyond it, the one not seen for longest goes.',
+    }),
+  })
+  .prefault({})
+  .meta({ description: 'What is remembered of the clients that log in, each of which its owner can see and revoke.' });
+
 /** Settings that may stand at the top, for all hosts, and beneath a host, for that one. */
 const hostable = {
   admins: z
@@ -204,6 +227,7 @@ const hostable = {
     description:
       'When a client asks for a resource that is in use (RFC 6120 7.7.2.2): end the old session, refuse the new one, or give it another name.',
   }),
+  clients,
   contacts,
   limits,
   s2s,
@@ -352,6 +376,7 @@ export const serverSchema = z.strictObject({
   tls,
   registration: hostable.registration,
   'resource-conflict': hostable['resource-conflict'],
+  clients: hostable.clients,
   limits,
   'stream-management': streamManagement,
   dns: z

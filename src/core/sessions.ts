@@ -50,6 +50,9 @@ export function defineSlot<T>(
   return { name, shared: options.shared ?? false, kept: options.kept };
 }
 
+/** Which of its account's clients a session belongs to, by our name for it, where the client has said (XEP-0388 2.3). */
+export const clientSlot = defineSlot<string>('client', { shared: true });
+
 /** The way out to a client, as a session sees it. */
 export interface SessionStream {
   /** The client's network address. */
@@ -289,8 +292,15 @@ export class Sessions {
   /**
    * Binds a resource. Whoever holds the same full JID is closed with `conflict` when the policy is `replace`; under
    * `refuse` undefined is returned, under `rename` the new session gets a resource of its own.
+   * @param prepare is given the session before anybody knows of it
    */
-  async bind(host: Host, wanted: Jid, stream: SessionStream, policy: ConflictPolicy): Promise<Session | undefined> {
+  async bind(
+    host: Host,
+    wanted: Jid,
+    stream: SessionStream,
+    policy: ConflictPolicy,
+    prepare?: (session: Session) => void,
+  ): Promise<Session | undefined> {
     let jid = wanted;
     if (policy !== 'replace') {
       const taken = (await this.cluster.directory.sessions(wanted.bare)).some(
@@ -304,6 +314,7 @@ export class Sessions {
       await this.end(local, new StreamError(replaced.condition, replaced.text));
     }
     const session = new Session(jid, host, this.owner, this.now(), stream);
+    prepare?.(session);
     this.add(session);
     const other = await this.cluster.directory.put(session);
     if (other !== undefined && other.node !== this.cluster.self) {
@@ -354,12 +365,16 @@ export class Sessions {
   }
 
   /**
-   * Ends the sessions of an account, or the one with that resource, here and on other nodes; resolves when they are out
+   * Ends the sessions of an account, or those of them that are meant, here and on other nodes; resolves when they are out
    * of the directory. Returns how many there were.
    */
-  async closeAccount(user: BareJid, error: StreamError, resource?: string): Promise<number> {
+  async closeAccount(
+    user: BareJid,
+    error: StreamError,
+    isMeant: (entry: SessionEntry) => boolean = () => true,
+  ): Promise<number> {
     const entries = await this.cluster.directory.sessions(user);
-    const chosen = entries.filter((entry) => resource === undefined || entry.jid.resource === resource);
+    const chosen = entries.filter(isMeant);
     for (const { jid, node, sid } of chosen) {
       const { condition, text } = error;
       const body: CloseRequest = { full: jid.full, sid, condition, ...(text === undefined ? {} : { text }) };

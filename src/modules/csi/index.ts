@@ -3,6 +3,7 @@
 //
 // There is no time after which things are written: nobody waits for them. Nothing is dropped but what is out of date.
 import { z } from 'zod';
+import { inOrder } from '../../base/maybe.ts';
 import {
   bind2Features,
   bind2Inline,
@@ -16,11 +17,11 @@ import type { Verdict } from '../../core/hooks.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, nonza, on } from '../../core/module.ts';
 import { defineSlot, type Session } from '../../core/sessions.ts';
-import { type Element, el } from '../../xml/element.ts';
+import { el } from '../../xml/element.ts';
 import { delayElement } from '../../xmpp/delay.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import type { Stanza } from '../../xmpp/stanza.ts';
+import { replaceElement, type Stanza } from '../../xmpp/stanza.ts';
 import { nickIn, noteRoom } from './rooms.ts';
 import { Shelf } from './shelf.ts';
 import { type Category, ends, judge, type Reader } from './worth.ts';
@@ -80,7 +81,7 @@ export default defineModule({
     flushes: counter('Times that held stanzas were written'),
   },
 
-  setup({ host, config, metrics, clock }) {
+  setup({ host, config, metrics, router, clock, background }) {
     const holds: ReadonlySet<Category> = new Set(config.hold);
     // whom something is held back from, by this instance
     const waiting = new Set<Session>();
@@ -106,19 +107,16 @@ export default defineModule({
       if (shelf.count === 0) return;
       metrics.flushes.inc();
       const now = clock.now();
-      for (const stanza of shelf.take((element, at) => (now - at < UNNOTICED ? element : stamped(element, at)))) {
-        session.write(stanza);
-      }
+      for (const { stanza, at } of shelf.take()) session.write(now - at < UNNOTICED ? stanza : stamped(stanza, at));
     }
 
     /**
      * XEP-0203: when it would have been written; who says so already, said when it was sent. Available presence is what it
      * is now, whenever it became so: there is most of it, and the stamp would be a quarter of it.
      */
-    function stamped(element: Element, at: number): Element {
-      const isCurrent = element.name === 'presence' && element.attrs.type === undefined;
-      if (isCurrent || element.getChild('delay', NS.delay) !== undefined) return element;
-      return element.append(delayElement(at, host.domain));
+    function stamped(stanza: Stanza, at: number): Stanza {
+      if (stanza.type === 'available' || stanza.el.getChild('delay', NS.delay) !== undefined) return stanza;
+      return replaceElement(stanza, stanza.el.append(delayElement(at, host.domain)));
     }
 
     function becomeActive(session: Session): void {
@@ -130,6 +128,24 @@ export default defineModule({
 
     function becomeInactive(session: Session): void {
       if (session.get(inactive) === undefined) void session.set(inactive, new Inactive(session));
+    }
+
+    /** Written now, it shares the fate of whatever else was never acknowledged; where nothing is, it has none of its own. */
+    function leave(session: Session): void {
+      const state = session.get(inactive);
+      if (state === undefined) return;
+      void session.set(inactive, undefined);
+      if (session.outbox !== undefined) {
+        flush(session, state);
+        return;
+      }
+      waiting.delete(session);
+      if (state.shelf.count === 0) return;
+      const kept = state.shelf.take();
+      background(
+        Promise.resolve(inOrder(kept, ({ stanza, at }) => router.takeBack(host, stanza, session.sid, at))),
+        'return of what an inactive client never got',
+      );
     }
 
     return {
@@ -156,8 +172,7 @@ export default defineModule({
         }),
         // 5.2: whoever resumes is active; until then what was held back waits in its order with the rest
         on(sessionHibernating, ({ session }) => becomeActive(session)),
-        // written now, it shares the fate of whatever else the client has not acknowledged
-        on(sessionClosed, ({ session }) => becomeActive(session)),
+        on(sessionClosed, ({ session }) => leave(session)),
       ],
       // the next instance goes on with the same sessions, holding nothing
       stop() {

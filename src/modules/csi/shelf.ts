@@ -1,7 +1,6 @@
 // What is kept back from one session, in the order in which it came. Kept as flat text: an element would keep alive the
 // whole chunk of input that it was cut from.
 import { parseElement } from '../../xml/document.ts';
-import type { Element } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { type Message, type Reach, type Stanza, stanzaOf } from '../../xmpp/stanza.ts';
@@ -13,6 +12,12 @@ interface Kept {
   readonly to: Jid;
   readonly reach: Reach | undefined;
   /** When it came, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** A stanza, and when it came, in milliseconds since 1970. */
+export interface Taken {
+  readonly stanza: Stanza;
   readonly at: number;
 }
 
@@ -57,17 +62,16 @@ export class Shelf {
     return this.kept.delete(key);
   }
 
-  /**
-   * Takes everything out, in order.
-   * @param annotate makes what is given out of what was kept since `at`
-   */
-  take(annotate: (element: Element, at: number) => Element): Stanza[] {
-    const { kept } = this;
+  /** Takes everything out, in order. */
+  take(): Taken[] {
+    const entries = [...this.kept.values()];
     this.kept = new Map();
     this.size = 0;
-    return [...kept.values()].map(({ xml, from, to, reach, at }) => {
-      const stanza = stanzaOf(annotate(parseElement(xml), at), from, to);
-      return reach === undefined ? stanza : ({ ...stanza, reach } as Message);
+    // one document, one parser
+    const elements = parseElement(`<kept>${entries.map(({ xml }) => xml).join('')}</kept>`).elements();
+    return entries.map(({ from, to, reach, at }, i) => {
+      const stanza = stanzaOf(elements[i]!, from, to);
+      return { stanza: reach === undefined ? stanza : ({ ...stanza, reach } as Message), at };
     });
   }
 }

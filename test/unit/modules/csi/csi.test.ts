@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../../src/config/load.ts';
 import type { ConfigInput } from '../../../../src/config/server.ts';
 import { bind2Features, bind2Inline } from '../../../../src/core/events.ts';
@@ -29,7 +30,7 @@ const settings = (csi: Record<string, unknown> | false): ConfigInput => ({
   tls: { required: false },
   limits: { enabled: false, 'idle-timeout': '100d' },
   listen: { address: ['127.0.0.1'], c2s: 0, 'c2s-tls': null, s2s: null, http: null },
-  hosts: { [domain]: { modules: { csi } } },
+  hosts: { [domain]: { modules: { csi, mam: false } } },
 });
 
 beforeEach(async () => {
@@ -116,6 +117,60 @@ test('what waited says when it came, unless it says already when it was sent', a
     ['just now', undefined],
     ['now', undefined],
   ]);
+});
+
+test('whatever comes, it is written once and in order, but for what a later one made obsolete', () => {
+  const kinds = {
+    message: { xml: (id: string) => `<message id='${id}'><body>hi</body></message>`, canWait: false, isLatest: false },
+    receipt: {
+      xml: (id: string) => `<message id='${id}'><received xmlns='${NS.receipts}' id='a'/></message>`,
+      canWait: true,
+      isLatest: false,
+    },
+    presence: { xml: (id: string) => `<presence id='${id}'/>`, canWait: true, isLatest: true },
+    marker: {
+      xml: (id: string) => `<message id='${id}'><displayed xmlns='${NS.chatMarkers}' id='a'/></message>`,
+      canWait: true,
+      isLatest: true,
+    },
+  };
+  const senders = ['juliet@capulet.test/balcony', 'juliet@capulet.test/garden', 'nurse@capulet.test/hall'];
+  const change = fc.constantFrom('active' as const, 'inactive' as const);
+  const stanza = fc.record({
+    kind: fc.constantFrom(...(Object.keys(kinds) as (keyof typeof kinds)[])),
+    sender: fc.constantFrom(...senders),
+  });
+  const tell = (state: 'active' | 'inactive'): void =>
+    void session.host.nonzas.find(NS.csi, state)!({ session, element: el(state, NS.csi) });
+  const property = fc.property(
+    fc.array(fc.oneof({ weight: 5, arbitrary: stanza }, change), { maxLength: 40 }),
+    (script) => {
+      written = [];
+      const expected: string[] = [];
+      let waiting: { readonly id: string; readonly key: string | undefined }[] = [];
+      const flush = (): void => {
+        expected.push(...waiting.map(({ id }) => id));
+        waiting = [];
+      };
+      let isInactive = false;
+      for (const [i, event] of [...script, 'active' as const].entries()) {
+        if (typeof event === 'string') {
+          isInactive = event === 'inactive';
+          tell(event);
+        } else {
+          const { xml, canWait, isLatest } = kinds[event.kind];
+          deliver(xml(`s${i}`), Jid.parse(event.sender)!);
+          const key = isLatest ? `${event.kind} ${event.sender}` : undefined;
+          if (key !== undefined) waiting = waiting.filter((one) => one.key !== key);
+          waiting.push({ id: `s${i}`, key });
+          if (!isInactive || !canWait) flush();
+        }
+        if (!isInactive) flush();
+        expect(written.map((one) => parseElement(one).attrs.id)).toEqual(expected);
+      }
+    },
+  );
+  fc.assert(property, { numRuns: 200 });
 });
 
 test('a client that is inactive already stays so, with what waits for it', async () => {
@@ -228,6 +283,60 @@ test('a client in very many rooms is known by its name in some of them', async (
     deliver(`<presence><x xmlns='${NS.mucUser}'/></presence>`, Jid.parse(`r${i}@rooms.test/goat`)!);
   }
   expect(written).toHaveLength(500);
+});
+
+describe('what waits for a client that just leaves', () => {
+  const enter = async (user: string, resource: string): Promise<StreamClient> => {
+    const { client } = await logIn(server.address('c2s')!, { domain, user, password: 'secret', resource });
+    client.write('<presence/>');
+    await client.fence();
+    return client;
+  };
+  const messages = (client: StreamClient): (string | undefined)[] =>
+    client.inbox.flatMap((item) =>
+      item.kind === 'element' && item.element.name === 'message' ? [item.element.attrs.id as string | undefined] : [],
+    );
+  const toAll = `<message to='romeo@${domain}' type='chat' id='seen'><received xmlns='${NS.receipts}' id='a'/></message>`;
+  let sender: StreamClient;
+  beforeEach(async () => {
+    await server.hosts.get(domain)!.accounts.create('juliet', 'secret');
+    sender = await enter('juliet', 'balcony');
+    phone.write('<presence/>');
+    await become('inactive');
+  });
+  afterEach(() => sender.destroy());
+
+  async function leave(): Promise<void> {
+    await phone.destroy();
+    await vi.waitFor(() => expect(server.sessions.get(session.jid.full)).toBeUndefined());
+    await sender.fence();
+  }
+
+  // XEP-0198 4, XEP-0160 3
+  test('is kept for the account', async () => {
+    sender.write(toAll);
+    sender.write(`<message to='romeo@${domain}' type='chat'><composing xmlns='${NS.chatStates}'/></message>`);
+    await sender.fence();
+    expect(written.filter((xml) => xml.startsWith('<message'))).toEqual([]);
+    await leave();
+    const desk = await enter('romeo', 'desk');
+    await vi.waitFor(() => expect(messages(desk)).toEqual(['seen']));
+    await desk.destroy();
+  });
+
+  test('is not told again where it was told', async () => {
+    const desk = await enter('romeo', 'desk');
+    sender.write(toAll);
+    await sender.fence();
+    await leave();
+    await desk.fence();
+    expect(messages(desk)).toEqual(['seen']);
+    await desk.destroy();
+    const wall = await enter('romeo', 'wall');
+    await wall.fence();
+    expect(messages(wall)).toEqual([]);
+    await wall.destroy();
+  });
 });
 
 test('figures say how much it saves', async () => {

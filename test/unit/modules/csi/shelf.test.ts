@@ -2,12 +2,12 @@ import { expect, test } from 'vitest';
 import { Shelf } from '../../../../src/modules/csi/shelf.ts';
 import { parseElement } from '../../../../src/xml/document.ts';
 import { Jid } from '../../../../src/xmpp/jid.ts';
-import { type Stanza, stanzaOf } from '../../../../src/xmpp/stanza.ts';
+import { type Message, type Stanza, stanzaOf } from '../../../../src/xmpp/stanza.ts';
 
 const juliet = Jid.parse('juliet@capulet.test/balcony')!;
 const romeo = Jid.parse('romeo@verona.test')!;
 const presence = (id: string): Stanza => stanzaOf(parseElement(`<presence id='${id}'/>`), juliet, romeo);
-const taken = (shelf: Shelf): (string | undefined)[] => shelf.take((element) => element).map(({ id }) => id);
+const taken = (shelf: Shelf): (string | undefined)[] => shelf.take().map(({ stanza }) => stanza.id);
 
 test('what is taken comes in the order in which it was put', () => {
   const shelf = new Shelf();
@@ -51,14 +51,15 @@ test('bytes are those of what is kept, not of what was replaced', () => {
   expect(shelf.bytes).toBeLessThan(100);
 });
 
-test('a stanza is given back with its addresses, and with the time when it was put', () => {
+test('a stanza is given back with its addresses, who else has it, and the time when it was put', () => {
   const shelf = new Shelf();
   shelf.put(presence('a'), 'key', 42);
-  const times: number[] = [];
-  const [given] = shelf.take((element, at) => {
-    times.push(at);
-    return element.with({ id: 'changed' });
-  });
-  expect(times).toEqual([42]);
-  expect(given).toMatchObject({ kind: 'presence', type: 'available', from: juliet, to: romeo, id: 'changed' });
+  const reach = { to: ['one', 'two'], copied: [], toHere: 2, copiedHere: 0 };
+  const message = stanzaOf(parseElement("<message type='chat'/>"), juliet, romeo) as Message;
+  shelf.put({ ...message, reach }, undefined, 43);
+  const [first, second] = shelf.take();
+  expect(first).toMatchObject({ at: 42, stanza: { kind: 'presence', from: juliet, to: romeo, id: 'a' } });
+  expect(second).toMatchObject({ at: 43, stanza: { kind: 'message', type: 'chat', from: juliet, to: romeo } });
+  // shared with whoever else has it, not copied
+  expect((second!.stanza as Message).reach).toBe(reach);
 });
