@@ -7,6 +7,8 @@ const wrap = (count: number): number => count >>> 0;
 export interface Unacknowledged<R> {
   /** As it was written. */
   xml: string;
+  /** The text is a copy of its own (see flatten.ts). */
+  isFlat: boolean;
   /** When it was delivered, in milliseconds since 1970. */
   readonly at: number;
   /** Who else has it. */
