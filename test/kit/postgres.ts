@@ -87,7 +87,10 @@ export async function startPostgres({ port }: { readonly port?: number } = {}): 
   await start();
   return {
     config,
-    url: `postgres://parley@/postgres?host=${encodeURIComponent(folder)}`,
+    url:
+      port === undefined
+        ? `postgres://parley@/postgres?host=${encodeURIComponent(folder)}`
+        : `postgres://parley@127.0.0.1:${port}/postgres`,
     get pid() {
       return child?.pid ?? 0;
     },

@@ -103,11 +103,11 @@ export class Ledger {
     return n;
   }
 
-  /** Messages that are not refused and did not come to a session yet, among those to people for whom it holds. */
+  /** Messages that are not refused and did not come to any session yet, among those to people for whom it holds. */
   waiting(isAwaited: (person: number) => boolean): number {
     let n = 0;
     for (const { to, isRefused, times } of this.entries.values()) {
-      if (!isRefused && times.live === 0 && isAwaited(to)) n++;
+      if (!isRefused && times.live + times.offline === 0 && isAwaited(to)) n++;
     }
     return n;
   }
@@ -127,7 +127,7 @@ export class Ledger {
         sum.refused++;
         continue;
       }
-      if (isDue(entry.to) && times.live === 0) {
+      if (isDue(entry.to) && times.live + times.offline === 0) {
         sum.undelivered++;
         this.note(`${key} never came: ${describe(entry)}`);
       }

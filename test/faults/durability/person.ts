@@ -47,6 +47,7 @@ export class Person {
   /** Logs in with a new session; `isPresent`: sends presence, so that messages come. */
   async logIn(isPresent: boolean, resource = 'bench'): Promise<void> {
     this.outbox.length = 0;
+    this.place = 'live';
     this.client = this.makeClient();
     this.reader = new ArchiveReader(this.client);
     await this.client.login({ sm: true, carbons: true, presence: isPresent, resource });
@@ -117,13 +118,10 @@ export class Person {
     }
   }
 
-  /** Sends presence, and takes what had waited offline. */
-  async becomePresent(): Promise<void> {
+  /** Sends presence: from now on what comes had waited offline. */
+  becomePresent(): void {
     this.place = 'offline';
     this.client.send('<presence/>');
-    await this.client.ping();
-    await this.client.ping();
-    this.place = 'live';
   }
 
   private makeClient(): Client {

@@ -25,6 +25,7 @@ export interface Round {
 
 const CUTS: readonly Cut[] = ['fin', 'reset', 'silent'];
 const PATIENCE = 30_000;
+const QUIET = 400;
 
 export class Trial {
   private readonly subject: Subject;
@@ -90,13 +91,8 @@ export class Trial {
     for (const person of this.everybody()) person.moveTo(this.subject.target);
     let resumed = 0;
     for (const person of [...online, ...asleep]) {
-      try {
-        // a client tries that first; a server that was killed has forgotten the session
-        await person.resume();
-        resumed++;
-      } catch (error) {
-        if (!/item-not-found/.test(String(error))) this.failures.push(String(error));
-      }
+      // a client tries that first; a server that was killed may have forgotten the session
+      if (await this.takeUp(person)) resumed++;
     }
     await this.readArchives();
     await this.disperse();
@@ -165,7 +161,15 @@ export class Trial {
     const before = performance.now();
     await pause(500);
     this.stopTalking();
-    for (const person of asleep) await person.resume().catch((error) => this.failures.push(`asleep: ${error}`));
+    let tooLate = 0;
+    for (const person of asleep) {
+      // what was sent meanwhile may be more than a session that sleeps may hold: then all of it waits offline
+      const isBack = await this.takeUp(person);
+      if (isBack) continue;
+      tooLate++;
+      await person.logIn(false);
+      person.becomePresent();
+    }
     const awake = new Set([...online, ...asleep].map((person) => person.number));
     await this.drain((number) => awake.has(number));
     const took = performance.now() - before;
@@ -174,10 +178,10 @@ export class Trial {
     }
     await this.readArchives();
     await this.disperse();
-    const meanwhile = isOutage ? `for ${seconds} s, ${during} delivered meanwhile` : '';
-    return this.done(`database ${how} ${meanwhile}, settled after ${(took / 1000).toFixed(2)} s`, (number) =>
-      awake.has(number),
-    );
+    const meanwhile = isOutage ? ` for ${seconds} s, ${during} delivered to ${online.length} meanwhile` : '';
+    const late = tooLate > 0 ? `, ${tooLate} too late to resume` : '';
+    const note = `database ${how}${meanwhile}, settled after ${(took / 1000).toFixed(2)} s${late}`;
+    return this.done(note, (number) => awake.has(number));
   }
 
   /** Senders come in, a third of the recipients, too; a third has come in and lost the connection, a third is not there. */
@@ -200,6 +204,17 @@ export class Trial {
     for (const sender of this.senders) sender.isTalking = false;
   }
 
+  /** Resumes; false when the session is no more, which is left to be judged elsewhere. */
+  private async takeUp(person: Person): Promise<boolean> {
+    try {
+      await person.resume();
+      return true;
+    } catch (error) {
+      if (!/item-not-found/.test(String(error))) this.failures.push(`user${person.number}: ${error}`);
+      return false;
+    }
+  }
+
   /** Waits until everything is acknowledged or refused, and has come to those for whom it holds. */
   private async drain(isAwaited: (person: number) => boolean): Promise<void> {
     for (const deadline = performance.now() + PATIENCE; performance.now() < deadline; ) {
@@ -208,8 +223,6 @@ export class Trial {
       for (const person of this.everybody()) person.ask();
     }
     if (this.ledger.open > 0) this.failures.push(`${this.ledger.open} messages were never acknowledged`);
-    // what comes twice, comes now
-    for (const person of this.everybody()) if (person.client.isConnected) await person.client.ping();
   }
 
   /** Everybody reads the archive; those who are not back on their sessions take what waited offline, too. */
@@ -221,8 +234,21 @@ export class Trial {
       }
       await person.logIn(false);
       await this.remember(person);
-      if (this.recipients.includes(person)) await person.becomePresent();
+      if (this.recipients.includes(person)) person.becomePresent();
     }
+    await this.quiet();
+  }
+
+  /** Waits until nothing more comes. */
+  private async quiet(): Promise<void> {
+    const heard = (): number => this.everybody().reduce((sum, person) => sum + person.messages, 0);
+    for (const deadline = performance.now() + PATIENCE; performance.now() < deadline; ) {
+      const before = heard();
+      await pause(QUIET);
+      for (const person of this.everybody()) if (person.client.isConnected) await person.client.ping();
+      if (heard() === before) return;
+    }
+    this.failures.push('messages came without an end');
   }
 
   private async remember(person: Person): Promise<void> {

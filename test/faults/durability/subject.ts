@@ -47,7 +47,7 @@ export async function startSubject(name: SubjectName, users: number): Promise<Su
 }
 
 async function startParley(name: 'embedded' | 'postgres', users: number): Promise<Subject> {
-  const postgres = name === 'postgres' ? await startPostgres() : undefined;
+  const postgres = name === 'postgres' ? await startPostgres({ port: await freePort() }) : undefined;
   const server = await ChildServer.start({
     hosts: { [domain]: {} },
     tls: { required: false },
