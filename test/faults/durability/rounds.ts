@@ -26,6 +26,8 @@ export interface Round {
 const CUTS: readonly Cut[] = ['fin', 'reset', 'silent'];
 const PATIENCE = 30_000;
 const QUIET = 400;
+/** While the database is away everybody is written to so often in a second. */
+const TICKS = 2;
 
 export class Trial {
   private readonly subject: Subject;
@@ -148,14 +150,11 @@ export class Trial {
     const { online, asleep } = await this.gather();
     this.startTalking();
     await pause(200 + this.random() * 1000);
-    const heard = online.reduce((sum, person) => sum + person.messages, 0);
-    // what is open, when it began, waits for the database: more can only come through if delivery does not wait
     if (how === 'killed') await database.kill();
     else if (how === 'down') await database.shutDown();
     else database.freeze();
     const isOutage = how !== 'killed';
-    if (isOutage) await pause(seconds * 1000);
-    const during = online.reduce((sum, person) => sum + person.messages, 0) - heard;
+    const during = isOutage ? await this.talkMeanwhile(online, seconds) : 0;
     if (how === 'frozen') database.thaw();
     else await database.start();
     const before = performance.now();
@@ -182,6 +181,24 @@ export class Trial {
     const late = tooLate > 0 ? `, ${tooLate} too late to resume` : '';
     const note = `database ${how}${meanwhile}, settled after ${(took / 1000).toFixed(2)} s${late}`;
     return this.done(note, (number) => awake.has(number));
+  }
+
+  /**
+   * Acknowledgements wait for the database, so that the windows are full soon: people go on talking all the same, and those who
+   * are online hear them. Returns how many messages these got.
+   */
+  private async talkMeanwhile(online: readonly Person[], seconds: number): Promise<number> {
+    const heard = (): number => online.reduce((sum, person) => sum + person.messages, 0);
+    const before = heard();
+    let last = before;
+    for (let tick = 1; tick <= seconds * TICKS; tick++) {
+      await pause(1000 / TICKS);
+      for (const sender of this.senders) if (sender.client.isConnected) sender.say(this.recipients.length);
+      if (tick % TICKS > 0) continue;
+      if (heard() === last) this.failures.push(`nothing was delivered in second ${tick / TICKS} of the outage`);
+      last = heard();
+    }
+    return last - before;
   }
 
   /** Senders come in, a third of the recipients, too; a third has come in and lost the connection, a third is not there. */
