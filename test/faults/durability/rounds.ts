@@ -148,7 +148,8 @@ export class Trial {
   private async breakDatabase(how: 'killed' | 'frozen' | 'down', seconds: number): Promise<Round> {
     const { database } = this.subject;
     const { online, asleep } = await this.gather();
-    this.startTalking();
+    // a message that waits for the database holds up those behind it: every other sender has nobody to write to who is away
+    this.startTalking(how === 'killed' ? [] : online);
     await pause(200 + this.random() * 1000);
     if (how === 'killed') await database.kill();
     else if (how === 'down') await database.shutDown();
@@ -210,9 +211,12 @@ export class Trial {
     return { online, asleep };
   }
 
-  private startTalking(): void {
-    const numbers = this.recipients.map((person) => person.number);
-    for (const sender of this.senders) sender.recipients = numbers;
+  /** To everybody; every other sender to `some` only, if there are any. */
+  private startTalking(some: readonly Person[] = []): void {
+    const numbersOf = (people: readonly Person[]) => people.map((person) => person.number);
+    for (const [i, sender] of this.senders.entries()) {
+      sender.recipients = numbersOf(i % 2 === 0 && some.length > 0 ? some : this.recipients);
+    }
     for (const sender of this.senders) sender.isTalking = true;
     for (const sender of this.senders) sender.talk();
   }
