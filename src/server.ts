@@ -9,6 +9,7 @@ import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
 import { StreamManagement } from './c2s/sm.ts';
+import { type StoredSession, sessionStores, storeSessions, takeSessions } from './c2s/sm-store.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
@@ -26,7 +27,8 @@ import { type Listener, listenTcp } from './net/listener.ts';
 import { createTlsContexts, type TlsContexts, type TlsHost } from './net/tls.ts';
 import { Flusher } from './net/transport.ts';
 import { openStorage } from './storage/open.ts';
-import type { Driver } from './storage/ports.ts';
+import type { Driver, KvStore } from './storage/ports.ts';
+import type { Opened } from './storage/specs.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
 
@@ -151,6 +153,7 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls);
       for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
+      await server.bringBackSessions();
       await server.listen();
       return server;
     } catch (error) {
@@ -341,12 +344,39 @@ export class Server {
     this.metrics.process();
   }
 
+  private async sessionStore(host: Host): Promise<KvStore<readonly StoredSession[]>> {
+    const stores = await this.driver.open(host.domain, 'stream-management', sessionStores);
+    return (stores as Opened<typeof sessionStores>).suspended;
+  }
+
+  private async bringBackSessions(): Promise<void> {
+    for (const host of this.hosts.values()) {
+      await takeSessions(await this.sessionStore(host), this.cluster.self, (stored) => this.sm.restore(host, stored));
+    }
+    if (this.sessions.count > 0) this.log.info({ sessions: this.sessions.count }, 'sessions wait to be resumed');
+  }
+
+  /** What clients could resume is kept for the next process. A database that cannot take it does not hold up the stop. */
+  private async keepSessions(): Promise<void> {
+    for (const host of this.hosts.values()) {
+      const sessions = this.sm.save(host);
+      if (sessions.length === 0) continue;
+      try {
+        await storeSessions(await this.sessionStore(host), sessions, ({ session }) => Jid.parse(session.jid)!.local);
+      } catch (error) {
+        this.log.error({ err: error, host: host.domain }, 'the sessions of clients could not be kept');
+      }
+    }
+  }
+
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     for (const listener of this.listeners.values()) await listener.close();
+    await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
     this.web.close();
     for (const host of this.hosts.values()) await stopModules(host.instances);
+    await this.keepSessions();
     await this.http.close();
     await this.cluster.close();
     await this.tls.close();

@@ -84,7 +84,10 @@ export async function bindResource(
   const isOwn = (other: Session): boolean =>
     other.jid.full === jid.full || (client !== undefined && other.get(clientSlot) === client);
   if (others.length >= sessionsPerAccount && !others.some(isOwn)) {
-    throw new StanzaError('resource-constraint', 'too many sessions of this account');
+    // whoever comes without coming back to a session of its own has probably left one behind
+    const waiting = others.find((other) => other.stream === undefined);
+    if (waiting === undefined) throw new StanzaError('resource-constraint', 'too many sessions of this account');
+    await sessions.close(waiting);
   }
   const session = await sessions.bind(host, jid, stream, policy, (one) => {
     // nobody knows of it yet, and so there is nothing to wait for

@@ -14,6 +14,10 @@ import { HandledCounter, UnackedQueue, type Unacknowledged } from './sm-counters
 const ASK_STANZAS = 8;
 const ASK_SIZE = 16 * 1024;
 
+// What a resumed client missed is written so many characters at a time, as fast as it acknowledges them: all of it at once
+// might be more than may wait for a slow reader.
+const WINDOW = 128 * 1024;
+
 const request = el('r', NS.sm).toXml();
 
 /** A client's connection, as far as the session in it is concerned. */
@@ -46,8 +50,8 @@ export interface SavedStream {
   readonly max: number;
   readonly handled: number;
   readonly acked: number;
-  /** Until when it can be resumed, in milliseconds since 1970. */
-  readonly until: number;
+  /** How long it can still be resumed, in milliseconds. */
+  readonly left: number;
   readonly waiting: readonly {
     readonly xml: string;
     readonly at: number;
@@ -67,6 +71,9 @@ export class ManagedSession implements Outbox {
   /** When the answer that is still to come was asked for, in milliseconds since 1970; 0 for none. */
   asked = 0;
   isWatched = false;
+  /** Of what waits, so many stanzas at the end (and characters) are not written yet: their client is catching up. */
+  private unwritten = 0;
+  private unwrittenSize = 0;
   /** What waited was given back: nothing is taken any more. */
   private isDone = false;
   /** Until when it can be resumed, while it hibernates. */
@@ -103,9 +110,13 @@ export class ManagedSession implements Outbox {
     const { stream } = session;
     const xml = stanza.el.toXml();
     const reach = stanza.kind === 'message' ? stanza.reach : undefined;
+    const waits = stream === undefined || this.unwritten > 0;
     // what waits for long must not keep alive what it was cut from
-    queue.push({ xml: stream === undefined ? flatten(xml) : xml, at: keeper.now(), reach });
-    stream?.send(xml);
+    queue.push({ xml: waits ? flatten(xml) : xml, at: keeper.now(), reach });
+    if (this.unwritten > 0) {
+      this.unwritten++;
+      this.unwrittenSize += xml.length;
+    } else stream?.send(xml);
     const { limits } = keeper;
     if (queue.length > limits.stanzas || queue.size > limits.size) keeper.overflow(this);
     else if (stream !== undefined) {
@@ -129,7 +140,10 @@ export class ManagedSession implements Outbox {
   acknowledge(h: number): void {
     this.asked = 0;
     const { queue } = this;
-    if (!queue.acknowledge(h)) throw tooHigh(h, queue.sent);
+    const sent = (queue.sent - this.unwritten) >>> 0;
+    if ((sent - h) >>> 0 > queue.length - this.unwritten) throw tooHigh(h, sent);
+    queue.acknowledge(h);
+    if (this.unwritten > 0) this.catchUp();
   }
 
   sendAck(): void {
@@ -141,12 +155,33 @@ export class ManagedSession implements Outbox {
     for (const entry of this.queue.waiting()) entry.xml = flatten(entry.xml);
   }
 
-  /** Sends what was not acknowledged once more, and asks for an answer. */
-  resend(stream: SessionStream): void {
-    const by = this.session.host.domain;
-    const waiting = this.queue.waiting();
-    for (const { xml, at } of waiting) stream.send(late(xml, at, by));
-    if (waiting.length > 0) this.ask();
+  /** The stream is gone: what was written may not have arrived. */
+  hibernate(): void {
+    this.asked = 0;
+    this.unwritten = 0;
+    this.unwrittenSize = 0;
+    this.inbound.forgetAsked();
+    this.settleDown();
+  }
+
+  /** There is another stream: what was not acknowledged is written once more. */
+  resend(): void {
+    this.unwritten = this.queue.length;
+    this.unwrittenSize = this.queue.size;
+    if (this.unwritten > 0) this.catchUp();
+  }
+
+  private catchUp(): void {
+    const { queue, session } = this;
+    const { stream } = session;
+    if (stream === undefined) return;
+    while (this.unwritten > 0 && queue.size - this.unwrittenSize < WINDOW) {
+      const { xml, at } = queue.at(queue.length - this.unwritten);
+      stream.send(late(xml, at, session.host.domain));
+      this.unwritten--;
+      this.unwrittenSize -= xml.length;
+    }
+    this.ask();
   }
 
   giveBack(): void {
@@ -166,7 +201,7 @@ export class ManagedSession implements Outbox {
       max: this.max,
       handled: this.inbound.h,
       acked: this.queue.acked,
-      until: this.until,
+      left: Math.max(this.until - this.keeper.now(), 0),
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
@@ -195,7 +230,13 @@ export function returned({ xml, reach }: Unacknowledged<Reach>, session: Session
 /** XEP-0203: a message or presence that arrives late says so, unless it carries a time already. */
 function late(xml: string, at: number, by: string): string {
   if (xml.startsWith('<iq') || xml.includes(NS.delay)) return xml;
-  return parseElement(xml).append(delayElement(at, by)).toXml();
+  const delay = delayElement(at, by).toXml();
+  // (it is our own serialisation: the last "<" is that of the closing tag, if it has one)
+  if (xml.endsWith('/>') && xml.lastIndexOf('<') === 0) {
+    return `${xml.slice(0, -2)}>${delay}</${xml.startsWith('<message') ? 'message' : 'presence'}>`;
+  }
+  const end = xml.lastIndexOf('<');
+  return xml.slice(0, end) + delay + xml.slice(end);
 }
 
 function tooHigh(h: number, sent: number): StreamError {

@@ -10,6 +10,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { LruCache } from '../base/lru.ts';
 import { inOrder } from '../base/maybe.ts';
+import type { Host } from '../core/host.ts';
 import type { Counter } from '../core/metrics.ts';
 import type { Router } from '../core/router.ts';
 import type { Session, Sessions } from '../core/sessions.ts';
@@ -20,6 +21,7 @@ import { NS } from '../xmpp/ns.ts';
 import type { Reach } from '../xmpp/stanza.ts';
 import type { HandledCounter, Unacknowledged } from './sm-counters.ts';
 import { type Carrier, type Keeper, ManagedSession, returned } from './sm-session.ts';
+import type { StoredSession } from './sm-store.ts';
 
 /** Times in milliseconds. */
 export interface StreamManagementSettings {
@@ -175,7 +177,7 @@ export class StreamManagement implements Keeper {
       }
       managed.cancelExpiry?.();
       managed.cancelExpiry = undefined;
-      this.parts.sessions.resume(session, carrier, () => managed.resend(carrier));
+      this.parts.sessions.resume(session, carrier, () => managed.resend());
       this.parts.metrics.resumed.inc();
       this.parts.log.debug({ jid: session.jid.full, address: carrier.address }, 'session resumed');
       return true;
@@ -234,9 +236,7 @@ export class StreamManagement implements Keeper {
     const { session } = managed;
     managed.carrier = undefined;
     if (session.stream === undefined || session.isOver) return;
-    managed.asked = 0;
-    managed.inbound.forgetAsked();
-    managed.settleDown();
+    managed.hibernate();
     managed.until = this.now() + managed.max;
     this.parts.sessions.hibernate(session);
     this.parts.metrics.hibernated.inc();
@@ -305,6 +305,55 @@ export class StreamManagement implements Keeper {
   private async giveBack(session: Session, waiting: readonly Unacknowledged<Reach>[]): Promise<void> {
     const { router } = this.parts;
     await inOrder(waiting, (entry) => router.takeBack(session.host, returned(entry, session), session.sid, entry.at));
+  }
+
+  /**
+   * The server stops: connections of sessions that can be resumed end as if the network had gone, so that their clients come
+   * back. From now on nothing expires. Resolves when all that these clients had sent is handled, or after `deadline`
+   * milliseconds.
+   */
+  async suspend(deadline: number): Promise<void> {
+    this.isStopping = true;
+    this.cancelWatch?.();
+    const rest = [...this.byId.values()].map(async (managed) => {
+      managed.cancelExpiry?.();
+      const { carrier } = managed;
+      if (carrier !== undefined) {
+        managed.sendAck();
+        await carrier.detach(undefined);
+        this.lost(managed);
+      }
+      await managed.inbound.idle();
+    });
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.parts.clock.after(deadline, resolve);
+    });
+    await Promise.race([Promise.all(rest), late]);
+    cancel();
+  }
+
+  /** The sessions of a host that can be resumed, as they are now. */
+  save(host: Host): StoredSession[] {
+    const saved: StoredSession[] = [];
+    for (const managed of this.byId.values()) {
+      if (managed.session.host !== host) continue;
+      saved.push({ node: this.parts.node, session: managed.session.save(), stream: managed.save() });
+    }
+    return saved;
+  }
+
+  /** Brings back a session that another process had. It waits for its client as long as it would have waited there. */
+  async restore(host: Host, { session: saved, stream }: StoredSession): Promise<void> {
+    const session = await this.parts.sessions.restore(host, saved);
+    if (session === undefined) return;
+    const { id, max, handled, acked } = stream;
+    const managed = new ManagedSession(session, this, { id, max }, { handled, acked });
+    managed.restore(stream);
+    session.outbox = managed;
+    this.byId.set(id, managed);
+    managed.until = this.now() + stream.left;
+    this.awaitResumption(managed);
   }
 
   private end(managed: ManagedSession): void {

@@ -97,6 +97,8 @@ export class AccountDelivery {
   private message(host: Host, transit: Transit<Message>, entries: readonly SessionEntry[]): MaybePromise<void> {
     const route = routeAgain(transit, entries) ?? routeMessage(transit.stanza, entries);
     transit.leave(recipients, route.to);
+    // what is refused is not archived, nor copied
+    if (route.to.length === 0 && route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
     const reach = entries.length > 1 && route.to.length > 0 ? this.reachOf(transit, route.to) : undefined;
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
@@ -104,7 +106,6 @@ export class AccountDelivery {
         return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to);
       }
       if (route.otherwise === 'ignore' || transit.note(redelivered)?.isCopied === true) return;
-      if (route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
       return this.offline(host, transit);
     });
   }

@@ -18,7 +18,8 @@ import { Element, el } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Message, messageOf, type Reach } from '../xmpp/stanza.ts';
+import { type Message, messageOf, type Reach, replaceElement } from '../xmpp/stanza.ts';
+import { sentAs, stanzaIdElement } from './mam/index.ts';
 
 /** `sent` by a device of the account, or `received` from somebody. */
 export type Direction = 'sent' | 'received';
@@ -81,11 +82,12 @@ export default defineModule({
     const known = new LruCache<string, true>(REMEMBERED);
 
     // every message comes through the next two: as little as possible until somebody wants a copy
-    function copyOut({ stanza }: Transit<Message>): MaybePromise<void> {
+    function copyOut(transit: Transit<Message>): MaybePromise<void> {
+      const { stanza } = transit;
       // what stays in the account is copied when it is known which devices it reaches
       if (stanza.type === 'groupchat' || isOwn(stanza)) return;
       const entries = cluster.directory.sessions(stanza.from.bare);
-      return isPromise(entries) ? entries.then((later) => copySent(stanza, later)) : copySent(stanza, entries);
+      return isPromise(entries) ? entries.then((later) => copySent(transit, later)) : copySent(transit, entries);
     }
 
     function copyIn(transit: Transit<Message>): MaybePromise<void> {
@@ -96,9 +98,10 @@ export default defineModule({
         : copyReceived(transit, entries);
     }
 
-    function copySent(stanza: Message, entries: readonly SessionEntry[]): void {
+    function copySent(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
+      const { stanza } = transit;
       const others = entries.length < 2 ? undefined : listening(entries, stanza.from, []);
-      if (others !== undefined) consider(stanza, 'sent', others);
+      if (others !== undefined) consider(archived(transit), 'sent', others);
     }
 
     function copyReceived(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
@@ -196,6 +199,13 @@ export default defineModule({
     };
   },
 });
+
+/** The message as it is in its sender's archive (XEP-0313 3.5): the account's own devices may know the id. */
+function archived(transit: Transit<Message>): Message {
+  const { stanza } = transit;
+  const id = transit.note(sentAs);
+  return id === undefined ? stanza : replaceElement(stanza, stanza.el.append(stanzaIdElement(stanza.from.bare, id)));
+}
 
 /** The sessions that want copies, but for the sender's and those that get the message; undefined when there is none. */
 function listening(

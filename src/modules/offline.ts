@@ -5,7 +5,7 @@ import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
 import { redelivered } from '../core/account.ts';
-import { messageOffline, sessionPresence } from '../core/events.ts';
+import { bind2Inline, messageOffline, sessionPresence } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, on } from '../core/module.ts';
@@ -19,12 +19,15 @@ import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { type Message, messageOf } from '../xmpp/stanza.ts';
+import { readBefore, receivedAs } from './mam/index.ts';
 
 /** A message as it will be delivered. */
 interface Kept {
   readonly xml: string;
   /** When it was first to be delivered, in milliseconds since 1970. */
   readonly at: number;
+  /** Its id in the account's archive, where it is there too. */
+  readonly archived?: string;
 }
 
 /** How full an account's storage is. */
@@ -88,13 +91,17 @@ export default defineModule({
           const late = since === undefined ? stanza.el.append(delayElement(at, host.domain)) : stanza.el;
           const xml = late.toXml();
           const next: Usage = { messages: usage.messages + 1, bytes: usage.bytes + Buffer.byteLength(xml) };
+          const archived = transit.note(receivedAs);
           if (next.messages > limits.messages || next.bytes > limits.bytes) {
+            // it is in the archive: neither lost nor refused
+            if (archived !== undefined) return 'handled';
             metrics.refused.inc();
             // 2: the queue is full
             return new StanzaError('service-unavailable', 'too many messages wait for this account already');
           }
           usages.set(user, next);
-          const { durable } = stores.messages.append(user, { xml, at }, {});
+          const kept: Kept = { xml, at, ...(archived === undefined ? {} : { archived }) };
+          const { durable } = stores.messages.append(user, kept, {});
           transit.settle(durable);
           metrics.kept.inc();
           // whoever came online while we were asking the storage has read it already
@@ -138,8 +145,24 @@ export default defineModule({
           await Promise.all(kept.map((message) => stores.messages.append(user, message, {}).durable));
           return;
         }
-        for (const { xml } of kept) router.delivery.write(restore(xml, reader.jid), [reader]);
-        metrics.delivered.inc(kept.length);
+        const read = router.sessionOf(reader.jid.full)?.get(readBefore);
+        for (const { xml, archived } of kept) {
+          // XEP-0313 6.1.1: nobody is sent what was read in the archive already
+          if (archived !== undefined && read?.has(archived)) continue;
+          router.delivery.write(restore(xml, reader.jid), [reader]);
+          metrics.delivered.inc();
+        }
+      });
+    }
+
+    /** XEP-0386 3.2: who binds so reads in the archive what was missed. What is not there is sent as ever. */
+    async function clear({ jid: { local: user } }: Session): Promise<void> {
+      await turns.run(user, async () => {
+        const { entries } = await stores.messages.find(user, { limit: limits.messages });
+        const ids = entries.filter(({ value }) => value.archived !== undefined).map(({ id }) => id);
+        if (ids.length === 0) return;
+        await stores.messages.remove(user, { ids });
+        usages.delete(user);
       });
     }
 
@@ -156,6 +179,7 @@ export default defineModule({
       features: { server: [NS.msgOffline] },
       handlers: [
         on(messageOffline, { phase: 'store' }, store),
+        on(bind2Inline, ({ session }) => clear(session)),
         on(sessionPresence, ({ session, was, wasPriority }) => {
           const couldRead = was !== undefined && wasPriority >= 0;
           if (!couldRead && mayRead(session)) background(deliver(session), 'delivery of kept messages');

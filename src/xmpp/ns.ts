@@ -22,6 +22,8 @@ export const NS = {
   dataForms: 'jabber:x:data',
   // XEP-0012
   lastActivity: 'jabber:iq:last',
+  // XEP-0027
+  pgp: 'jabber:x:encrypted',
   // XEP-0030
   discoInfo: 'http://jabber.org/protocol/disco#info',
   discoItems: 'http://jabber.org/protocol/disco#items',
@@ -32,6 +34,8 @@ export const NS = {
   private: 'jabber:iq:private',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
+  // XEP-0066
+  oob: 'jabber:x:oob',
   // XEP-0060
   pubsubEvent: 'http://jabber.org/protocol/pubsub#event',
   // XEP-0077
@@ -51,6 +55,8 @@ export const NS = {
   activity: 'http://jabber.org/protocol/activity',
   // XEP-0115
   caps: 'http://jabber.org/protocol/caps',
+  // XEP-0122
+  formValidation: 'http://jabber.org/protocol/xdata-validate',
   // XEP-0118
   tune: 'http://jabber.org/protocol/tune',
   // XEP-0124
@@ -84,8 +90,12 @@ export const NS = {
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
   hashes: 'urn:xmpp:hashes:2',
-  // XEP-0313
+  // XEP-0308
+  correction: 'urn:xmpp:message-correct:0',
+  // XEP-0313, XEP-0441
   mam: 'urn:xmpp:mam:2',
+  mamExtended: 'urn:xmpp:mam:2#extended',
+  mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334
@@ -116,10 +126,22 @@ export const NS = {
   caps2Optimize: 'urn:xmpp:caps:optimize',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
+  // XEP-0422
+  fastening: 'urn:xmpp:fasten:0',
+  // XEP-0424, and what it was before
+  retraction: 'urn:xmpp:message-retract:1',
+  retractionTombstone: 'urn:xmpp:message-retract:1#tombstone',
+  retraction0: 'urn:xmpp:message-retract:0',
+  // XEP-0428
+  fallback: 'urn:xmpp:fallback:0',
+  // XEP-0431
+  fullText: 'urn:xmpp:fulltext:0',
   // XEP-0440
   saslChannelBinding: 'urn:xmpp:sasl-cb:0',
   // XEP-0444
   reactions: 'urn:xmpp:reactions:0',
+  // XEP-0447
+  fileSharing: 'urn:xmpp:sfs:0',
   // XEP-0461
   replies: 'urn:xmpp:reply:0',
   // XEP-0478

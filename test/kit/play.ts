@@ -83,6 +83,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) is closed$/, (stage, [name]) => checkClosed(stage, stage.speaker(name!))],
 
   [/^the server stops$/, stopServer],
+  [/^the server restarts$/, restartServer],
 
   // what is said and heard
   [/^(\S+) >> (.+)$/s, (stage, [name, text]) => write(stage, name!, fill(text!, stage.names))],
@@ -334,6 +335,12 @@ async function stopServer(stage: Stage): Promise<void> {
   await stage.world.stop();
 }
 
+async function restartServer(stage: Stage): Promise<void> {
+  await stage.quiesce();
+  for (const speaker of stage.speakers.values()) speaker.mayClose = true;
+  await stage.world.restart();
+}
+
 /** RFC 6120 4.4: our closing tag, theirs, then the connection ends. */
 async function close(stage: Stage, speaker: Speaker): Promise<void> {
   if (speaker.client.isClosed) return;
@@ -367,7 +374,7 @@ async function reconnect(stage: Stage, old: Speaker, name = old.name): Promise<v
     if (!old.client.isClosed) stage.fail(`${name} is still connected`);
     if (old.client.inbox.length > 0) stage.fail(`${name} has heard what it did not read`);
   }
-  const client = await StreamClient.connect(old.client.address);
+  const client = await StreamClient.connect(stage.world.current(old.client.address));
   await openStream(client, HOST);
   await authenticate(client, { user: person.user, password: PASSWORD });
   const features = await openStream(client, HOST);

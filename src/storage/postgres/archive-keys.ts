@@ -61,6 +61,9 @@ const hex2 = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0
 const hex3 = Array.from({ length: 4096 }, (_, i) => i.toString(16).padStart(3, '0'));
 const rest = '0000000';
 
+export const firstUuid = '0'.repeat(32);
+export const lastUuid = 'f'.repeat(32);
+
 /** 20 digits in base 32 are the first 25 in base 16 of a uuid, which sorts alike. */
 function hexOf(id: string): string {
   let hex = '';
@@ -90,7 +93,7 @@ export function idOf(uuid: string): string {
 /** The uuid before which nothing has an id of this time or later, in milliseconds since 1970. */
 export function uuidFloor(at: number): string {
   const floor = idFloor(at);
-  if (floor === beyondIds) return 'f'.repeat(32);
+  if (floor === beyondIds) return lastUuid;
   return uuidOf(floor.padEnd(20, '0'));
 }
 

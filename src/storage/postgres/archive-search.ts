@@ -8,7 +8,8 @@ import { idTime } from '../ids.ts';
 import type { Archived, ArchivePage, ArchiveQuery, ArchiveSearch } from '../ports.ts';
 import type { ReadSearchable, Searchable } from '../specs.ts';
 import { fold, wordsOf } from '../words.ts';
-import { type ArchiveKeys, idOf, uuidBounds, uuidFloor, uuidOf } from './archive-keys.ts';
+import { type ArchiveKeys, firstUuid, idOf, lastUuid, uuidFloor } from './archive-keys.ts';
+import type { ArchiveStatements, Wanted } from './archive-statements.ts';
 import type { ArchiveTables } from './archive-tables.ts';
 import { plainArray, textArray } from './arrays.ts';
 import type { Database, Row } from './database.ts';
@@ -17,6 +18,7 @@ import { dictionaryOf, Stems } from './stems.ts';
 export interface SearchParts {
   readonly database: Database;
   readonly keys: ArchiveKeys;
+  readonly statements: ArchiveStatements;
   readonly host: string;
   readonly clock: Pick<Clock, 'now'>;
   /** Messages older than that, in milliseconds, are all there, or their writer says so. */
@@ -30,7 +32,6 @@ export interface Search {
 
 const step = 200;
 const mostWords = 32;
-const nil = '0'.repeat(32);
 
 /** A message as it is indexed. */
 interface Indexed {
@@ -50,7 +51,7 @@ interface Progress {
 }
 
 export function createSearch(tables: ArchiveTables, parts: SearchParts): Search {
-  const { database, keys, host, clock, settled } = parts;
+  const { database, keys, statements, host, clock, settled } = parts;
   const { messages, owners, words } = tables;
   const stems = new Stems(database);
   const extensions = new Map<string, Promise<ReadonlySet<string>>>();
@@ -59,7 +60,10 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
     advance:
       `UPDATE ${owners} SET indexed = $3, languages = $4 WHERE host = $1 AND owner = $2 ` +
       'AND xmin = $5::text::xid RETURNING xmin::text',
-    next: `SELECT id, talk, ref, xml FROM ${messages} WHERE owner = $1 AND id > $2 ORDER BY id LIMIT ${step}`,
+    // comparisons of rows: see archive-statements.ts
+    next:
+      `SELECT id, talk, ref, xml FROM ${messages} WHERE (owner, id) > ($1, $2) AND (owner, id) <= ($1, '${lastUuid}') ` +
+      `ORDER BY owner, id LIMIT ${step}`,
     insert:
       `INSERT INTO ${words} (owner, talk, id, ref, replaces, words) ` +
       'SELECT $1::bigint, m.talk, m.id, m.ref, m.replaces, w.words ' +
@@ -69,7 +73,7 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
     // XEP-0308 3: the original is named by later corrections too
     correct:
       `DELETE FROM ${words} AS w USING (SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::uuid[]) AS c (talk, ref, id)) ` +
-      'AS c WHERE (w.ref = c.ref OR w.replaces = c.ref) AND w.talk = c.talk AND w.id < c.id AND (w.owner = $1) IS TRUE',
+      'AS c WHERE (w.ref = c.ref OR w.replaces = c.ref) AND w.talk = c.talk AND w.id < c.id AND coalesce(w.owner = $1, false)',
     drop: `DELETE FROM ${words} WHERE owner = $1 AND id = ANY($2::uuid[])`,
   };
 
@@ -150,7 +154,7 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
     const [found] = await database.run(sql.progress, [host, name], true);
     if (found === undefined) return new Set();
     let progress: Progress | undefined = {
-      indexed: (found[0] as string | null) ?? nil,
+      indexed: (found[0] as string | null) ?? firstUuid,
       languages: found[1] as string[],
       version: found[2] as string,
     };
@@ -209,7 +213,7 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   }
 
   /** For every word of a query what may stand for it in a message. */
-  async function alternatives(text: string, dictionaries: ReadonlySet<string>): Promise<string[][]> {
+  async function alternatives(text: string, dictionaries: ReadonlySet<string>): Promise<Wanted> {
     const asked = [...wordsOf(text)].slice(0, mostWords);
     const forms = new Map(asked.map((word) => [word, new Set([fold(word)])]));
     for (const dictionary of dictionaries) {
@@ -234,8 +238,7 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
       const entries: Archived[] = [];
       let span = query;
       for (;;) {
-        const { text, values, size } = searchStatement(tables, keys, owner, span, wanted);
-        const rows = await database.run(text, values, true);
+        const rows = await database.run(...statements.search(owner, span, wanted, limit + 1), true);
         const forms = await formsOf(
           rows.map((row) => read(row[1] as string)),
           fallback,
@@ -246,7 +249,7 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
           else stale.push(row[0] as string);
         }
         if (stale.length > 0) await database.run(sql.drop, [keys.owner(owner), `{${stale.join(',')}}`], true);
-        const isEnd = rows.length < size;
+        const isEnd = rows.length <= limit;
         if (isEnd || entries.length > limit) {
           const page = entries.slice(0, limit);
           if (query.backwards) page.reverse();
@@ -268,39 +271,3 @@ const archived = (row: Row): Archived => {
   const id = idOf(row[0] as string);
   return { id, at: idTime(id), xml: row[1] as string };
 };
-
-/** The first rows of a page of what has the words, and how many are asked for. */
-export function searchStatement(
-  tables: ArchiveTables,
-  keys: ArchiveKeys,
-  owner: string,
-  query: ArchiveQuery,
-  wanted: readonly (readonly string[])[],
-): { readonly text: string; readonly values: readonly unknown[]; readonly size: number } {
-  const { messages, words } = tables;
-  const values: unknown[] = [keys.owner(owner)];
-  const place = (value: unknown): string => `$${values.push(value)}`;
-  // the words' index is to be used, and no other: what has the words is gathered first
-  const hits = wanted.map(
-    (forms) => `words && ARRAY(SELECT hashtextextended(f, $1::bigint) FROM unnest(${place(forms)}::text[]) AS f)`,
-  );
-  hits.push('(owner = $1) IS TRUE');
-  if (query.with !== undefined) hits.push(`(talk = ${place(keys.talk(owner, query.with))}) IS TRUE`);
-  const { from, to } = uuidBounds(query);
-  const page: string[] = ['true'];
-  if (from !== undefined) page.push(`id >= ${place(from)}`);
-  if (to !== undefined) page.push(`id < ${place(to)}`);
-  if (query.ids !== undefined) page.push(`id = ANY(${place(`{${query.ids.map(uuidOf).join(',')}}`)}::uuid[])`);
-  if (query.with !== undefined && query.resource !== undefined) {
-    const same = `m.owner = $1 AND m.id = hits.id AND m.resource = ${place(query.resource)}`;
-    page.push(`EXISTS (SELECT FROM ${messages} AS m WHERE ${same})`);
-  }
-  const order = query.backwards ? 'DESC' : 'ASC';
-  const size = Math.max(0, query.limit) + 1;
-  const text =
-    `WITH hits AS MATERIALIZED (SELECT id FROM ${words} WHERE ${hits.join(' AND ')}), ` +
-    `page AS MATERIALIZED (SELECT id FROM hits WHERE ${page.join(' AND ')} ORDER BY id ${order} LIMIT ${place(size)}) ` +
-    `SELECT m.id, m.xml FROM page CROSS JOIN LATERAL ` +
-    `(SELECT id, xml FROM ${messages} WHERE owner = $1 AND id = page.id) AS m ORDER BY m.id ${order}`;
-  return { text, values, size };
-}

@@ -4,9 +4,10 @@ import { idTime, isId, type MintId } from '../ids.ts';
 import { checkText } from '../json.ts';
 import type { Archived, ArchivePage, ArchiveQuery, ArchiveRange, ArchiveStore } from '../ports.ts';
 import type { ReadSearchable } from '../specs.ts';
-import { ArchiveKeys, idOf, uuidBounds, uuidFloor, uuidOf } from './archive-keys.ts';
+import { ArchiveKeys, firstUuid, idOf, lastUuid, uuidFloor, uuidOf } from './archive-keys.ts';
 import { createSearch } from './archive-search.ts';
-import { type ArchiveTables, archiveTables, createArchiveTarget } from './archive-tables.ts';
+import { ArchiveStatements, namedIds } from './archive-statements.ts';
+import { archiveTables, createArchiveTarget } from './archive-tables.ts';
 import type { Batcher } from './batch.ts';
 import type { Database, Row } from './database.ts';
 import type { TableShape } from './tables.ts';
@@ -29,12 +30,6 @@ export interface ArchiveTable {
 const settled = 60_000;
 const purgeStep = 2_000;
 
-/** A statement and its values. */
-export interface Statement {
-  readonly text: string;
-  readonly values: readonly unknown[];
-}
-
 /** The shared part of an archive: one batch target however many hosts open it. */
 export function createArchiveTable(shape: TableShape, parts: ArchiveParts): ArchiveTable {
   const { database, batcher, mint, clock, secret } = parts;
@@ -44,25 +39,18 @@ export function createArchiveTable(shape: TableShape, parts: ArchiveParts): Arch
     now: () => clock.now(),
     floor: () => uuidFloor(clock.now() - settled / 3),
   });
+  const some = (table: string): string =>
+    `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${table} WHERE (owner, id) >= ($1, $2) ` +
+    `AND (owner, id) <= ($1, $3) ORDER BY owner, id LIMIT ${purgeStep})) RETURNING 1`;
   const purge =
-    `WITH m AS (DELETE FROM ${messages} WHERE owner = $1 AND id = ANY(ARRAY` +
-    `(SELECT id FROM ${messages} WHERE owner = $1 ORDER BY id LIMIT ${purgeStep})) RETURNING 1), ` +
-    `w AS (DELETE FROM ${words} WHERE owner = $1 AND id = ANY(ARRAY` +
-    `(SELECT id FROM ${words} WHERE owner = $1 ORDER BY id LIMIT ${purgeStep})) RETURNING 1) ` +
+    `WITH m AS (${some(messages)}), w AS (${some(words)}) ` +
     'SELECT (SELECT count(*) FROM m) + (SELECT count(*) FROM w)';
-  const sql = {
-    ends:
-      `SELECT (SELECT id FROM ${messages} WHERE owner = $1 ORDER BY id LIMIT 1), ` +
-      `(SELECT id FROM ${messages} WHERE owner = $1 ORDER BY id DESC LIMIT 1)`,
-    replace:
-      `WITH w AS (DELETE FROM ${words} WHERE owner = $1 AND id = $2) ` +
-      `UPDATE ${messages} SET xml = $3 WHERE owner = $1 AND id = $2 RETURNING 1`,
-    owners: `SELECT owner FROM ${owners} WHERE host = $1 AND owner > $2 ORDER BY owner LIMIT $3`,
-  };
+  const listed = `SELECT owner FROM ${owners} WHERE host = $1 AND owner > $2 ORDER BY owner LIMIT $3`;
 
   function open(host: string, searchable: ReadSearchable = () => undefined): ArchiveStore {
     const keys = new ArchiveKeys(secret, host);
-    const search = createSearch(tables, { database, keys, host, clock, settled, searchable });
+    const statements = new ArchiveStatements(tables, keys);
+    const search = createSearch(tables, { database, keys, statements, host, clock, settled, searchable });
     const caughtUp = (): Promise<void> => batcher.caughtUp(target, database.patience);
     return {
       append(owner, message) {
@@ -89,51 +77,48 @@ export function createArchiveTable(shape: TableShape, parts: ArchiveParts): Arch
         if (!named.every(isId)) return undefined;
         await caughtUp();
         if (query.search !== undefined) {
-          const known = await database.run(...runnable(existence(tables, keys, owner, named)), true);
+          const known = await database.run(...statements.existence(owner, named), true);
           return known[0]?.[0] === named.length ? search.find(owner, query, query.search) : undefined;
         }
-        return toPage(await database.run(...runnable(pageStatement(tables, keys, owner, query)), true), query);
+        return toPage(await database.run(...statements.page(owner, query), true), query);
       },
       async count(owner, range, most) {
         checkQuery(owner, range);
         if (isNowhere(range)) return 0;
         await caughtUp();
-        const { text, values } = countStatement(tables, keys, owner, range, most);
-        const [row] = await database.run(text, values, true);
+        const [row] = await database.run(...statements.count(owner, range, most), true);
         const count = row?.[0] as number;
         return count > most ? undefined : count;
       },
       async ends(owner) {
-        const key = keys.owner(checkText(owner));
+        checkText(owner);
         await caughtUp();
-        const [row] = await database.run(sql.ends, [key], true);
+        const [row] = await database.run(...statements.ends(owner), true);
         if (row === undefined || row[0] === null || row[1] === null) return undefined;
         return { first: end(row[0] as string), last: end(row[1] as string) };
       },
       async lookup(owner, { with: party, ref }) {
         checkText(owner + party + ref.sender + ref.id);
         await caughtUp();
-        const { text, values } = lookupStatement(tables, keys, owner, party, ref);
-        const [row] = await database.run(text, values, true);
+        const [row] = await database.run(...statements.lookup(owner, party, ref), true);
         return row === undefined ? undefined : archived(row);
       },
       async replace(owner, id, xml) {
         checkText(owner + xml);
         if (!isId(checkText(id))) return false;
         await caughtUp();
-        return (await database.run(sql.replace, [keys.owner(owner), uuidOf(id), xml], true)).length > 0;
+        return (await database.run(...statements.replace(owner, id, xml), true)).length > 0;
       },
       async remove(owner, range, most) {
         checkQuery(owner, range);
         if (isNowhere(range)) return 0;
         await caughtUp();
-        const { text, values } = removeStatement(tables, keys, owner, range, most);
-        const [row] = await database.run(text, values, true);
+        const [row] = await database.run(...statements.remove(owner, range, most), true);
         return row?.[0] as number;
       },
       async owners(after = '', limit = 1000) {
         await caughtUp();
-        const rows = await database.run(sql.owners, [host, checkText(after), limit], true);
+        const rows = await database.run(listed, [host, checkText(after), limit], true);
         return rows.map((row) => row[0] as string);
       },
     };
@@ -145,7 +130,7 @@ export function createArchiveTable(shape: TableShape, parts: ArchiveParts): Arch
       const key = new ArchiveKeys(secret, host).owner(owner);
       target.forget(key);
       for (;;) {
-        const [row] = await database.run(purge, [key], true);
+        const [row] = await database.run(purge, [key, firstUuid, lastUuid], true);
         if (Number(row?.[0]) === 0) return;
       }
     },
@@ -162,9 +147,7 @@ const end = (uuid: string): { id: string; at: number } => {
   return { id, at: idTime(id) };
 };
 
-const runnable = ({ text, values }: Statement): [string, readonly unknown[]] => [text, values];
-
-function checkQuery(owner: string, query: (ArchiveRange & Pick<ArchiveQuery, 'limit'>) | ArchiveRange): void {
+function checkQuery(owner: string, query: ArchiveRange | ArchiveQuery): void {
   checkText(owner);
   const { after, before } = query as Partial<ArchiveQuery>;
   const { with: party, resource, afterId, beforeId, ids } = query;
@@ -172,79 +155,8 @@ function checkQuery(owner: string, query: (ArchiveRange & Pick<ArchiveQuery, 'li
   ids?.forEach(checkText);
 }
 
-/** Every id that a query names, once. */
-const namedIds = (query: ArchiveQuery): string[] => {
-  const named = [query.after, query.before, query.afterId, query.beforeId, ...(query.ids ?? [])];
-  return [...new Set(named.filter((id) => id !== undefined))];
-};
-
 const isNowhere = ({ afterId, beforeId }: ArchiveRange): boolean =>
   [afterId, beforeId].some((id) => id !== undefined && !isId(id));
-
-// as few different statements as there are sizes of pages
-const sizes = [2, 6, 11, 21, 31, 51, 101, 201, 301, 501, 1001];
-const roundUp = (rows: number): number => sizes.find((size) => size >= rows) ?? rows;
-
-/** The condition of a range, its values appended to those there are. `column`: what to put before the columns' names. */
-export function condition(
-  keys: ArchiveKeys,
-  owner: string,
-  range: ArchiveRange & Pick<Partial<ArchiveQuery>, 'after' | 'before'>,
-  values: unknown[],
-  column = '',
-): string {
-  const { from, to } = uuidBounds(range);
-  const place = (value: unknown): string => `$${values.push(value)}`;
-  let sql: string;
-  if (range.with === undefined) {
-    sql = `${column}owner = ${place(keys.owner(owner))}`;
-  } else {
-    // a conversation is one owner's; said so that only the index of conversations is of use
-    const talk = place(keys.talk(owner, range.with));
-    sql = `${column}talk = ${talk} AND (${column}owner = ${place(keys.owner(owner))}) IS TRUE`;
-  }
-  if (from !== undefined) sql += ` AND ${column}id >= ${place(from)}`;
-  if (to !== undefined) sql += ` AND ${column}id < ${place(to)}`;
-  if (range.ids !== undefined) {
-    sql += ` AND ${column}id = ANY(${place(`{${range.ids.filter(isId).map(uuidOf).join(',')}}`)}::uuid[])`;
-  }
-  if (range.with !== undefined && range.resource !== undefined) {
-    sql += ` AND ${column}resource = ${place(range.resource)}`;
-  }
-  return sql;
-}
-
-/** Rows of one page and one more, with how many of the ids that the query names there are. */
-export function pageStatement(tables: ArchiveTables, keys: ArchiveKeys, owner: string, query: ArchiveQuery): Statement {
-  const values: unknown[] = [];
-  const where = condition(keys, owner, query, values);
-  const rows = roundUp(Math.max(0, query.limit) + 1);
-  const order = query.backwards ? 'DESC' : 'ASC';
-  const page = `SELECT id, xml FROM ${tables.messages} WHERE ${where} ORDER BY id ${order} LIMIT ${rows}`;
-  const named = namedIds(query);
-  if (named.length === 0) return { text: page, values };
-  const known = existence(tables, keys, owner, named, values);
-  const all = `$${values.push(named.length)}`;
-  const text =
-    `WITH known AS MATERIALIZED (${known.text}) ` +
-    `SELECT p.id, p.xml FROM known CROSS JOIN LATERAL (${page}) AS p WHERE known.n = ${all} ` +
-    `UNION ALL SELECT NULL, NULL FROM known WHERE known.n < ${all}`;
-  return { text, values };
-}
-
-/** How many of these ids there are. */
-function existence(
-  tables: ArchiveTables,
-  keys: ArchiveKeys,
-  owner: string,
-  named: readonly string[],
-  values: unknown[] = [],
-): Statement {
-  const key = values.push(keys.owner(owner));
-  const ids = values.push(`{${named.map(uuidOf).join(',')}}`);
-  const text = `SELECT count(*)::int AS n FROM ${tables.messages} WHERE owner = $${key} AND id = ANY($${ids}::uuid[])`;
-  return { text, values };
-}
 
 function toPage(rows: readonly Row[], query: ArchiveQuery): ArchivePage | undefined {
   if (rows.length > 0 && rows.at(-1)![0] === null) return undefined;
@@ -252,51 +164,4 @@ function toPage(rows: readonly Row[], query: ArchiveQuery): ArchivePage | undefi
   const entries = rows.slice(0, limit).map(archived);
   if (query.backwards) entries.reverse();
   return { entries, complete: rows.length <= limit };
-}
-
-export function countStatement(
-  tables: ArchiveTables,
-  keys: ArchiveKeys,
-  owner: string,
-  range: ArchiveRange,
-  most: number,
-): Statement {
-  const values: unknown[] = [];
-  const where = condition(keys, owner, range, values);
-  const some = `SELECT 1 FROM ${tables.messages} WHERE ${where} LIMIT $${values.push(most + 1)}`;
-  return { text: `SELECT count(*)::int FROM (${some}) AS counted`, values };
-}
-
-export function lookupStatement(
-  tables: ArchiveTables,
-  keys: ArchiveKeys,
-  owner: string,
-  party: string,
-  ref: { readonly sender: string; readonly id: string },
-): Statement {
-  const values: unknown[] = [];
-  const where = condition(keys, owner, { with: party }, values);
-  const isIt = `ref = $${values.push(keys.ref(ref))}`;
-  return {
-    text: `SELECT id, xml FROM ${tables.messages} WHERE ${where} AND ${isIt} ORDER BY id DESC LIMIT 1`,
-    values,
-  };
-}
-
-export function removeStatement(
-  tables: ArchiveTables,
-  keys: ArchiveKeys,
-  owner: string,
-  range: ArchiveRange,
-  most: number,
-): Statement {
-  const values: unknown[] = [];
-  const where = condition(keys, owner, range, values);
-  const first = `SELECT id FROM ${tables.messages} WHERE ${where} ORDER BY id LIMIT ${Math.max(0, most)}`;
-  const key = `$${values.push(keys.owner(owner))}`;
-  const isIt = `owner = ${key} AND id = ANY(ARRAY(SELECT id FROM first))`;
-  const text =
-    `WITH first AS MATERIALIZED (${first}), w AS (DELETE FROM ${tables.words} WHERE ${isIt}), ` +
-    `m AS (DELETE FROM ${tables.messages} WHERE ${isIt} RETURNING 1) SELECT count(*)::int FROM m`;
-  return { text, values };
 }

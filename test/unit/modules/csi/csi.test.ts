@@ -30,7 +30,7 @@ const settings = (csi: Record<string, unknown> | false): ConfigInput => ({
   tls: { required: false },
   limits: { enabled: false, 'idle-timeout': '100d' },
   listen: { address: ['127.0.0.1'], c2s: 0, 'c2s-tls': null, s2s: null, http: null },
-  hosts: { [domain]: { modules: { csi } } },
+  hosts: { [domain]: { modules: { csi, mam: false } } },
 });
 
 beforeEach(async () => {
