@@ -1,6 +1,7 @@
 // The rounds of the tests of durability. In each, senders send to everybody at full load, something breaks at a random moment, and
 // afterwards the books must balance: what was acknowledged is there, once, in order.
 import type { Cut } from '../../../bench/load/client.ts';
+import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { Ledger, type Verdict } from './ledger.ts';
 import { Person } from './person.ts';
@@ -82,7 +83,7 @@ export class Trial {
 
   private async killServer(seconds: number): Promise<Round> {
     const { online, asleep } = await this.gather();
-    this.startTalking();
+    await this.startTalking();
     const moment = 0.2 + this.random() * seconds;
     await pause(moment * 1000);
     await this.subject.kill();
@@ -149,7 +150,7 @@ export class Trial {
     const { database } = this.subject;
     const { online, asleep } = await this.gather();
     // a message that waits for the database holds up those behind it: every other sender has nobody to write to who is away
-    this.startTalking(how === 'killed' ? [] : online);
+    await this.startTalking(how === 'killed' ? [] : online);
     await pause(200 + this.random() * 1000);
     if (how === 'killed') await database.kill();
     else if (how === 'down') await database.shutDown();
@@ -211,14 +212,16 @@ export class Trial {
     return { online, asleep };
   }
 
-  /** To everybody; every other sender to `some` only, if there are any. */
-  private startTalking(some: readonly Person[] = []): void {
+  /** To everybody; every other sender to `some` only, if there are any. Settled when acknowledgements have begun to come. */
+  private async startTalking(some: readonly Person[] = []): Promise<void> {
     const numbersOf = (people: readonly Person[]) => people.map((person) => person.number);
     for (const [i, sender] of this.senders.entries()) {
       sender.recipients = numbersOf(i % 2 === 0 && some.length > 0 ? some : this.recipients);
     }
     for (const sender of this.senders) sender.isTalking = true;
     for (const sender of this.senders) sender.talk();
+    const isUnderWay = (): boolean => this.ledger.open < this.ledger.sent;
+    if (!(await until(PATIENCE, isUnderWay))) this.failures.push('nothing was acknowledged before anything broke');
   }
 
   private stopTalking(): void {
