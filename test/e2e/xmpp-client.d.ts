@@ -31,6 +31,9 @@ declare module '@xmpp/client' {
     readonly socket: { readonly socket: { destroy(): void } } | null;
     readonly reconnect: { delay: number; start(): void; stop(): void };
     readonly status: string;
+    readonly jid: XmppJid | null;
+    readonly socket: { readonly socket: { destroy(): void } } | null;
+    readonly streamManagement: { on(event: 'resumed' | 'fail', listener: () => void): void };
     start(): Promise<XmppJid>;
     stop(): Promise<void>;
     send(element: Element): Promise<void>;
