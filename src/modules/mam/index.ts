@@ -40,7 +40,7 @@ export { readBefore, receivedAs, sentAs } from './notes.ts';
 export { stanzaIdElement } from './stanza-ids.ts';
 
 /** How often what is too old is looked for. */
-const PRUNE_EVERY = 3_600_000;
+const PRUNE_EVERY = 6 * 3_600_000;
 /** Messages that a session has read, remembered until it becomes available. */
 const REMEMBERED = 4096;
 
