@@ -24,7 +24,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Message, replaceElement } from '../../xmpp/stanza.ts';
-import { roster as rosterService } from '../roster/index.ts';
+import { isVisible, roster as rosterService } from '../roster/index.ts';
 import { filterForm } from './filters.ts';
 import { readBefore, receivedAs, sentAs } from './notes.ts';
 import { defaults, Preferences, type Prefs, parsePrefs, prefsElement } from './prefs.ts';
@@ -102,7 +102,7 @@ export default defineModule({
       default: config.default,
       isInRoster: (user, contact) => {
         const item = find(rosterService)?.get(user, contact);
-        return isPromise(item) ? item.then((later) => later !== undefined) : item !== undefined;
+        return isPromise(item) ? item.then(isVisible) : isVisible(item);
       },
     });
     // the XML of the message that came last: that of the sender's archive is that of the recipient's
