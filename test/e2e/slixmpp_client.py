@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from datetime import datetime, timezone
 
 try:
     import slixmpp
@@ -28,7 +29,8 @@ class Person(slixmpp.ClientXMPP):
         super().__init__(jid, password or f"{user}-secret")
         Person.everybody.append(self)
         self.user = user
-        for plugin in ("xep_0030", "xep_0012", "xep_0077", "xep_0092", "xep_0199", "xep_0202", "xep_0203"):
+        for plugin in ("xep_0030", "xep_0012", "xep_0077", "xep_0092", "xep_0199", "xep_0202", "xep_0203",
+                       "xep_0313"):
             self.register_plugin(plugin)
         # the certificate is checked: by the authority that the server has made
         self.ca_certs = CA
@@ -115,6 +117,7 @@ async def story():
     assert (item["name"], item["groups"], item["subscription"]) == ("J", ["Capulets"], "both"), item
     yield "roster and subscription, both ways"
 
+    began = datetime.now(timezone.utc)
     lines = [f"line {i}" for i in range(200)]
     for line in lines:
         romeo.send_message(mto=juliet.boundjid.bare, mbody=line)
@@ -123,6 +126,19 @@ async def story():
     await romeo.sees("200 messages", lambda: len(romeo.heard) >= 200)
     assert juliet.bodies == lines and romeo.bodies == lines
     yield "messages both ways, in order"
+
+    for reverse in (False, True):
+        archived = [message["mam_result"]["forwarded"]["stanza"] async for message in romeo["xep_0313"].iterate(
+            start=began, with_jid=juliet.boundjid.bare, reverse=reverse, rsm={"max": 30})]
+        if reverse:
+            archived.reverse()
+        for sender in (romeo, juliet):
+            assert [m["body"] for m in archived if m["from"].bare == sender.boundjid.bare] == lines, (reverse, sender.user)
+    ends = (await romeo["xep_0313"].get_archive_metadata())["mam_metadata"]
+    assert ends["start"]["id"] and ends["end"]["id"] != ends["start"]["id"], ends
+    fields = (await romeo["xep_0313"].get_fields()).get_fields()
+    assert "before-id" in fields and fields["ids"]["type"] == "list-multi", fields
+    yield "the archive, page by page and both ways"
 
     await romeo["xep_0199"].ping(DOMAIN, timeout=5)
     await romeo["xep_0199"].ping(juliet.boundjid.full, timeout=5)
