@@ -1,5 +1,5 @@
 import type { Element as Heard } from 'ltx';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../../src/config/load.ts';
 import { bind2Inline, messageOut } from '../../../../src/core/events.ts';
 import { Transit } from '../../../../src/core/transit.ts';
@@ -40,7 +40,15 @@ describe('on one node', () => {
   let server: Server;
   let clients: StreamClient[];
   /** What the database does not do at present: append for an owner, read, or look for preferences. */
-  let broken: { append?: string; reading?: boolean; prefs?: boolean; durable?: Promise<void> };
+  let broken: {
+    append?: string;
+    reading?: boolean;
+    prefs?: boolean;
+    durable?: Promise<void>;
+    retracting?: Promise<void>;
+    /** Happens once the ends of an archive were read. */
+    meanwhile?: () => Promise<void>;
+  };
 
   /** A database that fails on demand. */
   function fragile(driver: Driver): Driver {
@@ -66,7 +74,13 @@ describe('on one node', () => {
           },
           async ends(owner) {
             check(broken.reading);
-            return messages.ends(owner);
+            const ends = await messages.ends(owner);
+            await broken.meanwhile?.();
+            return ends;
+          },
+          async lookup(owner, from) {
+            await broken.retracting;
+            return messages.lookup(owner, from);
           },
         };
         const kv: KvStore<unknown> = {
@@ -215,6 +229,39 @@ describe('on one node', () => {
       expect(idsOf(balcony)).toEqual(['2']);
       expect(await readArchive(balcony)).toEqual(['1', '3']);
     });
+
+    test('misses nothing that comes while it is told', async () => {
+      const orchard = await enter('romeo', 'orchard');
+      const balcony = await enter('juliet', 'balcony', '');
+      broken.meanwhile = () => say(orchard, '1');
+      const [metadata] = (await bindInline('balcony')).filter((one) => one.is('metadata', NS.mam));
+      expect(metadata!.children).toEqual([]);
+      balcony.write('<presence/>');
+      await balcony.fence();
+      expect(idsOf(balcony)).toEqual(['1']);
+    });
+  });
+
+  test.each([
+    ['is done', undefined],
+    ['fails, and its sender is told', new StorageUnavailable('the database is away')],
+  ])('the acknowledgement of a retraction waits until it %s', async (_what, failure) => {
+    const orchard = await enter('romeo', 'orchard');
+    await say(orchard, '1');
+    let go = (_: undefined | Error): void => {};
+    broken.retracting = new Promise((resolve, reject) => {
+      go = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    broken.retracting.catch(() => {});
+    orchard.write("<enable xmlns='urn:xmpp:sm:3'/>");
+    await say(orchard, '2', `<retract id='1' xmlns='${NS.retraction}'/>`);
+    orchard.write("<r xmlns='urn:xmpp:sm:3'/>");
+    await orchard.fence();
+    expect(heard(orchard, 'a')).toEqual([]);
+    go(failure);
+    await vi.waitFor(() => expect(heard(orchard, 'a')).toHaveLength(1));
+    const errors = heard(orchard).filter(({ attrs }) => attrs.type === 'error');
+    expect(errors.map(({ attrs }) => attrs.id)).toEqual(failure === undefined ? [] : ['2']);
   });
 
   test('an account that is removed leaves no archive behind', async () => {
