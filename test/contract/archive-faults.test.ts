@@ -176,6 +176,17 @@ test('a search finds what another node wrote long after it had minted the id', a
   expect(await found()).toEqual(['apple one', 'apple three', 'apple two']);
 });
 
+test('an archive that another node has removed is searched, and cleared of what is old, as soon as there is something in it', async () => {
+  const [here, other] = [connect(), connect()];
+  const [store] = [await open(here), await open(other)];
+  await store.append('o', message('parting')).durable;
+  await other.purge('h.test', 'o');
+  await store.append('o', message('parting anew')).durable;
+  const found = await store.find('o', { limit: 9, search: { text: 'parting', languages: ['en'] } });
+  expect(found?.entries.map(({ xml }) => xml)).toEqual(['parting anew']);
+  expect(await store.owners()).toEqual(['o']);
+});
+
 test('purging reaches archives of modules that are not loaded', async () => {
   const old = connect();
   const store = await open(old, 'retired');

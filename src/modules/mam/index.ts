@@ -226,7 +226,8 @@ export default defineModule({
       ...(config.search ? [NS.fullText] : []),
     ];
     return {
-      features: { server: [NS.stanzaIds, NS.retraction, NS.retractionTombstone], account: features },
+      // ids are given by archives, never by the host: who claims that it did is not to be believed (XEP-0359 3, 7)
+      features: { server: [NS.retraction, NS.retractionTombstone], account: features },
       handlers: [
         on(messageOut, { phase: 'archive' }, archiveOut),
         on(messageIn, { phase: 'archive' }, archiveIn),

@@ -57,6 +57,9 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   const extensions = new Map<string, Promise<ReadonlySet<string>>>();
   const sql = {
     progress: `SELECT indexed, languages, xmin::text FROM ${owners} WHERE host = $1 AND owner = $2`,
+    enrol:
+      `INSERT INTO ${owners} (host, owner, key) SELECT $1, $2, $3::bigint ` +
+      `WHERE EXISTS (SELECT FROM ${messages} WHERE owner = $3::bigint) ON CONFLICT DO NOTHING`,
     advance:
       `UPDATE ${owners} SET indexed = $3, languages = $4 WHERE host = $1 AND owner = $2 ` +
       'AND xmin = $5::text::xid RETURNING xmin::text',
@@ -151,7 +154,12 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   /** Collects the words of what has come since the last search; returns the dictionaries that the owner's messages need. */
   async function extend(name: string, fallback: string | undefined): Promise<ReadonlySet<string>> {
     const owner = keys.owner(name);
-    const [found] = await database.run(sql.progress, [host, name], true);
+    let [found] = await database.run(sql.progress, [host, name], true);
+    if (found === undefined) {
+      // nobody, or somebody whom another node has removed since its messages were last written here
+      await database.run(sql.enrol, [host, name, owner], true);
+      [found] = await database.run(sql.progress, [host, name], true);
+    }
     if (found === undefined) return new Set();
     let progress: Progress | undefined = {
       indexed: (found[0] as string | null) ?? firstUuid,

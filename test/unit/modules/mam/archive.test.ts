@@ -263,6 +263,18 @@ describe('on one node', () => {
     expect(await server.metrics.text()).toContain(`parley_mam_retracted_total{host="${domain}"} 1`);
   });
 
+  test.each([
+    ['accounts', romeo, true],
+    // XEP-0359 3, 7: else ids that claim to be the host's would be believed
+    ['not by the host', domain, false],
+  ])('ids are given by %s', async (_what, to, isThere) => {
+    const orchard = await enter('romeo', 'orchard');
+    orchard.write(`<iq type='get' id='d' to='${to}'><query xmlns='${NS.discoInfo}'/></iq>`);
+    await orchard.fence();
+    const features = heard(orchard, 'iq')[0]!.getChild('query')!.getChildren('feature');
+    expect(features.some(({ attrs }) => attrs.var === NS.stanzaIds)).toBe(isThere);
+  });
+
   test('an account that is removed leaves no archive behind', async () => {
     const orchard = await enter('romeo', 'orchard');
     await say(orchard, '1');
