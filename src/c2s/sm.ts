@@ -245,6 +245,7 @@ export class StreamManagement implements Keeper {
     managed.until = this.now() + managed.max;
     this.parts.sessions.hibernate(session);
     this.parts.metrics.hibernated.inc();
+    this.parts.log.debug({ jid: session.jid.full, waiting: managed.queue.length }, 'session hibernates');
     this.awaitResumption(managed);
   }
 
