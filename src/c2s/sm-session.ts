@@ -8,7 +8,7 @@ import { delayElement } from '../xmpp/delay.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Holders, type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import { type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import { HandledCounter, UnackedQueue, type Unacknowledged } from './sm-counters.ts';
 
 // An acknowledgement is asked for behind so many stanzas or characters; else after a moment without any.
@@ -56,7 +56,7 @@ export interface SavedStream {
   readonly waiting: readonly {
     readonly xml: string;
     readonly at: number;
-    readonly had?: Holders;
+    readonly had?: Reach;
   }[];
 }
 
@@ -213,21 +213,14 @@ export class ManagedSession implements Outbox {
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
-        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
+        ...(reach === undefined ? {} : { had: reach }),
       })),
     };
   }
 
-  restore({ waiting }: SavedStream): void {
-    for (const { xml, at, had } of waiting) {
-      // (who shares it is not known any more; the directory is)
-      this.queue.push({
-        xml,
-        isFlat: true,
-        at,
-        reach: had && { to: had.to, copied: [...had.copied], toHere: 0, copiedHere: 0 },
-      });
-    }
+  /** @param adopt makes what others may share one again */
+  restore({ waiting }: SavedStream, adopt: (reach: Reach) => Reach): void {
+    for (const { xml, at, had } of waiting) this.queue.push({ xml, isFlat: true, at, reach: had && adopt(had) });
   }
 }
 

@@ -348,7 +348,7 @@ export class StreamManagement implements Keeper {
     if (session === undefined) return;
     const { id, max, handled, acked } = stream;
     const managed = new ManagedSession(session, this, { id, max }, { handled, acked });
-    managed.restore(stream);
+    managed.restore(stream, (reach) => this.parts.router.delivery.adopt(reach));
     session.outbox = managed;
     this.byId.set(id, managed);
     managed.until = this.now() + stream.left;

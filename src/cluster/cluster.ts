@@ -17,6 +17,11 @@ export interface SessionEntry {
   readonly shared: Readonly<Record<string, string | number | boolean>>;
 }
 
+/**
+ * An answer may be late, by as much as it likes: what is sent to a session that has left comes back from its node, and who had
+ * a message is counted by the node that delivered it, not told from here. But `put` and `drop` are one after the other for one
+ * full JID, and a session must be found here at the latest when `put` has resolved, by this node at least.
+ */
 export interface Directory {
   /** The bound resources of an account, on all nodes. */
   sessions(user: BareJid): MaybePromise<readonly SessionEntry[]>;
@@ -28,10 +33,16 @@ export interface Directory {
 
 /** What travels between nodes. Delivery frames carry stanzas whose checks are done. */
 export type Frame =
-  /** For sessions of the receiving node, by full JID; `had`: all that have the message. */
-  | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string; readonly had?: Holders }
+  /** For sessions of the receiving node; `had`: all that are given the message. */
+  | { readonly kind: 'deliver'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders }
   /** Answers `deliver`: these sessions are not there any more. */
-  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string; readonly had?: Holders };
+  | { readonly kind: 'undelivered'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders };
+
+/** A session that a frame is for: its full JID may be another session's meanwhile. */
+export interface Addressee {
+  readonly jid: string;
+  readonly sid: string;
+}
 
 export interface Cluster {
   readonly self: NodeId;

@@ -4,11 +4,12 @@ import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
-import { redelivered } from '../core/account.ts';
+import { reached, redelivered } from '../core/account.ts';
 import { bind2Inline, messageOffline, sessionPresence } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, on } from '../core/module.ts';
+import { wasGiven } from '../core/reaches.ts';
 import type { Session } from '../core/sessions.ts';
 import type { Transit } from '../core/transit.ts';
 import { log } from '../storage/specs.ts';
@@ -28,6 +29,8 @@ interface Kept {
   readonly at: number;
   /** Its id in the account's archive, where it is there too. */
   readonly archived?: string;
+  /** The sessions that were given a copy, though a negative priority keeps messages to the account from them. */
+  readonly copied?: readonly string[];
 }
 
 /** How full an account's storage is. */
@@ -86,7 +89,8 @@ export default defineModule({
       return turns.run(user, () =>
         andThen(usageOf(user), (usage) => {
           // whoever had it first has written down when that was, and its place is there, before what came meanwhile
-          const since = transit.note(redelivered) === undefined ? undefined : delayedSince(stanza.el);
+          const before = transit.note(redelivered);
+          const since = before === undefined ? undefined : delayedSince(stanza.el);
           const at = Math.min(since ?? Number.POSITIVE_INFINITY, clock.now());
           const late = since === undefined ? stanza.el.append(delayElement(at, host.domain)) : stanza.el;
           const xml = late.toXml();
@@ -100,13 +104,20 @@ export default defineModule({
             return new StanzaError('service-unavailable', 'too many messages wait for this account already');
           }
           usages.set(user, next);
-          const kept: Kept = { xml, at, ...(archived === undefined ? {} : { archived }) };
+          const copied = transit.note(reached)?.copied ?? [];
+          const kept: Kept = {
+            xml,
+            at,
+            ...(archived === undefined ? {} : { archived }),
+            ...(copied.length === 0 ? {} : { copied }),
+          };
           const { durable } = stores.messages.append(user, kept, {});
           transit.settle(durable);
           metrics.kept.inc();
           // whoever came online while we were asking the storage has read it already
           return andThen(cluster.directory.sessions(stanza.to.bare), (entries) => {
-            const reader = entries.find(mayRead);
+            // (whoever gave it back may be on its way out still)
+            const reader = entries.find((entry) => mayRead(entry) && !(before && wasGiven(before, entry.sid)));
             if (reader !== undefined)
               background(
                 durable.then(() => deliver(reader)),
@@ -146,7 +157,8 @@ export default defineModule({
           return;
         }
         const read = router.sessionOf(reader.jid.full)?.get(readBefore);
-        for (const { xml, archived } of kept) {
+        for (const { xml, archived, copied } of kept) {
+          if (copied?.includes(reader.sid) === true) continue;
           // XEP-0313 6.1.1: nobody is sent what was read in the archive already
           if (archived !== undefined && read?.has(archived)) continue;
           router.delivery.write(restore(xml, reader.jid), [reader]);
