@@ -18,9 +18,9 @@ export interface SessionEntry {
 }
 
 /**
- * An answer may be late, by as much as it likes: what is sent to a session that has left comes back from its node, and who had
- * a message is counted by the node that delivered it, not told from here. But `put` and `drop` are one after the other for one
- * full JID, and a session must be found here at the latest when `put` has resolved, by this node at least.
+ * What other nodes put and dropped may be seen late: what is sent to a session that has left comes back from its node, and who
+ * was given a message is counted by the node that delivered it, not told from here. What this node put or dropped it must see
+ * itself as soon as that has resolved, and of two that put the same full JID each must be told of the other, or the later one.
  */
 export interface Directory {
   /** The bound resources of an account, on all nodes. */
