@@ -368,7 +368,10 @@ export class ClientConnection implements ClientStream, Carrier {
 
   /** Takes over a session that was resumed; right after the answer that says so was sent. */
   private goOn({ session, complete }: NonNullable<Resumption['resumed']>): void {
-    if (!complete()) return;
+    if (!complete()) {
+      this.stream.close(new StreamError('conflict', 'the session was resumed elsewhere, or has ended'));
+      return;
+    }
     this.session = session;
     this.stage = 'bound';
   }

@@ -24,7 +24,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Message, replaceElement } from '../../xmpp/stanza.ts';
-import { roster as rosterService } from '../roster/index.ts';
+import { isVisible, roster as rosterService } from '../roster/index.ts';
 import { filterForm } from './filters.ts';
 import { readBefore, receivedAs, sentAs } from './notes.ts';
 import { defaults, Preferences, type Prefs, parsePrefs, prefsElement } from './prefs.ts';
@@ -40,7 +40,7 @@ export { readBefore, receivedAs, sentAs } from './notes.ts';
 export { stanzaIdElement } from './stanza-ids.ts';
 
 /** How often what is too old is looked for. */
-const PRUNE_EVERY = 3_600_000;
+const PRUNE_EVERY = 6 * 3_600_000;
 /** Messages that a session has read, remembered until it becomes available. */
 const REMEMBERED = 4096;
 
@@ -102,7 +102,7 @@ export default defineModule({
       default: config.default,
       isInRoster: (user, contact) => {
         const item = find(rosterService)?.get(user, contact);
-        return isPromise(item) ? item.then((later) => later !== undefined) : item !== undefined;
+        return isPromise(item) ? item.then(isVisible) : isVisible(item);
       },
     });
     // the XML of the message that came last: that of the sender's archive is that of the recipient's
