@@ -39,6 +39,8 @@ export interface Keeper {
   now(): number;
   /** It has something to be acknowledged, or waits for an answer. */
   watch(managed: ManagedSession): void;
+  /** More waits for it while it hibernates. */
+  grew(managed: ManagedSession): void;
   /** More waits than may. */
   overflow(managed: ManagedSession): void;
   /** It is over: `waiting` was never acknowledged. */
@@ -120,7 +122,8 @@ export class ManagedSession implements Outbox {
     } else stream?.send(xml);
     const { limits } = keeper;
     if (queue.length > limits.stanzas || queue.size > limits.size) keeper.overflow(this);
-    else if (stream !== undefined) {
+    else if (stream === undefined) keeper.grew(this);
+    else {
       if (this.asked === 0 && (queue.length >= ASK_STANZAS || queue.size >= ASK_SIZE)) this.ask();
       if (!this.isWatched) keeper.watch(this);
     }

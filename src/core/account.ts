@@ -180,6 +180,20 @@ export class AccountDelivery {
     return reach;
   }
 
+  /** Hands a message that was kept to a session; none of those that were given copies of it gets another, should it come back. */
+  writeKept(message: Message, reader: SessionEntry, copied: readonly string[]): void {
+    if (copied.length === 0) {
+      this.write(message, [reader]);
+      return;
+    }
+    const reach = this.reaches.create(reader.sid);
+    reach.copied.push(...copied);
+    // whether they have them still nobody knows: that is no reason not to keep it again
+    reach.back.push(...copied);
+    this.reaches.remember(reach);
+    this.write({ ...message, reach }, [reader]);
+  }
+
   /** Takes over what a former life of this node wrote down. */
   adopt(reach: Reach): Reach {
     return this.reaches.adopt(reach);

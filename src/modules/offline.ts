@@ -157,11 +157,11 @@ export default defineModule({
           return;
         }
         const read = router.sessionOf(reader.jid.full)?.get(readBefore);
-        for (const { xml, archived, copied } of kept) {
-          if (copied?.includes(reader.sid) === true) continue;
+        for (const { xml, archived, copied = [] } of kept) {
+          if (copied.includes(reader.sid)) continue;
           // XEP-0313 6.1.1: nobody is sent what was read in the archive already
           if (archived !== undefined && read?.has(archived)) continue;
-          router.delivery.write(restore(xml, reader.jid), [reader]);
+          router.delivery.writeKept(restore(xml, reader.jid), reader, copied);
           metrics.delivered.inc();
         }
       });
