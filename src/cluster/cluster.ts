@@ -23,8 +23,11 @@ export interface SessionEntry {
  * itself as soon as that has resolved, and of two that put the same full JID each must be told of the other, or the later one.
  */
 export interface Directory {
-  /** The bound resources of an account, on all nodes. */
-  sessions(user: BareJid): MaybePromise<readonly SessionEntry[]>;
+  /**
+   * The bound resources of an account, on all nodes.
+   * @param isFresh whatever any node had put by now has to be in it, whatever is remembered here
+   */
+  sessions(user: BareJid, isFresh?: boolean): MaybePromise<readonly SessionEntry[]>;
   /** Adds an entry, or replaces the one with the same full JID; returns the one replaced, if it was another session. */
   put(entry: SessionEntry): MaybePromise<SessionEntry | undefined>;
   /** Removes an entry, unless another session has taken its place. */

@@ -17,9 +17,9 @@ import { parseElement } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement, delayedSince } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Message, messageOf } from '../xmpp/stanza.ts';
+import { type Holders, type Message, messageOf } from '../xmpp/stanza.ts';
 import { readBefore, receivedAs } from './mam/index.ts';
 
 /** A message as it will be delivered. */
@@ -114,19 +114,25 @@ export default defineModule({
           const { durable } = stores.messages.append(user, kept, {});
           transit.settle(durable);
           metrics.kept.inc();
-          // whoever came online while we were asking the storage has read it already
-          return andThen(cluster.directory.sessions(stanza.to.bare), (entries) => {
-            // (whoever gave it back may be on its way out still)
-            const reader = entries.find((entry) => mayRead(entry) && !(before && wasGiven(before, entry.sid)));
-            if (reader !== undefined)
-              background(
-                durable.then(() => deliver(reader)),
-                'late delivery',
-              );
-            return 'handled' as const;
-          });
+          background(
+            durable.then(
+              () => deliverLate(stanza.to.bare, before),
+              () => {},
+            ),
+            'late delivery',
+          );
+          return 'handled';
         }),
       );
+    }
+
+    /** Whoever came online before a message was written down has read what was there, and does not read again. */
+    function deliverLate(account: BareJid, before: Holders | undefined): MaybePromise<void> {
+      return andThen(cluster.directory.sessions(account, true), (entries) => {
+        // (whoever gave it back may be on its way out still)
+        const reader = entries.find((entry) => mayRead(entry) && !(before && wasGiven(before, entry.sid)));
+        return reader && deliver(reader);
+      });
     }
 
     function usageOf(user: string): MaybePromise<Usage> {
@@ -149,7 +155,8 @@ export default defineModule({
         const taken = await stores.messages.take(user, limits.messages);
         usages.delete(user);
         if (taken.length === 0) return;
-        const isThere = (await cluster.directory.sessions(reader.jid.bare)).some(({ sid }) => sid === reader.sid);
+        const entries = await cluster.directory.sessions(reader.jid.bare, true);
+        const isThere = entries.some(({ sid }) => sid === reader.sid);
         // messages that were put back once are younger entries than they are messages
         const kept = taken.map(({ value }) => value).sort((a, b) => a.at - b.at);
         if (!isThere) {

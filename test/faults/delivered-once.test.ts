@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Address, type Item, StreamClient } from '../kit/client.ts';
 import { authenticate, logIn, openStream } from '../kit/login.ts';
-import { type RunningWorld, worlds } from '../kit/worlds.ts';
+import { lateNodes, type RunningWorld, worlds } from '../kit/worlds.ts';
 
 const domain = 'verona.test';
 const SM = 'urn:xmpp:sm:3';
@@ -265,8 +265,8 @@ afterEach(async () => {
   world = undefined;
 });
 
-describe.each(worlds)('on $name', ({ start }) => {
-  test.each(Array.from({ length: SEEDS / 2 }, (_, i) => i + 1))(
+describe.each([...worlds, lateNodes])('on $name', ({ start }) => {
+  test.each(Array.from({ length: SEEDS / 3 }, (_, i) => i + 1))(
     'no message comes twice, and none is lost: %i',
     async (seed) => {
       world = await start({ hosts: { [domain]: {} } });
