@@ -4,6 +4,7 @@
 // A row per message holds its words, each as it is written and as its stem, hashed together with the owner: so an index over all
 // of them (GIN) has every owner's postings to itself. What is found is held against the message before it is shown.
 import type { Clock } from '../../base/clock.ts';
+import { StorageUnavailable } from '../errors.ts';
 import { idTime } from '../ids.ts';
 import type { Archived, ArchivePage, ArchiveQuery, ArchiveSearch } from '../ports.ts';
 import type { ReadSearchable, Searchable } from '../specs.ts';
@@ -32,6 +33,8 @@ export interface Search {
 
 const step = 200;
 const mostWords = 32;
+/** What a search waits for the words of a long archive, in times of what it waits for a database that is away. */
+const patient = 5;
 
 /** A message as it is indexed. */
 interface Indexed {
@@ -213,11 +216,11 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
     const before = extensions.get(owner) ?? Promise.resolve();
     const work = before.catch(() => {}).then(() => extend(owner, fallback));
     extensions.set(owner, work);
-    try {
-      return await work;
-    } finally {
+    const forget = (): void => {
       if (extensions.get(owner) === work) extensions.delete(owner);
-    }
+    };
+    work.then(forget, forget);
+    return inTime(work, database.patience * patient);
   }
 
   /** For every word of a query what may stand for it in a message. */
@@ -268,6 +271,22 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
       }
     },
   };
+}
+
+/** The work goes on when it takes too long, and whoever asks again finds it further on: a stream must not stand still for minutes. */
+async function inTime<T>(work: Promise<T>, patience: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new StorageUnavailable('this archive is still being prepared for searches')),
+      patience,
+    );
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 const languageOf = (text: Searchable | undefined, fallback: string | undefined): string | undefined => {
