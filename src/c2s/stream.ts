@@ -125,6 +125,11 @@ export class ClientConnection implements ClientStream, Carrier {
     this.stream.delay(ms);
   }
 
+  /** Whether nothing can be told to the client now. */
+  get isMute(): boolean {
+    return this.carrier.isMute ?? false;
+  }
+
   /** Drops the connection without waiting for the client. */
   abort(): void {
     this.stream.abort('dropped by the server');

@@ -112,6 +112,7 @@ const nothingShared: Readonly<Record<string, string | number | boolean>> = Objec
 export class Session implements SessionEntry {
   readonly jid: Jid;
   readonly host: Host;
+  /** Ends in the name of its node (see reaches.ts). */
   readonly sid: string;
   /** When it was bound, in milliseconds since 1970. */
   readonly since: number;
@@ -133,7 +134,7 @@ export class Session implements SessionEntry {
     this.jid = jid;
     this.host = host;
     this.owner = owner;
-    this.sid = sid ?? randomBytes(9).toString('base64url');
+    this.sid = sid ?? `${randomBytes(9).toString('base64url')}.${owner.node}`;
     this.stream = stream;
     this.since = since;
     this.outbox = undefined;
