@@ -5,6 +5,7 @@
 // of them (GIN) has every owner's postings to itself. What is found is held against the message before it is shown.
 import type { Clock } from '../../base/clock.ts';
 import { LruCache } from '../../base/lru.ts';
+import { StorageUnavailable } from '../errors.ts';
 import { idTime } from '../ids.ts';
 import type { Archived, ArchivePage, ArchiveQuery, ArchiveSearch } from '../ports.ts';
 import type { ReadSearchable, Searchable } from '../specs.ts';
@@ -36,6 +37,8 @@ const step = 200;
 const rememberedOwners = 100;
 const mostRemembered = 5_000;
 const mostWords = 32;
+/** What a search waits for the words of a long archive, in times of what it waits for a database that is away. */
+const patient = 5;
 
 /** A message as it is indexed. */
 interface Indexed {
@@ -68,6 +71,9 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   const collected = new LruCache<string, Collected>(rememberedOwners);
   const sql = {
     progress: `SELECT indexed, languages, xmin::text FROM ${owners} WHERE host = $1 AND owner = $2`,
+    enrol:
+      `INSERT INTO ${owners} (host, owner, key) SELECT $1, $2, $3::bigint ` +
+      `WHERE EXISTS (SELECT FROM ${messages} WHERE owner = $3::bigint) ON CONFLICT DO NOTHING`,
     advance:
       `UPDATE ${owners} SET indexed = $3, languages = $4 WHERE host = $1 AND owner = $2 ` +
       'AND xmin = $5::text::xid RETURNING xmin::text',
@@ -162,7 +168,12 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   /** Collects the words of what has come since the last search; returns the dictionaries that the owner's messages need. */
   async function extend(name: string, fallback: string | undefined): Promise<ReadonlySet<string>> {
     const owner = keys.owner(name);
-    const [found] = await database.run(sql.progress, [host, name], true);
+    let [found] = await database.run(sql.progress, [host, name], true);
+    if (found === undefined) {
+      // nobody, or somebody whom another node has removed since its messages were last written here
+      await database.run(sql.enrol, [host, name, owner], true);
+      [found] = await database.run(sql.progress, [host, name], true);
+    }
     if (found === undefined) return new Set();
     let progress: Progress | undefined = {
       indexed: (found[0] as string | null) ?? firstUuid,
@@ -228,11 +239,11 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
     const before = extensions.get(owner) ?? Promise.resolve();
     const work = before.catch(() => {}).then(() => extend(owner, fallback));
     extensions.set(owner, work);
-    try {
-      return await work;
-    } finally {
+    const forget = (): void => {
       if (extensions.get(owner) === work) extensions.delete(owner);
-    }
+    };
+    work.then(forget, forget);
+    return inTime(work, database.patience * patient);
   }
 
   /** For every word of a query what may stand for it in a message. */
@@ -283,6 +294,22 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
       }
     },
   };
+}
+
+/** The work goes on when it takes too long, and whoever asks again finds it further on: a stream must not stand still for minutes. */
+async function inTime<T>(work: Promise<T>, patience: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new StorageUnavailable('this archive is still being prepared for searches')),
+      patience,
+    );
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 const languageOf = (text: Searchable | undefined, fallback: string | undefined): string | undefined => {
