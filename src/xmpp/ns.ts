@@ -44,6 +44,9 @@ export const NS = {
   serverInfo: 'http://jabber.org/network/serverinfo',
   // XEP-0160
   msgOffline: 'msgoffline',
+  // XEP-0220
+  dialback: 'jabber:server:dialback',
+  dialbackFeature: 'urn:xmpp:features:dialback',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
   // XEP-0199
@@ -57,6 +60,9 @@ export const NS = {
   // XEP-0280
   carbons: 'urn:xmpp:carbons:2',
   carbonsRules: 'urn:xmpp:carbons:rules:0',
+  // XEP-0288
+  bidi: 'urn:xmpp:bidi',
+  bidiFeature: 'urn:xmpp:features:bidi',
   // XEP-0297
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
