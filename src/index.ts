@@ -23,7 +23,7 @@ export { counter, gauge, histogram } from './core/metrics.ts';
 export { defineModule, defineService, iqGet, iqSet, nonza, on, provide } from './core/module.ts';
 export { defineSlot } from './core/sessions.ts';
 export { defineNote } from './core/transit.ts';
-export { ephemeral, kv, log, map } from './storage/specs.ts';
+export { archive, ephemeral, kv, log, map } from './storage/specs.ts';
 export { Element, el } from './xml/element.ts';
 export { StanzaError, StreamError } from './xmpp/errors.ts';
 export { Jid } from './xmpp/jid.ts';

@@ -33,31 +33,49 @@ export function idBounds(range: { start?: number; end?: number; after?: string; 
   return [above, below];
 }
 
-/** Mints ids that rise within this process, also when the clock steps back; other processes' ids fall in by time. */
-export function createIds(clock: Pick<Clock, 'now'>): () => string {
+/** Makes an id: of now, or of a time in the past, in milliseconds since 1970. */
+export type MintId = (at?: number) => string;
+
+/**
+ * Mints ids that rise within this process, also when the clock steps back; other processes' ids fall in by time. Ids of a time that
+ * is given rise as long as the times do not fall.
+ */
+export function createIds(clock: Pick<Clock, 'now'>): MintId {
   const pool = new Uint8Array(randomLength * 512);
   let used = pool.length;
-  let last = 0;
-  let prefix = '';
-  let count = 0;
-  return () => {
-    const now = clock.now();
-    if (now > last) {
-      last = now;
-      count = 0;
-      prefix = idFloor(now);
-    } else if (++count === counterLimit) {
+  const present: Run = { asked: 0, time: 0, count: 0, prefix: '' };
+  const past: Run = { asked: 0, time: 0, count: 0, prefix: '' };
+  return (at) => {
+    const run = at === undefined ? present : past;
+    const asked = at === undefined ? clock.now() : Math.max(1, Math.floor(at));
+    if (at === undefined ? asked > run.time : asked !== run.asked) {
+      start(run, asked);
+      run.asked = asked;
+    } else if (++run.count === counterLimit) {
       // more than a counter holds: run ahead of the clock rather than repeat
-      last++;
-      count = 0;
-      prefix = idFloor(last);
+      start(run, run.time + 1);
     }
     if (used === pool.length) {
       randomFillSync(pool);
       used = 0;
     }
-    let id = prefix + digits[count >> 10] + digits[(count >> 5) & 31] + digits[count & 31];
+    const { count } = run;
+    let id = run.prefix + digits[count >> 10] + digits[(count >> 5) & 31] + digits[count & 31];
     for (let i = 0; i < randomLength; i++) id += digits[pool[used++]! & 31];
     return id;
   };
+}
+
+interface Run {
+  /** The time that was last asked for, and that of the ids. */
+  asked: number;
+  time: number;
+  count: number;
+  prefix: string;
+}
+
+function start(run: Run, time: number): void {
+  run.time = time;
+  run.count = 0;
+  run.prefix = idFloor(time);
 }

@@ -3,8 +3,9 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { createEphemeral, type MemoryEphemeral } from './ephemeral.ts';
 import { StorageMismatch, StorageUnavailable } from './errors.ts';
-import { createIds, idBounds, idTime } from './ids.ts';
+import { createIds, idBounds, idTime, type MintId } from './ids.ts';
 import { checkText, stored } from './json.ts';
+import { createMemoryArchive } from './memory-archive.ts';
 import type { Driver, KvStore, LogEntry, LogRange, LogStore, MapStore } from './ports.ts';
 import { checkMigrations, migrateValue, type Spec } from './specs.ts';
 
@@ -33,6 +34,7 @@ export function createMemoryDriver(clock: Clock = systemClock): Driver {
     if (spec.kind === 'kv') return kvTable(spec, check);
     if (spec.kind === 'map') return mapTable(spec, check);
     if (spec.kind === 'log') return logTable(spec, check, mint);
+    if (spec.kind === 'archive') return archiveTable(spec, check, mint);
     return ephemeralTable(createEphemeral(clock));
   };
 
@@ -165,7 +167,7 @@ function mapTable(spec: Spec<unknown>, check: () => void): Table {
   };
 }
 
-function logTable(spec: Spec<unknown>, check: () => void, mint: () => string): Table {
+function logTable(spec: Spec<unknown>, check: () => void, mint: MintId): Table {
   const owners = new Map<string, Entry[]>();
   const select = (owner: string, range: LogRange<Index>): Entry[] => {
     check();
@@ -235,6 +237,10 @@ function logTable(spec: Spec<unknown>, check: () => void, mint: () => string): T
       }
     },
   };
+}
+
+function archiveTable(spec: Spec<unknown>, check: () => void, mint: MintId): Table {
+  return { kind: 'archive', version: spec.version, ...createMemoryArchive(check, mint, spec.searchable), migrate() {} };
 }
 
 function ephemeralTable(store: MemoryEphemeral): Table {

@@ -59,6 +59,101 @@ export interface LogStore<T, I> {
   take(owner: string, limit: number): Promise<readonly LogEntry<T, I>[]>;
 }
 
+/** What later messages call a message by: its `id` or origin-id, which is one only together with who sent it (XEP-0308, XEP-0424). */
+export interface MessageRef {
+  /** Bare JID, or an occupant's full one: what has to be the same in the message that refers to this one. */
+  readonly sender: string;
+  readonly id: string;
+}
+
+/** A message on its way into an archive. */
+export interface NewArchived {
+  /** Bare JID of the other party; in a room's archive, of whoever spoke. */
+  readonly with: string;
+  /** Resource of the other party, or the empty text. */
+  readonly resource: string;
+  /** The message as it is replayed. */
+  readonly xml: string;
+  readonly ref?: MessageRef | undefined;
+  /** When it was received, for what is brought in from elsewhere, in milliseconds since 1970; now, unless said. */
+  readonly at?: number | undefined;
+}
+
+export interface Archived {
+  readonly id: string;
+  /** When it was received, in milliseconds since 1970. */
+  readonly at: number;
+  readonly xml: string;
+}
+
+/** Which messages of an archive; all conditions hold together. */
+export interface ArchiveRange {
+  /** Bare JID of the other party. */
+  readonly with?: string | undefined;
+  /** Only together with `with`: exactly this resource of the other party. */
+  readonly resource?: string | undefined;
+  /** Milliseconds since 1970, inclusive. */
+  readonly start?: number | undefined;
+  readonly end?: number | undefined;
+  /** Exclusive. */
+  readonly afterId?: string | undefined;
+  readonly beforeId?: string | undefined;
+  readonly ids?: readonly string[] | undefined;
+}
+
+export interface ArchiveSearch {
+  /** Free text: messages that have all of its words, in whatever order, case, accents and (where known) inflection. */
+  readonly text: string;
+  /** Languages (RFC 5646) that the words may be in. Messages that name no language are taken to be in the first. */
+  readonly languages: readonly string[];
+}
+
+export interface ArchiveQuery extends ArchiveRange {
+  readonly search?: ArchiveSearch | undefined;
+  /** Where the page before ended, exclusive. */
+  readonly after?: string | undefined;
+  readonly before?: string | undefined;
+  /** The last entries of what is asked for, instead of the first. */
+  readonly backwards?: boolean | undefined;
+  readonly limit: number;
+}
+
+export interface ArchivePage {
+  /** Always in the order of time, whichever way the page was reached. */
+  readonly entries: readonly Archived[];
+  /** Whether nothing lies beyond this page in the direction of travel. */
+  readonly complete: boolean;
+}
+
+/**
+ * Messages of an account or a room, in the order of ids that are minted here: rising with time, unguessable, never used again.
+ * What a process has appended, it finds. Any text may be given for an id; reading waits for the database only so long, and then
+ * throws `StorageUnavailable`.
+ */
+export interface ArchiveStore {
+  /**
+   * The id is known at once; `durable` is settled when the message is on disk, or never will be.
+   * @throws StorageUnavailable at once, when too much waits for the database already
+   * @throws UnstorableValue for text that no database can hold
+   */
+  append(owner: string, message: NewArchived): { readonly id: string; readonly durable: Promise<void> };
+  /** A page; `undefined` when an id that the query names is not in this archive (XEP-0313 4.1.3 and 4.3.2). */
+  find(owner: string, query: ArchiveQuery): Promise<ArchivePage | undefined>;
+  /** How many, where they can be counted quickly: `undefined` when there are more than `most`. */
+  count(owner: string, range: ArchiveRange, most: number): Promise<number | undefined>;
+  /** The first and the last message's id and time; `undefined` for an empty archive. */
+  ends(owner: string): Promise<{ readonly first: ArchiveEnd; readonly last: ArchiveEnd } | undefined>;
+  /** The newest message of a conversation that is called so. */
+  lookup(owner: string, from: { readonly with: string; readonly ref: MessageRef }): Promise<Archived | undefined>;
+  /** Puts a tombstone in the place of a message, under its id and time; false when it is not there. Searches do not find the old text. */
+  replace(owner: string, id: string, xml: string): Promise<boolean>;
+  /** Removes the first `most` of these, for good; returns how many there were. */
+  remove(owner: string, range: ArchiveRange, most: number): Promise<number>;
+  /** Everybody who has an archive, in order, one page at a time; perhaps also some who have had one. */
+  owners(after?: string, limit?: number): Promise<readonly string[]>;
+}
+export type ArchiveEnd = Pick<Archived, 'id' | 'at'>;
+
 /** Values that expire; shared between nodes where there are several. */
 export interface EphemeralStore<T> {
   get(owner: string, key: string): MaybePromise<T | undefined>;

@@ -1,6 +1,6 @@
 // How a module declares its stores: values that a driver turns into tables.
 import { StorageMismatch } from './errors.ts';
-import type { EphemeralStore, KvStore, LogStore, MapStore } from './ports.ts';
+import type { ArchiveStore, EphemeralStore, KvStore, LogStore, MapStore, MessageRef } from './ports.ts';
 
 /** Version N of a stored value made from version N-1; keyed by N. */
 export type Migrations = Readonly<Record<number, (old: unknown) => unknown>>;
@@ -13,14 +13,27 @@ export interface StoreOptions {
   readonly migrate?: Migrations;
 }
 
+/** What searches go by, of one archived message. */
+export interface Searchable {
+  readonly text: string;
+  /** RFC 5646, where the message says. */
+  readonly language?: string | undefined;
+  /** The message that this one corrects: its text is not found any more. */
+  readonly replaces?: MessageRef | undefined;
+}
+/** `undefined` when there is nothing to find it by, as in what is encrypted. Called when somebody searches, not when a message comes. */
+export type ReadSearchable = (xml: string) => Searchable | undefined;
+
 /** Declares something of type T that is opened for a module before its `setup`. */
 export interface Spec<T> {
-  readonly kind: 'kv' | 'map' | 'log' | 'ephemeral';
+  readonly kind: 'kv' | 'map' | 'log' | 'archive' | 'ephemeral';
   readonly version: number;
   readonly migrate: Migrations;
   readonly cache: boolean;
   /** For logs: the names of the indexed columns. */
   readonly index: readonly string[];
+  /** For archives: what of a message can be searched. */
+  readonly searchable?: ReadSearchable;
   /** Only carries the type. */
   readonly __opens?: T;
 }
@@ -46,6 +59,12 @@ export const map = <T>(options: StoreOptions = {}): Spec<MapStore<T>> => spec('m
 export const log = <T, I extends Record<string, string>>(
   options: StoreOptions & { readonly index: readonly (keyof I & string)[] },
 ): Spec<LogStore<T, I>> => spec('log', options, options.index);
+
+/** Messages in the order of time; see {@link ArchiveStore}. Without `searchable` there is nothing that a search would find. */
+export const archive = (options: { readonly searchable?: ReadSearchable } = {}): Spec<ArchiveStore> => ({
+  ...spec<ArchiveStore>('archive', {}),
+  ...options,
+});
 
 /** Keyed values per owner that expire. */
 export const ephemeral = <T>(): Spec<EphemeralStore<T>> => spec('ephemeral', {});

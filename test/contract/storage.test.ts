@@ -1,17 +1,10 @@
 // The storage contract (src/storage/ports.ts): one suite, every driver.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/base/clock.ts';
-import { silent } from '../../src/base/log.ts';
 import { StorageMismatch, StorageUnavailable, UnstorableValue } from '../../src/storage/errors.ts';
-import { createMemoryDriver } from '../../src/storage/memory.ts';
 import type { Driver, EphemeralStore, KvStore, MapStore } from '../../src/storage/ports.ts';
-import { createPostgresDriver } from '../../src/storage/postgres/driver.ts';
-import { createEmbedded, type Embedded } from '../../src/storage/postgres/embedded.ts';
 import { ephemeral, kv, log, map, type Opened, type Spec } from '../../src/storage/specs.ts';
-import { startPostgres, type TestPostgres } from '../kit/postgres.ts';
+import { type StorageWorld, storageWorlds } from '../kit/storage-worlds.ts';
 
 interface Note {
   readonly text: string;
@@ -26,11 +19,6 @@ const specs = {
 };
 type Stores = Opened<typeof specs>;
 
-interface World {
-  driver(clock?: Clock): Promise<Driver>;
-  close(): Promise<void>;
-}
-
 const clock: Clock & { time: number } = {
   time: Date.UTC(2026, 0, 1),
   now() {
@@ -39,32 +27,8 @@ const clock: Clock & { time: number } = {
   after: () => () => {},
 };
 
-const worlds: Record<string, () => Promise<World>> = {
-  async memory() {
-    return { driver: async () => createMemoryDriver(clock), async close() {} };
-  },
-  async 'PostgreSQL of the system'() {
-    const postgres: TestPostgres = await startPostgres();
-    return {
-      driver: async () => createPostgresDriver({ connection: postgres.config, clock }),
-      close: () => postgres.remove(),
-    };
-  },
-  async 'embedded PostgreSQL'() {
-    const folder = mkdtempSync(join(tmpdir(), 'parley embedded '));
-    const embedded: Embedded = await createEmbedded({ dataFolder: folder, log: silent });
-    return {
-      driver: async () => createPostgresDriver({ connection: embedded.config, clock }),
-      async close() {
-        await embedded.stop();
-        rmSync(folder, { recursive: true, force: true });
-      },
-    };
-  },
-};
-
-describe.each(Object.entries(worlds))('%s', (_name, build) => {
-  let world: World;
+describe.each(Object.entries(storageWorlds(clock)))('%s', (_name, build) => {
+  let world: StorageWorld;
   let driver: Driver;
   let stores: Stores;
   let module = 0;

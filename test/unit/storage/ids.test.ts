@@ -63,3 +63,21 @@ test('times beyond what an id can hold bound everything', () => {
   expect(idFloor(Number.NEGATIVE_INFINITY)).toBe('');
   expect(idFloor(Number.NaN)).toBe('');
 });
+
+test('ids of a given time rise while the times do, and leave those of now alone', () => {
+  const mint = createIds({ now: () => 5_000 });
+  const now = mint();
+  const past = [mint(1_000), mint(1_000), mint(1_001), mint(4_000)];
+  expect([...past].sort()).toEqual(past);
+  expect(past.map(idTime)).toEqual([1_000, 1_000, 1_001, 4_000]);
+  expect(idTime(mint(0))).toBe(1);
+  const next = mint();
+  expect(next > now).toBe(true);
+  expect(idTime(next)).toBe(5_000);
+  let last = '';
+  for (let i = 0; i < 40_000; i++) {
+    const id = mint(2_000);
+    if (id <= last) throw new Error(`${id} after ${last}`);
+    last = id;
+  }
+});
