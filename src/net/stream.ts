@@ -15,16 +15,18 @@ import { documentFraming, type Framing, frameFraming } from './framing.ts';
 import type { Transport } from './transport.ts';
 
 export interface StreamHandlers {
-  /** The peer opened a stream, or restarted it. Answer with {@link XmlStream.open}, or throw a StreamError. */
+  /** The peer opened a stream, or restarted it. Answer with {@link XmlStream.open} unless we began, or throw a StreamError. */
   header(header: StreamHeader): MaybePromise<void>;
-  /** A child of the stream's root arrived. Throws a StreamError to end the stream. */
-  element(element: Element): MaybePromise<void>;
+  /** A child of the stream's root arrived, so many bytes long. Throws a StreamError to end the stream. */
+  element(element: Element, bytes: number): MaybePromise<void>;
   /** The stream is over, for whatever reason; called once. */
   closed(reason: string): void;
 }
 
 export interface StreamOptions {
   readonly contentNs: typeof NS.client | typeof NS.server;
+  /** We connected: our header comes first, and the peer's says which stream it is. */
+  readonly isInitiator?: boolean;
   readonly limits: Partial<ParserLimits>;
   /** What the peer may send, alone and with others. Exceeding one delays the peer, and never loses anything. */
   readonly budgets: readonly Budget[];
@@ -52,8 +54,10 @@ const noNamespaces: ReadonlyMap<string, string> = new Map();
 type State = 'open' | 'closing' | 'closed';
 
 export class XmlStream {
-  /** Of the stream, not of the connection: every restart gets a new one (RFC 6120 4.7.3). */
+  /** Of the stream, not of the connection: every restart gets a new one (RFC 6120 4.7.3), from whoever was connected to. */
   id = '';
+  /** The condition of the stream error with which the peer ended it, if it did. */
+  peerError: string | undefined;
   readonly transport: Transport;
   /** When the peer last sent anything, in milliseconds since 1970. */
   lastRead: number;
@@ -91,7 +95,7 @@ export class XmlStream {
     this.parser = new Parser(
       {
         onHeader: (header) => this.inLane(() => this.takeHeader(header)),
-        onElement: (element) => this.takeElement(element),
+        onElement: (element, bytes) => this.takeElement(element, bytes),
         onEnd: () => this.peerClosed(),
         onError: (condition, text) => this.parseFailed(condition, text),
       },
@@ -117,12 +121,13 @@ export class XmlStream {
     return this.refused;
   }
 
-  /** Sends our stream header (RFC 6120 4.7); once per header of the peer's. */
+  /** Sends our stream header (RFC 6120 4.7); once per header of the peer's, or to begin. */
   open({ from, to, lang }: OpenOptions): void {
     this.fallbackFrom = from;
     this.hasHeader = true;
-    this.id = randomBytes(12).toString('base64url');
-    this.transport.write(this.framing.header({ id: this.id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' }));
+    this.id = this.options.isInitiator === true ? '' : randomBytes(12).toString('base64url');
+    const id = this.id === '' ? undefined : this.id;
+    this.transport.write(this.framing.header({ id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' }));
   }
 
   /** Writes one serialised element, or an element. Dropped silently once the stream is closing. */
@@ -227,6 +232,7 @@ export class XmlStream {
     if (header.contentNs !== this.options.contentNs) {
       throw new StreamError('invalid-namespace', `the content namespace must be ${this.options.contentNs}`);
     }
+    if (this.options.isInitiator === true) this.id = header.attrs.id ?? '';
     return this.handlers.header(header);
   }
 
@@ -242,7 +248,7 @@ export class XmlStream {
     } else this.fail(new StreamError('bad-format', `<${element.name}/> has no place here`));
   }
 
-  private takeElement(element: Element): void {
+  private takeElement(element: Element, bytes: number): void {
     if (this.transport.isFramed && (element.ns === NS.framing || this.awaitsOpen)) {
       this.takeFramingElement(element);
       return;
@@ -255,7 +261,7 @@ export class XmlStream {
     }
     // RFC 6120 4.9.1: a peer's stream error ends the stream; nothing may answer it
     if (element.is('error', NS.stream)) this.peerFailed(element);
-    else this.inLane(() => this.handlers.element(element));
+    else this.inLane(() => this.handlers.element(element, bytes));
     // not only at the end of what was read: that may be thousands of elements, all in one turn of the event loop
     this.payUp();
   }
@@ -330,7 +336,9 @@ export class XmlStream {
 
   private peerFailed(element: Element): void {
     const condition = element.elements().find((child) => child.ns === NS.streams)?.name ?? element.name;
-    this.reason = `the peer ended the stream: ${condition}`;
+    this.peerError = condition;
+    const text = element.getChildText('text', NS.streams);
+    this.reason = `the peer ended the stream: ${condition}${text === undefined ? '' : ` (${text.slice(0, 200)})`}`;
     this.close();
   }
 

@@ -260,6 +260,6 @@ function describe(socket: TLSSocket): TlsInfo {
     endPoint: undefined,
     servername: undefined,
     alpn: undefined,
-    peerCertificate: undefined,
+    peerCertificates: [],
   };
 }
