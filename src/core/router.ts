@@ -22,6 +22,11 @@ export interface Remote {
   send(transit: Transit): MaybePromise<void>;
 }
 
+/** Work that a handled stanza still waits for. */
+export interface Unsettled {
+  readonly settled: Promise<unknown>;
+}
+
 interface Pending {
   readonly from: string;
   readonly done: (reply: Iq) => void;
@@ -74,6 +79,21 @@ export class Router {
       const stanza = stanzaOf(stamp(element, from, to), from, to);
       return this.outbound(session, new Transit<Stanza>(stanza, { kind: 'client', session }));
     });
+  }
+
+  /**
+   * Another server sent a stanza, from a domain that it may speak for to one of ours. Never rejects: what goes wrong is answered.
+   * @returns what the stanza still waits for, though it was handled
+   */
+  fromServer(element: Element, from: Jid, to: Jid): MaybePromise<Unsettled | undefined> {
+    let transit: Transit | undefined;
+    const done = this.guard(element, from, to, () => {
+      transit = new Transit(stanzaOf(restamp(element, from, to), from, to), { kind: 'server', domain: from.domain });
+      return this.forward(transit);
+    });
+    const settled = (): Unsettled | undefined =>
+      transit?.settled === undefined ? undefined : { settled: transit.settled };
+    return isPromise(done) ? done.then(settled) : settled();
   }
 
   private outbound(session: Session, transit: Transit): MaybePromise<void> {
@@ -242,7 +262,7 @@ export class Router {
   }
 }
 
-function isStanzaName(name: string): boolean {
+export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
 }
 
@@ -263,6 +283,11 @@ function stamp(element: Element, from: Jid, to: Jid): Element {
   const name = element.name === 'presence' && fromBare.has(attrs.type) ? from.bare : from.full;
   if (attrs.to !== undefined && attrs.to !== to.full) return element.with({ from: name, to: to.full });
   return attrs.from === name ? element : element.with({ from: name });
+}
+
+function restamp(element: Element, from: Jid, to: Jid): Element {
+  const { attrs } = element;
+  return attrs.from === from.full && attrs.to === to.full ? element : element.with({ from: from.full, to: to.full });
 }
 
 function addressOf(text: string | undefined, fallback: Jid): Jid {

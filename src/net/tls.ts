@@ -74,8 +74,8 @@ export interface ConnectOptions {
   readonly domain: string;
   /** The peer's domain, told as SNI unless it is an address. */
   readonly servername: string;
-  /** RFC 7301. */
-  readonly alpn: string;
+  /** RFC 7301; for direct TLS. */
+  readonly alpn?: string;
 }
 
 /** What takes a socket into TLS, and what to describe it with once the handshake is done. */
@@ -216,7 +216,7 @@ class Contexts implements TlsContexts {
         isServer: false,
         secureContext: entry.context,
         rejectUnauthorized: false,
-        ALPNProtocols: [alpn],
+        ...(alpn === undefined ? {} : { ALPNProtocols: [alpn] }),
         // RFC 6066 3: addresses are no names
         ...(isIP(name) === 0 ? { servername: name } : {}),
       },

@@ -51,6 +51,11 @@ export class Dialler {
     }
   }
 
+  /** The last machine is to be connected to once more. */
+  again(): void {
+    this.index--;
+  }
+
   private async connect({ host, port }: Target): Promise<Socket | undefined> {
     let hasAddress = false;
     try {
@@ -78,7 +83,8 @@ export class Dialler {
 const FIRST_DELAY = 2_000;
 const LONGEST_DELAY = 120_000;
 
-interface Failure {
+interface Remembered<T> {
+  readonly failure: T;
   readonly delay: number;
   readonly until: number;
 }
@@ -87,29 +93,29 @@ interface Failure {
 const REMEMBERED = 4096;
 
 /** After each failure a domain is left alone for longer, until it is reached or comes to us. */
-export class BackOff {
+export class BackOff<T> {
   private readonly clock: Clock;
   private readonly random: () => number;
-  private readonly failures = new Map<string, Failure>();
+  private readonly failures = new Map<string, Remembered<T>>();
 
   constructor(clock: Clock, random: () => number = Math.random) {
     this.clock = clock;
     this.random = random;
   }
 
-  /** Whether the domain should be left alone for now. */
-  isOn(domain: string): boolean {
-    const failure = this.failures.get(domain);
-    return failure !== undefined && this.clock.now() < failure.until;
+  /** Why the domain should be left alone for now; undefined when it may be tried. */
+  failure(domain: string): T | undefined {
+    const known = this.failures.get(domain);
+    return known !== undefined && this.clock.now() < known.until ? known.failure : undefined;
   }
 
-  failed(domain: string): void {
+  failed(domain: string, failure: T): void {
     const before = this.failures.get(domain);
     this.failures.delete(domain);
     const delay = before === undefined ? FIRST_DELAY : Math.min(before.delay * 2, LONGEST_DELAY);
     // not all at the same moment
     const until = this.clock.now() + delay * (0.75 + this.random() / 2);
-    this.failures.set(domain, { delay, until });
+    this.failures.set(domain, { failure, delay, until });
     if (this.failures.size > REMEMBERED) {
       const [oldest] = this.failures.keys();
       this.failures.delete(oldest!);

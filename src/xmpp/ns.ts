@@ -49,6 +49,8 @@ export const NS = {
   dialbackFeature: 'urn:xmpp:features:dialback',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
+  // XEP-0198
+  sm: 'urn:xmpp:sm:3',
   // XEP-0199
   ping: 'urn:xmpp:ping',
   // XEP-0202

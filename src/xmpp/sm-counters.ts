@@ -1,0 +1,146 @@
+// The counters of stream management (XEP-0198 4): what was sent and not acknowledged, what came and was handled. Pure.
+
+/** Counters are unsigned and start again at zero after 2^32-1 (XEP-0198 4). */
+const wrap = (count: number): number => count >>> 0;
+
+/** A stanza that its reader has not acknowledged yet. */
+export interface Unacknowledged<R> {
+  /** As it was written. */
+  xml: string;
+  /** When it was delivered, in milliseconds since 1970. */
+  readonly at: number;
+  /** Who else has it. */
+  readonly reach: R | undefined;
+}
+
+// How many acknowledged places may lead the list before it is moved together.
+const SLACK = 64;
+
+/** What was sent and is not acknowledged, in order. */
+export class UnackedQueue<R = never> {
+  /** How many the peer has acknowledged. */
+  acked: number;
+  /** Characters that wait. */
+  size = 0;
+  private entries: Unacknowledged<R>[] = [];
+  private head = 0;
+
+  /** @param start where the counter begins */
+  constructor(start = 0) {
+    this.acked = wrap(start);
+  }
+
+  get length(): number {
+    return this.entries.length - this.head;
+  }
+
+  /** How many were sent. */
+  get sent(): number {
+    return wrap(this.acked + this.length);
+  }
+
+  push(entry: Unacknowledged<R>): void {
+    this.entries.push(entry);
+    this.size += entry.xml.length;
+  }
+
+  /** Forgets what the peer has handled; false, and nothing is forgotten, when it cannot have handled so many. */
+  acknowledge(h: number): boolean {
+    const count = wrap(h - this.acked);
+    if (count > this.length) return false;
+    this.acked = wrap(h);
+    for (let i = 0; i < count; i++) {
+      this.size -= this.entries[this.head]!.xml.length;
+      // the place may stay in the list for a while, its text must not
+      this.entries[this.head++] = undefined as never;
+    }
+    if (this.head === this.entries.length || (this.head > SLACK && this.head * 2 > this.entries.length)) {
+      this.entries = this.entries.slice(this.head);
+      this.head = 0;
+    }
+    return true;
+  }
+
+  /** What waits, the oldest first. */
+  waiting(): Unacknowledged<R>[] {
+    return this.entries.slice(this.head);
+  }
+}
+
+/** Work that a stanza's sender is not to hear of before it is done. */
+interface Step {
+  isDone: boolean;
+  /** The stanza itself, and those behind it that had nothing to wait for. */
+  stanzas: number;
+  /** Acknowledgements that were asked for behind those. */
+  asked: number;
+}
+
+/** What came from the peer and was handled: the longest run of stanzas all of whose work is done. */
+export class HandledCounter {
+  h: number;
+  private readonly steps: Step[] = [];
+  private readonly answer: () => void;
+  private whenIdle: (() => void)[] = [];
+
+  /**
+   * @param answer is called once for each acknowledgement that was asked for, when it may be given
+   * @param start where the counter begins
+   */
+  constructor(answer: () => void, start = 0) {
+    this.h = wrap(start);
+    this.answer = answer;
+  }
+
+  /** A stanza was handled; `work` is what it still waits for. The promise must not reject. */
+  add(work?: Promise<unknown>): void {
+    const last = this.steps.at(-1);
+    if (work === undefined) {
+      if (last === undefined) this.h = wrap(this.h + 1);
+      else if (last.asked === 0) last.stanzas++;
+      else this.steps.push({ isDone: true, stanzas: 1, asked: 0 });
+      return;
+    }
+    const step: Step = { isDone: false, stanzas: 1, asked: 0 };
+    this.steps.push(step);
+    void work.then(() => {
+      step.isDone = true;
+      this.advance();
+    });
+  }
+
+  /** The peer wants to know: it is told when everything that came before is done. */
+  ask(): void {
+    const last = this.steps.at(-1);
+    if (last === undefined) this.answer();
+    else last.asked++;
+  }
+
+  /** Nobody is there to be told any more. */
+  forgetAsked(): void {
+    for (const step of this.steps) step.asked = 0;
+  }
+
+  get isIdle(): boolean {
+    return this.steps.length === 0;
+  }
+
+  /** Resolves when everything that came is done. */
+  idle(): Promise<void> {
+    if (this.isIdle) return Promise.resolve();
+    return new Promise((resolve) => this.whenIdle.push(resolve));
+  }
+
+  private advance(): void {
+    let done = 0;
+    for (const { isDone, stanzas, asked } of this.steps) {
+      if (!isDone) break;
+      done++;
+      this.h = wrap(this.h + stanzas);
+      for (let i = 0; i < asked; i++) this.answer();
+    }
+    if (done === 0) return;
+    this.steps.splice(0, done);
+    if (this.isIdle) for (const resolve of this.whenIdle.splice(0)) resolve();
+  }
+}
