@@ -2,7 +2,7 @@
 // XEP-0178, XEP-0220); then stanzas, for as many pairs of domains as were proved.
 import { Budget } from '../base/budget.ts';
 import type { MaybePromise } from '../base/maybe.ts';
-import { XmlStream } from '../net/stream.ts';
+import { serialiseStreamElement, XmlStream } from '../net/stream.ts';
 import type { SocketTransport } from '../net/transport.ts';
 import { type Element, el } from '../xml/element.ts';
 import type { StreamHeader } from '../xml/parser.ts';
@@ -181,7 +181,7 @@ export class InboundStream {
     if (from !== undefined) this.checkPeer(from, to, settings);
     this.pair = { from, to };
     this.stream.open({ from: to, to: from });
-    this.stream.send(this.offer(settings));
+    this.stream.send(serialiseStreamElement(this.offer(settings)));
     // behind SASL: only now the stream is ready for what goes back
     for (const domain of this.domains.keys()) this.mayReturn({ from: domain, to });
   }

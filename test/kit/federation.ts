@@ -47,7 +47,7 @@ export class TestNames implements NameServer {
 }
 
 /** Settings for one domain that federates, over the network of this machine. */
-function federating(domain: string, more: ConfigInput = {}): ConfigInput {
+export function federating(domain: string, more: ConfigInput = {}): ConfigInput {
   return mergeSettings({ hosts: { [domain]: {} }, s2s: { enabled: true }, listen: { s2s: 0, 's2s-tls': 0 } }, more);
 }
 
