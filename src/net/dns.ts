@@ -128,6 +128,12 @@ export class Dns {
     };
   }
 
+  /** Where a domain is served is to be asked anew: what is known of it has led nowhere. */
+  forget(domain: string): void {
+    const name = domainToAscii(domain);
+    for (const service of ['_xmpp-server', '_xmpps-server']) this.kept.delete(`srv ${service}._tcp.${name}`);
+  }
+
   /**
    * The addresses of a machine, of one family; empty where it has none.
    * @throws Error with a sentence when name servers do not tell

@@ -19,6 +19,8 @@ export interface StreamHandlers {
   header(header: StreamHeader): MaybePromise<void>;
   /** A child of the stream's root arrived, so many bytes long. Throws a StreamError to end the stream. */
   element(element: Element, bytes: number): MaybePromise<void>;
+  /** We are about to end the stream, of ourselves or because the peer did: the last words may be sent now. */
+  closing?(): void;
   /** The stream is over, for whatever reason; called once. */
   closed(reason: string): void;
 }
@@ -168,6 +170,7 @@ export class XmlStream {
   /** Ends the stream from our side (RFC 6120 4.4, 4.9); waits a little for the peer's closing tag. */
   close(error?: StreamError): void {
     if (this.state !== 'open') return;
+    if (this.hasHeader) this.handlers.closing?.();
     this.reason = error?.message ?? (this.reason || 'closed by the server');
     if (error !== undefined) {
       this.refused = true;

@@ -183,7 +183,7 @@ export class Federation implements Remote {
   /** The error goes to whoever sent the stanza, in the name of whom it was for. */
   private refuse(element: Element, from: Jid, to: Jid, error: StanzaError): void {
     const { hosts, router } = this.parts;
-    const reply = errorReply(element, from.full, to.full, error);
+    const reply = errorReply(element, to.full, from.full, error);
     const host = hosts.get(from.domain) ?? hosts.get(to.domain);
     if (reply === undefined || host === undefined) return;
     void router.send(stanzaOf(reply, to, from), host);

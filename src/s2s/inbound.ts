@@ -53,6 +53,7 @@ export class InboundStream {
       {
         header: (header) => this.takeHeader(header),
         element: (element, bytes) => this.takeElement(element, bytes),
+        closing: () => this.intake.acknowledge(),
         closed: (reason) => this.over(reason),
       },
       context.defaultDomain,
@@ -327,7 +328,7 @@ export class InboundStream {
 
   /** A name was proved, by SASL or dialback: limits are those of acquaintances from now on. */
   private prove({ from, to }: DomainPair, proof: Proof): void {
-    const isFirst = !this.isAuthenticated;
+    const isFirst = this.out === undefined;
     this.intake.authorise(from, proof);
     const settings = this.context.settings(to);
     if (isFirst && settings !== undefined) {

@@ -26,6 +26,8 @@ export interface InitiatedHandlers {
   offered(offer: Offer): void;
   /** Anything else came, behind the features. */
   element(element: Element, bytes: number): MaybePromise<void>;
+  /** The stream is about to end. */
+  closing(): void;
   /** The connection is over; called once. */
   closed(why: string): void;
 }
@@ -64,6 +66,7 @@ export class InitiatedStream {
       {
         header: (header) => this.takeHeader(header),
         element: (element, bytes) => this.takeElement(element, bytes),
+        closing: () => handlers.closing(),
         closed: (reason) => handlers.closed(reason),
       },
       pair.from,

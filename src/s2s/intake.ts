@@ -62,7 +62,12 @@ export class Intake {
 
   /** From now on stanzas are counted (XEP-0198 4). */
   manage(): void {
-    this.handled = new HandledCounter(() => this.answer(el('a', NS.sm, { h: String(this.handled?.h ?? 0) })));
+    this.handled = new HandledCounter(() => this.acknowledge());
+  }
+
+  /** Says what was handled; also the last word before a stream ends, so that nothing is sent again without need. */
+  acknowledge(): void {
+    if (this.handled !== undefined) this.answer(el('a', NS.sm, { h: String(this.handled.h) }));
   }
 
   /** The peer asks what was handled: it is told when everything that came before is done. */

@@ -237,6 +237,7 @@ export class OutboundStream {
     const current = new InitiatedStream(socket, target, this.pair, this.settings, this.context, this.trace, {
       offered: (offer) => this.takeOffer(offer),
       element: (element, bytes) => this.takeElement(element, bytes),
+      closing: () => this.in?.acknowledge(),
       closed: (why) => this.disconnected(current, why),
     });
     this.current = current;
@@ -429,7 +430,9 @@ export class OutboundStream {
     this.in = new Intake(context, (element) => current.stream.send(element));
     // whoever we reached answers for the domain: its certificate says so, or the way through DNS on which dialback relies too
     this.in.authorise(this.pair.to, offer.verdict.isValid ? 'certificate' : 'dialback');
-    this.receiver = new DialbackReceiver(current.stream, this.in, context, () => {});
+    this.receiver = new DialbackReceiver(current.stream, this.in, context, (pair, proof) =>
+      this.in?.authorise(pair.from, proof),
+    );
     if (offer.features.getChild('sm', NS.sm) !== undefined) {
       // XEP-0198 3: what is sent behind it counts, whatever the answer
       current.stream.send(el('enable', NS.sm));

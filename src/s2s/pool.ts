@@ -179,6 +179,7 @@ export class Pool implements Remote {
     }
     if (!this.isClosing) {
       this.backOff.failed(pair.to, failure);
+      this.context.dns.forget(pair.to);
       this.context.failure('out', failure.reason);
       this.context.log.info({ domain: pair.to, from: pair.from, why: failure.text }, 'a server could not be reached');
     }

@@ -27,7 +27,7 @@ export class DialbackReceiver {
   private readonly accepted: (pair: DomainPair, proof: Proof) => void;
   private readonly pending = new Set<string>();
 
-  /** @param accepted is told of every pair that may send from now on, before the peer is */
+  /** @param accepted is told of every pair that was proved, before the peer is */
   constructor(
     stream: XmlStream,
     intake: Intake,
@@ -120,7 +120,6 @@ export class DialbackReceiver {
   }
 
   private accept(pair: DomainPair, proof: Proof): void {
-    this.intake.authorise(pair.from, proof);
     this.accepted(pair, proof);
     this.stream.send(writeResult(pair, 'valid'));
   }

@@ -124,6 +124,17 @@ describe('what is kept', () => {
     expect(servers.asked).toHaveLength(3);
   });
 
+  test('what has led nowhere is asked for again', async () => {
+    const servers = zone({ srv: { '_xmpp-server._tcp.example.org': [record('a.example.org', 5269)] } });
+    const one = dns(servers);
+    await one.serversOf('example.org');
+    await one.serversOf('example.org');
+    expect(servers.asked).toHaveLength(2);
+    one.forget('example.org');
+    await one.serversOf('example.org');
+    expect(servers.asked).toHaveLength(4);
+  });
+
   test('many who ask at once make one question', async () => {
     const servers = zone({ a: { 'a.example.org': ['192.0.2.1'] } });
     const one = dns(servers);
