@@ -10,6 +10,7 @@ import { parley } from './peers/parley.ts';
 import { type Peer, temporaryDirectory } from './peers/peer.ts';
 import { prosody } from './peers/prosody.ts';
 import { relay } from './peers/relay.ts';
+import { portOf, startPeer } from './peers/start.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
 import { runProfile } from './run.ts';
 
@@ -90,18 +91,17 @@ function loadOf(name: string, users: number, given: (option: string) => OptionVa
 
 /** One load on a fresh process: what one leaves behind is not to colour the next. */
 async function measure(peer: Peer, dir: string, load: Load, users: number, common: CommonOptions): Promise<Report> {
-  const { domain, userPrefix, password, tls } = common.target;
   mkdirSync(dir, { recursive: true });
-  const server = await peer.start({ dir, domain, userPrefix, password, users });
+  const server = await startPeer(peer, dir, users, common);
   try {
-    const port = tls === 'direct' ? server.directTlsPort : server.port;
-    const target = { ...common.target, host: server.host, port };
+    const target = { ...common.target, host: server.host, port: portOf(server, common.target) };
     const { options } = load;
     return await runProfile(load.name, {
       target,
       users: load.users,
       workers: common.workers,
       pids: server.pids,
+      databasePids: server.databasePids ?? [],
       options,
     });
   } finally {

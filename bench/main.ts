@@ -6,6 +6,7 @@ import { printReport, type Report, reportToJson } from './load/report.ts';
 import { type CommonOptions, describeCommonOptions, describeOptions, parseOptions, UsageError } from './options.ts';
 import { parley } from './peers/parley.ts';
 import { type RunningPeer, temporaryDirectory } from './peers/peer.ts';
+import { portOf, startPeer } from './peers/start.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
 import { registerUsers, runProfile } from './run.ts';
 import { userBatch } from './users.ts';
@@ -39,10 +40,11 @@ async function benchmark(name: string, args: readonly string[]): Promise<number>
     return 0;
   }
   const report = await withServer(common, async (server) => {
-    const reached = server ? { ...target, port: target.tls === 'direct' ? server.directTlsPort : server.port } : target;
+    const reached = server ? { ...target, port: portOf(server, target) } : target;
     if (common.register) await registerUsers(reached, users);
     const pids = server?.pids ?? common.pids;
-    return runProfile(name, { target: reached, users, workers: common.workers, pids, options: own });
+    const databasePids = server?.databasePids ?? common.databasePids;
+    return runProfile(name, { target: reached, users, workers: common.workers, pids, databasePids, options: own });
   });
   if (common.json)
     console.log(JSON.stringify({ profile: name, tls: target.tls, sasl: target.sasl, users, ...reportToJson(report) }));
@@ -57,9 +59,7 @@ async function withServer(
 ): Promise<Report> {
   if (common.host !== undefined) return work(undefined);
   if ((await parley.version()) === undefined) throw new UsageError('there is no Parley to start here; give --host');
-  const { domain, userPrefix, password } = common.target;
-  const dir = temporaryDirectory();
-  const server = await parley.start({ dir, domain, userPrefix, password, users: common.users });
+  const server = await startPeer(parley, temporaryDirectory(), common.users, common);
   try {
     return await work(server);
   } finally {

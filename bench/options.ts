@@ -9,9 +9,10 @@ import { type UserFormat, userFormats } from './users.ts';
 /** Options of every profile; strings unless a default says otherwise. */
 const common = {
   host: { type: 'string', help: 'address of the server; without it a Parley is started for the test' },
-  port: { type: 'string', help: 'its port (5222; 5223 for --tls direct)' },
+  port: { type: 'string', help: 'its port (5222; 5223 for --tls direct; 5280 and 5443 for --transport ws)' },
   domain: { type: 'string', help: 'the XMPP domain (example.org)' },
   tls: { type: 'string', help: 'none, starttls or direct (none)' },
+  transport: { type: 'string', help: 'tcp, or ws for WebSocket, which excludes --tls starttls (tcp)' },
   sasl: { type: 'string', help: 'plain or scram, i.e. SCRAM-SHA-1 (plain)' },
   users: { type: 'string', help: 'how many users there are to log in with' },
   'user-prefix': { type: 'string', help: 'users are PREFIX1, PREFIX2, ... (user)' },
@@ -19,12 +20,18 @@ const common = {
   workers: { type: 'string', help: 'processes that make the load (one per core but one)' },
   sources: { type: 'string', help: 'local addresses 127.0.0.x to connect from (one per 20,000 users)' },
   pid: { type: 'string', help: "roots of the server's process trees, separated by commas: measures CPU and memory" },
+  'db-pid': { type: 'string', help: 'roots of the process trees of a database elsewhere, reported apart' },
+  full: { type: 'boolean', help: 'start the server with archive, carbons and stream management' },
+  postgres: { type: 'boolean', help: "start the server on a PostgreSQL of this machine's packages" },
   register: { type: 'boolean', help: 'register the users in-band first (XEP-0077)' },
   'make-users': { type: 'string', help: 'write the users to this file and exit' },
   'user-format': { type: 'string', help: `what --make-users writes: ${userFormats.join(', ')} (parley)` },
   json: { type: 'boolean', help: 'print JSON' },
   help: { type: 'boolean', help: 'print this' },
 } as const;
+
+/** Without TLS and with it. */
+const PORTS = { tcp: [5222, 5223], ws: [5280, 5443] } as const;
 
 export class UsageError extends Error {}
 
@@ -35,6 +42,10 @@ export interface CommonOptions {
   readonly users: number;
   readonly workers: number;
   readonly pids: readonly number[];
+  readonly databasePids: readonly number[];
+  /** How a server is to be started, if it is started here. */
+  readonly isFull: boolean;
+  readonly onPostgres: boolean;
   readonly register: boolean;
   readonly makeUsers: string | undefined;
   readonly userFormat: UserFormat;
@@ -63,6 +74,8 @@ export function parseOptions(
     else own[name] = typeof value === 'number' ? toNumber(name, given) : given;
   }
   const tls = oneOf('tls', text('tls', 'none'), ['none', 'starttls', 'direct'] as const);
+  const transport = oneOf('transport', text('transport', 'tcp'), ['tcp', 'ws'] as const);
+  if (transport === 'ws' && tls === 'starttls') throw new UsageError('--transport ws: there is no STARTTLS there');
   const users = whole('users', defaultUsers(own));
   const host = values.host === undefined ? undefined : String(values.host);
   return {
@@ -71,21 +84,20 @@ export function parseOptions(
       host,
       users,
       workers: whole('workers', Math.max(1, availableParallelism() - 1)),
-      pids:
-        values.pid === undefined
-          ? []
-          : String(values.pid)
-              .split(',')
-              .map((pid) => toNumber('pid', pid)),
+      pids: toPids('pid', values.pid),
+      databasePids: toPids('db-pid', values['db-pid']),
+      isFull: values.full === true,
+      onPostgres: values.postgres === true,
       register: values.register === true,
       makeUsers: values['make-users'] === undefined ? undefined : String(values['make-users']),
       userFormat: oneOf('user-format', text('user-format', 'parley'), userFormats),
       json: values.json === true,
       target: {
         host: host ?? '127.0.0.1',
-        port: whole('port', tls === 'direct' ? 5223 : 5222),
+        port: whole('port', PORTS[transport][tls === 'direct' ? 1 : 0]),
         domain: text('domain', 'example.org'),
         tls,
+        transport,
         sasl: oneOf('sasl', text('sasl', 'plain'), ['plain', 'scram'] as const),
         userPrefix: text('user-prefix', 'user'),
         password: text('password', 'benchmark'),
@@ -121,6 +133,13 @@ function readArguments(args: readonly string[], specs: OptionSpecs): Record<stri
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
+}
+
+function toPids(name: string, value: string | boolean | undefined): number[] {
+  if (value === undefined) return [];
+  return String(value)
+    .split(',')
+    .map((pid) => toNumber(name, pid));
 }
 
 function toNumber(name: string, value: string | number | boolean): number {

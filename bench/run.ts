@@ -12,15 +12,17 @@ export interface RunOptions {
   readonly users: number;
   readonly workers: number;
   readonly pids: readonly number[];
+  readonly databasePids?: readonly number[];
   readonly options: OptionValues;
 }
 
 /** Throws when the load cannot be made at all; failures under load are in the report. */
-export async function runProfile(name: string, { target, users, workers, pids, options }: RunOptions): Promise<Report> {
+export async function runProfile(name: string, run: RunOptions): Promise<Report> {
+  const { target, users, workers, pids, databasePids = [], options } = run;
   const profile = profileNamed(name);
   const crew = await Crew.start(name, { workers, target, users, options });
   try {
-    return await profile.conduct({ users, options, crew, probe: new Probe(pids) });
+    return await profile.conduct({ users, options, crew, probe: new Probe(pids, databasePids) });
   } finally {
     crew.stop();
   }

@@ -2,6 +2,7 @@
 // the tests do not begin: nothing is skipped silently. Quiet when all is there.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 
 /** Each with how to see that it is there, and what it is for. */
 const packages = [
@@ -15,11 +16,20 @@ const packages = [
     isThere: () => canImport('slixmpp'),
     why: 'end-to-end tests with a client that others wrote',
   },
+  {
+    name: 'chromium',
+    isThere: () => isInPath('chromium'),
+    why: 'end-to-end tests with a client in a browser',
+  },
 ];
 
 function hasPostgres() {
   const folder = '/usr/lib/postgresql';
   return existsSync(folder) && readdirSync(folder).some((version) => existsSync(`${folder}/${version}/bin/initdb`));
+}
+
+function isInPath(command) {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, command)));
 }
 
 /** Debian's own Python: another one that comes first in PATH does not see Debian's packages. */

@@ -72,10 +72,13 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
   const hasher = createPasswordHasher();
   const hosts = new Map<string, Accounts>();
   try {
-    for (const domain of Object.keys(config.hosts)) {
+    for (const [domain, settings] of Object.entries(config.hosts)) {
       const stores = (await driver.open(domain, 'auth', accountStores)) as never;
       const purge = (owner: string): Promise<void> => driver.purge(domain, owner);
-      hosts.set(domain, await openAccounts({ domain, stores, hasher, clock: systemClock, purge }));
+      hosts.set(
+        domain,
+        await openAccounts({ domain, stores, hasher, clock: systemClock, purge, clients: () => settings.clients }),
+      );
     }
   } catch (error) {
     await driver.close();
@@ -93,7 +96,11 @@ async function kick(server: Server, text: string, reason?: string): Promise<numb
   if (jid === undefined || jid.local === '')
     throw new CommandError('bad-arguments', `"${text}" is not the JID of a session`);
   const error = new StreamError('policy-violation', reason ?? 'disconnected by an administrator');
-  return server.sessions.closeAccount(jid.bare, error, jid.isBare ? undefined : jid.resource);
+  return server.sessions.closeAccount(
+    jid.bare,
+    error,
+    ({ jid: { resource } }) => jid.isBare || resource === jid.resource,
+  );
 }
 
 async function status(server: Server, errors: ServerStatus['errors']): Promise<ServerStatus> {

@@ -8,7 +8,9 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
-import { addWebRoutes } from './c2s/web.ts';
+import { StreamManagement } from './c2s/sm.ts';
+import { type StoredSession, sessionStores, storeSessions, takeSessions } from './c2s/sm-store.ts';
+import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
 import { moduleSettings, validateModules } from './config/load.ts';
@@ -28,7 +30,8 @@ import { Flusher } from './net/transport.ts';
 import { Federation } from './s2s/federation.ts';
 import { openDialbackSecret } from './s2s/secret.ts';
 import { openStorage } from './storage/open.ts';
-import type { Driver } from './storage/ports.ts';
+import type { Driver, KvStore } from './storage/ports.ts';
+import type { Opened } from './storage/specs.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
 
@@ -48,6 +51,17 @@ export interface ServerParts {
 
 /** How long an orderly stop waits for clients to go, in milliseconds. */
 const STOP_DEADLINE = 3_000;
+
+const streamManagementMetrics = {
+  enabled: counter('Sessions that switched stream management on'),
+  resumed: counter('Sessions that were resumed'),
+  failed: counter('Attempts to resume a session that failed'),
+  hibernated: counter('Sessions that lost their connection and waited to be resumed'),
+  expired: counter('Sessions that waited to be resumed for too long'),
+  unanswered: counter('Connections given up because the client did not acknowledge what it was sent'),
+  overflowed: counter('Sessions ended because too much waited to be acknowledged'),
+  returned: counter('Stanzas that were never acknowledged, and went back through the rules of delivery'),
+};
 
 const serverMetrics = {
   stanzasIn: counter('Stanzas received from clients'),
@@ -72,8 +86,9 @@ export class Server {
   private readonly router: Router;
   private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
+  private readonly sm: StreamManagement;
   private readonly clients: ClientAcceptor;
-  private readonly web: { close(): void };
+  private readonly web: Web;
   private readonly http = new Http();
   private readonly listeners = new Map<ListenerName, Listener>();
   private c2s: C2sSettings;
@@ -120,6 +135,15 @@ export class Server {
       perAddress: { limit: config.limits['auth-failures-per-address'] },
     });
     this.c2s = clientSettings(config);
+    this.sm = new StreamManagement({
+      settings: () => this.c2s.streamManagement,
+      sessions: this.sessions,
+      router: this.router,
+      node: cluster.self,
+      clock: this.clock,
+      log: this.log.child({ part: 'c2s' }),
+      metrics: this.metrics.open('sm', streamManagementMetrics, {}),
+    });
     const context = this.clientContext();
     this.clients = new ClientAcceptor(context);
     this.web = addWebRoutes({
@@ -155,6 +179,7 @@ export class Server {
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
       for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
+      await server.bringBackSessions();
       await server.listen();
       return server;
     } catch (error) {
@@ -226,6 +251,7 @@ export class Server {
       hasher: this.hasher,
       clock: this.clock,
       purge: (owner) => this.driver.purge(domain, owner),
+      clients: () => (this.config.hosts[domain] ?? settings).clients,
       ...(this.parts.iterations === undefined ? {} : { iterations: this.parts.iterations }),
     });
     const host = new Host(domain, 'users', settings, accounts, this.log);
@@ -280,6 +306,7 @@ export class Server {
       defaultDomain: Object.keys(this.config.hosts)[0] ?? 'localhost',
       router,
       sessions,
+      sm: this.sm,
       throttle: this.config.limits.enabled ? this.throttle : undefined,
       budgets: new SharedBudgets((ms, fn) => void clock.after(ms, fn)),
       flusher: new Flusher(),
@@ -341,17 +368,49 @@ export class Server {
       for (const domain of this.hosts.keys()) gauge.set({ host: domain }, 0);
       for (const session of this.sessions.all()) gauge.inc({ host: session.host.domain });
     });
+    this.metrics.observe('sm_hibernating', 'Sessions that wait to be resumed', ['host'], (gauge) => {
+      for (const domain of this.hosts.keys()) gauge.set({ host: domain }, 0);
+      for (const { session } of this.sm.hibernating()) gauge.inc({ host: session.host.domain });
+    });
     this.metrics.observe('c2s_connections', 'Open client connections', [], (gauge) => gauge.set(this.clients.count));
+    this.metrics.observe('bosh_sessions', 'Open BOSH sessions', [], (gauge) => gauge.set(this.web.boshSessions));
     this.metrics.process();
+  }
+
+  private async sessionStore(host: Host): Promise<KvStore<readonly StoredSession[]>> {
+    const stores = await this.driver.open(host.domain, 'stream-management', sessionStores);
+    return (stores as Opened<typeof sessionStores>).suspended;
+  }
+
+  private async bringBackSessions(): Promise<void> {
+    for (const host of this.hosts.values()) {
+      await takeSessions(await this.sessionStore(host), this.cluster.self, (stored) => this.sm.restore(host, stored));
+    }
+    if (this.sessions.count > 0) this.log.info({ sessions: this.sessions.count }, 'sessions wait to be resumed');
+  }
+
+  /** What clients could resume is kept for the next process. A database that cannot take it does not hold up the stop. */
+  private async keepSessions(): Promise<void> {
+    for (const host of this.hosts.values()) {
+      const sessions = this.sm.save(host);
+      if (sessions.length === 0) continue;
+      try {
+        await storeSessions(await this.sessionStore(host), sessions, ({ session }) => Jid.parse(session.jid)!.local);
+      } catch (error) {
+        this.log.error({ err: error, host: host.domain }, 'the sessions of clients could not be kept');
+      }
+    }
   }
 
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     for (const listener of this.listeners.values()) await listener.close();
+    await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
     await this.federation.close(STOP_DEADLINE);
     this.web.close();
     for (const host of this.hosts.values()) await stopModules(host.instances);
+    await this.keepSessions();
     await this.http.close();
     await this.cluster.close();
     await this.tls.close();
@@ -368,7 +427,7 @@ function checkModules(config: Config, modules: Modules): void {
 
 /** The settings of client connections, as the configuration has them. */
 function clientSettings(config: Config): C2sSettings {
-  const { limits, tls } = config;
+  const { limits, tls, 'stream-management': sm } = config;
   const unlimited = Number.POSITIVE_INFINITY;
   return {
     requireTls: tls.required,
@@ -399,6 +458,13 @@ function clientSettings(config: Config): C2sSettings {
     authAttempts: limits['auth-attempts'],
     preAuthTimeout: limits['auth-timeout'],
     idleTimeout: limits['idle-timeout'],
+    streamManagement: {
+      resumeTimeout: sm['resume-timeout'],
+      ackTimeout: sm['ack-timeout'],
+      queueStanzas: sm['queue-stanzas'],
+      queueSize: sm['queue-bytes'],
+      location: sm.location,
+    },
   };
 }
 

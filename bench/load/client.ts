@@ -3,12 +3,16 @@
 import { connect, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, connect as tlsConnect } from 'node:tls';
 import { plainResponse, scramSha1 } from './sasl.ts';
+import { StanzaCutter } from './stanzas.ts';
+import { FrameReader, framesOf, upgradeRequest } from './websocket.ts';
 
 export interface Target {
   readonly host: string;
   readonly port: number;
   readonly domain: string;
   readonly tls: 'none' | 'starttls' | 'direct';
+  /** A plain connection, or a WebSocket on it (with TLS beneath when it is direct). */
+  readonly transport: 'tcp' | 'ws';
   readonly sasl: 'plain' | 'scram';
   readonly userPrefix: string;
   readonly password: string;
@@ -30,11 +34,30 @@ export interface LoginOptions {
   readonly roster?: boolean;
   /** Send initial presence and wait for its reflection (RFC 6121 4.2.2); on unless false. */
   readonly presence?: boolean;
+  /** Enable stream management with resumption (XEP-0198). */
+  readonly sm?: boolean;
+  /** Enable carbons (XEP-0280). */
+  readonly carbons?: boolean;
+}
+
+/** How a connection ends without a word: in order, by a reset, or unnoticed by the server, for which it goes on. */
+export type Cut = 'fin' | 'reset' | 'silent';
+
+/** What a client that manages its stream remembers (XEP-0198 4). Counters do not wrap here: no load lasts that long. */
+export interface StreamState {
+  /** Names the session when it is resumed. */
+  id: string;
+  /** Stanzas that came: what `<a h=''/>` says. */
+  received: number;
+  /** Stanzas that were sent, and how many of them the server has acknowledged. */
+  sent: number;
+  acked: number;
 }
 
 const LOGIN_TIMEOUT = 60_000;
-const FEATURES = /<stream:features\s*\/>|<\/stream:features>/;
+const FEATURES = /<(?:stream:)?features[^>]*\/>|<\/(?:stream:)?features>/;
 const BROKEN = /<stream:error[\s\S]*|<failure[\s\S]*/;
+const SM = 'urn:xmpp:sm:3';
 
 /** Now, in microseconds on the clock that all processes of this machine share. */
 export function nowMicros(): number {
@@ -43,22 +66,39 @@ export function nowMicros(): number {
 }
 
 export class Client {
-  readonly target: Target;
+  /** May be changed between connections, for a server that has moved. */
+  target: Target;
   readonly user: string;
   jid = '';
   /** Takes over every chunk once the login is done. */
   onChunk: ((chunk: Buffer) => void) | undefined;
   /** Told when the connection ends without having been closed from here. */
   onLost: ((why: string) => void) | undefined;
+  /** With stream management: gets every stanza that comes, whole, as latin1. */
+  onStanza: ((xml: string) => void) | undefined;
+  /** Told how many stanzas the server has acknowledged by now. */
+  onAck: ((acked: number) => void) | undefined;
+  /** Whether `<r/>` is answered; a client whose device sleeps does not. */
+  answersRequests = true;
+  sm: StreamState | undefined;
 
-  private readonly index: number;
+  private cutter: StanzaCutter | undefined;
+  /** Of a WebSocket, once it is one. */
+  private frames: FrameReader | undefined;
+  readonly index: number;
   private socket!: Socket;
+  /** The connection below TLS. */
+  private tcp!: Socket;
   private text = '';
   private awaited:
     | { pattern: RegExp; done: (match: RegExpExecArray) => void; failed: (error: Error) => void }
     | undefined;
   private ended = false;
   private isClosing = false;
+  private isIn = false;
+  private pings = 0;
+  /** A connection that was left to itself, and that the server may still believe in. */
+  private abandoned: Socket | undefined;
 
   /** `index` counts from 1 and is the user's number, too. */
   constructor(target: Target, index: number) {
@@ -81,14 +121,21 @@ export class Client {
       const authenticated = nowMicros();
       await this.openStream();
       await this.bind(options.resource ?? 'bench');
+      if (options.sm) await this.manage();
+      if (options.carbons) {
+        this.send("<iq type='set' id='bench-carbons'><enable xmlns='urn:xmpp:carbons:2'/></iq>");
+        const [answer] = await this.expect(/<iq [^>]*id=["']bench-carbons["'][^>]*>/);
+        if (!/type=["']result["']/.test(answer)) throw new Error(`no carbons: ${answer}`);
+      }
       if (options.roster) {
-        this.write("<iq type='get' id='bench-roster'><query xmlns='jabber:iq:roster'/></iq>");
+        this.send("<iq type='get' id='bench-roster'><query xmlns='jabber:iq:roster'/></iq>");
         await this.expect(/<iq [^>]*id=["']bench-roster["']/);
       }
       if (options.presence !== false) {
-        this.write('<presence/>');
+        this.send('<presence/>');
         await this.expect(/<presence[^>]*>/);
       }
+      this.isIn = true;
       const end = nowMicros();
       return {
         connect: connected - start,
@@ -114,17 +161,95 @@ export class Client {
     await this.close();
   }
 
+  /**
+   * Connects anew and resumes the session (XEP-0198 5). Afterwards `sm.acked` says what the server has had of it.
+   * Throws when the server refuses, or after a minute.
+   */
+  async resume(): Promise<LoginTimes> {
+    const { sm } = this;
+    if (sm === undefined) throw new Error('there is no managed stream to resume');
+    return this.bounded(async () => {
+      const start = nowMicros();
+      this.cutter = undefined;
+      this.isIn = false;
+      this.isClosing = false;
+      this.ended = false;
+      await this.connect();
+      const connected = nowMicros();
+      await this.authenticate();
+      const authenticated = nowMicros();
+      await this.openStream();
+      this.write(`<resume xmlns='${SM}' h='${sm.received}' previd='${sm.id}'/>`);
+      const [answer] = await this.expect(/<resumed [^>]*>|<failed [^>]*\/>|<failed [\s\S]*<\/failed>/);
+      if (!answer.startsWith('<resumed')) throw new Error(`not resumed: ${answer}`);
+      const end = nowMicros();
+      this.isIn = true;
+      sm.acked = Number(attribute(answer, 'h'));
+      this.count();
+      this.abandoned?.destroy();
+      this.abandoned = undefined;
+      return {
+        connect: connected - start,
+        authenticate: authenticated - connected,
+        bind: end - authenticated,
+        total: end - start,
+      };
+    });
+  }
+
   write(xml: string): void {
-    this.socket.write(xml, 'latin1');
+    if (this.frames) this.socket.write(framesOf(xml));
+    else this.socket.write(xml, 'latin1');
+  }
+
+  /** Writes `n` stanzas and counts them; with `asks`, asks how many the server has had. */
+  send(xml: string, n = 1, asks = false): void {
+    if (this.sm) this.sm.sent += n;
+    this.write(asks ? `${xml}<r xmlns='${SM}'/>` : xml);
+  }
+
+  get isConnected(): boolean {
+    return this.isIn && !this.ended;
+  }
+
+  /** Asks the server something small: when it has answered, it has handled what was sent before. Throws after a minute. */
+  async ping(): Promise<void> {
+    const id = `bench-ping${++this.pings}`;
+    await this.bounded(async () => {
+      this.send(`<iq type='get' id='${id}' to='${this.target.domain}'><ping xmlns='urn:xmpp:ping'/></iq>`);
+      await this.expect(new RegExp(`<iq [^>]*id=["']${id}["']`));
+    });
+  }
+
+  /** Ends the connection without closing the stream. */
+  cut(how: Cut = 'reset'): void {
+    this.isClosing = true;
+    this.cutter = undefined;
+    this.ended = true;
+    if (how === 'fin') this.socket.destroy();
+    else if (how === 'reset') {
+      this.tcp.resetAndDestroy();
+      this.socket.destroy();
+    } else {
+      this.abandoned = this.socket;
+      this.socket.removeAllListeners('data');
+      this.socket.pause();
+    }
   }
 
   /** Closes the stream and waits briefly for the server to do the same. */
   async close(): Promise<void> {
     this.isClosing = true;
+    this.abandoned?.destroy();
     if (this.ended || !this.socket) return;
     const closed = new Promise<void>((resolve) => this.socket.once('close', () => resolve()));
     const timer = setTimeout(() => this.socket.destroy(), 5_000);
-    this.socket.end('</stream:stream>');
+    // RFC 6120 4.4, XEP-0198 4: the last count goes before the end
+    if (this.sm && this.answersRequests) this.write(this.answer());
+    if (this.frames) {
+      this.write("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>");
+      this.socket.end();
+    } else this.socket.end('</stream:stream>');
     await closed;
     clearTimeout(timer);
   }
@@ -145,9 +270,12 @@ export class Client {
   private async connect(): Promise<void> {
     const { host, port, tls, sources } = this.target;
     const localAddress = sources > 1 ? `127.0.0.${1 + (this.index % sources)}` : undefined;
-    this.adopt(connect({ host, port, noDelay: true, ...(localAddress ? { localAddress } : {}) }));
+    this.frames = undefined;
+    this.tcp = connect({ host, port, noDelay: true, ...(localAddress ? { localAddress } : {}) });
+    this.adopt(this.tcp);
     await this.once('connect');
     if (tls === 'direct') await this.secure();
+    if (this.target.transport === 'ws') await this.upgrade();
     await this.openStream();
     if (tls === 'starttls') {
       this.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
@@ -155,6 +283,14 @@ export class Client {
       await this.secure();
       await this.openStream();
     }
+  }
+
+  private async upgrade(): Promise<void> {
+    this.text = '';
+    this.socket.write(upgradeRequest(`${this.target.domain}:${this.target.port}`), 'latin1');
+    const [, status] = await this.expect(/^HTTP\/1.1 (\d+)[\s\S]*?\r\n\r\n/);
+    if (status !== '101') throw new Error(`no WebSocket: ${status}`);
+    this.frames = new FrameReader();
   }
 
   private async authenticate(): Promise<void> {
@@ -183,8 +319,44 @@ export class Client {
     this.jid = jid!;
   }
 
+  private async manage(): Promise<void> {
+    this.write(`<enable xmlns='${SM}' resume='true'/>`);
+    const [enabled] = await this.expect(/<enabled [^>]*>|<failed [\s\S]*<\/failed>/);
+    if (!enabled.startsWith('<enabled')) throw new Error(`no stream management: ${enabled}`);
+    this.sm = { id: attribute(enabled, 'id') ?? '', received: 0, sent: 0, acked: 0 };
+    this.count();
+  }
+
+  /** From here on stanzas are counted, those first that came together with the answer. */
+  private count(): void {
+    this.cutter = new StanzaCutter((xml) => this.take(xml));
+    this.cutter.feed(this.text);
+  }
+
+  private take(xml: string): void {
+    const sm = this.sm!;
+    if (xml.startsWith('<r ') || xml.startsWith('<r/')) {
+      if (this.answersRequests) this.write(this.answer());
+    } else if (xml.startsWith('<a ')) {
+      sm.acked = Number(attribute(xml, 'h'));
+      this.onAck?.(sm.acked);
+    } else if (xml.startsWith('<message') || xml.startsWith('<iq') || xml.startsWith('<presence')) {
+      sm.received++;
+      this.onStanza?.(xml);
+    }
+  }
+
+  private answer(): string {
+    return `<a xmlns='${SM}' h='${this.sm!.received}'/>`;
+  }
+
   private async openStream(): Promise<void> {
     this.text = '';
+    if (this.frames) {
+      this.write(`<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='${this.target.domain}' version='1.0'/>`);
+      await this.expect(FEATURES);
+      return;
+    }
     this.write(
       `<?xml version='1.0'?><stream:stream to='${this.target.domain}' version='1.0' xmlns='jabber:client' ` +
         "xmlns:stream='http://etherx.jabber.org/streams'>",
@@ -209,11 +381,15 @@ export class Client {
 
   private adopt(socket: Socket): void {
     this.socket = socket;
-    socket.on('data', (chunk: Buffer) => {
-      if (this.onChunk) this.onChunk(chunk);
-      else this.read(chunk);
+    socket.on('data', (data: Buffer) => {
+      const chunk = this.frames ? this.frames.feed(data, (frame) => socket.write(frame)) : data;
+      this.cutter?.feed(chunk.toString('latin1'));
+      if (this.isIn) this.onChunk?.(chunk);
+      if (!this.isIn || this.awaited) this.read(chunk);
     });
-    socket.on('error', (error) => this.fail(error));
+    socket.on('error', (error) => {
+      if (socket === this.socket) this.fail(error);
+    });
     socket.on('close', () => {
       if (socket !== this.socket) return;
       this.ended = true;
@@ -235,6 +411,7 @@ export class Client {
   /** Waits for a pattern in what the server sends and consumes everything up to its end. */
   private expect(pattern: RegExp): Promise<RegExpExecArray> {
     return new Promise((done, failed) => {
+      if (this.isIn) this.text = '';
       this.awaited = { pattern, done, failed };
       this.match();
       if (this.ended) this.fail(new Error('connection closed by the server'));
@@ -273,4 +450,10 @@ let context: SecureContext | undefined;
 function sharedContext(): SecureContext {
   context ??= createSecureContext();
   return context;
+}
+
+/** The value of an attribute in a start tag, as it is written there. */
+export function attribute(tag: string, name: string): string | undefined {
+  const found = new RegExp(`\\s${name}=(?:"([^"]*)"|'([^']*)')`).exec(tag);
+  return found?.[1] ?? found?.[2];
 }

@@ -11,10 +11,12 @@ export interface Spent {
 
 export class Probe {
   private readonly pids: readonly number[];
+  private readonly databasePids: readonly number[];
 
-  /** `pids` are the roots of the server's process trees; none when it runs elsewhere. */
-  constructor(pids: readonly number[]) {
+  /** The roots of the process trees of the server and of a database outside them; none when they run elsewhere. */
+  constructor(pids: readonly number[], databasePids: readonly number[] = []) {
     this.pids = pids;
+    this.databasePids = databasePids;
   }
 
   get isBlind(): boolean {
@@ -41,7 +43,7 @@ export class Probe {
 
   private read(withMemory: boolean): ServerUsage | undefined {
     if (this.isBlind) return undefined;
-    const usage = usageOf(this.pids, withMemory);
+    const usage = usageOf([...this.pids, ...this.databasePids], withMemory);
     if (usage.server.processes === 0) throw new Error(`no process ${this.pids.join(', ')}: did the server end?`);
     return usage;
   }

@@ -1,6 +1,6 @@
-// ejabberd, from its Debian package, with a minimal configuration: no archive, no carbons, no shapers, TLS optional.
+// ejabberd, from its Debian package: without shapers, TLS optional; its data in Mnesia or in PostgreSQL.
 
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eachLimited } from '../load/profile.ts';
 import { userNames } from '../users.ts';
@@ -15,7 +15,9 @@ import {
   stopDaemon,
   waitForPort,
 } from './peer.ts';
+import { type DatabaseAddress, query } from './postgres.ts';
 
+const SCHEMA = '/usr/share/ejabberd/sql/pg.sql';
 const ERLANG_LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib'];
 
 export const ejabberd: Peer = {
@@ -24,13 +26,15 @@ export const ejabberd: Peer = {
   version: () => debianVersion('ejabberd'),
 
   async start(options) {
-    const { dir, domain } = options;
+    const { dir, domain, database } = options;
     const spool = join(dir, 'spool');
     mkdirSync(spool, { recursive: true });
     const { pem } = await makeCertificate(dir, domain);
     const port = await freePort();
     const directTlsPort = await freePort();
     const apiPort = await freePort();
+    const webPort = await freePort();
+    const secureWebPort = await freePort();
     const config = join(dir, 'ejabberd.yml');
     writeFileSync(
       config,
@@ -38,10 +42,12 @@ export const ejabberd: Peer = {
 hosts: ["${domain}"]
 certfiles: ["${pem}"]
 auth_password_format: scram
-listen:
+${database ? storageIn(database) : ''}listen:
   - { port: ${port}, ip: "${LOOPBACK}", module: ejabberd_c2s, starttls: true, starttls_required: false, access: all, shaper: none, backlog: 1024 }
   - { port: ${directTlsPort}, ip: "${LOOPBACK}", module: ejabberd_c2s, tls: true, access: all, shaper: none, backlog: 1024 }
   - { port: ${apiPort}, ip: "${LOOPBACK}", module: ejabberd_http, request_handlers: { /api: mod_http_api } }
+  - { port: ${webPort}, ip: "${LOOPBACK}", module: ejabberd_http, request_handlers: { /xmpp-websocket: ejabberd_http_ws } }
+  - { port: ${secureWebPort}, ip: "${LOOPBACK}", module: ejabberd_http, tls: true, request_handlers: { /xmpp-websocket: ejabberd_http_ws } }
 api_permissions:
   local: { who: { ip: 127.0.0.0/8 }, what: "*" }
 shaper_rules: { max_user_sessions: 50, max_user_offline_messages: 1000 }
@@ -59,8 +65,9 @@ modules:
   mod_time: {}
   mod_vcard: { search: false }
   mod_version: {}
-`,
+${options.isFull ? FULL : ''}`,
     );
+    if (database) await prepare(database);
     const libraries = erlangLibraries();
     const daemon = startDaemon(
       dir,
@@ -76,9 +83,39 @@ modules:
     await waitForPort(daemon, port);
     await waitForPort(daemon, apiPort);
     await register(apiPort, options);
-    return { host: LOOPBACK, port, directTlsPort, pids: [daemon.process.pid!], stop: () => stopDaemon(daemon) };
+    return {
+      host: LOOPBACK,
+      port,
+      directTlsPort,
+      webPort,
+      secureWebPort,
+      pids: [daemon.process.pid!],
+      stop: () => stopDaemon(daemon),
+    };
   },
 };
+
+/** With Mnesia, too, since that is what it takes without a database. */
+const FULL = `  mod_mam: { default: always, request_activates_archiving: false }
+  mod_carboncopy: {}
+  mod_stream_mgmt: { resend_on_timeout: if_offline, resume_timeout: 600, max_resume_timeout: 600, queue_type: ram }
+`;
+
+function storageIn({ host, port, user, database }: DatabaseAddress): string {
+  return `default_db: sql
+sql_type: pgsql
+sql_server: "${host}"
+sql_port: ${port}
+sql_username: "${user}"
+sql_database: "${database}"
+`;
+}
+
+/** Makes its tables where there are none. */
+async function prepare(database: DatabaseAddress): Promise<void> {
+  const { rows } = await query(database, "SELECT to_regclass('archive') AS found");
+  if (rows[0].found === null) await query(database, readFileSync(SCHEMA, 'utf8'));
+}
 
 /** Debian keeps Erlang libraries outside Erlang's own tree; ERL_LIBS says where. */
 function erlangLibraries(): string | undefined {

@@ -19,6 +19,9 @@ const COMMAND = fileURLToPath(new URL('../../bin/parley.js', import.meta.url));
 const BUILD = fileURLToPath(new URL('../../scripts/build.js', import.meta.url));
 const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
 
+/** Switches off what the others are started without, too. */
+const MINIMAL = 'modules: { carbons: false }\n';
+
 export const parley: Peer = {
   name: 'parley',
 
@@ -33,12 +36,15 @@ export const parley: Peer = {
     if (built === undefined) throw new Error('Parley does not compile; npm run build says why');
     const port = await freePort();
     const directTlsPort = await freePort();
+    const webPort = await freePort();
+    const secureWebPort = await freePort();
+    const { database } = options;
     const config = join(dir, 'parley.yaml');
     writeFileSync(
       config,
       `hosts: { ${domain}: {} }
 data: ${JSON.stringify(join(dir, 'data'))}
-database: embedded
+database: ${database ? `postgres://${database.user}@${database.host}:${database.port}/${database.database}` : 'embedded'}
 listen:
   address: ["${LOOPBACK}"]
   c2s: ${port}
@@ -46,11 +52,11 @@ listen:
   s2s: null
   s2s-tls: null
   component: null
-  http: null
-  https: null
+  http: ${webPort}
+  https: ${secureWebPort}
 tls: { required: false }
 limits: { enabled: false }
-log: { level: warn, format: json }
+${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
 `,
     );
     const daemon = startDaemon(dir, process.execPath, [COMMAND, 'start', '--config', config]);
@@ -70,7 +76,7 @@ log: { level: warn, format: json }
       writeFileSync(users, userBatch('parley', options));
     }
     const pids = [daemon.process.pid!, ...databasePids(join(dir, 'data'))];
-    return { host: LOOPBACK, port, directTlsPort, pids, stop: () => stopDaemon(daemon) };
+    return { host: LOOPBACK, port, directTlsPort, webPort, secureWebPort, pids, stop: () => stopDaemon(daemon) };
   },
 };
 

@@ -1,12 +1,13 @@
 // What a server to be measured is, and the helpers that start and stop one in a directory of its own.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import type { DatabaseAddress } from './postgres.ts';
 
 export interface PeerOptions {
   /** A directory that lasts as long as the benchmark: started a second time in it, the server finds its users again. */
@@ -15,6 +16,10 @@ export interface PeerOptions {
   readonly users: number;
   readonly userPrefix: string;
   readonly password: string;
+  /** With an archive for everybody, carbons and stream management; otherwise without any of these. */
+  readonly isFull: boolean;
+  /** Where it is to keep its data; undefined: where it does by itself. */
+  readonly database: DatabaseAddress | undefined;
 }
 
 export interface RunningPeer {
@@ -22,8 +27,13 @@ export interface RunningPeer {
   /** Port of STARTTLS and of plain connections. */
   readonly port: number;
   readonly directTlsPort: number;
+  /** Of WebSockets, without TLS and with it; a server may have none. */
+  readonly webPort?: number;
+  readonly secureWebPort?: number;
   /** The roots of its process trees. */
   readonly pids: readonly number[];
+  /** Those of a database that was started for it. */
+  readonly databasePids?: readonly number[];
   stop(): Promise<void>;
 }
 
@@ -70,6 +80,8 @@ export interface Daemon {
 /** A directory that is gone when the benchmark ends, however it ends. */
 export function temporaryDirectory(): string {
   const dir = mkdtempSync(join(tmpdir(), 'parley-bench-'));
+  // databases below it run as another user
+  chmodSync(dir, 0o711);
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
@@ -84,8 +96,15 @@ export function startDaemon(
   const log = join(dir, 'output.log');
   const out = openSync(log, 'a');
   const child = spawn(program, args, { cwd: dir, env: { ...process.env, ...env }, stdio: ['ignore', out, out] });
-  process.once('exit', () => child.kill('SIGTERM')); // an interrupted benchmark leaves no server behind
+  endWithUs(child, 'SIGTERM');
   return { process: child, log };
+}
+
+/** An interrupted benchmark leaves no server behind. */
+export function endWithUs(child: ChildProcess, signal: NodeJS.Signals): void {
+  const end = () => child.kill(signal);
+  process.once('exit', end);
+  child.once('exit', () => process.off('exit', end));
 }
 
 /** Waits until the port accepts connections. Throws, with the end of the log, when the program ends or 60 s pass first. */
@@ -101,10 +120,10 @@ export async function waitForPort(daemon: Daemon, port: number): Promise<void> {
 }
 
 /** Ends the program by its process id: asks first, and insists after 20 s. */
-export async function stopDaemon({ process: child }: Daemon): Promise<void> {
+export async function stopDaemon({ process: child }: Daemon, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   if (hasEnded(child)) return;
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  child.kill('SIGTERM');
+  child.kill(signal);
   const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
   await ended;
   clearTimeout(timer);

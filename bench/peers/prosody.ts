@@ -1,4 +1,4 @@
-// Prosody, from its Debian package, with a minimal configuration: no archive, no carbons, no limits, TLS optional.
+// Prosody, from its Debian package: without limits, TLS optional; its data in files or, but for the accounts, in PostgreSQL.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import {
   stopDaemon,
   waitForPort,
 } from './peer.ts';
+import type { DatabaseAddress } from './postgres.ts';
 
 export const prosody: Peer = {
   name: 'prosody',
@@ -20,12 +21,14 @@ export const prosody: Peer = {
   version: () => debianVersion('prosody'),
 
   async start(options) {
-    const { dir, domain } = options;
+    const { dir, domain, database } = options;
     const data = join(dir, 'data');
     mkdirSync(data, { recursive: true });
     const { key, cert } = await makeCertificate(dir, domain);
     const port = await freePort();
     const directTlsPort = await freePort();
+    const webPort = await freePort();
+    const secureWebPort = await freePort();
     writeProsodyAccounts(data, options);
     const config = join(dir, 'prosody.cfg.lua');
     writeFileSync(
@@ -38,23 +41,44 @@ interfaces = { "${LOOPBACK}" }
 c2s_ports = { ${port} }
 c2s_direct_tls_ports = { ${directTlsPort} }
 s2s_ports = { }
-http_ports = { }
-https_ports = { }
+http_ports = { ${webPort} }
+https_ports = { ${secureWebPort} }
+https_ssl = { key = "${key}", certificate = "${cert}" }
+consider_websocket_secure = true
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_hashed"
-storage = "internal"
+${database ? storageIn(database) : 'storage = "internal"'}
 certificates = "${dir}"
 ssl = { key = "${key}", certificate = "${cert}" }
 c2s_direct_tls_ssl = { key = "${key}", certificate = "${cert}" }
 modules_enabled = { "disco", "roster", "saslauth", "tls", "private", "ping", "time", "uptime", "version", "lastactivity",
-  "vcard_legacy", "pep", "offline", "posix", "server_contact_info" }
+  "vcard_legacy", "pep", "offline", "posix", "server_contact_info", "websocket"${options.isFull ? ', "mam", "carbons", "smacks"' : ''} }
+default_archive_policy = true
+archive_expires_after = "never"
+max_archive_query_results = 250
+smacks_max_queue_size = 5000
 modules_disabled = { "s2s" }
 VirtualHost "${domain}"
 `,
     );
     const daemon = startDaemon(dir, 'prosody', ['--config', config, '-F'], { LANG: 'C.UTF-8' });
     await waitForPort(daemon, port);
-    return { host: LOOPBACK, port, directTlsPort, pids: [daemon.process.pid!], stop: () => stopDaemon(daemon) };
+    return {
+      host: LOOPBACK,
+      port,
+      directTlsPort,
+      webPort,
+      secureWebPort,
+      pids: [daemon.process.pid!],
+      stop: () => stopDaemon(daemon),
+    };
   },
 };
+
+/** Accounts stay in files, which are written without a process for each. */
+function storageIn({ host, port, user, database }: DatabaseAddress): string {
+  return `default_storage = "sql"
+storage = { accounts = "internal" }
+sql = { driver = "PostgreSQL", host = "${host}", port = ${port}, username = "${user}", database = "${database}" }`;
+}

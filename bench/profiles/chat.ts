@@ -1,7 +1,7 @@
 // Profile `chat`: pairs of users send each other messages of some 350 bytes, at a set rate or as fast as a window allows.
 // Every message carries a mark with its sender, number and time of sending, so that each delivery is timed and loss shows.
 
-import { Client, nowMicros } from '../load/client.ts';
+import { Client, type LoginOptions, nowMicros } from '../load/client.ts';
 import { eachLimited, numberOption, type Profile, type Share, type Steps, sleep } from '../load/profile.ts';
 import { ReportBuilder } from '../load/report.ts';
 import { Tally } from '../load/tally.ts';
@@ -25,6 +25,13 @@ export const chat: Profile = {
     warmup: { value: 3, help: 'seconds of the same load before measuring' },
     patience: { value: 15, help: 'seconds without any delivery after which what is missing counts as lost' },
     to: { value: 'bare', help: 'send to the bare or to the full JID' },
+    sm: { value: false, help: 'stream management: acknowledge what the server asks about, and ask' },
+    'ack-every': { value: 10, help: 'with --sm: ask after so many messages of a client' },
+    carbons: { value: false, help: 'enable carbons' },
+    devices: {
+      value: 1,
+      help: 'clients of each user; those beyond the first only listen (with --carbons, to copies, too)',
+    },
   },
   defaultUsers: (options) => 2 * numberOption(options, 'pairs'),
   work: (share) => new ChatWorker(share).steps(),
@@ -42,11 +49,12 @@ export const chat: Profile = {
       .add('deliveries', 'messages delivered', delivered)
       .add('deliveries_per_s', 'messages delivered per second', delivered / spent.seconds, '/s')
       .latency(tally, 'latency', 'latency')
+      .latency(tally, 'acknowledged', 'acknowledged')
       .cpu(spent, delivered, 'delivery')
       .memory(probe)
       .generator(tally, crew.size, spent.seconds);
     for (const part of [opened, warm, tally]) report.failuresOf(part);
-    for (const what of ['lost', 'misordered', 'bounced']) {
+    for (const what of ['lost', 'misordered', 'bounced', 'unacknowledged', 'not copied']) {
       const n = warm.get(what) + tally.get(what);
       if (n > 0) report.fail(`${n} messages ${what}`);
     }
@@ -66,6 +74,8 @@ interface Lane {
   sent: number;
   /** The least number that the next message received may have. */
   due: number;
+  /** What the server was asked about and has not acknowledged: a count of stanzas, and when it was asked. */
+  readonly asked: { readonly count: number; readonly at: number }[];
 }
 
 class ChatWorker {
@@ -74,13 +84,21 @@ class ChatWorker {
   private readonly lanes: Lane[] = [];
   private tally = new Tally();
   private latency = this.tally.time('latency');
+  private acknowledged = this.tally.time('acknowledged');
   private isSending = false;
   private received = 0;
   private sent = 0;
+  private readonly ackEvery: number;
+  private readonly devices: number;
+  /** Those that only listen, and how many messages came to them. */
+  private readonly listeners: Client[] = [];
+  private copies = 0;
 
   constructor(share: Share) {
     this.share = share;
     this.window = numberOption(share.options, 'window');
+    this.ackEvery = share.options.sm === true ? numberOption(share.options, 'ack-every') : 0;
+    this.devices = numberOption(share.options, 'devices');
   }
 
   steps(): Steps {
@@ -96,8 +114,12 @@ class ChatWorker {
     await eachLimited(pairs, LOGINS_AT_ONCE / share.workers, async (pair) => {
       const a = new Client(share.target, 2 * pair + 1);
       const b = new Client(share.target, 2 * pair + 2);
-      await a.login();
-      await b.login();
+      const options = { sm: share.options.sm === true, carbons: share.options.carbons === true };
+      await a.login(options);
+      await b.login(options);
+      for (const { index } of [a, b]) {
+        for (let device = 2; device <= this.devices; device++) await this.listen(index, device, options);
+      }
       this.join(a, b, 2 * pair + 1);
       this.join(b, a, 2 * pair + 2);
       tally.count('pairs');
@@ -115,6 +137,12 @@ class ChatWorker {
       head: `<message to='${address}' type='chat' id='b${sender}`,
       sent: 0,
       due: 0,
+      asked: [],
+    };
+    from.onAck = (acked) => {
+      while (lane.asked.length > 0 && lane.asked[0]!.count <= acked) {
+        this.acknowledged.record(nowMicros() - lane.asked.shift()!.at);
+      }
     };
     this.lanes.push(lane);
     let rest = '';
@@ -123,6 +151,23 @@ class ChatWorker {
       rest = this.read(lane, text);
     };
     from.onLost = (why) => this.tally.fail(`${from.user}: ${why}`);
+  }
+
+  private async listen(user: number, device: number, options: LoginOptions): Promise<void> {
+    const client = new Client(this.share.target, user);
+    await client.login({ ...options, resource: `bench${device}` });
+    let rest = '';
+    client.onChunk = (chunk) => {
+      const text = rest + chunk.toString('latin1');
+      let from = 0;
+      for (let at = text.indexOf(MARK); at >= 0; at = text.indexOf(MARK, from)) {
+        this.copies++;
+        from = at + MARK.length;
+      }
+      rest = text.endsWith('|') ? '|' : '';
+    };
+    client.onLost = (why) => this.tally.fail(`${client.user}/bench${device}: ${why}`);
+    this.listeners.push(client);
   }
 
   /** Takes the marks out of what arrived and returns the beginning of one that is not complete yet. */
@@ -165,14 +210,19 @@ class ChatWorker {
         `<origin-id xmlns='urn:xmpp:sid:0' id='b${lane.sender}-${number}'/></message>`;
     }
     this.sent += n;
-    lane.from.write(xml);
+    const every = this.ackEvery;
+    const asks = every > 0 && Math.floor(lane.sent / every) > Math.floor((lane.sent - n) / every);
+    lane.from.send(xml, n, asks);
+    if (asks) lane.asked.push({ count: lane.from.sm!.sent, at: nowMicros() });
   }
 
   private async chat(seconds: number): Promise<Tally> {
     this.tally = new Tally();
     this.latency = this.tally.time('latency');
+    this.acknowledged = this.tally.time('acknowledged');
     this.sent = 0;
     this.received = 0;
+    this.copies = 0;
     this.isSending = true;
     if (this.window > 0) await this.sendByWindow(seconds);
     else await this.sendAtRate(seconds);
@@ -180,6 +230,8 @@ class ChatWorker {
     await this.drain();
     this.tally.count('delivered', this.received);
     if (this.sent > this.received) this.tally.count('lost', this.sent - this.received);
+    if (this.copies !== this.expectedCopies()) this.tally.count('not copied', this.expectedCopies() - this.copies);
+    for (const { asked } of this.lanes) if (asked.length > 0) this.tally.count('unacknowledged', asked.length);
     return this.tally;
   }
 
@@ -211,15 +263,28 @@ class ChatWorker {
   private async drain(): Promise<void> {
     const patience = numberOption(this.share.options, 'patience');
     let quiet = 0;
-    while (this.received < this.sent && quiet < patience) {
-      const before = this.received;
+    const missing = () =>
+      this.sent - this.received + this.expectedCopies() - this.copies + sum(this.lanes, ({ asked }) => asked.length);
+    while (missing() > 0 && quiet < patience) {
+      const before = missing();
       await sleep(0.01);
-      quiet = this.received === before ? quiet + 0.01 : 0;
+      quiet = missing() === before ? quiet + 0.01 : 0;
     }
   }
 
+  /** To the bare JID all devices of the recipient get it; those of the sender get a copy, as do the recipient's others otherwise. */
+  private expectedCopies(): number {
+    const { carbons, to } = this.share.options;
+    const listening = (carbons ? 1 : 0) + (carbons || to !== 'full' ? 1 : 0);
+    return this.sent * (this.devices - 1) * listening;
+  }
+
   private async close(): Promise<Tally> {
-    await Promise.all(this.lanes.map((lane) => lane.from.close()));
+    await Promise.all([...this.lanes.map((lane) => lane.from), ...this.listeners].map((client) => client.close()));
     return new Tally();
   }
+}
+
+function sum<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((total, item) => total + value(item), 0);
 }

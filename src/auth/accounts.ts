@@ -4,27 +4,29 @@ import type { Clock } from '../base/clock.ts';
 import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import type { KvStore } from '../storage/ports.ts';
-import { kv, type Opened } from '../storage/specs.ts';
+import { kv, map, type Opened } from '../storage/specs.ts';
 import { prepareLocal } from '../xmpp/jid.ts';
+import { type AccountMarks, type ClientPolicy, type ClientRow, Clients } from './clients.ts';
 import {
   type CredentialSet,
   DEFAULT_ITERATIONS,
   deriveCredentials,
   inventCredentials,
+  keysOf,
   matchesPassword,
+  newSalt,
   type PasswordHasher,
   preparePassword,
+  type ScramCredentials,
   type ScramHash,
   scramHashes,
 } from './credentials.ts';
-import type { AccountAuthority, AccountState, ScramLookup } from './mechanism.ts';
+import type { AccountAuthority, AccountState, ScramLookup, TokenAuthority } from './mechanism.ts';
 
 /** What everybody in the server may know of an account. */
-export interface AccountFacts {
+export interface AccountFacts extends AccountMarks {
   /** Milliseconds since 1970. */
   readonly created: number;
-  /** When the password was set last. */
-  readonly passwordSet: number;
   readonly isDisabled: boolean;
   readonly roles: readonly string[];
 }
@@ -33,6 +35,8 @@ export interface AccountFacts {
 interface AccountRow {
   readonly created: number;
   readonly passwordSet: number;
+  /** Another one for every password, and whenever the account is disabled: tokens hold for one of them. 0 where it lacks. */
+  readonly epoch?: number;
   readonly disabled?: true;
   /** Being removed: nobody can log in, and the name is not free until all its data is gone. */
   readonly removing?: true;
@@ -42,6 +46,7 @@ interface AccountRow {
 
 export const accountStores = {
   accounts: kv<AccountRow>({ cache: true }),
+  clients: map<ClientRow>(),
   /** Under the owner `''`: the host's own secret, in base64. */
   secrets: kv<string>(),
 };
@@ -79,6 +84,8 @@ export interface AccountsOptions {
   readonly iterations?: number;
   /** Characters of a new password, at least. */
   readonly minPasswordLength?: number;
+  /** What is remembered of clients; read afresh at every use. */
+  readonly clients: () => ClientPolicy;
 }
 
 const SECRET_BYTES = 32;
@@ -99,6 +106,7 @@ export async function openAccounts(options: AccountsOptions): Promise<Accounts> 
 /** See {@link openAccounts}. Localparts are prepared by every method that takes one. */
 export class Accounts implements AccountAuthority {
   readonly domain: string;
+  readonly clients: Clients;
   private readonly rows: KvStore<AccountRow>;
   private readonly options: AccountsOptions;
   private readonly secret: Buffer;
@@ -113,6 +121,7 @@ export class Accounts implements AccountAuthority {
     this.rows = options.stores.accounts;
     this.options = options;
     this.secret = secret;
+    this.clients = new Clients(options.stores.clients, secret, options.clock, options.clients);
     this.iterations = options.iterations ?? DEFAULT_ITERATIONS;
   }
 
@@ -133,6 +142,7 @@ export class Accounts implements AccountAuthority {
         : {
             created: row.created,
             passwordSet: row.passwordSet,
+            epoch: row.epoch ?? 0,
             isDisabled: row.disabled === true,
             roles: row.roles ?? [],
           },
@@ -172,14 +182,14 @@ export class Accounts implements AccountAuthority {
     if (!(await this.exists(name))) throw missing(name);
     const credentials = await this.keys(password);
     const passwordSet = this.options.clock.now();
-    await this.change(name, (row) => ({ ...row, credentials, passwordSet }));
+    await this.change(name, (row) => ({ ...nextEpoch(row), credentials, passwordSet }));
     await this.tell((listener) => listener.passwordChanged?.(name));
   }
 
   /** @throws AccountError `not-found` */
   async disable(local: string): Promise<void> {
     const name = this.name(local);
-    await this.change(name, (row) => ({ ...row, disabled: true }));
+    await this.change(name, (row) => ({ ...nextEpoch(row), disabled: true }));
     await this.tell((listener) => listener.disabled?.(name));
   }
 
@@ -247,6 +257,51 @@ export class Accounts implements AccountAuthority {
     return stateOf(row);
   }
 
+  state(local: string | undefined): MaybePromise<AccountState> {
+    return local === undefined ? 'none' : andThen(this.row(local), stateOf);
+  }
+
+  /** The tokens of the client that says it is this one. */
+  tokensOf(agentId: string): TokenAuthority {
+    return {
+      tokens: async (local, mechanism) => {
+        const facts = local === undefined ? undefined : await this.facts(local);
+        if (local === undefined || facts === undefined) return [];
+        return this.clients.tokens(local, this.clients.idOf(local, agentId), mechanism, facts.epoch);
+      },
+      state: (local) => this.state(local),
+    };
+  }
+
+  /** The hash functions that an account has no key for. */
+  missingKeys(local: string): MaybePromise<readonly ScramHash[]> {
+    return andThen(this.row(local), (row) => scramHashes.filter((hash) => row && row.credentials[hash] === undefined));
+  }
+
+  /** What a client is to make a key for a further hash function with (XEP-0480 3). */
+  newKey(): Pick<ScramCredentials, 'salt' | 'iterations'> {
+    return { salt: newSalt(), iterations: this.iterations };
+  }
+
+  /**
+   * Adds the key that a client made from the password, unless there is one or the password was set anew since `epoch`.
+   * @throws AccountError `not-found`
+   */
+  async addKey(
+    local: string,
+    epoch: number,
+    hash: ScramHash,
+    salted: Buffer,
+    key: Pick<ScramCredentials, 'salt' | 'iterations'>,
+  ): Promise<void> {
+    const added: ScramCredentials = { ...key, ...keysOf(hash, salted) };
+    await this.change(this.name(local), (row) =>
+      row.credentials[hash] !== undefined || (row.epoch ?? 0) !== epoch
+        ? row
+        : { ...row, credentials: { ...row.credentials, [hash]: added } },
+    );
+  }
+
   /** Whether this is the account's password; for changing it and for doors other than SASL. */
   async verifyPlain(local: string, password: string): Promise<boolean> {
     return (await this.plain(prepareLocal(local), password)) === 'active';
@@ -308,6 +363,10 @@ export class Accounts implements AccountAuthority {
   private async tell(what: (listener: AccountListener) => MaybePromise<void> | undefined): Promise<void> {
     for (const listener of [...this.listeners]) await what(listener);
   }
+}
+
+function nextEpoch(row: AccountRow): AccountRow {
+  return { ...row, epoch: (row.epoch ?? 0) + 1 };
 }
 
 function stateOf(row: AccountRow | undefined): AccountState {

@@ -103,15 +103,23 @@ export async function deriveCredentials(
   password: string,
   hash: ScramHash,
   iterations: number = DEFAULT_ITERATIONS,
-  salt: Buffer = randomBytes(SALT_BYTES),
+  salt: string = newSalt(),
 ): Promise<ScramCredentials> {
-  const salted = await hasher.salted(password, salt, hash, iterations);
+  const salted = await hasher.salted(password, Buffer.from(salt, 'base64'), hash, iterations);
+  return { salt, iterations, ...keysOf(hash, salted) };
+}
+
+/** RFC 5802 3: what is stored, from a salted password. */
+export function keysOf(hash: ScramHash, salted: Buffer): Pick<ScramCredentials, 'storedKey' | 'serverKey'> {
   return {
-    salt: salt.toString('base64'),
-    iterations,
     storedKey: digest(hash, hmac(hash, salted, 'Client Key')).toString('base64'),
     serverKey: hmac(hash, salted, 'Server Key').toString('base64'),
   };
+}
+
+/** In base64. */
+export function newSalt(): string {
+  return randomBytes(SALT_BYTES).toString('base64');
 }
 
 /** Whether a password, prepared, is the one that the keys were made from. */
@@ -121,13 +129,7 @@ export async function matchesPassword(
   hash: ScramHash,
   stored: ScramCredentials,
 ): Promise<boolean> {
-  const derived = await deriveCredentials(
-    hasher,
-    password,
-    hash,
-    stored.iterations,
-    Buffer.from(stored.salt, 'base64'),
-  );
+  const derived = await deriveCredentials(hasher, password, hash, stored.iterations, stored.salt);
   return equal(Buffer.from(derived.storedKey, 'base64'), Buffer.from(stored.storedKey, 'base64'));
 }
 

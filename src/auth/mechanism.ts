@@ -9,6 +9,8 @@ interface Identity {
   readonly local: string;
   /** A temporary identity without an account (XEP-0175). */
   readonly anonymous: boolean;
+  /** The id of the token that was proved, where it was one (XEP-0484). */
+  readonly token?: string;
 }
 
 /** What a step leads to: one more challenge, or success with the additional data that goes with it (RFC 4422 3.6). */
@@ -32,6 +34,21 @@ export interface AccountAuthority {
   plain(local: string | undefined, password: string): Promise<AccountState>;
 }
 
+/** A token as a mechanism verifies it. */
+export interface KnownToken {
+  readonly id: string;
+  /** What the client was given. */
+  readonly secret: string;
+  readonly isExpired: boolean;
+}
+
+/** What mechanisms ask about tokens (XEP-0484). */
+export interface TokenAuthority {
+  /** The tokens that the client which is connecting may have for an account and a mechanism, the newest first. */
+  tokens(local: string | undefined, mechanism: string): MaybePromise<readonly KnownToken[]>;
+  state(local: string | undefined): MaybePromise<AccountState>;
+}
+
 export interface MechanismContext {
   readonly domain: string;
   /** Undefined on a connection without TLS. */
@@ -39,6 +56,10 @@ export interface MechanismContext {
   /** The mechanisms that were offered on this connection. */
   readonly offered: readonly string[];
   readonly accounts: AccountAuthority;
+  /** Undefined where the client has not said which one it is, and so cannot have a token. */
+  readonly tokens: TokenAuthority | undefined;
+  /** The bare JID that the client named in its stream header, where that matters (XEP-0388 2.3). */
+  readonly from: string | undefined;
   /**
    * Called as soon as it is known who wants in, before anything is verified.
    * @throws SaslError when there were too many failures already
@@ -46,6 +67,8 @@ export interface MechanismContext {
   identify(name: string): void;
   /** Printable, without a comma (RFC 5802 7), and never the same again. */
   nonce(): string;
+  /** Attributes for the first message of a SCRAM server, with their commas. */
+  attributes(hash: ScramHash): string;
 }
 
 /**

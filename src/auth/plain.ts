@@ -16,7 +16,7 @@ export const plain: Mechanism = {
       throw new SaslError('malformed-request', 'PLAIN takes an identity, a name and a password');
     }
     const local = prepareLocal(name);
-    checkAuthzid(authzid, local, context.domain);
+    checkAuthzid(authzid, local, context);
     context.identify(local ?? name);
     const state = await context.accounts.plain(local, password);
     if (state === 'disabled') throw new SaslError('account-disabled');

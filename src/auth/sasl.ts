@@ -2,14 +2,15 @@
 // messages are framed (RFC 6120, XEP-0388) is for others.
 import { randomBytes } from 'node:crypto';
 import type { TlsInfo } from '../net/tls.ts';
-import { type Element, el } from '../xml/element.ts';
 import { SaslError } from '../xmpp/errors.ts';
-import { NS } from '../xmpp/ns.ts';
 import { anonymous } from './anonymous.ts';
-import { scramHashes } from './credentials.ts';
-import type { AccountAuthority, Conversation, Mechanism, Step } from './mechanism.ts';
+import { channelBindings } from './channel.ts';
+import { type ScramHash, scramHashes } from './credentials.ts';
+import { offerProof } from './downgrade.ts';
+import { htMechanisms } from './ht.ts';
+import type { AccountAuthority, Conversation, Mechanism, Step, TokenAuthority } from './mechanism.ts';
 import { plain } from './plain.ts';
-import { type ChannelBinding, scram } from './scram.ts';
+import { scram } from './scram.ts';
 import type { Attempt, Throttle } from './throttle.ts';
 
 /** Octets of a message; the longest names and nonces in use are far below. */
@@ -32,22 +33,7 @@ const mechanisms: readonly Mechanism[] = [
   plain,
   anonymous,
 ];
-
-/** The types of channel binding that a connection allows, the stronger first. */
-export function channelBindings(tls: TlsInfo | undefined): readonly ChannelBinding[] {
-  const types: ChannelBinding[] = [];
-  if (tls?.exporter !== undefined) types.push('tls-exporter');
-  if (tls?.endPoint !== undefined) types.push('tls-server-end-point');
-  return types;
-}
-
-/** XEP-0440 2: the stream feature that lists them; undefined where there is none to list. */
-export function channelBindingFeature(tls: TlsInfo | undefined): Element | undefined {
-  const types = channelBindings(tls);
-  if (types.length === 0) return undefined;
-  const children = types.map((type) => el('channel-binding', NS.saslChannelBinding, { type }));
-  return el('sasl-channel-binding', NS.saslChannelBinding, undefined, ...children);
-}
+const known: readonly Mechanism[] = [...mechanisms, ...htMechanisms];
 
 /** The names of the mechanisms to offer on a connection, in the order of our preference; may be empty. */
 export function offeredMechanisms(tls: TlsInfo | undefined, policy: SaslPolicy): readonly string[] {
@@ -55,23 +41,45 @@ export function offeredMechanisms(tls: TlsInfo | undefined, policy: SaslPolicy):
   if (policy.anonymous) return [anonymous.name];
   const canBind = channelBindings(tls).length > 0;
   return mechanisms
-    .filter((mechanism) => mechanism !== anonymous && (canBind || !mechanism.name.endsWith('-PLUS')))
+    .filter(({ name }) => name !== anonymous.name && (canBind || !name.endsWith('-PLUS')))
     .map((mechanism) => mechanism.name);
+}
+
+/**
+ * The names of the mechanisms to offer for tokens (XEP-0484 3.1), the stronger first: with a binding to each channel that there
+ * is, and with none for clients that cannot see theirs.
+ */
+export function offeredTokenMechanisms(tls: TlsInfo | undefined): readonly string[] {
+  const bindings: readonly (string | undefined)[] = channelBindings(tls);
+  return htMechanisms
+    .filter(({ binding }) => binding === undefined || bindings.includes(binding))
+    .map(({ name }) => name);
+}
+
+/** Whether the client proves that it knows the password, and so could do it again. */
+export function provesPassword(mechanism: string): boolean {
+  return mechanism === plain.name || mechanism.startsWith('SCRAM-');
 }
 
 export interface ExchangeOptions {
   readonly mechanism: string;
-  /** What was offered on this connection: nothing else is accepted. */
+  /** What was offered on this connection for this purpose: nothing else is accepted. */
   readonly offered: readonly string[];
   readonly domain: string;
   readonly tls: TlsInfo | undefined;
   readonly accounts: AccountAuthority;
+  /** Of the client that is connecting; mechanisms for tokens need it. */
+  readonly tokens?: TokenAuthority;
+  /** The bare JID of the stream's header, where the authorization identity must not be another. */
+  readonly from?: string;
   /** Slows down guessing; absent where limits are off. */
   readonly throttle?: Throttle;
   /** The client's network address. */
   readonly address: string;
   /** The server's nonces, where they shall not be random: for test vectors. */
   readonly nonce?: () => string;
+  /** The attributes of the server's first message in SCRAM, for the same. */
+  readonly attributes?: (hash: ScramHash) => string;
 }
 
 /** One attempt to authenticate. It is over after the first error, and after success. */
@@ -91,7 +99,7 @@ export interface Exchange {
 
 /** @throws SaslError `invalid-mechanism` when the mechanism was not offered */
 export function createExchange(options: ExchangeOptions): Exchange {
-  const mechanism = mechanisms.find(({ name }) => name === options.mechanism);
+  const mechanism = known.find(({ name }) => name === options.mechanism);
   if (mechanism === undefined || !options.offered.includes(mechanism.name)) {
     throw new SaslError('invalid-mechanism', 'This mechanism is not offered');
   }
@@ -115,6 +123,9 @@ class RunningExchange implements Exchange {
       tls: options.tls,
       offered: options.offered,
       accounts: options.accounts,
+      tokens: options.tokens,
+      from: options.from,
+      attributes: options.attributes ?? ((hash) => offerProof(hash, options.offered, options.tls)),
       nonce: options.nonce ?? (() => randomBytes(NONCE_BYTES).toString('base64')),
       identify: (name) => {
         this.name = name;

@@ -6,9 +6,6 @@ import { digest, digestSize, equal, hmac, type ScramHash } from './credentials.t
 import type { Conversation, Mechanism, MechanismContext, ScramLookup, Step } from './mechanism.ts';
 import { checkAuthzid, decodeText } from './names.ts';
 
-/** The types that are advertised (XEP-0440). */
-export type ChannelBinding = 'tls-exporter' | 'tls-server-end-point';
-
 /** A client-first-message (RFC 5802 7). */
 interface ClientFirst {
   /** With its trailing comma. */
@@ -124,12 +121,12 @@ function converse(hash: ScramHash, plus: boolean, context: MechanismContext): Co
     const bound = Buffer.concat([Buffer.from(first.gs2Header), bindingData(first, plus, context)]);
     // a name is a localpart: RFC 7622 prepares it, and refuses what SASLprep would change in it otherwise
     const local = prepareLocal(first.username);
-    checkAuthzid(first.authzid, local, context.domain);
+    checkAuthzid(first.authzid, local, context);
     context.identify(local ?? first.username);
     const account = await context.accounts.scram(local, first.username, hash);
     const fullNonce = first.nonce + context.nonce();
     const { salt, iterations } = account.credentials;
-    const serverFirst = `r=${fullNonce},s=${salt},i=${iterations}`;
+    const serverFirst = `r=${fullNonce},s=${salt},i=${iterations}${context.attributes(hash)}`;
 
     final = async (message) => {
       const answer = parseFinal(decodeText(message));

@@ -10,6 +10,7 @@ import type { Router } from '../core/router.ts';
 import type { Sessions } from '../core/sessions.ts';
 import type { TlsContexts } from '../net/tls.ts';
 import type { Flusher } from '../net/transport.ts';
+import type { StreamManagement, StreamManagementSettings } from './sm.ts';
 
 /** Settings of client connections; times in milliseconds. Read afresh at every use, so that a reload takes hold. */
 export interface C2sSettings {
@@ -27,6 +28,7 @@ export interface C2sSettings {
   readonly authAttempts: number;
   readonly preAuthTimeout: number;
   readonly idleTimeout: number;
+  readonly streamManagement: StreamManagementSettings;
 }
 
 export interface C2sMetrics {
@@ -45,6 +47,7 @@ export interface C2sContext {
   readonly defaultDomain: string;
   readonly router: Router;
   readonly sessions: Sessions;
+  readonly sm: StreamManagement;
   /** Undefined where limits are off. */
   readonly throttle: Throttle | undefined;
   /** By network address, and by bare JID. */

@@ -1,8 +1,9 @@
 // A client's connection: connected, secured, authenticated, bound (RFC 6120 4.3, 5, 6, 7). Carries the session once bound.
-import type { MaybePromise } from '../base/maybe.ts';
+import { channelBindingFeature } from '../auth/channel.ts';
+import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import { type ClientStream, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
-import type { Session, SessionStream } from '../core/sessions.ts';
+import type { Session } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Transport } from '../net/transport.ts';
@@ -12,15 +13,21 @@ import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { mayAnswerWithError } from '../xmpp/stanza.ts';
+import { LoginAttempts } from './attempts.ts';
 import { answerBind } from './bind.ts';
+import { bind2Feature, bindInline } from './bind2.ts';
 import { ConnectionBudgets } from './budgets.ts';
+import { enterClient } from './client.ts';
 import type { C2sContext } from './context.ts';
-import { makeFeatures } from './features.ts';
+import { makeFeatures, versionOf, writeFeatures } from './features.ts';
 import { SaslNegotiation } from './sasl1.ts';
+import { type Login, Sasl2Negotiation, successOf } from './sasl2.ts';
+import { failed, type Resumption } from './sm.ts';
+import type { Carrier } from './sm-session.ts';
 
 export type Stage = 'connected' | 'authenticated' | 'bound';
 
-export class ClientConnection implements ClientStream, SessionStream {
+export class ClientConnection implements ClientStream, Carrier {
   readonly address: string;
   /** From when the time to log in counts, in milliseconds since 1970: when it was accepted, or last took a registration. */
   since: number;
@@ -35,6 +42,13 @@ export class ClientConnection implements ClientStream, SessionStream {
   private readonly gone: (connection: ClientConnection) => void;
   private readonly budgets: ConnectionBudgets;
   private sasl: SaslNegotiation | undefined;
+  private sasl2: Sasl2Negotiation | undefined;
+  /** XEP-0509: of what was offered before login. */
+  private configVersion: string | undefined;
+  /** Our name for the client, once it has logged in and said which one it is. */
+  private client: string | undefined;
+  /** The element of a bound session that was last waited for. */
+  private handling: Promise<void> | undefined;
 
   /**
    * @param network what the address belongs to, as limits see it
@@ -88,6 +102,10 @@ export class ClientConnection implements ClientStream, SessionStream {
     return this.tls?.protocol ?? 'plain';
   }
 
+  get isOpen(): boolean {
+    return this.stream.isOpen;
+  }
+
   get lastRead(): number {
     return this.stream.lastRead;
   }
@@ -110,6 +128,17 @@ export class ClientConnection implements ClientStream, SessionStream {
     this.stream.abort('dropped by the server');
   }
 
+  cut(reason: string): void {
+    this.stream.abort(reason);
+  }
+
+  detach(error: StreamError | undefined): Promise<void> {
+    this.session = undefined;
+    if (error === undefined) this.stream.hangUp('the client is to come back');
+    else this.stream.close(error);
+    return this.handling ?? Promise.resolve();
+  }
+
   private takeHeader(header: StreamHeader): MaybePromise<void> {
     checkVersion(header.attrs.version);
     const host = this.hostFor(header.attrs.to);
@@ -119,9 +148,12 @@ export class ClientConnection implements ClientStream, SessionStream {
     this.host = host;
     this.lang = header.attrs['xml:lang'];
     // RFC 6120 4.7.2.1: whom we talk to; before login, whoever the client says it is
-    const to = this.user === undefined ? addressOf(header.attrs.from) : Jid.of(this.user, host.domain).bare;
+    const from = header.attrs.from === undefined ? undefined : Jid.parse(header.attrs.from);
+    // XEP-0388 2.1, RFC 6120 4.9.3.9
+    if (from !== undefined && from.domain !== host.domain) throw new StreamError('invalid-from');
+    const to = this.user === undefined ? from?.bare : Jid.of(this.user, host.domain).bare;
     this.stream.open({ from: host.domain, to });
-    return this.offer(host);
+    return this.offer(host, from?.bare);
   }
 
   /** RFC 6120 4.9.3.6, 4.9.3.7. */
@@ -135,20 +167,41 @@ export class ClientConnection implements ClientStream, SessionStream {
     return host;
   }
 
-  private async offer(host: Host): Promise<void> {
+  private async offer(host: Host, from: string | undefined): Promise<void> {
+    const login = this.stage === 'connected' ? await this.offerLogin(host, from) : [];
+    const features = await this.features(host, login);
+    if (login.length > 0) {
+      this.configVersion = versionOf(features);
+      const version = el('config-version', NS.iap, { scheme: 'opaque', value: this.configVersion });
+      this.stream.send(writeFeatures([...features, version]));
+    } else this.stream.send(writeFeatures(features));
+  }
+
+  private features(host: Host, login: readonly Element[]): Promise<readonly Element[]> {
     const settings = this.context.settings();
-    if (this.stage === 'connected') {
-      this.sasl = new SaslNegotiation(host, this.carrier, this.context);
-    }
     const canStartTls = this.stage === 'connected' && this.canStartTls;
-    const features = await makeFeatures(host, this, {
+    return makeFeatures(host, this, {
       startTls: !canStartTls ? 'no' : settings.requireTls ? 'required' : 'optional',
-      mechanisms: this.stage === 'connected' ? this.sasl : undefined,
+      login,
       stage: this.stage,
       stanzaBytes: this.stage === 'connected' ? settings.stanzaBytesBeforeAuth : settings.stanzaBytes,
       idleTimeout: settings.idleTimeout,
     });
-    this.stream.send(features);
+  }
+
+  /** Both profiles of SASL, of which the client chooses one. */
+  private async offerLogin(host: Host, from: string | undefined): Promise<readonly Element[]> {
+    const attempts = new LoginAttempts(host, this.carrier, this.context);
+    this.sasl = new SaslNegotiation(attempts);
+    this.sasl2 = new Sasl2Negotiation(attempts, {
+      from,
+      configVersion: () => this.configVersion,
+      reply: (answer) => this.stream.send(answer),
+      complete: (login) => this.enter(host, login),
+    });
+    const features = [this.sasl.feature, this.sasl2.feature([await bind2Feature(host, this), el('sm', NS.sm)])];
+    const bindings = features[0] === undefined ? undefined : channelBindingFeature(this.tls);
+    return [...features, bindings].filter((feature) => feature !== undefined);
   }
 
   private takeElement(element: Element): MaybePromise<void> {
@@ -157,21 +210,36 @@ export class ClientConnection implements ClientStream, SessionStream {
   }
 
   private takeBound(session: Session, element: Element): MaybePromise<void> {
+    if (element.ns === NS.sm) return this.context.sm.take(session, this, element);
     if (element.ns !== null) {
       const handler = session.host.nonzas.find(element.ns, element.name);
       if (handler === undefined) throw new StreamError('unsupported-stanza-type');
       return handler({ session, element });
     }
     this.context.metrics.stanzasIn.inc();
-    return this.context.router.fromClient(session, this.inLanguage(element));
+    const done = this.context.router.fromClient(session, this.inLanguage(element));
+    const managed = session.outbox;
+    if (!isPromise(done)) managed?.handled(done?.settled);
+    else {
+      this.handling = done.then((unsettled) => managed?.handled(unsettled?.settled));
+      return this.handling;
+    }
   }
 
   private beforeLogin(element: Element): MaybePromise<void> {
+    // XEP-0388 2.4
+    if (this.sasl2?.isUnderWay === true && element.ns !== NS.sasl2) throw new StreamError('policy-violation');
     switch (element.ns) {
       case NS.tls:
         return this.startTls(element);
       case NS.sasl:
         return this.authenticate(element);
+      case NS.sasl2:
+        if (this.sasl2 === undefined) throw new StreamError('not-authorized');
+        return this.sasl2.take(element);
+      case NS.sm:
+        // XEP-0198 3: not before authentication
+        return this.stream.send(failed('unexpected-request'));
       case null:
         return this.iqBeforeLogin(element);
       default:
@@ -209,14 +277,51 @@ export class ClientConnection implements ClientStream, SessionStream {
     if (this.sasl === undefined) throw new StreamError('not-authorized');
     const outcome = await this.sasl.take(element, (answer) => this.stream.send(answer));
     if (outcome === undefined) return;
-    this.user = outcome.user;
-    this.stage = 'authenticated';
-    this.sasl = undefined;
-    this.budgets.join(`${outcome.user}@${this.host?.domain}`);
-    this.stream.setBudgets(this.budgets.list);
-    this.stream.setLimits({ stanzaBytes: this.context.settings().stanzaBytes });
+    this.admit(outcome.user);
     this.stream.restart();
     this.stream.send(outcome.answer);
+  }
+
+  /** Somebody is authenticated. */
+  private admit(user: string): void {
+    this.user = user;
+    this.stage = 'authenticated';
+    this.sasl = undefined;
+    this.sasl2 = undefined;
+    this.budgets.join(`${user}@${this.host?.domain}`);
+    this.stream.setBudgets(this.budgets.list);
+    this.stream.setLimits({ stanzaBytes: this.context.settings().stanzaBytes });
+  }
+
+  /** XEP-0388 2.6.1: does what was asked for with the login, and tells it with success; all at once, without a restart. */
+  private async enter(host: Host, login: Login): Promise<void> {
+    const account = Jid.of(login.user, host.domain).bare;
+    const { client, token } = await enterClient(host, login);
+    const succeed = (identity: string, ...answers: readonly (Element | undefined)[]): void =>
+      this.stream.send(successOf(login, identity, [...answers, token]));
+
+    // XEP-0198 9.2: first of all; a session that goes on needs no other, and no features
+    const { resume } = login.request;
+    const resumption = resume === undefined ? undefined : await this.context.sm.resume(this, account, resume);
+    if (resumption?.resumed !== undefined) {
+      this.admit(login.user);
+      succeed(resumption.resumed.session.jid.full, resumption.answer);
+      this.goOn(resumption.resumed);
+      return;
+    }
+
+    const binding = await bindInline(host, login, client, this, this.context);
+    if (!this.stream.isOpen) return binding && this.context.sessions.close(binding.session);
+    this.client = client;
+    this.admit(login.user);
+    if (binding !== undefined) {
+      this.session = binding.session;
+      this.stage = 'bound';
+    }
+    const features = writeFeatures(await this.features(host, []));
+    succeed(binding?.session.jid.full ?? account, resumption?.answer, binding?.complete());
+    this.stream.send(features);
+    binding?.release();
   }
 
   /** Registration may happen before login; nothing else may (RFC 6120 4.9.3.12). */
@@ -236,12 +341,29 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   // RFC 6120 7.1: nothing but binding until it is done
   private async beforeBinding(element: Element): Promise<void> {
+    if (element.ns === NS.sm) return this.resumeSession(element);
     if (this.host === undefined || this.user === undefined || element.ns !== null || element.name !== 'iq') {
       throw new StreamError('not-authorized', 'bind a resource first');
     }
-    const session = await answerBind(element, this.host, this.user, this, this.context);
+    const session = await answerBind(element, this.host, this.user, this.client, this, this.context);
     if (session === undefined) return;
     if (!this.stream.isOpen) return this.context.sessions.close(session);
+    this.session = session;
+    this.stage = 'bound';
+  }
+
+  // XEP-0198 3, 5
+  private async resumeSession(element: Element): Promise<void> {
+    const isResume = element.name === 'resume' && this.host !== undefined && this.user !== undefined;
+    if (!isResume) return this.stream.send(failed('unexpected-request'));
+    const { answer, resumed } = await this.context.sm.resume(this, Jid.of(this.user!, this.host!.domain).bare, element);
+    this.stream.send(answer);
+    if (resumed !== undefined) this.goOn(resumed);
+  }
+
+  /** Takes over a session that was resumed; right after the answer that says so was sent. */
+  private goOn({ session, complete }: NonNullable<Resumption['resumed']>): void {
+    if (!complete()) return;
     this.session = session;
     this.stage = 'bound';
   }
@@ -254,14 +376,20 @@ export class ClientConnection implements ClientStream, SessionStream {
 
   private over(reason: string): void {
     this.context.log.debug({ address: this.address, user: this.user, reason }, 'client gone');
-    if (this.stream.isRefused) this.context.metrics.streamErrors.inc();
+    if (this.stream.error !== undefined) this.context.metrics.streamErrors.inc();
     this.budgets.release();
     this.gone(this);
     const { session } = this;
-    if (session === undefined) return;
+    if (session === undefined || (this.mayComeBack && this.context.sm.hibernate(session))) return;
     this.leave(session).catch((error: unknown) =>
       this.context.log.error({ err: error }, 'a session could not be closed'),
     );
+  }
+
+  /** XEP-0198 7: a stream that was closed in order is over; one that broke off, or was only too quiet, is unfinished. */
+  private get mayComeBack(): boolean {
+    const { error, isClosedByPeer } = this.stream;
+    return !isClosedByPeer && (error === undefined || error.condition === 'connection-timeout');
   }
 
   private async leave(session: Session): Promise<void> {
@@ -275,9 +403,4 @@ export class ClientConnection implements ClientStream, SessionStream {
 function checkVersion(version: string | undefined): void {
   const major = /^(\d{1,9})\.\d{1,9}$/.exec(version ?? '')?.[1];
   if (major === undefined || Number(major) < 1) throw new StreamError('unsupported-version');
-}
-
-/** RFC 6120 4.7.1: our "to" repeats whom the client says it is. */
-function addressOf(from: string | undefined): string | undefined {
-  return from === undefined ? undefined : Jid.parse(from)?.bare;
 }

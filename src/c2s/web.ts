@@ -1,4 +1,6 @@
-// What browsers come in by: WebSockets (RFC 7395), and where a domain says that it has them (XEP-0156).
+// What browsers come in by: WebSockets (RFC 7395), BOSH (XEP-0206), and where a domain says that it has them (XEP-0156).
+import { networkOf } from '../auth/throttle.ts';
+import { Bosh } from '../net/bosh.ts';
 import type { Http, HttpPeer, HttpReply } from '../net/http.ts';
 import { refuseUpgrade } from '../net/http.ts';
 import { WebSockets } from '../net/websocket.ts';
@@ -10,6 +12,7 @@ import type { C2sContext } from './context.ts';
 
 /** The first is the one that is told of; the others are what clients guess, and other servers have. */
 const paths = ['/xmpp-websocket', '/websocket', '/ws'] as const;
+const boshPaths = ['/http-bind', '/http-bind/'] as const;
 const HTTPS = 443;
 
 export interface WebParts {
@@ -25,9 +28,19 @@ interface Link {
   readonly href: string;
 }
 
-/** Adds the routes; call it before the first port is listened on, and close what it returns when nothing listens any more. */
-export function addWebRoutes(parts: WebParts): { close(): void } {
+/** What was added, while the server runs. */
+export interface Web {
+  /** How many BOSH sessions there are. */
+  readonly boshSessions: number;
+  /** Stops what goes on by itself; when nothing listens any more. */
+  close(): void;
+}
+
+/** Adds the routes; call it before the first port is listened on. */
+export function addWebRoutes(parts: WebParts): Web {
   const { http, clients, context } = parts;
+  // RFC 7395 3.9, XEP-0206 2: TLS has to be there before the stream is
+  const mayEnter = (peer: HttpPeer): boolean => peer.isConfidential || !context.settings().requireTls;
   const sockets = new WebSockets({
     accept: (transport) => clients.take(transport),
     limits: () => {
@@ -39,8 +52,7 @@ export function addWebRoutes(parts: WebParts): { close(): void } {
   });
   for (const path of paths) {
     http.upgrade(path, (request, socket, head, peer) => {
-      // RFC 7395 3.9: there is no way to TLS from inside a WebSocket
-      if (peer.isConfidential || !context.settings().requireTls) sockets.upgrade(request, socket, head, peer);
+      if (mayEnter(peer)) sockets.upgrade(request, socket, head, peer);
       else refuseUpgrade(socket, 403, 'TLS is required: connect to wss://');
     });
     http.route('GET', path, async () => ({
@@ -49,9 +61,34 @@ export function addWebRoutes(parts: WebParts): { close(): void } {
       headers: { upgrade: 'websocket', connection: 'upgrade' },
     }));
   }
+  const bosh = new Bosh({
+    accept: (transport) => clients.take(transport),
+    domainOf: (to) => domainOf(to, context),
+    mayEnter,
+    secureUri: (peer) => {
+      const base = secureBase(peer, parts);
+      return base && `https://${base}${boshPaths[0]}`;
+    },
+    networkOf,
+    limits: () => {
+      const { stanzaBytesBeforeAuth, outboundBytes, connectionsPerAddress } = context.settings();
+      return { stanzaBytesBeforeAuth, queuedBytes: outboundBytes, uploadsPerAddress: connectionsPerAddress };
+    },
+    flusher: context.flusher,
+    clock: context.clock,
+  });
+  for (const path of boshPaths) http.handle(path, (request, response, peer) => bosh.handle(request, response, peer));
   http.route('GET', '/.well-known/host-meta', async ({ peer }) => hostMeta('xml', peer, parts));
   http.route('GET', '/.well-known/host-meta.json', async ({ peer }) => hostMeta('json', peer, parts));
-  return sockets;
+  return {
+    get boshSessions() {
+      return bosh.table.open;
+    },
+    close() {
+      sockets.close();
+      bosh.close();
+    },
+  };
 }
 
 function hostMeta(format: 'xml' | 'json', peer: HttpPeer, parts: WebParts): HttpReply {
@@ -59,7 +96,10 @@ function hostMeta(format: 'xml' | 'json', peer: HttpPeer, parts: WebParts): Http
   // XEP-0156 3: pages of any origin may read this, and nothing else here
   const headers = { 'access-control-allow-origin': '*' };
   if (base === undefined) return { status: 404, body: 'no metadata of this host\n', headers };
-  const links: readonly Link[] = [{ rel: NS.altWebSocket, href: `wss://${base}${paths[0]}` }];
+  const links: readonly Link[] = [
+    { rel: NS.altWebSocket, href: `wss://${base}${paths[0]}` },
+    { rel: NS.altBosh, href: `https://${base}${boshPaths[0]}` },
+  ];
   return format === 'xml'
     ? { status: 200, type: 'application/xrd+xml; charset=utf-8', body: xrd(links), headers }
     : { status: 200, type: 'application/json; charset=utf-8', body: `${JSON.stringify({ links })}\n`, headers };
@@ -77,10 +117,18 @@ function xrd(links: readonly Link[]): string {
  */
 function secureBase({ authority = '', isProxied }: HttpPeer, { context, httpsPort }: WebParts): string | undefined {
   const [, name = '', ownPort] = /^([^:[\]]+)(?::(\d{1,5}))?$/.exec(authority) ?? [];
-  const domain = Jid.parse(name)?.domain;
-  if (domain === undefined || domain !== Jid.parse(name)?.full || context.host(domain) === undefined) return undefined;
+  const domain = domainOf(name, context);
+  if (domain === undefined) return undefined;
   const port = isProxied ? Number(ownPort ?? HTTPS) : httpsPort();
   if (port === undefined) return undefined;
   const { hostname } = new URL(`https://${domain}`);
   return port === HTTPS ? hostname : `${hostname}:${port}`;
+}
+
+/** The domain, prepared; undefined where that is none of ours. */
+function domainOf(name: string, context: C2sContext): string | undefined {
+  const jid = Jid.parse(name);
+  return jid === undefined || jid.domain !== jid.full || context.host(jid.domain) === undefined
+    ? undefined
+    : jid.domain;
 }

@@ -1,6 +1,7 @@
 // The cluster port: who is online where, and how nodes speak to one another. One process is a cluster of one (`solo.ts`).
 import type { MaybePromise } from '../base/maybe.ts';
 import type { BareJid, Jid } from '../xmpp/jid.ts';
+import type { Holders } from '../xmpp/stanza.ts';
 
 export type NodeId = string & { readonly __brand: 'node' };
 
@@ -27,10 +28,10 @@ export interface Directory {
 
 /** What travels between nodes. Delivery frames carry stanzas whose checks are done. */
 export type Frame =
-  /** For sessions of the receiving node, by full JID. */
-  | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string }
+  /** For sessions of the receiving node, by full JID; `had`: all that have the message. */
+  | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string; readonly had?: Holders }
   /** Answers `deliver`: these sessions are not there any more. */
-  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string };
+  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string; readonly had?: Holders };
 
 export interface Cluster {
   readonly self: NodeId;

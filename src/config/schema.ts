@@ -65,15 +65,15 @@ export function duration() {
     .meta({ kind: 'duration' });
 }
 
-/** As {@link duration}, or `never`, which is Infinity. */
-export function durationOrNever() {
+/** As {@link duration}, or `forever`, which is Infinity. */
+export function durationOrForever() {
   return z
     .string({ error: (issue) => durationProblem(issue.input) })
     .transform((text, context) => {
-      if (text === 'never') return Number.POSITIVE_INFINITY;
+      if (text === 'forever') return Number.POSITIVE_INFINITY;
       const ms = parseDuration(text);
       if (ms !== undefined) return ms;
-      context.addIssue({ code: 'custom', message: `${durationProblem(text).slice(0, -1)}, or "never".` });
+      context.addIssue({ code: 'custom', message: `${durationProblem(text).slice(0, -1)}, or "forever".` });
       return z.NEVER;
     })
     .meta({ kind: 'duration' });

@@ -129,6 +129,31 @@ const limits = z
   .prefault({})
   .meta({ description: 'What one client may ask of the server.' });
 
+const streamManagement = z
+  .strictObject({
+    'resume-timeout': duration().prefault('10m').meta({
+      description:
+        'How long a client that lost its connection can come back to its session; until then it counts as online. `0s`: not at all.',
+    }),
+    'ack-timeout': duration().prefault('1m').meta({
+      description: 'A client that does not say for so long what it has received counts as cut off.',
+    }),
+    'queue-stanzas': z.int().positive().prefault(5000).meta({
+      description: 'Stanzas that may wait for one client until it has acknowledged them; beyond it, its session ends.',
+    }),
+    'queue-bytes': bytes().prefault('8MiB').meta({ description: 'The same, in characters of XML.' }),
+    location: z
+      .string()
+      .regex(/^(\[[0-9a-f:.]+\]|[^\s:[\]]+)(:\d{1,5})?$/i, {
+        error: (issue) => `${quote(issue.input)} is not a place. Try "xmpp2.example.org:5222" or "[2001:db8::1]:5222".`,
+      })
+      .nullable()
+      .prefault(null)
+      .meta({ description: 'Where clients should try to come back to first: `host:port`.' }),
+  })
+  .prefault({})
+  .meta({ description: 'Acknowledgements, and sessions that can be resumed (XEP-0198).' });
+
 const contactRoles = ['abuse', 'admin', 'feedback', 'sales', 'security', 'status', 'support'] as const;
 const uriProblem = (value: unknown): string =>
   typeof value === 'string' && /^[^\s:@]+@[^\s:@]+$/.test(value)
@@ -170,6 +195,29 @@ const externalService = z.strictObject({
   ttl: duration().prefault('1d').meta({ description: 'How long credentials made from the secret hold.' }),
 });
 
+const clients = z
+  .strictObject({
+    'token-lifetime': duration().prefault('21d').meta({
+      description:
+        'How long a client can log in with a token in place of the password (XEP-0484); every login can renew it. `0s`: no tokens.',
+    }),
+    'token-rotation': duration()
+      .prefault('1d')
+      .meta({ description: 'A token that is older is replaced when it is used.' }),
+    forget: duration().prefault('90d').meta({
+      description: 'After how long a client that did not come back is no longer listed (XEP-0494).',
+    }),
+    names: z
+      .boolean()
+      .prefault(true)
+      .meta({ description: 'Whether the names of software and devices are kept, for the list of clients.' }),
+    'per-account': z.int().positive().prefault(50).meta({
+      description: 'Clients of one account that are remembered; beyond it, the one not seen for longest goes.',
+    }),
+  })
+  .prefault({})
+  .meta({ description: 'What is remembered of the clients that log in, each of which its owner can see and revoke.' });
+
 /** Settings that may stand at the top, for all hosts, and beneath a host, for that one. */
 const hostable = {
   admins: z
@@ -183,6 +231,7 @@ const hostable = {
     description:
       'When a client asks for a resource that is in use (RFC 6120 7.7.2.2): end the old session, refuse the new one, or give it another name.',
   }),
+  clients,
   contacts,
   limits,
   s2s,
@@ -331,7 +380,9 @@ export const serverSchema = z.strictObject({
   tls,
   registration: hostable.registration,
   'resource-conflict': hostable['resource-conflict'],
+  clients: hostable.clients,
   limits,
+  'stream-management': streamManagement,
   dns: z
     .strictObject({
       servers: z

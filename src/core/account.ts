@@ -1,30 +1,63 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, SessionEntry } from '../cluster/cluster.ts';
+import type { Element } from '../xml/element.ts';
+import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import type { Iq, Message, Presence, Stanza } from '../xmpp/stanza.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { NS } from '../xmpp/ns.ts';
+import {
+  type Iq,
+  type Message,
+  messageOf,
+  type Presence,
+  type Reach,
+  replaceElement,
+  type Stanza,
+} from '../xmpp/stanza.ts';
 import { iqIn, messageIn, messageOffline, presenceIn } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import type { Sessions } from './sessions.ts';
-import { defineNote, type Transit } from './transit.ts';
+import { defineNote, Transit } from './transit.ts';
 
 /** The sessions that a message is about to reach; left before `messageIn` runs, so that `copy` knows the others. */
 export const recipients = defineNote<readonly SessionEntry[]>('recipients');
 
+/** Where the account has several sessions: who has the message, or will; whoever copies it adds those who get copies. */
+export const reached = defineNote<Reach>('reached');
+
+/**
+ * The message was delivered before, and its reader never had it: it is on its way through the rules once more. Whoever
+ * stored or counted it must not do so again.
+ */
+export const redelivered = defineNote<{
+  /** The sessions that have had it, or a copy, by their sid. */
+  readonly had: readonly string[];
+  /** One of them has a copy still: where nobody else takes the message, it need not be kept. */
+  readonly isCopied: boolean;
+}>('redelivered');
+
 /** Answers an IQ request for an account or a host on its behalf. */
 export type AnswerIq = (host: Host, transit: Transit<Iq>, targets: readonly Target[]) => MaybePromise<void>;
+
+/** What delivery leaves to the router. */
+export interface DeliveryParts {
+  readonly answerIq: AnswerIq;
+  /** A session of this node left before a stanza reached it. */
+  missed(stanza: Stanza, sid: string): void;
+}
 
 export class AccountDelivery {
   private readonly cluster: Cluster;
   private readonly sessions: Sessions;
-  private readonly answerIq: AnswerIq;
+  private readonly parts: DeliveryParts;
 
-  constructor(cluster: Cluster, sessions: Sessions, answerIq: AnswerIq) {
+  constructor(cluster: Cluster, sessions: Sessions, parts: DeliveryParts) {
     this.cluster = cluster;
     this.sessions = sessions;
-    this.answerIq = answerIq;
+    this.parts = parts;
   }
 
   /**
@@ -57,18 +90,22 @@ export class AccountDelivery {
   private toNobody(host: Host, transit: Transit): MaybePromise<void> {
     const { stanza } = transit;
     if (stanza.kind === 'presence') return;
-    if (stanza.kind === 'iq' && stanza.to.isBare) return this.answerIq(host, transit as Transit<Iq>, nobody);
+    if (stanza.kind === 'iq' && stanza.to.isBare) return this.parts.answerIq(host, transit as Transit<Iq>, nobody);
     throw new StanzaError('service-unavailable');
   }
 
   private message(host: Host, transit: Transit<Message>, entries: readonly SessionEntry[]): MaybePromise<void> {
-    const route = routeMessage(transit.stanza, entries);
+    const route = routeAgain(transit, entries) ?? routeMessage(transit.stanza, entries);
     transit.leave(recipients, route.to);
+    // what is refused is not archived, nor copied
+    if (route.to.length === 0 && route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
+    const reach = entries.length > 1 && route.to.length > 0 ? this.reachOf(transit, route.to) : undefined;
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
-      if (route.to.length > 0) return this.write(transit.stanza, route.to);
-      if (route.otherwise === 'ignore') return;
-      if (route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
+      if (route.to.length > 0) {
+        return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to);
+      }
+      if (route.otherwise === 'ignore' || transit.note(redelivered)?.isCopied === true) return;
       return this.offline(host, transit);
     });
   }
@@ -100,7 +137,7 @@ export class AccountDelivery {
       if (isOver(verdict)) return;
       // RFC 6121 8.5.2.1.3: the server answers for the account, always
       if (stanza.to.isBare)
-        return this.answerIq(host, transit, stanza.from.bare === stanza.to.bare ? ownAccount : anyAccount);
+        return this.parts.answerIq(host, transit, stanza.from.bare === stanza.to.bare ? ownAccount : anyAccount);
       const match = matching(stanza, entries);
       if (match.length > 0) return this.write(stanza, match);
       // RFC 6121 8.5.3.2.3; results and errors for a resource that left are of no use to anybody
@@ -108,12 +145,33 @@ export class AccountDelivery {
     });
   }
 
+  private reachOf(transit: Transit<Message>, to: readonly SessionEntry[]): Reach {
+    const copied = [...(transit.note(redelivered)?.had ?? [])];
+    const reach: Reach = { to: to.map(({ sid }) => sid), copied, toHere: this.countHere(to), copiedHere: 0 };
+    transit.leave(reached, reach);
+    return reach;
+  }
+
+  /** Copies of the message go to these sessions too. */
+  addCopies(reach: Reach, to: readonly SessionEntry[]): void {
+    for (const { sid } of to) reach.copied.push(sid);
+    reach.copiedHere += this.countHere(to);
+  }
+
+  private countHere(entries: readonly SessionEntry[]): number {
+    let count = 0;
+    for (const { node } of entries) if (node === this.cluster.self) count++;
+    return count;
+  }
+
   /** Hands a stanza to sessions, here or on other nodes; one frame for each node. */
   write(stanza: Stanza, to: readonly SessionEntry[]): void {
     let elsewhere: Map<SessionEntry['node'], string[]> | undefined;
     for (const entry of to) {
       if (entry.node === this.cluster.self) {
-        this.sessions.get(entry.jid.full)?.deliver(stanza);
+        const session = this.sessions.get(entry.jid.full);
+        if (session !== undefined) session.deliver(stanza);
+        else this.parts.missed(stanza, entry.sid);
         continue;
       }
       elsewhere ??= new Map();
@@ -123,7 +181,48 @@ export class AccountDelivery {
     }
     if (elsewhere === undefined) return;
     const xml = stanza.el.toXml();
-    for (const [node, list] of elsewhere) this.cluster.send(node, { kind: 'deliver', to: list, xml });
+    const reach = stanza.kind === 'message' ? stanza.reach : undefined;
+    for (const [node, list] of elsewhere) {
+      this.cluster.send(node, {
+        kind: 'deliver',
+        to: list,
+        xml,
+        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
+      });
+    }
+  }
+
+  /**
+   * A stanza that was delivered to a session comes back, because its client never had it: the rules for an absent resource
+   * apply (RFC 6121 8.5.3.2, XEP-0198 4). A message that another session has is not delivered again.
+   * @param at when it was delivered, in milliseconds since 1970
+   * @throws StanzaError where the rules, or a module, refuse it
+   */
+  takeBack(host: Host, stanza: Stanza, sid: string | undefined, at?: number): MaybePromise<void> {
+    if (stanza.kind === 'presence') return;
+    if (stanza.kind === 'iq') {
+      if (stanza.type === 'get' || stanza.type === 'set') throw new StanzaError('service-unavailable');
+      return;
+    }
+    const { reach } = stanza;
+    const message = forAccount(stanza);
+    if (message === undefined) return;
+    if (reach !== undefined) {
+      if (message === stanza) reach.toHere--;
+      else reach.copiedHere--;
+      if (reach.toHere > 0) return;
+    }
+    return andThen(this.cluster.directory.sessions(message.to.bare), (entries) => {
+      const has = (sids: readonly string[]): boolean =>
+        entries.some((entry) => entry.sid !== sid && sids.includes(entry.sid));
+      if (reach !== undefined && has(reach.to)) return;
+      const again = at === undefined ? message : replaceElement(message, delayed(message.el, at, host.domain));
+      const transit = new Transit<Message>(again, { kind: 'host', host });
+      const isCopied = reach !== undefined && (reach.copiedHere > 0 || has(reach.copied));
+      const had = reach === undefined ? [] : [...reach.to, ...reach.copied];
+      transit.leave(redelivered, { had: sid === undefined ? had : [...had, sid], isCopied });
+      return this.message(host, transit, entries);
+    });
   }
 }
 
@@ -144,6 +243,31 @@ function isNews(stanza: Stanza): boolean {
     stanza.kind === 'presence' &&
     (stanza.type === 'available' || stanza.type === 'unavailable' || stanza.type === 'error')
   );
+}
+
+/**
+ * What of a message that comes back is of interest to the account: not what was of the moment, nor a page of its archive; of
+ * a copy of something that it received (XEP-0280) the original.
+ */
+function forAccount(message: Message): Message | undefined {
+  const { type, el: element, from, to } = message;
+  if (type !== 'chat' && type !== 'normal') return undefined;
+  if (from.full !== to.bare) return message;
+  if (element.getChild('result', NS.mam) !== undefined) return undefined;
+  const copy = element.getChild('sent', NS.carbons) ?? element.getChild('received', NS.carbons);
+  if (copy === undefined) return message;
+  // what was sent to somebody else, or went to nobody, is not this account's to miss
+  if (message.reach === undefined) return undefined;
+  const original = copy.getChild('forwarded', NS.forward)?.getChild('message', null);
+  const sender = original && Jid.parse(original.attrs.from ?? '');
+  const reader = original && Jid.parse(original.attrs.to ?? '');
+  if (original === undefined || sender === undefined || reader === undefined) return undefined;
+  return messageOf(original, sender, reader);
+}
+
+/** XEP-0198 4: with the time of the delivery that failed, unless it says already that it is late. */
+function delayed(element: Element, at: number, by: string): Element {
+  return element.getChild('delay', NS.delay) === undefined ? element.append(delayElement(at, by)) : element;
 }
 
 interface MessageRoute {
@@ -173,6 +297,16 @@ export function routeMessage(message: Message, entries: readonly SessionEntry[])
     case 'error':
       return { to: [], otherwise: 'ignore' };
   }
+}
+
+/** A message that comes back is for the account, whomever it was for before; and for nobody who had it. */
+function routeAgain(transit: Transit<Message>, entries: readonly SessionEntry[]): MessageRoute | undefined {
+  const before = transit.note(redelivered);
+  if (before === undefined) return undefined;
+  return toBare(
+    transit.stanza,
+    entries.filter((entry) => !before.had.includes(entry.sid)),
+  );
 }
 
 /** RFC 6121 8.5.2.1.1 and 8.5.2.2.1. */

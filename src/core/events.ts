@@ -74,6 +74,15 @@ export const streamIq = gate<{ readonly stream: ClientStream; readonly iq: Eleme
 /** A resource was bound. Fired by sessions.bind. */
 export const sessionBound = notify<{ readonly session: Session }>('session-bound');
 
+/**
+ * A session lost its stream, and waits to be resumed (XEP-0198): whoever holds stanzas back writes them now, and holds
+ * back no more. Fired by sessions.hibernate.
+ */
+export const sessionHibernating = notify<{ readonly session: Session }>('session-hibernating');
+
+/** A session that waited has a stream again, and has been sent what it missed. Fired by sessions.resume. */
+export const sessionResumed = notify<{ readonly session: Session }>('session-resumed');
+
 /** A session ended, and is no longer in the directory. Fired by sessions.close. */
 export const sessionClosed = notify<{ readonly session: Session }>('session-closed');
 

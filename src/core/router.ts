@@ -9,7 +9,17 @@ import { parseElement } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
-import { errorReply, type Iq, iqResult, type Message, type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import {
+  errorReply,
+  type Holders,
+  type Iq,
+  iqResult,
+  type Message,
+  type Presence,
+  type Reach,
+  type Stanza,
+  stanzaOf,
+} from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver } from './account.ts';
 import { iqOut, messageOut, presenceOut } from './events.ts';
 import type { Host } from './host.ts';
@@ -22,15 +32,15 @@ export interface Remote {
   send(transit: Transit): MaybePromise<void>;
 }
 
-/** Work that a handled stanza still waits for. */
-export interface Unsettled {
-  readonly settled: Promise<unknown>;
-}
-
 interface Pending {
   readonly from: string;
   readonly done: (reply: Iq) => void;
   readonly cancel: () => void;
+}
+
+/** Work that a handled stanza still waits for. */
+export interface Unsettled {
+  readonly settled: Promise<void>;
 }
 
 export interface RouterParts {
@@ -50,17 +60,19 @@ export class Router {
 
   constructor(parts: RouterParts) {
     this.parts = parts;
-    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, (host, transit, targets) =>
-      this.answer(host, transit, targets),
-    );
+    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
+      answerIq: (host, transit, targets) => this.answer(host, transit, targets),
+      missed: (stanza, sid) => this.missed(stanza, sid),
+    });
     parts.cluster.receive((frame, from) => this.fromNode(frame, from));
   }
 
   /**
    * A bound client sent something. Never throws but a StreamError: a stanza that cannot be served is answered with an error.
+   * @returns what the stanza still waits for, though it was handled: its way to the disk. Never rejects.
    * @throws StreamError `unsupported-stanza-type`, `invalid-from`
    */
-  fromClient(session: Session, element: Element): MaybePromise<void> {
+  fromClient(session: Session, element: Element): MaybePromise<Unsettled | undefined> {
     if (element.ns !== null || !isStanzaName(element.name)) throw new StreamError('unsupported-stanza-type');
     checkFrom(session, element);
     const from = session.jid;
@@ -68,17 +80,31 @@ export class Router {
     const to = text === undefined ? from.withResource('') : (this.parts.sessions.get(text)?.jid ?? Jid.parse(text));
     if (to === undefined) {
       // RFC 6120 8.3.3.8; what cannot be addressed is answered by the server
-      return this.refuse(
-        element,
-        session.host.jid,
-        from,
-        new StanzaError('jid-malformed', 'the "to" address is not a JID'),
-      );
+      const problem = new StanzaError('jid-malformed', 'the "to" address is not a JID');
+      return andThen(this.refuse(element, session.host.jid, from, problem), () => undefined);
     }
-    return this.guard(element, from, to, () => {
+    let transit: Transit | undefined;
+    const done = this.guard(element, from, to, () => {
       const stanza = stanzaOf(stamp(element, from, to), from, to);
-      return this.outbound(session, new Transit<Stanza>(stanza, { kind: 'client', session }));
+      transit = new Transit<Stanza>(stanza, { kind: 'client', session });
+      return this.outbound(session, transit);
     });
+    if (isPromise(done)) return done.then(() => this.unsettled(transit));
+    return this.unsettled(transit);
+  }
+
+  /** What a transit leaves to wait for. If it fails, the sender hears of it: then the stanza is as good as handled. */
+  private unsettled(transit: Transit | undefined): Unsettled | undefined {
+    const work = transit?.settled;
+    if (transit === undefined || work === undefined) return undefined;
+    const { el, from, to } = transit.stanza;
+    const settled = work
+      .then(
+        () => {},
+        (error: unknown) => this.refuse(el, to, from, error),
+      )
+      .catch((error: unknown) => this.parts.log.error({ err: error }, 'a failure could not be told'));
+    return { settled };
   }
 
   /**
@@ -91,9 +117,8 @@ export class Router {
       transit = new Transit(stanzaOf(restamp(element, from, to), from, to), { kind: 'server', domain: from.domain });
       return this.forward(transit);
     });
-    const settled = (): Unsettled | undefined =>
-      transit?.settled === undefined ? undefined : { settled: transit.settled };
-    return isPromise(done) ? done.then(settled) : settled();
+    if (isPromise(done)) return done.then(() => this.unsettled(transit));
+    return this.unsettled(transit);
   }
 
   private outbound(session: Session, transit: Transit): MaybePromise<void> {
@@ -207,26 +232,51 @@ export class Router {
   private fromNode(frame: Frame, from: NodeId): void {
     const element = parseElement(frame.xml);
     if (frame.kind === 'undelivered') {
-      for (const full of frame.to) this.redeliver(element, full);
+      for (const full of frame.to) this.redeliver(element, full, frame.had);
       return;
     }
+    const { had } = frame;
+    // (a copy comes alone; of a message for one session there is nothing to count)
+    const reach = had && reachFrom(had, frame.to.length > 1 ? frame.to.length : 0);
     const missing = frame.to.filter((full) => {
       const session = this.parts.sessions.get(full);
       if (session === undefined) return true;
-      session.deliver(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid));
+      session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
       return false;
     });
-    if (missing.length > 0) this.parts.cluster.send(from, { kind: 'undelivered', to: missing, xml: frame.xml });
+    if (missing.length === 0) return;
+    if (reach !== undefined) reach.toHere -= missing.length;
+    this.parts.cluster.send(from, {
+      kind: 'undelivered',
+      to: missing,
+      xml: frame.xml,
+      ...(had === undefined ? {} : { had }),
+    });
   }
 
-  /** A session left before a stanza from another node reached it: the rules for an absent resource apply. */
-  private redeliver(element: Element, full: string): void {
+  /** A session left before a stanza from another node reached it. */
+  private redeliver(element: Element, full: string, had: Holders | undefined): void {
     const gone = Jid.parse(full);
     const host = gone && this.parts.hosts.get(gone.domain);
     if (gone === undefined || host === undefined) return;
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
     const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    void this.route(new Transit(stanza, { kind: 'host', host }));
+    const reach = had && reachFrom(had, 0);
+    void this.takeBack(host, withReach(stanza, reach), undefined);
+  }
+
+  /**
+   * A stanza that was delivered to a session comes back, because its client never had it; see AccountDelivery.takeBack.
+   * @param at when it was delivered, in milliseconds since 1970; undefined: just now
+   */
+  takeBack(host: Host, stanza: Stanza, sid: string | undefined, at?: number): MaybePromise<void> {
+    const { el, from, to } = stanza;
+    return this.guard(el, from, to, () => this.accounts.takeBack(host, stanza, sid, at));
+  }
+
+  private missed(stanza: Stanza, sid: string): void {
+    const host = this.parts.hosts.get(stanza.to.domain);
+    if (host !== undefined) void this.takeBack(host, stanza, sid);
   }
 
   /** Runs a step of a stanza's way; what it throws becomes the answer. */
@@ -288,6 +338,14 @@ function stamp(element: Element, from: Jid, to: Jid): Element {
 function restamp(element: Element, from: Jid, to: Jid): Element {
   const { attrs } = element;
   return attrs.from === from.full && attrs.to === to.full ? element : element.with({ from: from.full, to: to.full });
+}
+
+function reachFrom({ to, copied }: Holders, toHere: number): Reach {
+  return { to, copied: [...copied], toHere, copiedHere: 0 };
+}
+
+function withReach(stanza: Stanza, reach: Reach | undefined): Stanza {
+  return reach === undefined || stanza.kind !== 'message' ? stanza : { ...stanza, reach };
 }
 
 function addressOf(text: string | undefined, fallback: Jid): Jid {

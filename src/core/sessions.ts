@@ -2,27 +2,56 @@
 import { randomBytes } from 'node:crypto';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
-import type { Element } from '../xml/element.ts';
+import { parseElement } from '../xml/document.ts';
 import { type StreamCondition, StreamError } from '../xmpp/errors.ts';
-import type { BareJid, Jid } from '../xmpp/jid.ts';
-import type { Presence, Stanza } from '../xmpp/stanza.ts';
-import { sessionBound, sessionClosed, sessionOut, sessionPresence } from './events.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
+import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import {
+  sessionBound,
+  sessionClosed,
+  sessionHibernating,
+  sessionOut,
+  sessionPresence,
+  sessionResumed,
+} from './events.ts';
 import type { Host } from './host.ts';
 
-/** A module's typed mark on a session. A shared one is copied into the cluster's directory. */
+/** How a slot's value is written down, as JSON, where a session outlives its process. */
+export interface Keeping<T> {
+  save(value: T): unknown;
+  restore(saved: never): T;
+}
+
+/**
+ * A module's typed mark on a session. A shared one is copied into the cluster's directory. Shared ones, and those with a
+ * `kept`, go where the session goes: to the next process, to another node. The others are forgotten then.
+ */
 export interface Slot<T> {
   readonly name: string;
   readonly shared: boolean;
+  readonly kept: Keeping<T> | undefined;
   readonly __type?: (value: T) => void;
 }
-export function defineSlot<T>(name: string): Slot<T>;
+/** A slot whose type no longer matters. */
+interface AnySlot {
+  readonly name: string;
+  readonly kept: { save(value: never): unknown } | undefined;
+}
+
+export function defineSlot<T>(name: string, options?: { readonly kept: Keeping<T> }): Slot<T>;
 export function defineSlot<T extends string | number | boolean>(
   name: string,
   options: { readonly shared: true },
 ): Slot<T>;
-export function defineSlot<T>(name: string, options: { readonly shared?: boolean } = {}): Slot<T> {
-  return { name, shared: options.shared ?? false };
+export function defineSlot<T>(
+  name: string,
+  options: { readonly shared?: boolean; readonly kept?: Keeping<T> } = {},
+): Slot<T> {
+  return { name, shared: options.shared ?? false, kept: options.kept };
 }
+
+/** Which of its account's clients a session belongs to, by our name for it, where the client has said (XEP-0388 2.3). */
+export const clientSlot = defineSlot<string>('client', { shared: true });
 
 /** The way out to a client, as a session sees it. */
 export interface SessionStream {
@@ -34,38 +63,69 @@ export interface SessionStream {
   close(error?: StreamError): void;
 }
 
+/** Counts what a session's client sends, and keeps what it is sent until it has acknowledged it (XEP-0198). */
+export interface Outbox {
+  /** Writes a stanza to the session's stream, if there is one. */
+  write(stanza: Stanza): void;
+  /** A stanza of the client's was handled; `work` is what it still waits for before that may be acknowledged. */
+  handled(work: Promise<void> | undefined): void;
+  /** The session is over and out of the directory: what was not acknowledged goes back through the rules of delivery. */
+  giveBack(): void;
+}
+
+/** A session, written down as JSON. */
+export interface SavedSession {
+  readonly jid: string;
+  readonly sid: string;
+  readonly since: number;
+  readonly presence?: string;
+  readonly priority: number;
+  readonly shared: Readonly<Record<string, string | number | boolean>>;
+  readonly slots: Readonly<Record<string, unknown>>;
+}
+
+/** Who looks after a session. */
+interface Owner {
+  readonly node: NodeId;
+  changed(session: Session): MaybePromise<unknown>;
+  close(session: Session): Promise<void>;
+}
+
 const nothingShared: Readonly<Record<string, string | number | boolean>> = Object.freeze({});
 
 /** A bound resource. It is its own entry in the directory of the node that holds it. */
 export class Session implements SessionEntry {
   readonly jid: Jid;
   readonly host: Host;
-  readonly node: NodeId;
   readonly sid: string;
   /** When it was bound, in milliseconds since 1970. */
   readonly since: number;
+  /** Undefined while the session waits to be resumed, and when it is over. */
   stream: SessionStream | undefined;
+  /** Present once the client has asked for stream management. */
+  outbox: Outbox | undefined;
+  /** It is out of the directory, for good. */
+  isOver = false;
   shared: Readonly<Record<string, string | number | boolean>> = nothingShared;
   private current: Presence | undefined;
   private rank = 0;
-  private slots: Map<Slot<never>, unknown> | undefined;
-  private readonly changed: (session: Session) => MaybePromise<unknown>;
+  private slots: Map<AnySlot, unknown> | undefined;
+  /** What slots held in another process; each is read when it is asked for. */
+  private saved: Record<string, unknown> | undefined;
+  private readonly owner: Owner;
 
-  constructor(
-    jid: Jid,
-    host: Host,
-    node: NodeId,
-    stream: SessionStream,
-    since: number,
-    changed: (session: Session) => MaybePromise<unknown>,
-  ) {
+  constructor(jid: Jid, host: Host, owner: Owner, since: number, stream?: SessionStream, sid?: string) {
     this.jid = jid;
     this.host = host;
-    this.node = node;
-    this.sid = randomBytes(9).toString('base64url');
+    this.owner = owner;
+    this.sid = sid ?? randomBytes(9).toString('base64url');
     this.stream = stream;
     this.since = since;
-    this.changed = changed;
+    this.outbox = undefined;
+  }
+
+  get node(): NodeId {
+    return this.owner.node;
   }
 
   /** The last available presence that was broadcast; undefined while the resource is only connected. */
@@ -89,24 +149,67 @@ export class Session implements SessionEntry {
     const isSameForOthers = this.available === (presence !== undefined) && this.rank === priority;
     this.current = presence;
     this.rank = priority;
-    const told = isSameForOthers ? undefined : this.changed(this);
+    const told = isSameForOthers ? undefined : this.owner.changed(this);
     return andThen(told, () => this.host.notify(sessionPresence, { session: this, was, wasPriority }));
   }
 
   get<T>(slot: Slot<T>): T | undefined {
-    return this.slots?.get(slot as Slot<never>) as T | undefined;
+    if (slot.shared) return this.shared[slot.name] as T | undefined;
+    if (this.saved?.[slot.name] !== undefined && slot.kept !== undefined) {
+      const value = slot.kept.restore(this.saved[slot.name] as never);
+      delete this.saved[slot.name];
+      this.put(slot, value);
+    }
+    return this.slots?.get(slot) as T | undefined;
   }
 
   set<T>(slot: Slot<T>, value: T | undefined): MaybePromise<void> {
-    this.slots ??= new Map();
-    if (value === undefined) this.slots.delete(slot as Slot<never>);
-    else this.slots.set(slot as Slot<never>, value);
-    if (!slot.shared) return;
+    if (!slot.shared) {
+      if (this.saved !== undefined) delete this.saved[slot.name];
+      this.put(slot, value);
+      return;
+    }
     const shared = { ...this.shared };
     if (value === undefined) delete shared[slot.name];
     else shared[slot.name] = value as string | number | boolean;
     this.shared = shared;
-    return andThen(this.changed(this), () => {});
+    return andThen(this.owner.changed(this), () => {});
+  }
+
+  private put<T>(slot: Slot<T>, value: T | undefined): void {
+    if (value === undefined) this.slots?.delete(slot);
+    else {
+      this.slots ??= new Map();
+      this.slots.set(slot, value);
+    }
+  }
+
+  /** All that another process needs to go on with this session. */
+  save(): SavedSession {
+    const slots: Record<string, unknown> = { ...this.saved };
+    for (const [slot, value] of this.slots ?? []) {
+      if (slot.kept !== undefined) slots[slot.name] = slot.kept.save(value as never);
+    }
+    return {
+      jid: this.jid.full,
+      sid: this.sid,
+      since: this.since,
+      ...(this.current === undefined ? {} : { presence: this.current.el.toXml() }),
+      priority: this.rank,
+      shared: this.shared,
+      slots,
+    };
+  }
+
+  /** Takes over what {@link save} wrote, for a session that nobody knows of yet. */
+  restore({ presence, priority, shared, slots }: SavedSession): void {
+    this.current =
+      presence === undefined
+        ? undefined
+        : (stanzaOf(parseElement(presence), this.jid, this.jid.withResource('')) as Presence);
+    this.rank = priority;
+    this.shared = shared;
+    this.saved = { ...slots };
   }
 
   /** Writes a stanza whose delivery is decided. Nothing to wait for: the transport has its own limits. */
@@ -121,17 +224,18 @@ export class Session implements SessionEntry {
 
   /** Writes a stanza past everything that looks at it: what was held back, or is the server's own affair. */
   write(stanza: Stanza): void {
-    this.stream?.send(stanza.el.toXml());
+    if (this.outbox === undefined) this.stream?.send(stanza.el.toXml());
+    else this.outbox.write(stanza);
   }
 
-  /** Writes a stanza-like element of the server's own. */
-  send(element: Element): void {
-    this.stream?.send(element.toXml());
-  }
-
-  /** Ends the session from the server's side; the stream tells the client why. */
+  /** Ends the session from the server's side; the stream, where there is one, tells the client why. */
   close(error?: StreamError): void {
-    this.stream?.close(error);
+    if (this.stream !== undefined) this.stream.close(error);
+    else {
+      this.owner
+        .close(this)
+        .catch((failure: unknown) => this.host.log.error({ err: failure }, 'a session could not be closed'));
+    }
   }
 }
 
@@ -154,10 +258,16 @@ export class Sessions {
   private readonly byBare = new Map<BareJid, Session[]>();
   private readonly cluster: Cluster;
   private readonly now: () => number;
+  private readonly owner: Owner;
 
   constructor(cluster: Cluster, now: () => number) {
     this.cluster = cluster;
     this.now = now;
+    this.owner = {
+      node: cluster.self,
+      changed: (session) => this.announce(session),
+      close: (session) => this.close(session),
+    };
     cluster.answer('session.close', (body) => this.closeFor(body as CloseRequest));
   }
 
@@ -182,8 +292,15 @@ export class Sessions {
   /**
    * Binds a resource. Whoever holds the same full JID is closed with `conflict` when the policy is `replace`; under
    * `refuse` undefined is returned, under `rename` the new session gets a resource of its own.
+   * @param prepare is given the session before anybody knows of it
    */
-  async bind(host: Host, wanted: Jid, stream: SessionStream, policy: ConflictPolicy): Promise<Session | undefined> {
+  async bind(
+    host: Host,
+    wanted: Jid,
+    stream: SessionStream,
+    policy: ConflictPolicy,
+    prepare?: (session: Session) => void,
+  ): Promise<Session | undefined> {
     let jid = wanted;
     if (policy !== 'replace') {
       const taken = (await this.cluster.directory.sessions(wanted.bare)).some(
@@ -196,7 +313,8 @@ export class Sessions {
     for (let local = this.byFull.get(jid.full); local !== undefined; local = this.byFull.get(jid.full)) {
       await this.end(local, new StreamError(replaced.condition, replaced.text));
     }
-    const session = new Session(jid, host, this.cluster.self, stream, this.now(), (one) => this.announce(one));
+    const session = new Session(jid, host, this.owner, this.now(), stream);
+    prepare?.(session);
     this.add(session);
     const other = await this.cluster.directory.put(session);
     if (other !== undefined && other.node !== this.cluster.self) {
@@ -213,19 +331,50 @@ export class Sessions {
   /** Ends a session for good: out of the directory first, then the modules are told. */
   async close(session: Session): Promise<void> {
     if (this.byFull.get(session.jid.full) !== session) return;
+    session.isOver = true;
     this.remove(session);
     await this.cluster.directory.drop(session.jid, session.sid);
     session.host.notify(sessionClosed, { session });
     session.stream = undefined;
+    session.outbox?.giveBack();
+  }
+
+  /** A session has lost its stream, and stays: in the directory, with its presence. */
+  hibernate(session: Session): void {
+    if (session.isOver || session.stream === undefined) return;
+    session.stream = undefined;
+    session.host.notify(sessionHibernating, { session });
+  }
+
+  /** Gives a stream to a session that has none; `catchUp` writes to it what the client missed. */
+  resume(session: Session, stream: SessionStream, catchUp: () => void): void {
+    session.stream = stream;
+    catchUp();
+    session.host.notify(sessionResumed, { session });
+  }
+
+  /** Brings back a session of another process, without a stream; undefined when its address is no good, or taken. */
+  async restore(host: Host, saved: SavedSession): Promise<Session | undefined> {
+    const jid = Jid.parse(saved.jid);
+    if (jid === undefined || this.byFull.has(jid.full)) return undefined;
+    const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
+    session.restore(saved);
+    this.add(session);
+    await this.cluster.directory.put(session);
+    return session;
   }
 
   /**
-   * Ends the sessions of an account, or the one with that resource, here and on other nodes; resolves when they are out
+   * Ends the sessions of an account, or those of them that are meant, here and on other nodes; resolves when they are out
    * of the directory. Returns how many there were.
    */
-  async closeAccount(user: BareJid, error: StreamError, resource?: string): Promise<number> {
+  async closeAccount(
+    user: BareJid,
+    error: StreamError,
+    isMeant: (entry: SessionEntry) => boolean = () => true,
+  ): Promise<number> {
     const entries = await this.cluster.directory.sessions(user);
-    const chosen = entries.filter((entry) => resource === undefined || entry.jid.resource === resource);
+    const chosen = entries.filter(isMeant);
     for (const { jid, node, sid } of chosen) {
       const { condition, text } = error;
       const body: CloseRequest = { full: jid.full, sid, condition, ...(text === undefined ? {} : { text }) };

@@ -7,8 +7,8 @@
 import { LruCache } from '../base/lru.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
-import { recipients } from '../core/account.ts';
-import { messageIn, messageOut } from '../core/events.ts';
+import { reached, recipients, redelivered } from '../core/account.ts';
+import { bind2Features, bind2Inline, messageIn, messageOut } from '../core/events.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, type IqRequest, iqSet, on } from '../core/module.ts';
 import { defineSlot } from '../core/sessions.ts';
@@ -18,7 +18,8 @@ import { Element, el } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Message, messageOf } from '../xmpp/stanza.ts';
+import { type Message, messageOf, type Reach, replaceElement } from '../xmpp/stanza.ts';
+import { sentAs, stanzaIdElement } from './mam/index.ts';
 
 /** `sent` by a device of the account, or `received` from somebody. */
 export type Direction = 'sent' | 'received';
@@ -81,11 +82,12 @@ export default defineModule({
     const known = new LruCache<string, true>(REMEMBERED);
 
     // every message comes through the next two: as little as possible until somebody wants a copy
-    function copyOut({ stanza }: Transit<Message>): MaybePromise<void> {
+    function copyOut(transit: Transit<Message>): MaybePromise<void> {
+      const { stanza } = transit;
       // what stays in the account is copied when it is known which devices it reaches
       if (stanza.type === 'groupchat' || isOwn(stanza)) return;
       const entries = cluster.directory.sessions(stanza.from.bare);
-      return isPromise(entries) ? entries.then((later) => copySent(stanza, later)) : copySent(stanza, entries);
+      return isPromise(entries) ? entries.then((later) => copySent(transit, later)) : copySent(transit, entries);
     }
 
     function copyIn(transit: Transit<Message>): MaybePromise<void> {
@@ -96,27 +98,28 @@ export default defineModule({
         : copyReceived(transit, entries);
     }
 
-    function copySent(stanza: Message, entries: readonly SessionEntry[]): void {
+    function copySent(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
+      const { stanza } = transit;
       const others = entries.length < 2 ? undefined : listening(entries, stanza.from, []);
-      if (others !== undefined) consider(stanza, 'sent', others);
+      if (others !== undefined) consider(archived(transit), 'sent', others);
     }
 
     function copyReceived(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
       const { stanza } = transit;
-      const reached = transit.note(recipients) ?? [];
-      const others = reached.length === entries.length ? undefined : listening(entries, stanza.from, reached);
-      if (others === undefined) return;
-      const direction = isOwn(stanza) ? 'sent' : 'received';
-      // on its way again because its reader left: it was copied the first time
-      if (transit.origin.kind === 'host' && known.get(keyOf(direction, stanza)) === true) return;
-      consider(stanza, direction, others);
+      const direct = transit.note(recipients) ?? [];
+      const all = direct.length === entries.length ? undefined : listening(entries, stanza.from, direct);
+      // on its way again because its reader left: whoever had it, or a copy, gets none
+      const had = transit.note(redelivered)?.had ?? [];
+      const others = had.length === 0 ? all : all?.filter(({ sid }) => !had.includes(sid));
+      if (others !== undefined) consider(stanza, isOwn(stanza) ? 'sent' : 'received', others, transit.note(reached));
     }
 
-    function consider(message: Message, direction: Direction, to: readonly SessionEntry[]): void {
+    function consider(message: Message, direction: Direction, to: readonly SessionEntry[], reach?: Reach): void {
       if (message.type === 'error') considerError(message, direction, to);
       else if (isEligible(message, direction)) {
         if (message.id !== undefined) known.set(keyOf(direction, message), true);
-        copy(message, direction, to);
+        if (reach !== undefined) router.delivery.addCopies(reach, to);
+        copy(message, direction, to, reach);
       }
     }
 
@@ -145,7 +148,7 @@ export default defineModule({
     }
 
     /** 7, 8: straight to those sessions, past everything that looks at messages. Its inner XML is made once. */
-    function copy(message: Message, direction: Direction, to: readonly SessionEntry[]): void {
+    function copy(message: Message, direction: Direction, to: readonly SessionEntry[], reach?: Reach): void {
       const account = accountOf(message, direction).withResource('');
       const forwarded = el('forwarded', NS.forward, undefined, message.el);
       const { type } = message.el.attrs;
@@ -157,7 +160,7 @@ export default defineModule({
       );
       for (const entry of to) {
         const copied = messageOf(wrapping.with({ to: entry.jid.full }), account, entry.jid);
-        router.delivery.write(copied, [entry]);
+        router.delivery.write(reach === undefined ? copied : { ...copied, reach }, [entry]);
       }
       metrics.copies.inc(to.length);
     }
@@ -185,14 +188,24 @@ export default defineModule({
         iqSet('self', NS.carbons, 'disable', set(undefined)),
         iqSet(['account', 'nobody'], NS.carbons, 'enable', refuse),
         iqSet(['account', 'nobody'], NS.carbons, 'disable', refuse),
+        on(bind2Features, ({ namespaces }) => void namespaces.push(NS.carbons)),
+        on(bind2Inline, ({ session, request }) => {
+          if (request.getChild('enable', NS.carbons) !== undefined) return session.set(enabled, true);
+        }),
         on(messageOut, { phase: 'copy' }, copyOut),
-        on(messageIn, { phase: 'check' }, (transit) => (isReturnedCopy(transit) ? 'handled' : undefined)),
         on(messageIn, { phase: 'copy' }, copyIn),
       ],
       stop: unsubscribe,
     };
   },
 });
+
+/** The message as it is in its sender's archive (XEP-0313 3.5): the account's own devices may know the id. */
+function archived(transit: Transit<Message>): Message {
+  const { stanza } = transit;
+  const id = transit.note(sentAs);
+  return id === undefined ? stanza : replaceElement(stanza, stanza.el.append(stanzaIdElement(stanza.from.bare, id)));
+}
 
 /** The sessions that want copies, but for the sender's and those that get the message; undefined when there is none. */
 function listening(
@@ -229,14 +242,4 @@ function keyOf(direction: Direction, { from, to, id }: Message): string {
 function answeredBy(error: Message, direction: Direction): string {
   const wasSent = isOwn(error) || direction === 'received';
   return `${wasSent ? 'sent' : 'received'}\n${error.to.full}\n${error.from.bare}\n${error.id}`;
-}
-
-/** A copy whose reader left comes back from another node; it is for nobody else (2: who did not ask gets none). */
-function isReturnedCopy({ origin, stanza: { from, to, el: element } }: Transit<Message>): boolean {
-  return (
-    origin.kind === 'host' &&
-    from.isBare &&
-    from.bare === to.bare &&
-    (element.getChild('sent', NS.carbons) ?? element.getChild('received', NS.carbons)) !== undefined
-  );
 }

@@ -4,7 +4,8 @@ import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
-import { messageOffline, sessionPresence } from '../core/events.ts';
+import { redelivered } from '../core/account.ts';
+import { bind2Inline, messageOffline, sessionPresence } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, on } from '../core/module.ts';
@@ -13,17 +14,20 @@ import type { Transit } from '../core/transit.ts';
 import { log } from '../storage/specs.ts';
 import { parseElement } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
-import { delayElement } from '../xmpp/delay.ts';
+import { delayElement, delayedSince } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { type Message, messageOf } from '../xmpp/stanza.ts';
+import { readBefore, receivedAs } from './mam/index.ts';
 
 /** A message as it will be delivered. */
 interface Kept {
   readonly xml: string;
-  /** Milliseconds since 1970. */
+  /** When it was first to be delivered, in milliseconds since 1970. */
   readonly at: number;
+  /** Its id in the account's archive, where it is there too. */
+  readonly archived?: string;
 }
 
 /** How full an account's storage is. */
@@ -81,16 +85,23 @@ export default defineModule({
       const user = stanza.to.local;
       return turns.run(user, () =>
         andThen(usageOf(user), (usage) => {
-          const at = clock.now();
-          const xml = stanza.el.append(delayElement(at, host.domain)).toXml();
+          // whoever had it first has written down when that was, and its place is there, before what came meanwhile
+          const since = transit.note(redelivered) === undefined ? undefined : delayedSince(stanza.el);
+          const at = Math.min(since ?? Number.POSITIVE_INFINITY, clock.now());
+          const late = since === undefined ? stanza.el.append(delayElement(at, host.domain)) : stanza.el;
+          const xml = late.toXml();
           const next: Usage = { messages: usage.messages + 1, bytes: usage.bytes + Buffer.byteLength(xml) };
+          const archived = transit.note(receivedAs);
           if (next.messages > limits.messages || next.bytes > limits.bytes) {
+            // it is in the archive: neither lost nor refused
+            if (archived !== undefined) return 'handled';
             metrics.refused.inc();
             // 2: the queue is full
             return new StanzaError('service-unavailable', 'too many messages wait for this account already');
           }
           usages.set(user, next);
-          const { durable } = stores.messages.append(user, { xml, at }, {});
+          const kept: Kept = { xml, at, ...(archived === undefined ? {} : { archived }) };
+          const { durable } = stores.messages.append(user, kept, {});
           transit.settle(durable);
           metrics.kept.inc();
           // whoever came online while we were asking the storage has read it already
@@ -134,8 +145,24 @@ export default defineModule({
           await Promise.all(kept.map((message) => stores.messages.append(user, message, {}).durable));
           return;
         }
-        for (const { xml } of kept) router.delivery.write(restore(xml, reader.jid), [reader]);
-        metrics.delivered.inc(kept.length);
+        const read = router.sessionOf(reader.jid.full)?.get(readBefore);
+        for (const { xml, archived } of kept) {
+          // XEP-0313 6.1.1: nobody is sent what was read in the archive already
+          if (archived !== undefined && read?.has(archived)) continue;
+          router.delivery.write(restore(xml, reader.jid), [reader]);
+          metrics.delivered.inc();
+        }
+      });
+    }
+
+    /** XEP-0386 3.2: who binds so reads in the archive what was missed. What is not there is sent as ever. */
+    async function clear({ jid: { local: user } }: Session): Promise<void> {
+      await turns.run(user, async () => {
+        const { entries } = await stores.messages.find(user, { limit: limits.messages });
+        const ids = entries.filter(({ value }) => value.archived !== undefined).map(({ id }) => id);
+        if (ids.length === 0) return;
+        await stores.messages.remove(user, { ids });
+        usages.delete(user);
       });
     }
 
@@ -152,6 +179,7 @@ export default defineModule({
       features: { server: [NS.msgOffline] },
       handlers: [
         on(messageOffline, { phase: 'store' }, store),
+        on(bind2Inline, ({ session }) => clear(session)),
         on(sessionPresence, ({ session, was, wasPriority }) => {
           const couldRead = was !== undefined && wasPriority >= 0;
           if (!couldRead && mayRead(session)) background(deliver(session), 'delivery of kept messages');

@@ -1,4 +1,5 @@
-// Framing: how one XML stream is written, as one document over bytes (RFC 6120 4), or as documents of one element each (RFC 7395 3.3).
+// Framing: how one XML stream is written: as one document over bytes (RFC 6120 4), as documents of one element each (RFC 7395 3.3),
+// or as elements that somebody else wraps (XEP-0206 2).
 import { escapeAttr } from '../xml/escape.ts';
 import { NS } from '../xmpp/ns.ts';
 
@@ -34,9 +35,17 @@ export const frameFraming: Framing = {
   end: `<close xmlns='${NS.framing}'/>`,
 };
 
+/** For wrappers: what they say themselves, transports of bodies write; stanzas inherit nothing from them, their prefix aside. */
+export const bodyFraming: Framing = {
+  header: () => '',
+  element: (xml) => (xml.startsWith(STREAM_PREFIX) ? xml : standAlone(xml)),
+  end: '',
+};
+
 const NAME_END = /[ />]/;
 const DEFAULT_NS = " xmlns='";
-const STREAM_PREFIX = '<stream:';
+/** How the stream's own elements begin. */
+export const STREAM_PREFIX = '<stream:';
 
 /** RFC 7395 3.3.3: declares what the element would have inherited. Our serialiser puts a default namespace first, if any. */
 function standAlone(xml: string): string {

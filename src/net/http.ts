@@ -1,13 +1,13 @@
 // The HTTP server (Fastify): modules and the composition root add routes; plain HTTP and HTTPS serve the same ones.
-import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import { createServer as createHttpServer, STATUS_CODES } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { type FastifyInstance, fastify } from 'fastify';
 import { type Listener, listenServers } from './listener.ts';
-import type { TlsContexts } from './tls.ts';
+import type { TlsContexts, TlsInfo } from './tls.ts';
 
 /** Who asks, through a proxy on this machine perhaps. */
 export interface HttpPeer {
@@ -23,6 +23,9 @@ export interface HttpPeer {
 
 /** Takes a connection that asks to leave HTTP (RFC 9110 7.8). */
 export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer, peer: HttpPeer) => void;
+
+/** Takes a request as it comes, body and all, and answers it whenever it likes. */
+export type RawHandler = (request: IncomingMessage, response: ServerResponse, peer: HttpPeer) => void;
 
 export interface HttpRequest {
   readonly params: Readonly<Record<string, string>>;
@@ -45,6 +48,7 @@ export class Http {
   private handler: RequestListener | undefined;
   private readonly servers: Server[] = [];
   private readonly upgrades = new Map<string, UpgradeHandler>();
+  private readonly raw = new Map<string, RawHandler>();
 
   /** Adds a route; before the first port is listened on. */
   route(
@@ -80,6 +84,11 @@ export class Http {
     this.upgrades.set(path, take);
   }
 
+  /** Hands on all requests for that path, for what waits and looks at connections. */
+  handle(path: string, take: RawHandler): void {
+    this.raw.set(path, take);
+  }
+
   /** @throws ListenError */
   async listen(what: string, addresses: readonly string[], port: number, tls?: TlsContexts): Promise<Listener> {
     const handler = await this.ready();
@@ -90,7 +99,7 @@ export class Http {
           : createHttpsServer({ ...tls.serverOptions(), ALPNProtocols: ['http/1.1'] }, handler);
       if (tls !== undefined) tls.follow(server as HttpsServer);
       server.on('upgrade', (request, socket, head) => {
-        const take = this.upgrades.get(request.url?.split('?')[0] ?? '');
+        const take = this.upgrades.get(pathOf(request));
         if (take === undefined) refuseUpgrade(socket, 404, 'nothing here is for upgraded connections');
         else take(request, socket, head, peerOf(request));
       });
@@ -108,7 +117,11 @@ export class Http {
   private async ready(): Promise<RequestListener> {
     if (this.handler === undefined) {
       await this.app.ready();
-      this.handler = (request, response) => this.app.routing(request, response);
+      this.handler = (request, response) => {
+        const take = this.raw.get(pathOf(request));
+        if (take === undefined) this.app.routing(request, response);
+        else take(request, response, peerOf(request));
+      };
     }
     return this.handler;
   }
@@ -121,6 +134,23 @@ export function refuseUpgrade(socket: Duplex, status: number, why: string): void
   const body = `${why}\n`;
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8`;
   socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}
+
+const pathOf = ({ url }: IncomingMessage): string => url?.split('?')[0] ?? '';
+
+/** How a connection for HTTP is encrypted. There is no channel to bind to: browsers do not show it to pages, and proxies end it. */
+export function tlsOf(socket: Socket): TlsInfo | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  return {
+    protocol: socket.getProtocol() ?? '',
+    cipher: socket.getCipher()?.standardName ?? '',
+    exporter: undefined,
+    unique: undefined,
+    endPoint: undefined,
+    servername: undefined,
+    alpn: undefined,
+    peerCertificates: [],
+  };
 }
 
 /** A proxy is believed only when it is on this machine: anybody can send its headers. */

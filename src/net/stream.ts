@@ -1,4 +1,4 @@
-// XmlStream: one XML stream over a transport (RFC 6120 4, RFC 7395 3): header, restarts, closing handshake, errors, limits, order.
+// XmlStream: one XML stream over a transport (RFC 6120 4, RFC 7395 3, XEP-0206): header, restarts, closing handshake, errors, limits, order.
 //
 // The lane: elements are handled one after another. A handler that returns a promise holds the lane: parsing stops right
 // behind its element until the promise is settled, and the socket is paused when more than a little waits.
@@ -11,8 +11,8 @@ import type { Element } from '../xml/element.ts';
 import { defaultLimits, type ParseCondition, Parser, type ParserLimits, type StreamHeader } from '../xml/parser.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { NS } from '../xmpp/ns.ts';
-import { documentFraming, type Framing, frameFraming } from './framing.ts';
-import type { Transport } from './transport.ts';
+import { bodyFraming, documentFraming, type Framing, frameFraming } from './framing.ts';
+import type { Transport, TransportShape } from './transport.ts';
 
 export interface StreamHandlers {
   /** The peer opened a stream, or restarted it. Answer with {@link XmlStream.open} unless we began, or throw a StreamError. */
@@ -51,6 +51,11 @@ const LESS = 0x3c;
 /** How long a peer has to answer our closing tag, in milliseconds (RFC 6120 4.4). */
 const CLOSE_GRACE = 5_000;
 
+/** Attributes of wrappers. */
+const RESTART = `{${NS.xbosh}}restart`;
+const VERSION = `{${NS.xbosh}}version`;
+const isTrue = (value: string | undefined): boolean => value === 'true' || value === '1';
+
 const noNamespaces: ReadonlyMap<string, string> = new Map();
 
 type State = 'open' | 'closing' | 'closed';
@@ -67,12 +72,18 @@ export class XmlStream {
   private readonly handlers: StreamHandlers;
   private readonly framing: Framing;
   private readonly parser: Parser;
-  /** With frames: the next one is to be <open/>. */
+  private readonly shape: TransportShape;
+  /** With frames: the next one is to be <open/>. With bodies: one is to begin the stream, or to begin it anew. */
   private awaitsOpen: boolean;
+  /** With bodies: the header that the first one stood for; what it said holds until another one says something else. */
+  private opening: Readonly<Record<string, string>> | undefined;
+  private isSkipping = false;
+  private isLastBody = false;
   private stanzaBytes: number;
   private state: State = 'open';
   private hasHeader = false;
-  private refused = false;
+  private refusal: StreamError | undefined;
+  private closedByPeer = false;
   private fallbackFrom: string;
   private holds = 0;
   /** There is no connection any more; what it brought is still being handled. */
@@ -91,23 +102,28 @@ export class XmlStream {
     this.options = options;
     this.lastRead = options.clock.now();
     this.budgets = options.budgets;
-    this.awaitsOpen = transport.isFramed;
-    this.framing = transport.isFramed ? frameFraming : documentFraming(options.contentNs);
+    const { shape } = transport;
+    this.shape = shape;
+    this.awaitsOpen = shape !== 'stream';
+    this.framing =
+      shape === 'stream' ? documentFraming(options.contentNs) : shape === 'frames' ? frameFraming : bodyFraming;
     this.stanzaBytes = options.limits.stanzaBytes ?? defaultLimits.stanzaBytes;
+    transport.allow?.(this.stanzaBytes);
     this.parser = new Parser(
       {
         onHeader: (header) => this.inLane(() => this.takeHeader(header)),
         onElement: (element, bytes) => this.takeElement(element, bytes),
-        onEnd: () => this.peerClosed(),
+        onEnd: () => this.takeEnd(),
         onError: (condition, text) => this.parseFailed(condition, text),
       },
       options.limits,
       // RFC 6120 4.8.2: a root that declares no default namespace leaves it to its children
-      { framed: transport.isFramed, contentNs: options.contentNs },
+      { framed: shape === 'frames', wrapped: shape === 'bodies', contentNs: options.contentNs },
     );
     transport.attach({
       data: (chunk) => this.feed(chunk),
       frame: (frame) => this.takeFrame(frame),
+      body: (body) => this.parser.write(body),
       traffic: (bytes, unfinished) => this.traffic(bytes, unfinished),
       closed: (error) => this.disconnected(error),
       overflow: () => this.overflow(),
@@ -118,9 +134,14 @@ export class XmlStream {
     return this.state === 'open';
   }
 
-  /** Whether we ended it with a stream error. */
-  get isRefused(): boolean {
-    return this.refused;
+  /** The stream error that we ended it with, if we did. */
+  get error(): StreamError | undefined {
+    return this.refusal;
+  }
+
+  /** Whether the peer ended it, by its closing tag or an error; else it only broke off, if we did not end it. */
+  get isClosedByPeer(): boolean {
+    return this.closedByPeer;
   }
 
   /** Sends our stream header (RFC 6120 4.7); once per header of the peer's, or to begin. */
@@ -141,7 +162,7 @@ export class XmlStream {
   /** The next thing from the peer is a new stream header (RFC 6120 4.3.3). Call it while handling an element. */
   restart(): void {
     this.hasHeader = false;
-    if (this.transport.isFramed) this.awaitsOpen = true;
+    if (this.shape !== 'stream') this.awaitsOpen = true;
     else this.parser.restart();
   }
 
@@ -155,6 +176,7 @@ export class XmlStream {
 
   setLimits(limits: Partial<ParserLimits>): void {
     this.stanzaBytes = limits.stanzaBytes ?? this.stanzaBytes;
+    this.transport.allow?.(this.stanzaBytes);
     this.parser.setLimits(limits);
   }
 
@@ -173,7 +195,7 @@ export class XmlStream {
     if (this.hasHeader) this.handlers.closing?.();
     this.reason = error?.message ?? (this.reason || 'closed by the server');
     if (error !== undefined) {
-      this.refused = true;
+      this.refusal = error;
       // RFC 6120 4.9.1.2: an error before our header needs the header first
       if (!this.hasHeader) this.open({ from: this.fallbackFrom });
       this.transport.write(this.framing.element(serialiseStreamElement(error.toElement())));
@@ -184,8 +206,22 @@ export class XmlStream {
       this.over();
       return;
     }
-    // RFC 6120 4.9.1.1: after an error nothing is waited for; else the peer's closing tag is, for a while (4.4)
-    if (error !== undefined) this.transport.end();
+    // RFC 6120 4.9.1.1: after an error nothing is waited for; else the peer's closing tag is, for a while (4.4), where it has one
+    if (error !== undefined || this.shape === 'bodies') this.transport.end();
+    this.release();
+    this.cancelGrace = this.options.clock.after(CLOSE_GRACE, () => this.transport.destroy());
+  }
+
+  /** Ends the connection behind all that was written, without ending the stream: the peer is to come back. */
+  hangUp(reason: string): void {
+    if (this.state !== 'open') return;
+    this.reason ||= reason;
+    this.state = 'closing';
+    if (this.isCutOff) {
+      this.over();
+      return;
+    }
+    this.transport.end();
     this.release();
     this.cancelGrace = this.options.clock.after(CLOSE_GRACE, () => this.transport.destroy());
   }
@@ -229,6 +265,7 @@ export class XmlStream {
   }
 
   private takeHeader(header: StreamHeader): MaybePromise<void> {
+    if (this.shape === 'bodies') return this.takeWrapper(header.attrs);
     if (header.name !== 'stream' || header.ns !== NS.stream) {
       throw new StreamError('invalid-namespace', 'the root must be "stream" in the streams namespace');
     }
@@ -237,6 +274,28 @@ export class XmlStream {
     }
     if (this.options.isInitiator === true) this.id = header.attrs.id ?? '';
     return this.handlers.header(header);
+  }
+
+  // XEP-0206 3, 5
+  private takeWrapper(attrs: Readonly<Record<string, string>>): MaybePromise<void> {
+    this.isLastBody = attrs.type === 'terminate';
+    const restarts = isTrue(attrs[RESTART]);
+    // what comes along with a restart is to be ignored
+    this.isSkipping = restarts;
+    if (!restarts && this.opening !== undefined) return;
+    if (!this.awaitsOpen) throw new StreamError('bad-format', 'a restart has no place here');
+    this.awaitsOpen = false;
+    const header: Record<string, string> = { version: attrs[VERSION] ?? '1.0', ...this.opening };
+    for (const name of ['to', 'from', 'xml:lang']) if (attrs[name] !== undefined) header[name] = attrs[name];
+    this.opening = header;
+    const contentNs = NS.client;
+    const wrapper = { prefix: '', name: 'body', ns: NS.httpBind, contentNs, attrs: header, namespaces: noNamespaces };
+    return this.handlers.header(wrapper);
+  }
+
+  private takeEnd(): void {
+    if (this.shape !== 'bodies' || this.isLastBody) this.peerClosed();
+    this.transport.handled?.();
   }
 
   // RFC 7395 3.4, 3.6
@@ -252,8 +311,13 @@ export class XmlStream {
   }
 
   private takeElement(element: Element, bytes: number): void {
-    if (this.transport.isFramed && (element.ns === NS.framing || this.awaitsOpen)) {
+    if (this.shape === 'frames' && (element.ns === NS.framing || this.awaitsOpen)) {
       this.takeFramingElement(element);
+      return;
+    }
+    if (this.isSkipping) return;
+    if (this.shape === 'bodies' && this.awaitsOpen) {
+      this.fail(new StreamError('bad-format', 'the stream has to be restarted first'));
       return;
     }
     // what comes after our goodbye is only read to find the peer's
@@ -342,11 +406,13 @@ export class XmlStream {
     this.peerError = condition;
     const text = element.getChildText('text', NS.streams);
     this.reason = `the peer ended the stream: ${condition}${text === undefined ? '' : ` (${text.slice(0, 200)})`}`;
+    this.closedByPeer = true;
     this.close();
   }
 
   private peerClosed(): void {
     this.reason ||= 'the peer closed the stream';
+    this.closedByPeer = true;
     if (this.state === 'open') this.close();
     this.transport.end();
   }

@@ -3,12 +3,20 @@ import type { Socket } from 'node:net';
 import { type ConnectionOptions, connect, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import type { TlsInfo } from './tls.ts';
 
+/**
+ * What a transport carries: one stream of bytes (RFC 6120), frames of one element each (RFC 7395), or bodies, documents that
+ * wrap any number of elements (XEP-0206).
+ */
+export type TransportShape = 'stream' | 'frames' | 'bodies';
+
 export interface TransportHandlers {
   /** Bytes came. */
   data(chunk: Buffer): void;
   /** From a transport of frames, in place of `data`: a whole one came. */
   frame(frame: Buffer): void;
-  /** From a transport of frames: so many bytes came, whole frames of which were told already; so many are of one that is not whole. */
+  /** From a transport of bodies, in place of `data`: one came, and its turn has come. */
+  body(body: Buffer): void;
+  /** From those two: so many bytes came, whole frames of which were told already; so many are of one that is not whole. */
   traffic(bytes: number, unfinished: number): void;
   /** Nothing comes or goes any more; called once. `error` says why, where it was not an orderly end. */
   closed(error: Error | undefined): void;
@@ -23,8 +31,7 @@ export interface Transport {
   readonly tls: TlsInfo | undefined;
   /** Nobody on the way can listen in. */
   readonly isConfidential: boolean;
-  /** What is read and written are frames of one element each (RFC 7395), not one stream of bytes. */
-  readonly isFramed: boolean;
+  readonly shape: TransportShape;
   /** What was written and is not with the operating system yet. */
   readonly queuedBytes: number;
   attach(handlers: TransportHandlers): void;
@@ -35,6 +42,10 @@ export interface Transport {
   end(): void;
   /** Drops the connection now. */
   destroy(): void;
+  /** For a transport of bodies: all that was in one is handled. */
+  handled?(): void;
+  /** For one that has to know how large the elements may be that it is to take, in bytes. */
+  allow?(stanzaBytes: number): void;
   /** Takes the connection into TLS (RFC 6120 5.4.3); undefined where that cannot be. Rejects when it failed, and all is over. */
   startTls?(options: TLSSocketOptions, describe: (socket: TLSSocket) => TlsInfo): Promise<void>;
 }
@@ -68,7 +79,7 @@ export class Flusher {
 /** A TCP connection, with or without TLS. */
 export class SocketTransport implements Transport {
   readonly address: string;
-  readonly isFramed = false;
+  readonly shape = 'stream';
   tls: TlsInfo | undefined;
   private socket: Socket;
   private readonly flusher: Flusher;

@@ -2,10 +2,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Clock } from '../base/clock.ts';
-import { type HttpPeer, refuseUpgrade } from './http.ts';
+import { type HttpPeer, refuseUpgrade, tlsOf } from './http.ts';
 import type { TlsInfo } from './tls.ts';
 import type { Flusher, Transport, TransportHandlers } from './transport.ts';
 
@@ -106,7 +105,7 @@ class WebSocketTransport implements Transport {
   readonly address: string;
   readonly tls: TlsInfo | undefined;
   readonly isConfidential: boolean;
-  readonly isFramed = true;
+  readonly shape = 'frames';
   private readonly webSocket: WebSocket;
   private readonly socket: Socket;
   private readonly options: TransportOptions;
@@ -124,7 +123,7 @@ class WebSocketTransport implements Transport {
     this.socket = socket;
     this.address = peer.address;
     this.isConfidential = peer.isConfidential;
-    this.tls = socket instanceof TLSSocket ? describe(socket) : undefined;
+    this.tls = tlsOf(socket);
     this.options = options;
     this.lastTraffic = options.clock.now();
     this.listen();
@@ -248,18 +247,4 @@ class WebSocketTransport implements Transport {
     this.handlers?.closed(error);
     this.handlers = undefined;
   }
-}
-
-/** There is no channel to bind to, whatever carries the WebSocket: browsers do not show it to pages, and proxies end it. */
-function describe(socket: TLSSocket): TlsInfo {
-  return {
-    protocol: socket.getProtocol() ?? '',
-    cipher: socket.getCipher()?.standardName ?? '',
-    exporter: undefined,
-    unique: undefined,
-    endPoint: undefined,
-    servername: undefined,
-    alpn: undefined,
-    peerCertificates: [],
-  };
 }

@@ -5,22 +5,16 @@ import { type Element, el } from '../xml/element.ts';
 import { type Condition, StanzaError, StreamError } from '../xmpp/errors.ts';
 import { NS } from '../xmpp/ns.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { Backlog } from './backlog.ts';
 import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { type Dialled, Dialler } from './dial.ts';
-import {
-  type DialbackOutcome,
-  DialbackRequests,
-  type DomainPair,
-  dialbackKey,
-  readDialback,
-  writeResultRequest,
-  writeVerifyRequest,
-} from './dialback.ts';
+import { type DialbackOutcome, type DomainPair, dialbackKey, readDialback, writeResultRequest } from './dialback.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
 import { Intake } from './intake.ts';
 import { Outlet, type Queued, queuedOf } from './outlet.ts';
 import { DialbackReceiver } from './receiving.ts';
 import type { Trace } from './trace.ts';
+import { Verifications } from './verifications.ts';
 
 /** `connecting`: TCP, TLS; `offered`: the peer waits for what we want; `authenticating`; `open`: stanzas flow; `over`. */
 export type OutboundState = 'connecting' | 'offered' | 'authenticating' | 'open' | 'over';
@@ -45,16 +39,6 @@ export interface OutboundEvents {
   closed(left: readonly Queued[], lost: readonly Queued[], failure: OutboundFailure | undefined): void;
 }
 
-interface Verification {
-  readonly pair: DomainPair;
-  readonly id: string;
-  readonly key: string;
-  readonly done: (outcome: DialbackOutcome) => void;
-}
-
-/** Questions about keys that may wait on one stream. */
-const MOST_VERIFICATIONS = 256;
-
 export class OutboundStream {
   readonly pair: DomainPair;
   readonly trace: Trace;
@@ -68,10 +52,8 @@ export class OutboundStream {
   private readonly settings: S2sSettings;
   private readonly events: OutboundEvents;
   private readonly dialler: Dialler;
-  private readonly queue: Queued[] = [];
-  private queuedBytes = 0;
-  private wanted: Verification[] = [];
-  private readonly asked = new DialbackRequests<Verification>();
+  private readonly queue: Backlog;
+  private readonly verifications: Verifications;
   private current: InitiatedStream | undefined;
   private offer: Offer | undefined;
   private out: Outlet | undefined;
@@ -94,6 +76,8 @@ export class OutboundStream {
     this.events = events;
     this.since = context.clock.now();
     this.lastUsed = this.since;
+    this.queue = new Backlog(settings);
+    this.verifications = new Verifications(context.clock, settings.authTimeout);
     this.dialler = new Dialler(context.dns, context.clock, pair.to, trace);
   }
 
@@ -125,8 +109,7 @@ export class OutboundStream {
 
   /** Whether anything came or went since then, in milliseconds since 1970, or is still to be done. */
   isUsedSince(time: number): boolean {
-    if (this.state !== 'open')
-      return this.wanted.length + this.asked.size + this.queue.length > 0 || this.lastUsed >= time;
+    if (this.state !== 'open') return this.verifications.size + this.queue.length > 0 || this.lastUsed >= time;
     return (
       (this.out?.waiting ?? 0) > 0 ||
       this.lastUsed >= time ||
@@ -154,25 +137,15 @@ export class OutboundStream {
       for (const queued of left) this.out?.sendQueued(queued);
       return [];
     }
-    const later = this.queue.splice(0);
-    this.queuedBytes = 0;
-    const all = [...left, ...later];
-    const fits = all.findIndex((queued) => !this.hasRoom(queued) || !this.put(queued));
-    return fits === -1 ? [] : all.slice(fits);
+    const rest = this.queue.addFirst(left);
+    this.queued();
+    return rest;
   }
 
   /** XEP-0220 2.1.2: asks whether a key was given to whoever showed it to us. */
   verify(pair: DomainPair, id: string, key: string): Promise<DialbackOutcome> {
     this.lastUsed = this.context.clock.now();
-    return new Promise((done) => {
-      if (this.wanted.length + this.asked.size >= MOST_VERIFICATIONS || this.asked.has(pair, id)) {
-        done(new StanzaError('resource-constraint'));
-        return;
-      }
-      const verification = { pair, id, key, done };
-      if (this.state === 'connecting') this.wanted.push(verification);
-      else this.ask(verification);
-    });
+    return this.verifications.ask(this.state === 'connecting' ? undefined : this.current?.stream, pair, id, key);
   }
 
   /** Ends the stream in good order; what waits for it is given back. */
@@ -189,23 +162,16 @@ export class OutboundStream {
   }
 
   private enqueue(queued: Queued): void {
-    if (!this.hasRoom(queued)) {
+    if (!this.queue.add(queued)) {
       throw new StanzaError('resource-constraint', `too much waits for ${this.pair.to}`, { type: 'wait' });
     }
-    this.put(queued);
+    this.queued();
   }
 
-  private hasRoom({ xml }: Queued): boolean {
-    const { queueStanzas, queueBytes } = this.settings;
-    return this.queue.length < queueStanzas && this.queuedBytes + xml.length <= queueBytes;
-  }
-
-  private put(queued: Queued): true {
-    this.queue.push(queued);
-    this.queuedBytes += queued.xml.length;
+  /** Something waits. */
+  private queued(): void {
     this.cancelQueueTimer ??= this.context.clock.after(this.settings.queueTimeout, () => this.tooLate());
     if (this.state === 'offered') this.authenticate();
-    return true;
   }
 
   private tooLate(): void {
@@ -269,7 +235,7 @@ export class OutboundStream {
     this.state = 'connecting';
     this.current = undefined;
     this.hasAskedForResult = false;
-    this.failVerifications();
+    this.verifications.failAsked(new StanzaError('remote-server-timeout'));
     if (wasAuthenticating && (!this.hasTriedExternal || this.isExternalRefused)) {
       this.fail(conditionOf(current.stream.peerError), current.failure, why);
       return;
@@ -305,7 +271,7 @@ export class OutboundStream {
       return;
     }
     this.state = 'offered';
-    for (const verification of this.wanted.splice(0)) this.ask(verification);
+    if (this.current !== undefined) this.verifications.flush(this.current.stream);
     if (this.queue.length > 0) this.authenticate();
     else this.cancelAttemptTimer();
   }
@@ -391,8 +357,7 @@ export class OutboundStream {
       return;
     }
     if (message.name === 'verify') {
-      // XEP-0220 4.1: what nobody asked for is not listened to
-      this.asked.take(message, message.id)?.done(message.outcome);
+      this.verifications.answered(message, message.id, message.outcome);
       return;
     }
     const isOurs = message.from === this.pair.to && message.to === this.pair.from;
@@ -440,8 +405,7 @@ export class OutboundStream {
       this.in.manage();
     }
     this.events.opened();
-    this.queuedBytes = 0;
-    for (const queued of this.queue.splice(0)) {
+    for (const queued of this.queue.take()) {
       context.stanza('out');
       out.sendQueued(queued);
     }
@@ -466,21 +430,6 @@ export class OutboundStream {
     }
   }
 
-  private ask(verification: Verification): void {
-    const { pair, id, key } = verification;
-    this.asked.add(pair, verification, id);
-    this.current?.stream.send(writeVerifyRequest(pair, id, key));
-    this.context.clock.after(this.settings.authTimeout, () => {
-      const late = this.asked.take({ from: pair.to, to: pair.from }, id);
-      late?.done(new StanzaError('remote-server-timeout'));
-    });
-  }
-
-  private failVerifications(): void {
-    const error = new StanzaError('remote-server-timeout');
-    for (const { done } of this.asked.drain()) done(error);
-  }
-
   private fail(condition: Condition, reason: FailureReason, text: string, streamCondition?: 'not-authorized'): void {
     if (this.state === 'over') return;
     this.failure ??= { condition, reason, text };
@@ -501,10 +450,8 @@ export class OutboundStream {
     const lost = unacknowledged.filter((queued) => queued.isResent);
     const failure = this.failure ?? { condition: 'remote-server-timeout', reason: 'peer', text: why };
     const isNowhere = failure.condition === 'remote-server-not-found';
-    const error = new StanzaError(isNowhere ? 'remote-server-not-found' : 'remote-server-timeout');
-    for (const { done } of this.wanted.splice(0)) done(error);
-    this.failVerifications();
-    this.events.closed([...left, ...this.queue.splice(0)], lost, wasOpen ? undefined : failure);
+    this.verifications.failAll(new StanzaError(isNowhere ? 'remote-server-not-found' : 'remote-server-timeout'));
+    this.events.closed([...left, ...this.queue.take()], lost, wasOpen ? undefined : failure);
   }
 }
 

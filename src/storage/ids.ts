@@ -9,6 +9,11 @@ const counterLimit = 32 ** 3;
 const randomLength = 7;
 const greatest = 32 ** timeLength - 1;
 
+const shape = /^[0-9a-v]{20}$/;
+
+/** Whether a text may be an id. */
+export const isId = (text: string): boolean => shape.test(text);
+
 /** Sorts after every id. */
 export const beyondIds = '~';
 

@@ -1,6 +1,6 @@
 // Message archives in memory: one array per owner, in the order of ids. Searching compares words as they are written, without
 // inflection.
-import { idBounds, idTime, type MintId } from './ids.ts';
+import { idBounds, idTime, isId, type MintId } from './ids.ts';
 import { checkText } from './json.ts';
 import type { Archived, ArchiveQuery, ArchiveRange, ArchiveStore, MessageRef } from './ports.ts';
 import type { ReadSearchable } from './specs.ts';
@@ -37,14 +37,15 @@ export function createMemoryArchive(
       ...(range.start !== undefined && { start: range.start }),
       ...(range.end !== undefined && { end: range.end }),
     });
-    const { afterId = '', beforeId, ids } = range;
+    const { afterId, beforeId, ids } = range;
     for (const text of [range.with, range.resource, afterId, beforeId, ...(ids ?? [])]) checkText(text ?? '');
     const wanted = ids === undefined ? undefined : new Set(ids);
+    if ([afterId, beforeId].some((id) => id !== undefined && !isId(id))) return [];
     return entries.filter(
       (entry) =>
         entry.id > above &&
         entry.id < below &&
-        entry.id > afterId &&
+        (afterId === undefined || entry.id > afterId) &&
         (beforeId === undefined || entry.id < beforeId) &&
         (wanted === undefined || wanted.has(entry.id)) &&
         (range.with === undefined || entry.with === range.with) &&

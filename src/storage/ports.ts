@@ -86,7 +86,7 @@ export interface Archived {
   readonly xml: string;
 }
 
-/** Which messages of an archive; all conditions hold together. */
+/** Which messages of an archive; all conditions hold together, and text that is no id lies nowhere. */
 export interface ArchiveRange {
   /** Bare JID of the other party. */
   readonly with?: string | undefined;

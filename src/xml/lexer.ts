@@ -153,6 +153,19 @@ export class Lexer {
     return event;
   }
 
+  /** The next thing to tell of a document that was loaded whole. Throws a {@link ParseError}. */
+  parseWhole(): Event {
+    const event = this.parse() ?? malformed('half a document');
+    if (event === 'end') {
+      if (this.isBroken || this.pendingBytes > 0) throw new ParseError('unsupported-encoding', 'not UTF-8');
+      if (this.skipSpace(this.position) < this.input.length) malformed('something behind the root');
+      this.input = '';
+      this.position = 0;
+      this.isWaiting = true;
+    }
+    return event;
+  }
+
   /** The next thing to tell; nothing when that takes more input. Throws a {@link ParseError}. */
   parse(): Event | undefined {
     if (this.tree.ended) return 'end';

@@ -13,7 +13,7 @@ export interface ParserHandlers {
   onHeader(header: StreamHeader): void;
   /** A whole child of the root, and how many bytes it was. */
   onElement(element: Element, bytes: number): void;
-  /** The root's end tag; what follows is ignored until {@link Parser.restart}. */
+  /** The root's end tag; what follows is ignored until {@link Parser.restart}, or is another document where those come. */
   onEnd(): void;
   /** Something was refused; nothing more comes after it. */
   onError(condition: ParseCondition, text: string): void;
@@ -22,6 +22,11 @@ export interface ParserHandlers {
 export interface ParserOptions {
   /** Every text is one whole element and there is no root (RFC 7395 3.3). */
   readonly framed?: boolean;
+  /**
+   * Every text is one whole document, whose root wraps elements of `contentNs` (XEP-0124 5): a default namespace that is the
+   * root's own counts as that one for what inherits it (XEP-0206 2).
+   */
+  readonly wrapped?: boolean;
   /** The content namespace where the root does not tell: prefix-free streams (RFC 6120 4.8.2), and frames. */
   readonly contentNs?: string;
   /** The default namespace that surrounds a frame; none unless given (RFC 7395 3.3.3). */
@@ -43,6 +48,7 @@ const CHUNK = 64 * 1024;
 export class Parser {
   private readonly handlers: ParserHandlers;
   private readonly isFramed: boolean;
+  private readonly isWrapped: boolean;
   private readonly defaultNs: string;
   private readonly tree: Tree;
   private readonly lexer: Lexer;
@@ -57,8 +63,10 @@ export class Parser {
   constructor(handlers: ParserHandlers, limits: Partial<ParserLimits> = {}, options: ParserOptions = {}) {
     this.handlers = handlers;
     this.isFramed = options.framed === true;
+    this.isWrapped = options.wrapped === true;
     this.defaultNs = options.defaultNs ?? '';
-    this.tree = new Tree({ ...defaultLimits, ...limits }, options.contentNs ?? (this.isFramed ? CLIENT_NS : undefined));
+    const contentNs = options.contentNs ?? (this.isFramed || this.isWrapped ? CLIENT_NS : undefined);
+    this.tree = new Tree({ ...defaultLimits, ...limits }, contentNs, this.isWrapped);
     this.lexer = new Lexer(this.tree, this.isFramed);
   }
 
@@ -72,7 +80,7 @@ export class Parser {
     this.take(chunk);
   }
 
-  /** Parses text; in framed mode, one whole frame. Throws nothing but what a handler throws. */
+  /** Parses text; one whole frame or wrapper, where those come. Throws nothing but what a handler throws. */
   writeText(text: string): void {
     this.take(text);
   }
@@ -127,7 +135,7 @@ export class Parser {
 
   private take(chunk: Buffer | string): void {
     if (this.isOver || chunk.length === 0) return;
-    if (!this.isRunning && !this.isSuspended && this.queue === undefined && chunk.length <= CHUNK) {
+    if (!this.isRunning && !this.isSuspended && this.queue === undefined && (chunk.length <= CHUNK || this.isWrapped)) {
       this.run(chunk);
       return;
     }
@@ -154,7 +162,7 @@ export class Parser {
         let event: Event | undefined;
         try {
           if (next !== undefined) this.lexer.load(next);
-          event = this.isFramed ? this.lexer.parseFrame(this.defaultNs) : this.lexer.parse();
+          event = this.isWrapped ? this.parseWrapped(next !== undefined) : this.parseNext();
         } catch (error) {
           if (!(error instanceof ParseError)) throw error;
           this.fail(error);
@@ -168,11 +176,23 @@ export class Parser {
     }
   }
 
+  private parseNext(): Event | undefined {
+    return this.isFramed ? this.lexer.parseFrame(this.defaultNs) : this.lexer.parse();
+  }
+
+  private parseWrapped(isNew: boolean): Event {
+    if (isNew) {
+      this.tree.reset();
+      this.lexer.restart();
+    }
+    return this.lexer.parseWhole();
+  }
+
   private dequeue(): Buffer | string | undefined {
     const first = this.queue?.[0];
     if (this.queue === undefined || first === undefined) return undefined;
     let chunk = first;
-    if (typeof first === 'string' || first.length <= CHUNK || this.isFramed) {
+    if (typeof first === 'string' || first.length <= CHUNK || this.isFramed || this.isWrapped) {
       this.queue.shift();
       if (this.queue.length === 0) this.queue = undefined;
     } else {
@@ -194,8 +214,10 @@ export class Parser {
       tree.header = undefined;
       handlers.onHeader(header);
     } else {
-      this.clear();
-      this.isOver = true;
+      if (!this.isWrapped) {
+        this.clear();
+        this.isOver = true;
+      }
       handlers.onEnd();
     }
   }

@@ -88,6 +88,7 @@ export class Tree {
   /** Set by {@link closeTag} when the root was closed. */
   ended = false;
   private readonly assumedContentNs: string | undefined;
+  private readonly isWrapped: boolean;
   private contentNs: string | undefined;
   private frame: Frame | undefined;
   private readonly nodes: Node[] = [];
@@ -98,8 +99,10 @@ export class Tree {
   // where the inner source of the present child of the root begins; -1 when its source is not fit to be sent on
   private bodyStart = -1;
 
-  constructor(limits: ParserLimits, contentNs: string | undefined) {
+  /** @param isWrapped the root is none of a stream: it does not choose the content namespace */
+  constructor(limits: ParserLimits, contentNs: string | undefined, isWrapped = false) {
     this.limits = limits;
+    this.isWrapped = isWrapped;
     this.assumedContentNs = contentNs;
   }
 
@@ -354,7 +357,7 @@ export class Tree {
       defaultNs !== '' && defaultNs !== ns
         ? defaultNs
         : CONTENT_NAMESPACES.find((content) => scopes.some((each) => each.uri === content));
-    this.contentNs = declaredContent ?? this.assumedContentNs;
+    this.contentNs = this.isWrapped ? this.assumedContentNs : (declaredContent ?? this.assumedContentNs);
     this.depth = 0;
     this.frame = {
       parent: undefined,
@@ -364,7 +367,7 @@ export class Tree {
       uri: ns,
       ns,
       attrs: noAttributes,
-      defaultNs,
+      defaultNs: this.isWrapped && defaultNs === ns ? (this.contentNs ?? '') : defaultNs,
       scope: flatScope,
       first: 0,
     };

@@ -3,8 +3,8 @@ import { type Element, el } from '../xml/element.ts';
 import { formatDateTime, parseDateTime } from './datetime.ts';
 import { NS } from './ns.ts';
 
-/** The `<delay/>` element: sent at `at` (milliseconds since 1970), held back by `from`; `reason` is for people to read. */
-export function delayElement(at: number, from: string, reason?: string): Element {
+/** The `<delay/>` element: sent at `at` (milliseconds since 1970), held back by `from`, if that is to be told; `reason` is for people to read. */
+export function delayElement(at: number, from?: string, reason?: string): Element {
   const stamp = formatDateTime(at);
   return el('delay', NS.delay, { from, stamp }, ...(reason === undefined ? [] : [reason]));
 }

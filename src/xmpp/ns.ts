@@ -22,28 +22,51 @@ export const NS = {
   dataForms: 'jabber:x:data',
   // XEP-0012
   lastActivity: 'jabber:iq:last',
+  // XEP-0027
+  pgp: 'jabber:x:encrypted',
   // XEP-0030
   discoInfo: 'http://jabber.org/protocol/disco#info',
   discoItems: 'http://jabber.org/protocol/disco#items',
   // XEP-0045
+  muc: 'http://jabber.org/protocol/muc',
   mucUser: 'http://jabber.org/protocol/muc#user',
   // XEP-0049
   private: 'jabber:iq:private',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
+  // XEP-0066
+  oob: 'jabber:x:oob',
+  // XEP-0060
+  pubsubEvent: 'http://jabber.org/protocol/pubsub#event',
   // XEP-0077
   register: 'jabber:iq:register',
   registerFeature: 'http://jabber.org/features/iq-register',
+  // XEP-0080
+  geoloc: 'http://jabber.org/protocol/geoloc',
+  // XEP-0084
+  avatarMetadata: 'urn:xmpp:avatar:metadata',
   // XEP-0085
   chatStates: 'http://jabber.org/protocol/chatstates',
   // XEP-0092
   version: 'jabber:iq:version',
+  // XEP-0107
+  mood: 'http://jabber.org/protocol/mood',
+  // XEP-0108
+  activity: 'http://jabber.org/protocol/activity',
   // XEP-0115
   caps: 'http://jabber.org/protocol/caps',
+  // XEP-0122
+  formValidation: 'http://jabber.org/protocol/xdata-validate',
+  // XEP-0118
+  tune: 'http://jabber.org/protocol/tune',
+  // XEP-0124
+  httpBind: 'http://jabber.org/protocol/httpbind',
   // XEP-0157
   serverInfo: 'http://jabber.org/network/serverinfo',
   // XEP-0160
   msgOffline: 'msgoffline',
+  // XEP-0172
+  nick: 'http://jabber.org/protocol/nick',
   // XEP-0220
   dialback: 'jabber:server:dialback',
   dialbackFeature: 'urn:xmpp:features:dialback',
@@ -57,6 +80,8 @@ export const NS = {
   time: 'urn:xmpp:time',
   // XEP-0203
   delay: 'urn:xmpp:delay',
+  // XEP-0206
+  xbosh: 'urn:xmpp:xbosh',
   // XEP-0249
   conference: 'jabber:x:conference',
   // XEP-0280
@@ -65,32 +90,86 @@ export const NS = {
   // XEP-0288
   bidi: 'urn:xmpp:bidi',
   bidiFeature: 'urn:xmpp:features:bidi',
+  // XEP-0292
+  vcard4: 'urn:xmpp:vcard4',
   // XEP-0297
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
   hashes: 'urn:xmpp:hashes:2',
+  // XEP-0308
+  correction: 'urn:xmpp:message-correct:0',
+  // XEP-0313, XEP-0441
+  mam: 'urn:xmpp:mam:2',
+  mamExtended: 'urn:xmpp:mam:2#extended',
+  mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334
   hints: 'urn:xmpp:hints',
+  // XEP-0352
+  csi: 'urn:xmpp:csi:0',
+  // XEP-0353
+  jingleMessage: 'urn:xmpp:jingle-message:0',
   // XEP-0359
   stanzaIds: 'urn:xmpp:sid:0',
+  // XEP-0372
+  references: 'urn:xmpp:reference:0',
+  // XEP-0373
+  openpgp: 'urn:xmpp:openpgp:0',
   // XEP-0380
   encryption: 'urn:xmpp:eme:0',
   // XEP-0384, and what it was before
   omemo: 'urn:xmpp:omemo:2',
   omemoSiacs: 'eu.siacs.conversations.axolotl',
+  omemoDevices: 'urn:xmpp:omemo:2:devices',
+  omemoSiacsDevices: 'eu.siacs.conversations.axolotl.devicelist',
+  // XEP-0386
+  bind2: 'urn:xmpp:bind:0',
+  // XEP-0388
+  sasl2: 'urn:xmpp:sasl:2',
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
+  // XEP-0421
+  occupantId: 'urn:xmpp:occupant-id:0',
+  // XEP-0422
+  fastening: 'urn:xmpp:fasten:0',
+  // XEP-0424, and what it was before
+  retraction: 'urn:xmpp:message-retract:1',
+  retractionTombstone: 'urn:xmpp:message-retract:1#tombstone',
+  retraction0: 'urn:xmpp:message-retract:0',
+  // XEP-0428
+  fallback: 'urn:xmpp:fallback:0',
+  // XEP-0431
+  fullText: 'urn:xmpp:fulltext:0',
   // XEP-0440
   saslChannelBinding: 'urn:xmpp:sasl-cb:0',
+  // XEP-0444
+  reactions: 'urn:xmpp:reactions:0',
+  // XEP-0447
+  fileSharing: 'urn:xmpp:sfs:0',
+  // XEP-0461
+  replies: 'urn:xmpp:reply:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
+  // XEP-0480
+  saslUpgrade: 'urn:xmpp:sasl:upgrade:0',
+  scramUpgrade: 'urn:xmpp:scram-upgrade:0',
+  // XEP-0484
+  fast: 'urn:xmpp:fast:0',
+  // XEP-0494
+  clientAccess: 'urn:xmpp:cam:0',
+  // XEP-0509
+  iap: 'urn:xmpp:iap:0',
+  // XEP-0482
+  callInvites: 'urn:xmpp:call-invites:0',
+  // XEP-0490
+  displayedSync: 'urn:xmpp:mds:displayed:0',
   // RFC 7395
   framing: 'urn:ietf:params:xml:ns:xmpp-framing',
-  // XEP-0156, a link relation
+  // XEP-0156, link relations
   altWebSocket: 'urn:xmpp:alt-connections:websocket',
+  altBosh: 'urn:xmpp:alt-connections:xbosh',
   // RFC 6415
   xrd: 'http://docs.oasis-open.org/ns/xri/xrd-1.0',
 } as const;

@@ -61,6 +61,11 @@ export class UnackedQueue<R = never> {
     return true;
   }
 
+  /** One of those that wait, counted from the oldest. */
+  at(index: number): Unacknowledged<R> {
+    return this.entries[this.head + index]!;
+  }
+
   /** What waits, the oldest first. */
   waiting(): Unacknowledged<R>[] {
     return this.entries.slice(this.head);

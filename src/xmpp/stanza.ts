@@ -25,6 +25,22 @@ interface Base {
 export interface Message extends Base {
   readonly kind: 'message';
   readonly type: MessageType;
+  /** Who else has it; undefined when nobody has. Set by delivery. */
+  readonly reach?: Reach;
+}
+/** The sessions that have one message, by their sid, on all nodes. */
+export interface Holders {
+  /** Those that it was delivered to. */
+  readonly to: readonly string[];
+  /** Those that were given a copy. */
+  readonly copied: readonly string[];
+}
+/** The sessions that have one message; shared by all of them. */
+export interface Reach extends Holders {
+  readonly copied: string[];
+  /** How many sessions of this node among each have not given it back. */
+  toHere: number;
+  copiedHere: number;
 }
 export interface Presence extends Base {
   readonly kind: 'presence';

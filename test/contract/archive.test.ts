@@ -16,7 +16,7 @@ const clock: Clock & { time: number } = {
 };
 
 // what is archived here: the language, who speaks, what it corrects, and the text
-const line = /^\[(\w*) (\S*) (\S*)\] (.*)$/s;
+const line = /^\[([\w-]*) (\S*) (\S*)\] (.*)$/s;
 function searchable(xml: string): Searchable | undefined {
   const [, language, sender, replaced, text] = line.exec(xml) ?? [];
   if (text === undefined) return undefined;
@@ -28,7 +28,7 @@ function searchable(xml: string): Searchable | undefined {
 }
 const specs = { messages: archive({ searchable }) as Spec<unknown> };
 
-describe.each(Object.entries(storageWorlds(clock)).slice(0, 1))('%s', (_name, build) => {
+describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
   let world: StorageWorld;
   let driver: Driver;
   let messages: ArchiveStore;
@@ -250,6 +250,8 @@ describe.each(Object.entries(storageWorlds(clock)).slice(0, 1))('%s', (_name, bu
     expect(await messages.count(owner, { with: 'romeo@montague.test' }, 5)).toBe(1);
     expect(await messages.count(owner, { afterId: ids[9]! }, 5)).toBe(3);
     expect(await messages.count(owner, { ids: [ids[1]!, 'none'] }, 5)).toBe(1);
+    expect(await messages.count(owner, { afterId: '' }, 50)).toBe(0);
+    expect(await messages.count(owner, { beforeId: 'z' }, 50)).toBe(0);
     expect(await messages.count(`${owner}-nobody`, {}, 5)).toBe(0);
   });
 
@@ -406,6 +408,23 @@ describe.each(Object.entries(storageWorlds(clock)).slice(0, 1))('%s', (_name, bu
       expect(await search('odd', { start: clock.time - 30, end: clock.time - 10 })).toEqual(of(5, 7));
       expect(await search('odd', { afterId: ids[1]!, beforeId: ids[7]! })).toEqual(of(3, 5));
       expect(await search('odd', { ids: [ids[1]!, ids[2]!] })).toEqual(of(1));
+    });
+
+    test.skipIf(name === 'memory')('knows inflection, in the language of the message or else of the host', async () => {
+      await append('[  ] the stars were shining');
+      await append('[de  ] die schönen Häuser');
+      await append('[fr-CA  ] les chevaux mangeaient');
+      await append('[xx  ] unknown tongues');
+      expect(await search('star')).toHaveLength(1);
+      expect(await search('shine star')).toHaveLength(1);
+      expect(await search('STARRING')).toHaveLength(1);
+      expect(await search('starboard')).toHaveLength(0);
+      expect(await search('haus')).toHaveLength(1);
+      expect(await search('Häusern', {}, ['en', 'de'])).toHaveLength(1);
+      expect(await search('mangeait')).toHaveLength(1);
+      expect(await search('chevaux', {}, [])).toHaveLength(1);
+      expect(await search('tongues unknown')).toHaveLength(1);
+      expect(await search('tongue')).toHaveLength(0);
     });
 
     test('sees only the archive of its owner', async () => {

@@ -13,14 +13,25 @@ declare module '@xmpp/client' {
     toString(): string;
     bare(): XmppJid;
   }
+  export interface Token {
+    readonly mechanism: string;
+    readonly token: string;
+    readonly expiry: string;
+  }
   export interface Client {
     readonly iqCaller: Caller;
+    /** XEP-0484; the methods are there to be replaced. */
+    readonly fast: {
+      fetchToken(): Promise<Token | null | undefined>;
+      saveToken(token: Token): Promise<void>;
+      deleteToken(): Promise<void>;
+    };
     readonly reconnect: { delay: number; start(): void; stop(): void };
     readonly status: string;
     start(): Promise<XmppJid>;
     stop(): Promise<void>;
     send(element: Element): Promise<void>;
-    on(event: 'stanza', listener: (stanza: Element) => void): void;
+    on(event: 'stanza' | 'send', listener: (stanza: Element) => void): void;
     on(event: 'error', listener: (error: Error & { readonly condition?: string }) => void): void;
     on(event: 'online', listener: (address: XmppJid) => void): void;
     on(event: 'disconnect', listener: () => void): void;
@@ -35,6 +46,7 @@ declare module '@xmpp/client' {
     readonly resource?: string;
     readonly username?: string;
     readonly password?: string;
+    readonly userAgent?: Element;
     readonly credentials?: (
       authenticate: (credentials: object, mechanism: string) => Promise<void>,
       mechanisms: readonly string[],

@@ -66,10 +66,19 @@ class Person {
   /** Logs in, asks for the roster, and is available. */
   static async online(user: string, options: Wishes = {}): Promise<Person> {
     const person = new Person(user, options);
-    await person.client.start();
+    await person.start();
     await person.roster();
     await person.client.send(xml('presence'));
     return person;
+  }
+
+  /** The library may miss the answer to its header when that comes at once, and so `start` itself must not be waited for. */
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.client.on('online', () => resolve());
+      this.client.on('error', reject);
+      this.client.start().catch(() => {});
+    });
   }
 
   async roster(): Promise<ReadonlyMap<string, Element>> {
@@ -112,7 +121,8 @@ describe.each<Transport>(['STARTTLS', 'direct TLS'])('over %s', (transport) => {
   test('two people find each other, talk, and part', async () => {
     const romeo = await Person.online('romeo', { transport, resource: 'orchard' });
     const juliet = await Person.online('juliet', { transport, resource: 'balcony' });
-    expect(romeo.jid).toBe(`romeo@${domain}/orchard`);
+    // the library's resource is the tag of Bind 2 (XEP-0386)
+    expect(romeo.jid).toMatch(`romeo@${domain}/orchard/`);
 
     await romeo.client.iqCaller.set(
       xml('query', 'jabber:iq:roster', xml('item', { jid: juliet.bare, name: 'J' }, xml('group', {}, 'Capulets'))),
@@ -212,15 +222,18 @@ describe.each<Transport>(['STARTTLS', 'direct TLS'])('over %s', (transport) => {
     expect(String(await register('one'))).toMatch(`${user}@${domain}/`);
     expect(await register('two')).toMatchObject({ name: 'StanzaError', condition: 'conflict' });
     const person = new Person(user, { transport, password: 'one' });
-    await person.client.start();
+    await person.start();
     expect(person.bare).toBe(`${user}@${domain}`);
   });
 
-  test('a second client with the same resource takes the place of the first', async () => {
-    const first = await Person.online('tybalt', { transport, resource: 'street' });
-    const second = await Person.online('tybalt', { transport, resource: 'street' });
+  test('a client that connects anew takes the place of its session before', async () => {
+    const userAgent = xml('user-agent', { id: '35a4fd05-5f8f-4e3b-8a1d-0ab44a2b5f8c' });
+    const first = await Person.online('tybalt', { transport, resource: 'street', userAgent });
+    const second = await Person.online('tybalt', { transport, resource: 'street', userAgent });
+    expect(second.jid).toBe(first.jid);
     await first.sees('that it was replaced', () => first.errors.length > 0);
-    expect(first.errors.map(({ condition }) => condition)).toEqual(['conflict']);
+    // the library may say it twice
+    expect(new Set(first.errors.map(({ condition }) => condition))).toEqual(new Set(['conflict']));
 
     const romeo = await Person.online('romeo', { transport });
     await romeo.say(second.jid, 'still there?');

@@ -29,6 +29,8 @@ export interface Watcher {
   closed?(): void;
 }
 
+const SM = 'urn:xmpp:sm:3';
+
 /** How long anything that is waited for may take, in milliseconds. */
 export const PATIENCE = Number(process.env.PARLEY_TEST_PATIENCE ?? 2_000);
 
@@ -46,19 +48,26 @@ export class StreamClient {
   private readonly waiting = new Set<() => void>();
   private readonly fences = new Map<string, () => void>();
   private fenceCount = 0;
+  /** Whether stream management is on: fences are requests for acknowledgements then, which nobody counts. */
+  isManaged = false;
+  /** Where it is connected. */
+  readonly address: Address;
+  /** For each acknowledgement that is still to come: the fence that asked for it, or undefined when it was no fence. */
+  private readonly asked: ((() => void) | undefined)[] = [];
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, address: Address) {
     this.socket = socket;
+    this.address = address;
     this.restart();
     this.listen(socket);
   }
 
   /** Connects; `tls` for direct TLS, with whatever certificate there is. */
-  static async connect({ address, port }: Address, options: { readonly tls?: boolean } = {}): Promise<StreamClient> {
-    const plain = connect({ host: address, port, noDelay: true });
+  static async connect(where: Address, options: { readonly tls?: boolean } = {}): Promise<StreamClient> {
+    const plain = connect({ host: where.address, port: where.port, noDelay: true });
     await once(plain, 'connect');
     const socket = options.tls ? await handshake(plain, undefined) : plain;
-    return new StreamClient(socket);
+    return new StreamClient(socket, where);
   }
 
   /** Expects a new stream from the server: after TLS, after SASL. */
@@ -72,6 +81,7 @@ export class StreamClient {
 
   write(text: string | Buffer): void {
     this.watcher.sent?.(typeof text === 'string' ? text : `(bytes ${text.toString('hex')})`);
+    for (const _ of this.isManaged ? String(text).matchAll(/<r\s/g) : []) this.asked.push(undefined);
     this.socket.write(text);
   }
 
@@ -111,17 +121,23 @@ export class StreamClient {
   }
 
   /**
-   * A question that every server answers, by a result or an error: all that the server sent before the answer has come by then,
+   * A question that every server answers, by a result or an error (by an acknowledgement under stream management): all that the server sent before the answer has come by then,
    * and all that this client sent before the question has been handled.
    * @throws Error when no answer comes
    */
   async fence(): Promise<void> {
-    const id = `fence-${++this.fenceCount}`;
     let isBack = false;
-    this.fences.set(id, () => {
+    const back = (): void => {
       isBack = true;
-    });
-    this.socket.write(`<iq type='get' id='${id}' to='${this.domain}'><ping xmlns='urn:xmpp:ping'/></iq>`);
+    };
+    if (this.isManaged) {
+      this.asked.push(back);
+      this.socket.write(`<r xmlns='${SM}'/>`);
+    } else {
+      const id = `fence-${++this.fenceCount}`;
+      this.fences.set(id, back);
+      this.socket.write(`<iq type='get' id='${id}' to='${this.domain}'><ping xmlns='urn:xmpp:ping'/></iq>`);
+    }
     await this.until(() => isBack || this.isClosed, PATIENCE);
     if (!isBack && !this.isClosed) throw new Error('the server did not answer a ping in time');
   }
@@ -189,6 +205,15 @@ export class StreamClient {
   }
 
   private take(item: Item): void {
+    if (item.kind === 'element' && item.element.attrs.xmlns === SM) {
+      if (item.element.name === 'enabled' || item.element.name === 'resumed') this.isManaged = true;
+      const fence = item.element.name === 'a' ? this.asked.shift() : undefined;
+      if (fence !== undefined) {
+        fence();
+        this.wake();
+        return;
+      }
+    }
     if (item.kind === 'element') {
       const { id } = item.element.attrs as { id?: string };
       const fence = id === undefined ? undefined : this.fences.get(id);

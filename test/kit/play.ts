@@ -77,11 +77,13 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) closes$/, (stage, [name]) => close(stage, stage.speaker(name!))],
   [/^(\S+) half-closes$/, (stage, [name]) => halfClose(stage, stage.speaker(name!))],
   [/^(\S+) disconnects without closing$/, (stage, [name]) => disconnect(stage, stage.speaker(name!), 'destroy')],
+  [/^(\S+) reconnects(?: as (\w+))?$/, (stage, [name, as]) => reconnect(stage, stage.speaker(name!), as)],
   [/^(\S+) resets the connection$/, (stage, [name]) => disconnect(stage, stage.speaker(name!), 'reset')],
   [/^(\S+) is cut off$/, (stage, [name]) => checkCutOff(stage, stage.speaker(name!))],
   [/^(\S+) is closed$/, (stage, [name]) => checkClosed(stage, stage.speaker(name!))],
 
   [/^the server stops$/, stopServer],
+  [/^the server restarts$/, restartServer],
 
   // what is said and heard
   [/^(\S+) >> (.+)$/s, (stage, [name, text]) => write(stage, name!, fill(text!, stage.names))],
@@ -92,6 +94,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) receives nothing$/, (stage, [name]) => stage.hearsNothing([stage.speaker(name!)])],
   [/^everyone ignores the rest$/, (stage) => stage.ignoreRest([...stage.speakers.values()])],
   [/^(\S+) ignores presence$/, (stage, [name]) => stage.ignorePresence(stage.speaker(name!))],
+  [/^(\S+) alone ignores the rest$/, (stage, [name]) => stage.ignoreRestAlone(stage.speaker(name!))],
   [/^(\S+) ignores the rest$/, (stage, [name]) => stage.ignoreRest([stage.speaker(name!)])],
   [/^a moment passes$/, moment],
   [/^after (\d+) (second|minute|hour|day)s?$/, (stage, [n, unit]) => pass(stage, Number(n), unit!)],
@@ -299,7 +302,12 @@ function say(stage: Stage, [name, text]: readonly string[]): void {
 
 async function hear(stage: Stage, [name, exact, xml]: readonly string[]): Promise<void> {
   const speaker = stage.speaker(name!);
-  if (xml!.trim() !== '</stream:stream>') return stage.expect(speaker, expectation(xml!, exact === '='));
+  if (xml!.trim() !== '</stream:stream>') {
+    await stage.expect(speaker, expectation(xml!, exact === '='));
+    // a session that was resumed is bound again
+    speaker.isBound ||= speaker.client.isManaged;
+    return;
+  }
   const item = await stage.next(speaker);
   if (item?.kind !== 'end') stage.fail(`expected the end of the stream, got ${item ? textOf(item) : 'nothing'}`);
 }
@@ -327,6 +335,12 @@ async function stopServer(stage: Stage): Promise<void> {
   await stage.world.stop();
 }
 
+async function restartServer(stage: Stage): Promise<void> {
+  await stage.quiesce();
+  for (const speaker of stage.speakers.values()) speaker.mayClose = true;
+  await stage.world.restart();
+}
+
 /** RFC 6120 4.4: our closing tag, theirs, then the connection ends. */
 async function close(stage: Stage, speaker: Speaker): Promise<void> {
   if (speaker.client.isClosed) return;
@@ -351,6 +365,23 @@ async function disconnect(stage: Stage, speaker: Speaker, how: 'destroy' | 'rese
   speaker.mayClose = true;
   await speaker.client[how]();
   await stage.world.settle();
+}
+
+/** Back over a new connection to the same node, logged in and not bound; under another name the old one stays. */
+async function reconnect(stage: Stage, old: Speaker, name = old.name): Promise<void> {
+  const person = old.person ?? stage.fail(`nobody knows who ${old.name} is`);
+  if (name === old.name) {
+    if (!old.client.isClosed) stage.fail(`${name} is still connected`);
+    if (old.client.inbox.length > 0) stage.fail(`${name} has heard what it did not read`);
+  }
+  const client = await StreamClient.connect(stage.world.current(old.client.address));
+  await openStream(client, HOST);
+  await authenticate(client, { user: person.user, password: PASSWORD });
+  const features = await openStream(client, HOST);
+  const speaker = stage.add(name, client, person);
+  speaker.features = features;
+  stage.note(name, ' ', '(a new connection)');
+  stage.follow(speaker);
 }
 
 async function checkClosed(stage: Stage, speaker: Speaker): Promise<void> {

@@ -8,6 +8,8 @@ import pg from 'pg';
 export interface TestPostgres {
   readonly config: pg.ClientConfig;
   readonly url: string;
+  /** Of the postmaster; 0 while it does not run. */
+  readonly pid: number;
   /** Starts it (again); settled when it answers. */
   start(): Promise<void>;
   /** `fast` ends sessions in order, `kill` is as bad as a power cut for the processes. */
@@ -36,7 +38,8 @@ function plainUser(): { uid: number; gid: number } | undefined {
   return { uid: Number(entry[2]), gid: Number(entry[3]) };
 }
 
-export async function startPostgres(): Promise<TestPostgres> {
+/** `port`: also listens there on loopback, for those that know no Unix sockets. */
+export async function startPostgres({ port }: { readonly port?: number } = {}): Promise<TestPostgres> {
   const bin = binaries();
   const user = plainUser();
   const folder = mkdtempSync(join(tmpdir(), 'parley-pg-'));
@@ -46,7 +49,8 @@ export async function startPostgres(): Promise<TestPostgres> {
   const settings = ['--auth=trust', '--username=parley', '--encoding=UTF8', '--locale=C', '--no-sync'];
   execFileSync(join(bin, 'initdb'), ['-D', data, ...settings], { ...as, stdio: 'ignore' });
 
-  const config: pg.ClientConfig = { host: folder, user: 'parley', database: 'postgres' };
+  const address = port === undefined ? { host: folder } : { host: '127.0.0.1', port };
+  const config: pg.ClientConfig = { ...address, user: 'parley', database: 'postgres' };
   let child: ChildProcess | undefined;
 
   const answers = async (): Promise<boolean> => {
@@ -62,7 +66,8 @@ export async function startPostgres(): Promise<TestPostgres> {
     }
   };
   const start = async (): Promise<void> => {
-    const args = ['-D', data, '-k', folder, '-h', '', '-c', 'shared_buffers=16MB', '-c', 'log_min_messages=panic'];
+    const network = port === undefined ? ['-h', ''] : ['-h', '127.0.0.1', '-p', String(port)];
+    const args = ['-D', data, '-k', folder, ...network, '-c', 'shared_buffers=16MB', '-c', 'log_min_messages=panic'];
     child = spawn(join(bin, 'postgres'), args, { ...as, stdio: 'ignore' });
     const deadline = Date.now() + 20_000;
     while (!(await answers())) {
@@ -82,7 +87,13 @@ export async function startPostgres(): Promise<TestPostgres> {
   await start();
   return {
     config,
-    url: `postgres://parley@/postgres?host=${encodeURIComponent(folder)}`,
+    url:
+      port === undefined
+        ? `postgres://parley@/postgres?host=${encodeURIComponent(folder)}`
+        : `postgres://parley@127.0.0.1:${port}/postgres`,
+    get pid() {
+      return child?.pid ?? 0;
+    },
     start,
     stop,
     async remove() {

@@ -199,6 +199,14 @@ export class Stage {
     for (const { client } of speakers) client.inbox.length = 0;
   }
 
+  /** The same for one connection, without a question to any other: what the server holds back from those stays where it is. */
+  async ignoreRestAlone({ client }: Speaker): Promise<void> {
+    await client.fence();
+    await this.world.settle();
+    await client.fence();
+    client.inbox.length = 0;
+  }
+
   /** Forgets presence that has come; for scenes in which it may stand anywhere between what they are about. */
   async ignorePresence({ client }: Speaker): Promise<void> {
     await this.quiesce();

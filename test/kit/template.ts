@@ -1,5 +1,8 @@
 // Templates: `{romeo}` is a name known to the scene, `{any}` matches whatever is there, `{id: x}` and `{any: x}` also remember it;
-// `{other than x}` is anything else; `{base64 \0romeo\0secret}` writes what SASL has to say.
+// `{other than x}` is anything else; `{base64 \0romeo\0secret}` writes what SASL has to say, and `{proof of t by romeo}` what HT has
+// to say with the token `t`; `{answer to t}` is what the server says to that.
+
+import { createHmac } from 'node:crypto';
 
 /** Names and what they stand for. */
 export type Names = ReadonlyMap<string, string>;
@@ -18,8 +21,16 @@ const patterns: Readonly<Record<string, string>> = {
 export function fill(template: string, names: Names): string {
   return template.replace(placeholder, (_whole, name: string) => {
     const plain = /^base64 (.*)$/s.exec(name)?.[1];
-    return plain === undefined ? known(name, names) : Buffer.from(plain.replaceAll('\\0', '\0')).toString('base64');
+    if (plain !== undefined) return Buffer.from(plain.replaceAll('\\0', '\0')).toString('base64');
+    const [, token, user] = /^proof of (\S+) by (\S+)$/.exec(name) ?? [];
+    if (token === undefined) return known(name, names);
+    return Buffer.concat([Buffer.from(`${user}\0`), tokenHash(known(token, names), 'Initiator')]).toString('base64');
   });
+}
+
+/** draft-schmaus-kitten-sasl-ht 3: without channel binding. */
+function tokenHash(token: string, role: string): Buffer {
+  return createHmac('sha256', token).update(role).digest();
 }
 
 /** Fills in what is known, and leaves the rest; for messages to people. */
@@ -56,8 +67,10 @@ export function matchText(template: string, text: string, names: Names): Names |
   return new Map([...names, ...captured.map((name, i): [string, string] => [name, match[i + 1]!])]);
 }
 
-/** `{other than x}` is anything but what `x` stands for; it makes sense at the beginning of a template only. */
+/** `{answer to t}`, and `{other than x}`, which is anything but what `x` stands for; it makes sense at the beginning of a template only. */
 function otherThan(kind: string, names: Names): string | undefined {
+  const token = /^answer to (.+)$/.exec(kind)?.[1];
+  if (token !== undefined) return quoteRegExp(tokenHash(known(token, names), 'Responder').toString('base64'));
   const name = /^other than (.+)$/.exec(kind)?.[1];
   return name === undefined ? undefined : `(?!${quoteRegExp(known(name, names))}$)[\\s\\S]+`;
 }

@@ -19,6 +19,10 @@ export interface RunningWorld {
   /** Resolves when nothing is under way inside: between nodes, in timers that are due, in promises. */
   settle(): Promise<void>;
   readonly errors: readonly LogLine[];
+  /** All nodes stop in good order, and start again with the same storage. */
+  restart(): Promise<void>;
+  /** Where the node listens now that listened there. */
+  current(address: Address): Address;
   stop(): Promise<void>;
 }
 
@@ -26,8 +30,11 @@ const oneNode: World = {
   name: 'one node',
   async start(settings) {
     const clock = new FakeClock();
-    const server = await TestServer.start(settings, { clock });
-    return running(clock, [server], turn);
+    const driver = createMemoryDriver(clock);
+    return running(clock, async () => ({
+      servers: [await TestServer.start(settings, { clock, driver })],
+      settle: turn,
+    }));
   },
 };
 
@@ -35,14 +42,17 @@ const twoNodes: World = {
   name: 'two nodes',
   async start(settings) {
     const clock = new FakeClock();
-    const nodes = createNodes();
     const driver = createMemoryDriver(clock);
-    const servers: TestServer[] = [];
-    for (const cluster of nodes.clusters) servers.push(await TestServer.start(settings, { clock, cluster, driver }));
-    return running(clock, servers, async () => {
-      await turn();
-      await nodes.idle();
-      await turn();
+    return running(clock, async () => {
+      const nodes = createNodes();
+      const servers: TestServer[] = [];
+      for (const cluster of nodes.clusters) servers.push(await TestServer.start(settings, { clock, cluster, driver }));
+      const settle = async (): Promise<void> => {
+        await turn();
+        await nodes.idle();
+        await turn();
+      };
+      return { servers, settle };
     });
   },
 };
@@ -50,23 +60,43 @@ const twoNodes: World = {
 /** All of them, by name. Federation joins them with the milestone that brings it. */
 export const worlds: readonly World[] = [oneNode, twoNodes];
 
-function running(clock: FakeClock, servers: readonly TestServer[], settle: () => Promise<void>): RunningWorld {
+interface Nodes {
+  readonly servers: readonly TestServer[];
+  settle(): Promise<void>;
+}
+
+async function running(clock: FakeClock, start: () => Promise<Nodes>): Promise<RunningWorld> {
   let clients = 0;
+  let nodes = await start();
+  const errors: LogLine[] = [];
+  const places = new Map<number, number>();
+  const stop = async (): Promise<void> => {
+    for (const server of nodes.servers) await server.stop();
+  };
+  const locate = (): void => {
+    for (const [i, { c2s }] of nodes.servers.entries()) places.set(c2s.port, i);
+  };
+  locate();
   return {
     clock,
-    nextAddress: () => servers[clients++ % servers.length]!.c2s,
+    nextAddress: () => nodes.servers[clients++ % nodes.servers.length]!.c2s,
     async createAccount(jid, password) {
-      await servers[0]!.server.accounts.create(jid, password);
+      await nodes.servers[0]!.server.accounts.create(jid, password);
     },
     async settle() {
       // a stanza may cause another, on the other node: a few rounds for chains
-      for (let round = 0; round < 3; round++) await settle();
+      for (let round = 0; round < 3; round++) await nodes.settle();
     },
     get errors() {
-      return servers.flatMap((server) => server.errors);
+      return [...errors, ...nodes.servers.flatMap((server) => server.errors)];
     },
-    async stop() {
-      for (const server of servers) await server.stop();
+    async restart() {
+      await stop();
+      errors.push(...nodes.servers.flatMap((server) => server.errors));
+      nodes = await start();
+      locate();
     },
+    current: ({ port }) => nodes.servers[places.get(port)!]!.c2s,
+    stop,
   };
 }

@@ -2,11 +2,21 @@
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { defineSlot, type Session } from '../../core/sessions.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import type { Jid } from '../../xmpp/jid.ts';
+import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
 import { isFrom, type Roster } from '../roster/index.ts';
 
-const directed = defineSlot<Map<string, Jid>>('directed');
+const directed = defineSlot<Map<string, Jid>>('directed', {
+  kept: {
+    save: (told) => [...told.keys()],
+    restore: (saved: readonly string[]) => new Map(saved.flatMap((full) => entryOf(full))),
+  },
+});
+
+function entryOf(full: string): [string, Jid][] {
+  const jid = Jid.parse(full);
+  return jid === undefined ? [] : [[full, jid]];
+}
 
 /**
  * Notes whom a directed presence reaches.

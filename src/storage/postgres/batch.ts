@@ -1,10 +1,9 @@
-// Group commit: rows that are appended to logs at about the same time are written by one statement each table, on a connection of
+// Group commit: rows that are appended to logs and archives at about the same time are written by one statement each table, on a connection of
 // its own. Every row has an id of ours, so a batch whose fate is unknown is simply written again.
 import type pg from 'pg';
 import { StorageUnavailable } from '../errors.ts';
 import type { Database } from './database.ts';
 import { describe, isLost, isPassing, translate } from './failures.ts';
-import { indexColumn, qualified, type TableShape } from './tables.ts';
 
 /** While rows come in, a batch is written at most this often on average, in milliseconds. */
 const pace = 5;
@@ -17,32 +16,20 @@ const mostRows = 20_000;
 const mostCharacters = 64 * 1024 * 1024;
 const longestRetry = 5_000;
 
-/** A log table as the batcher sees it. */
-export interface Target {
-  readonly sql: string;
-  readonly texts: number;
+/** A table as the batcher sees it. */
+export interface Target<R> {
+  /** Writes rows in one transaction. `again`: it was tried before, and some or all may be there already. */
+  write(client: pg.Client, rows: readonly R[], again: boolean): Promise<void>;
   /** The row appended last, while it waits. */
   last: Promise<void> | undefined;
 }
 
 interface Waiting {
-  readonly target: Target;
-  /** host, owner, id and the indexed columns. */
-  readonly texts: readonly string[];
-  readonly json: string;
+  readonly target: Target<unknown>;
+  readonly row: unknown;
+  readonly size: number;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
-}
-
-export function createTarget(shape: TableShape): Target {
-  const columns = ['host', 'owner', 'id', ...shape.index.map(indexColumn)];
-  const arrays = columns.map((_, i) => `$${i + 1}::text[]`).join(', ');
-  // values travel as one JSON array: nothing in them has to be escaped again
-  const sql =
-    `INSERT INTO ${qualified(shape)} (${columns.join(', ')}, value) ` +
-    `SELECT * FROM ROWS FROM (unnest(${arrays}), jsonb_array_elements($${columns.length + 1}::jsonb)) ` +
-    'ON CONFLICT DO NOTHING';
-  return { sql, texts: columns.length, last: undefined };
 }
 
 export class Batcher {
@@ -61,15 +48,19 @@ export class Batcher {
     this.#database = database;
   }
 
-  /** Queues a row; settled when it is on disk, or when it never will be. */
-  append(target: Target, texts: readonly string[], json: string): Promise<void> {
-    if (this.#closed) return refused('the storage is closed');
-    if (this.#queue.length >= mostRows || this.#characters > mostCharacters) {
-      return refused('too many rows wait for the database');
-    }
-    this.#characters += json.length;
+  /** Throws StorageUnavailable when another row would be refused. */
+  check(): void {
+    const why = this.#refusal();
+    if (why !== undefined) throw new StorageUnavailable(why);
+  }
+
+  /** Queues a row of so many characters; settled when it is on disk, or when it never will be. */
+  append<R>(target: Target<R>, row: R, size: number): Promise<void> {
+    const why = this.#refusal();
+    if (why !== undefined) return refused(why);
+    this.#characters += size;
     const durable = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ target, texts, json, resolve, reject });
+      this.#queue.push({ target: target as Target<unknown>, row, size, resolve, reject });
     });
     target.last = durable;
     // (nobody else has to listen)
@@ -82,10 +73,25 @@ export class Batcher {
   }
 
   /** Settled when everything appended to the target so far is written; `undefined` when it is already. */
-  written(target: Target): Promise<void> | undefined {
+  written(target: Pick<Target<unknown>, 'last'>): Promise<void> | undefined {
     if (target.last === undefined) return undefined;
     this.#schedule(true);
     return target.last;
+  }
+
+  /**
+   * Waits so that what this process has appended is seen by what it asks next; for so many milliseconds at most. When the rows do
+   * not get through, the statement that follows says what is wrong.
+   */
+  async caughtUp(target: Pick<Target<unknown>, 'last'>, patience: number): Promise<void> {
+    const written = this.written(target);
+    if (written === undefined) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, patience);
+    });
+    await Promise.race([written.catch(() => {}), late]);
+    clearTimeout(timer);
   }
 
   /** Settled when everything appended so far is written, or has failed. */
@@ -110,6 +116,12 @@ export class Batcher {
     const error = new StorageUnavailable('the storage is closed');
     for (const row of this.#queue.splice(0)) this.#settle(row, error);
     await this.#disconnect();
+  }
+
+  #refusal(): string | undefined {
+    if (this.#closed) return 'the storage is closed';
+    const isFull = this.#queue.length >= mostRows || this.#characters > mostCharacters;
+    return isFull ? 'too many rows wait for the database' : undefined;
   }
 
   #schedule(isUrgent: boolean): void {
@@ -143,20 +155,20 @@ export class Batcher {
   }
 
   async #write(rows: readonly Waiting[]): Promise<void> {
-    const tables = new Map<Target, Waiting[]>();
+    const tables = new Map<Target<unknown>, Waiting[]>();
     for (const row of rows) {
       const group = tables.get(row.target);
       if (group === undefined) tables.set(row.target, [row]);
       else group.push(row);
     }
-    for (const [target, group] of tables) await this.#insert(target, group);
+    for (const [target, group] of tables) await this.#insert(target, group, false);
   }
 
   /** Writes rows of one table until they are written; a row that cannot be is found by halving, and fails alone. */
-  async #insert(target: Target, rows: readonly Waiting[]): Promise<void> {
-    for (let wait = 50; ; wait = Math.min(wait * 2, longestRetry)) {
+  async #insert(target: Target<unknown>, rows: readonly Waiting[], again: boolean): Promise<void> {
+    for (let wait = 50, isRetry = again; ; wait = Math.min(wait * 2, longestRetry), isRetry = true) {
       try {
-        await this.#send(target, rows);
+        await this.#send(target, rows, isRetry);
         for (const row of rows) this.#settle(row);
         return;
       } catch (error) {
@@ -172,20 +184,19 @@ export class Batcher {
         }
       }
       const half = rows.length >> 1;
-      await this.#insert(target, rows.slice(0, half));
-      await this.#insert(target, rows.slice(half));
+      await this.#insert(target, rows.slice(0, half), true);
+      await this.#insert(target, rows.slice(half), true);
       return;
     }
   }
 
-  async #send(target: Target, rows: readonly Waiting[]): Promise<void> {
-    const values: string[] = [];
-    for (let i = 0; i < target.texts; i++) values.push(textArray(rows, i));
-    let json = '[';
-    for (const row of rows) json += json.length === 1 ? row.json : `,${row.json}`;
-    values.push(`${json}]`);
+  async #send(target: Target<unknown>, rows: readonly Waiting[], again: boolean): Promise<void> {
     const client = this.#client ?? (await this.#connect());
-    await client.query({ name: this.#database.nameOf(target.sql), text: target.sql, values });
+    await target.write(
+      client,
+      rows.map((waiting) => waiting.row),
+      again,
+    );
   }
 
   async #connect(): Promise<pg.Client> {
@@ -214,7 +225,7 @@ export class Batcher {
   }
 
   #settle(row: Waiting, error?: unknown): void {
-    this.#characters -= row.json.length;
+    this.#characters -= row.size;
     if (error === undefined) row.resolve();
     else row.reject(error);
   }
@@ -230,17 +241,4 @@ function refused(why: string): Promise<never> {
   const failed = Promise.reject(new StorageUnavailable(why));
   failed.catch(() => {});
   return failed;
-}
-
-const special = /["\\]/;
-
-/** One column of the rows, as PostgreSQL writes arrays (PostgreSQL manual, 8.15.6). */
-function textArray(rows: readonly Waiting[], column: number): string {
-  let array = '{';
-  for (const row of rows) {
-    const text = row.texts[column]!;
-    if (array.length > 1) array += ',';
-    array += special.test(text) ? `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"` : `"${text}"`;
-  }
-  return `${array}}`;
 }

@@ -51,6 +51,8 @@ export class Database {
       ...this.#limits(this.#timeout),
       max: options.connections ?? 8,
       idleTimeoutMillis: 30_000,
+      // our statements have one good plan each: it is made once, and no values talk the planner out of it
+      onConnect: (client) => client.query('SET plan_cache_mode = force_generic_plan'),
     });
     // an idle connection that dies is taken out of the pool; the next statement finds out whether the database is away
     this.#pool.on('error', (error) => this.log.debug({ error: describe(error) }, 'lost an idle database connection'));

@@ -8,13 +8,15 @@ import { createIds } from '../ids.ts';
 import { checkText } from '../json.ts';
 import type { Driver, LogStore } from '../ports.ts';
 import { checkMigrations, type Spec } from '../specs.ts';
+import { type ArchiveTable, createArchiveTable } from './archive.ts';
+import { secretsTable } from './archive-tables.ts';
 import { Batcher } from './batch.ts';
 import { Database } from './database.ts';
 import { translate } from './failures.ts';
 import { createKv, createMap } from './keyed.ts';
 import { createLogTable } from './log.ts';
 import { type Declared, describeMigration, migrate, planSteps, readVersions, type Versions } from './migrate.ts';
-import { quoted, schema, tableName } from './tables.ts';
+import { quoted, schema, type TableShape, tableName } from './tables.ts';
 
 export interface PostgresOptions {
   /** A `postgres://` URL, or pg's own settings. */
@@ -49,6 +51,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
   const batcher = new Batcher(database);
   const mint = createIds(clock);
   const logs = new Map<string, (host: string) => LogStore<unknown, Record<string, string>>>();
+  const archives = new Map<string, ArchiveTable>();
   const ephemerals = new Map<string, Map<string, MemoryEphemeral>>();
   let versions: Versions | undefined;
   // one at a time in this process; the advisory lock is for the others
@@ -76,7 +79,19 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
     }
     return store;
   };
-  const openTable = (host: string, store: Declared): unknown => {
+  const makeArchive = async (shape: TableShape): Promise<ArchiveTable> => {
+    const [row] = await database.run(`SELECT secret FROM ${secretsTable} WHERE name = $1`, [shape.name], true);
+    return createArchiveTable(shape, { database, batcher, mint, clock, secret: row?.[0] as string });
+  };
+  const openArchive = async (store: Declared): Promise<ArchiveTable> => {
+    const made = archives.get(store.name) ?? (await makeArchive(store));
+    // (another host may have opened it meanwhile)
+    const table = archives.get(store.name) ?? made;
+    archives.set(store.name, table);
+    return table;
+  };
+  const openTable = async (host: string, store: Declared): Promise<unknown> => {
+    if (store.kind === 'archive') return (await openArchive(store)).open(host, store.spec.searchable);
     if (store.kind === 'kv') return createKv(database, store, host);
     if (store.kind === 'map') return createMap(database, store, host);
     let table = logs.get(store.name);
@@ -85,6 +100,14 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
       logs.set(store.name, table);
     }
     return table(host);
+  };
+  /** Also those of modules that are not loaded now. */
+  const purgeArchives = async (host: string, owner: string): Promise<void> => {
+    for (const [name, { kind, index }] of (await readVersions(database)) ?? []) {
+      if (kind !== 'archive') continue;
+      const table = archives.get(name) ?? (await makeArchive({ name, kind, index }));
+      await table.purge(host, owner);
+    }
   };
   const close = async (): Promise<void> => {
     await batcher.close(closingTime);
@@ -103,7 +126,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
         await prepared;
       }
       const stores: Record<string, unknown> = {};
-      for (const store of declared) stores[store.store] = openTable(host, store);
+      for (const store of declared) stores[store.store] = await openTable(host, store);
       for (const [name, spec] of Object.entries(specs)) {
         if (spec.kind === 'ephemeral') stores[name] = openEphemeral(host, `${module}.${name}`);
       }
@@ -115,6 +138,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
     purge: async (host, owner) => {
       for (const store of ephemerals.get(host)?.values() ?? []) store.purge(owner);
       await batcher.drained();
+      await purgeArchives(checkText(host), checkText(owner));
       await purge(database, checkText(host), checkText(owner));
     },
     ping: () => database.ping(),
@@ -135,7 +159,6 @@ function declare(module: string, specs: Readonly<Record<string, Spec<unknown>>>)
     const title = `${module}.${store}`;
     checkMigrations(title, spec);
     if (spec.kind === 'ephemeral') continue;
-    if (spec.kind === 'archive') throw new StorageMismatch(`${title}: archives are kept in memory only`);
     const name = tableName(module, store);
     const twin = declared.find((other) => other.name === name);
     if (twin !== undefined) throw new StorageMismatch(`${title} and ${twin.title} would share the table ${name}`);

@@ -2,7 +2,8 @@
 import { idBounds, idTime } from '../ids.ts';
 import { checkText, encode } from '../json.ts';
 import type { LogEntry, LogRange, LogStore } from '../ports.ts';
-import { type Batcher, createTarget } from './batch.ts';
+import { textArray } from './arrays.ts';
+import type { Batcher, Target } from './batch.ts';
 import type { Database, Row } from './database.ts';
 import { indexColumn, matches, qualified, type TableShape } from './tables.ts';
 
@@ -17,7 +18,7 @@ export interface LogParts {
 /** The shared part of a log: one batch target however many hosts open it. */
 export function createLogTable(shape: TableShape, parts: LogParts): (host: string) => LogStore<unknown, Index> {
   const { database, batcher, mint } = parts;
-  const target = createTarget(shape);
+  const target = createTarget(shape, database);
   const table = qualified(shape);
   const columns = shape.index.map(indexColumn);
   const selected = ['id', 'value', ...columns].join(', ');
@@ -45,29 +46,19 @@ export function createLogTable(shape: TableShape, parts: LogParts): (host: strin
     return { sql, values };
   };
 
-  /** What this process has appended is seen by what it asks afterwards. */
-  const ownAppends = async (): Promise<void> => {
-    const written = batcher.written(target);
-    if (written === undefined) return;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, database.patience);
-    });
-    // when the rows do not get through, the statement that follows says what is wrong
-    await Promise.race([written.catch(() => {}), late]);
-    clearTimeout(timer);
-  };
+  const appendRow = (texts: readonly string[], json: string): Promise<void> =>
+    batcher.append(target, { texts, json }, json.length);
 
   return (host) => ({
     append(owner, value, index) {
       const id = mint();
       const texts = [host, checkText(owner), id];
       for (const name of shape.index) texts.push(checkText(index[name] ?? ''));
-      return { id, durable: batcher.append(target, texts, encode(value)) };
+      return { id, durable: appendRow(texts, encode(value)) };
     },
     async find(owner, query) {
       const { sql, values } = condition(host, owner, query);
-      await ownAppends();
+      await batcher.caughtUp(target, database.patience);
       const limit = Math.max(0, query.limit);
       const order = query.backwards ? 'DESC' : 'ASC';
       // one more than asked for tells whether that is all
@@ -79,21 +70,45 @@ export function createLogTable(shape: TableShape, parts: LogParts): (host: strin
     },
     async count(owner, range) {
       const { sql, values } = condition(host, owner, range);
-      await ownAppends();
+      await batcher.caughtUp(target, database.patience);
       const [row] = await database.run(`SELECT count(*)::int FROM ${table} WHERE ${sql}`, values, true);
       return row?.[0] as number;
     },
     async remove(owner, range) {
       const { sql, values } = condition(host, owner, range);
-      await ownAppends();
+      await batcher.caughtUp(target, database.patience);
       const text = `WITH gone AS (DELETE FROM ${table} WHERE ${sql} RETURNING 1) SELECT count(*)::int FROM gone`;
       const [row] = await database.run(text, values, true);
       return row?.[0] as number;
     },
     async take(owner, limit) {
-      await ownAppends();
+      await batcher.caughtUp(target, database.patience);
       const rows = await database.run(take, [host, checkText(owner), limit], false);
       return rows.map(entry).sort((a, b) => (a.id < b.id ? -1 : 1));
     },
   });
+}
+
+interface LogRow {
+  /** host, owner, id and the indexed columns. */
+  readonly texts: readonly string[];
+  readonly json: string;
+}
+
+function createTarget(shape: TableShape, database: Database): Target<LogRow> {
+  const columns = ['host', 'owner', 'id', ...shape.index.map(indexColumn)];
+  const arrays = columns.map((_, i) => `$${i + 1}::text[]`).join(', ');
+  // values travel as one JSON array: nothing in them has to be escaped again
+  const text =
+    `INSERT INTO ${qualified(shape)} (${columns.join(', ')}, value) ` +
+    `SELECT * FROM ROWS FROM (unnest(${arrays}), jsonb_array_elements($${columns.length + 1}::jsonb)) ` +
+    'ON CONFLICT DO NOTHING';
+  return {
+    last: undefined,
+    async write(client, rows) {
+      const values = columns.map((_, i) => textArray(rows, (row) => row.texts[i]!));
+      values.push(`[${rows.map((row) => row.json).join(',')}]`);
+      await client.query({ name: database.nameOf(text), text, values });
+    },
+  };
 }

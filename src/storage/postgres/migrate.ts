@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { StorageMismatch } from '../errors.ts';
 import { encode } from '../json.ts';
 import { migrateValue, type Spec } from '../specs.ts';
+import { createArchive } from './archive-tables.ts';
 import type { Database } from './database.ts';
 import {
   addIndex,
@@ -91,7 +92,10 @@ export function planSteps(versions: Versions | undefined, declared: readonly Dec
 function planStore(has: Existing | undefined, store: Declared): Step[] {
   const { title, kind, spec, index } = store;
   const now = { title, kind, version: spec.version, index };
-  if (has === undefined) return [statements(`create ${title} (${kind})`, createTable(store)), record(store.name, now)];
+  if (has === undefined) {
+    const texts = kind === 'archive' ? createArchive(store) : createTable(store);
+    return [statements(`create ${title} (${kind})`, texts), record(store.name, now)];
+  }
   if (has.title !== title) throw new StorageMismatch(`${title} and ${has.title} would share the table ${store.name}`);
   if (has.kind !== kind)
     throw new StorageMismatch(`${title} is a ${has.kind} store in the database, not a ${kind} store`);

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Spec } from '../specs.ts';
 
-export type TableKind = Exclude<Spec<unknown>['kind'], 'ephemeral' | 'archive'>;
+export type TableKind = Exclude<Spec<unknown>['kind'], 'ephemeral'>;
 
 /** What a declared store is in the database. */
 export interface TableShape {
@@ -39,6 +39,7 @@ export const keyColumns: Readonly<Record<TableKind, readonly string[]>> = {
   kv: ['host', 'owner'],
   map: ['host', 'owner', 'key'],
   log: ['host', 'owner', 'id'],
+  archive: ['owner', 'id'],
 };
 
 // An index entry must stay below 2704 bytes, and a JID may have 3071: only the beginning is indexed

@@ -33,7 +33,8 @@ describe('an account', () => {
     expect(await accounts.exists('ALICE')).toBe(true);
     expect(await accounts.exists('bob')).toBe(false);
     expect(await accounts.exists('a b')).toBe(false);
-    expect(await accounts.facts('alice')).toEqual({ created: START, passwordSet: START, isDisabled: false, roles: [] });
+    const facts = { created: START, passwordSet: START, epoch: 0, isDisabled: false, roles: [] };
+    expect(await accounts.facts('alice')).toEqual(facts);
     expect(await accounts.facts('bob')).toBeUndefined();
   });
 

@@ -1,5 +1,6 @@
 // What the tests of authentication share: accounts in memory whose passwords cost little.
 import { type Accounts, type AccountsOptions, accountStores, openAccounts } from '../../../src/auth/accounts.ts';
+import type { ClientPolicy } from '../../../src/auth/clients.ts';
 import { createPasswordHasher } from '../../../src/auth/credentials.ts';
 import type { Step } from '../../../src/auth/mechanism.ts';
 import { createExchange, type Exchange, type ExchangeOptions, offeredMechanisms } from '../../../src/auth/sasl.ts';
@@ -11,6 +12,15 @@ import { SaslError } from '../../../src/xmpp/errors.ts';
 import { FakeClock } from '../../kit/clock.ts';
 
 export const domain = 'example.org';
+
+const day = 24 * 60 * 60_000;
+export const testPolicy: ClientPolicy = {
+  'token-lifetime': 21 * day,
+  'token-rotation': day,
+  forget: 90 * day,
+  names: true,
+  'per-account': 5,
+};
 
 export async function testAccounts(
   options: Partial<AccountsOptions> & { readonly driver?: Driver } = {},
@@ -25,6 +35,7 @@ export async function testAccounts(
     clock,
     purge: (owner) => driver.purge(domain, owner),
     iterations: 4096,
+    clients: () => testPolicy,
     ...options,
   });
 }

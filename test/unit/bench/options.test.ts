@@ -13,10 +13,11 @@ test('options that are not given have the defaults of the profile', () => {
 });
 
 test('options that are given have the type of their default', () => {
-  const { own, common } = parse('--pairs', '7', '--no-roster', '--to', 'full', '--pid', '12,34');
+  const { own, common } = parse('--pairs', '7', '--no-roster', '--to', 'full', '--pid', '12,34', '--db-pid', '56');
   expect(own).toEqual({ pairs: 7, roster: false, to: 'full' });
   expect(common.users).toBe(14);
   expect(common.pids).toEqual([12, 34]);
+  expect(common.databasePids).toEqual([56]);
 });
 
 test('direct TLS has a port of its own', () => {

@@ -13,7 +13,15 @@ const TIMEOUT = 40_000;
 let server: RunningPeer;
 
 beforeAll(async () => {
-  server = await relay.start({ dir: '', domain: 'example.org', users: 10, userPrefix: 'user', password: 'benchmark' });
+  server = await relay.start({
+    dir: '',
+    domain: 'example.org',
+    users: 10,
+    userPrefix: 'user',
+    password: 'benchmark',
+    isFull: false,
+    database: undefined,
+  });
 });
 afterAll(() => server.stop());
 

@@ -45,7 +45,7 @@ function fakeServer() {
             },
             facts: (user) => {
               const account = accounts.get(user);
-              return account && { created: 0, passwordSet: 0, roles: [], isDisabled: account.isDisabled };
+              return account && { created: 0, passwordSet: 0, epoch: 0, roles: [], isDisabled: account.isDisabled };
             },
             list: async (after = '', limit = 100) =>
               [...accounts.keys()]

@@ -12,7 +12,7 @@ import {
   validateModules,
 } from '../../../src/config/load.ts';
 import { ConfigError, formatProblem, nearest } from '../../../src/config/problems.ts';
-import { duration, durationOrNever, parseBytes, parseDuration, secret } from '../../../src/config/schema.ts';
+import { duration, durationOrForever, parseBytes, parseDuration, secret } from '../../../src/config/schema.ts';
 import type { Config } from '../../../src/config/server.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'parley config '));
@@ -483,12 +483,12 @@ describe('types', () => {
   ] as const)('%s is %i bytes', (text, size) => expect(parseBytes(text)).toBe(size));
   it.each(['', '10k', '10kib', 'kB', '-1kB'])('%j is no size', (text) => expect(parseBytes(text)).toBeUndefined());
   it('a duration may be without end where that makes sense', () => {
-    expect(durationOrNever().parse('never')).toBe(Number.POSITIVE_INFINITY);
-    expect(durationOrNever().parse('2d')).toBe(172_800_000);
-    expect(durationOrNever().safeParse('forever').error?.issues[0]?.message).toBe(
-      '"forever" is not a duration. Try "5m", or "never".',
+    expect(durationOrForever().parse('forever')).toBe(Number.POSITIVE_INFINITY);
+    expect(durationOrForever().parse('2d')).toBe(172_800_000);
+    expect(durationOrForever().safeParse('never').error?.issues[0]?.message).toBe(
+      '"never" is not a duration. Try "5m", or "forever".',
     );
-    expect(duration().safeParse('never').success).toBe(false);
+    expect(duration().safeParse('forever').success).toBe(false);
   });
   it('the nearest name is one that a slip of the hand away', () => {
     expect(nearest('regsitration', ['registration', 'redis'])).toBe('registration');

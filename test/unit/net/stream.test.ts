@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { silent } from '../../../src/base/log.ts';
 import { type StreamHandlers, XmlStream } from '../../../src/net/stream.ts';
-import type { Transport, TransportHandlers } from '../../../src/net/transport.ts';
+import type { Transport, TransportHandlers, TransportShape } from '../../../src/net/transport.ts';
 import { StreamError } from '../../../src/xmpp/errors.ts';
 import { NS } from '../../../src/xmpp/ns.ts';
 import { FakeClock } from '../../kit/clock.ts';
@@ -14,7 +14,7 @@ class Wire implements Transport {
   readonly address = '127.0.0.1';
   readonly tls = undefined;
   readonly isConfidential = false;
-  readonly isFramed: boolean = false;
+  readonly shape: TransportShape = 'stream';
   readonly queuedBytes = 0;
   handlers!: TransportHandlers;
   attach(handlers: TransportHandlers): void {

@@ -378,7 +378,10 @@ describe('silence', () => {
 });
 
 describe('host-meta', () => {
-  const REL = 'urn:xmpp:alt-connections:websocket';
+  const linksOf = (base: string) => [
+    { rel: 'urn:xmpp:alt-connections:websocket', href: `wss://${base}/xmpp-websocket` },
+    { rel: 'urn:xmpp:alt-connections:xbosh', href: `https://${base}/http-bind` },
+  ];
   const path = '/.well-known/host-meta';
 
   /** What is answered to somebody who knows the server by that name. */
@@ -405,19 +408,20 @@ describe('host-meta', () => {
       asked.end();
     });
 
-  test('names the WebSocket, in XML and in JSON, to pages of any origin', async () => {
-    const href = `wss://${domain}:${server.addressOf('https').port}/xmpp-websocket`;
+  test('names WebSocket and BOSH, in that order, in XML and in JSON, to pages of any origin', async () => {
+    const base = `${domain}:${server.addressOf('https').port}`;
+    const links = linksOf(base);
     const xml = await ask(path, `${domain}:${http().port}`);
     expect(xml).toMatchObject({ status: 200, cors: '*' });
     expect(xml.type).toMatch(/^application\/xrd\+xml/);
     const root = parse(xml.body.replace(/^<\?.*\?>/, ''));
     expect(root.is('XRD', 'http://docs.oasis-open.org/ns/xri/xrd-1.0')).toBe(true);
-    expect(root.getChildren('Link').map(({ attrs }) => attrs)).toEqual([{ rel: REL, href }]);
+    expect(root.getChildren('Link').map(({ attrs }) => attrs)).toEqual(links);
 
     const json = await ask(`${path}.json`, domain);
     expect(json).toMatchObject({ status: 200, cors: '*' });
     expect(json.type).toMatch(/^application\/json/);
-    expect(JSON.parse(json.body)).toEqual({ links: [{ rel: REL, href }] });
+    expect(JSON.parse(json.body)).toEqual({ links });
   });
 
   test('each host has its own', async () => {
@@ -425,12 +429,9 @@ describe('host-meta', () => {
     expect(JSON.parse(body).links[0].href).toMatch(/^wss:\/\/mantua\.test:/);
   });
 
-  test.each([
-    [domain, `wss://${domain}/xmpp-websocket`],
-    [`${domain}:8443`, `wss://${domain}:8443/xmpp-websocket`],
-  ])('behind a proxy it is the proxy that is named: %s', async (host, href) => {
+  test.each([domain, `${domain}:8443`])('behind a proxy it is the proxy that is named: %s', async (host) => {
     const { body } = await ask(`${path}.json`, host, { 'x-forwarded-proto': 'https' });
-    expect(JSON.parse(body).links).toEqual([{ rel: REL, href }]);
+    expect(JSON.parse(body).links).toEqual(linksOf(host));
   });
 
   test.each(['nowhere.test', `romeo@${domain}`, `${domain}/x`, '[::1]', `${domain}:99999999`, "'><x/>"])(

@@ -1,0 +1,268 @@
+// XEP-0313: Message Archive Management, for accounts; stanza ids (XEP-0359), preferences (XEP-0441), retraction (XEP-0424), search
+// (XEP-0431). What is kept is said in rules.ts, how an archive is asked in query.ts.
+//
+// Both sides of a conversation have an archive of their own, and the message an id in each. `append` mints the id and returns at
+// once; the sender's acknowledgement waits for the disk (`transit.settle`), delivery does not.
+//
+// Not done, of what is recommended or may be done:
+// - XEP-0313 6.1.1: errors, headlines and what is said in rooms are not kept
+// - XEP-0424: a retraction without an `id` is kept, and leaves no tombstone: there would be nothing to call it by
+// - XEP-0424 0.3.0: what is taken back by an origin-id which is not also the message's id is not found
+// - XEP-0441 2.2: there is no command for more preferences
+import { z } from 'zod';
+import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { durationOrForever } from '../../config/schema.ts';
+import { redelivered } from '../../core/account.ts';
+import { bind2Inline, messageIn, messageOffline, messageOut, sessionBound } from '../../core/events.ts';
+import { counter } from '../../core/metrics.ts';
+import { defineModule, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
+import type { Session } from '../../core/sessions.ts';
+import type { Transit } from '../../core/transit.ts';
+import { archive, kv } from '../../storage/specs.ts';
+import { type Element, el } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { type Message, replaceElement } from '../../xmpp/stanza.ts';
+import { roster as rosterService } from '../roster/index.ts';
+import { filterForm } from './filters.ts';
+import { readBefore, receivedAs, sentAs } from './notes.ts';
+import { defaults, Preferences, type Prefs, parsePrefs, prefsElement } from './prefs.ts';
+import { answerQuery, metadataOf, type QueryLimits, type Readable } from './query.ts';
+import { refOf, retractedBy } from './references.ts';
+import { prune } from './retention.ts';
+import { applyRetraction } from './retract.ts';
+import { isWorthArchiving } from './rules.ts';
+import { readSearchable } from './search.ts';
+import { stanzaIdElement, stanzaIdOf, withoutStanzaIds } from './stanza-ids.ts';
+
+export { readBefore, receivedAs, sentAs } from './notes.ts';
+export { stanzaIdElement } from './stanza-ids.ts';
+
+/** How often what is too old is looked for. */
+const PRUNE_EVERY = 3_600_000;
+/** Messages that a session has read, remembered until it becomes available. */
+const REMEMBERED = 4096;
+
+export default defineModule({
+  xeps: [
+    'XEP-0313 1.1.3',
+    'XEP-0059 1.0.1',
+    'XEP-0297 1.0',
+    'XEP-0334 1.0.0',
+    'XEP-0359 0.7.0',
+    'XEP-0424 0.4.2',
+    'XEP-0431 0.2.0',
+    'XEP-0441 0.2.0',
+  ],
+  summary: 'Keeps conversations, so that every device can read what it missed',
+  config: z.strictObject({
+    retention: durationOrForever()
+      .prefault('forever')
+      .meta({ description: 'How long messages are kept: `90d`, `1y`, `forever`.' }),
+    default: z.enum(defaults).prefault('always').meta({
+      description:
+        'Whose messages are kept for accounts that did not say: `always` those of everybody, `roster` those of contacts, or `never` any.',
+    }),
+    'page-size': z
+      .int()
+      .min(1)
+      .max(1000)
+      .prefault(250)
+      .meta({ description: 'Messages that one query returns, at most.' }),
+    search: z.boolean().prefault(true).meta({ description: 'Whether people may search their archives.' }),
+    languages: z
+      .array(z.string().regex(/^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$/))
+      .min(1)
+      .prefault(['en'])
+      .meta({
+        description:
+          'Languages that messages are written in, for searches (RFC 5646); the first is taken where a message names none.',
+      }),
+  }),
+  stores: { messages: archive({ searchable: readSearchable }), prefs: kv<Prefs>({ cache: true }) },
+  metrics: {
+    stored: counter('Messages put into archives; one between two accounts is put into both'),
+    queries: counter('Queries of archives that were answered'),
+    replayed: counter('Messages that were sent from archives'),
+    retracted: counter('Messages in archives that their senders took back'),
+    pruned: counter('Messages removed because they were too old'),
+  },
+
+  setup({ host, config, stores, metrics, cluster, clock, find, every, background }) {
+    // people who are never here again have nothing to read
+    if (host.settings.authentication === 'anonymous') return {};
+    const { messages } = stores;
+    const limits: QueryLimits = {
+      pageSize: config['page-size'],
+      languages: config.search ? config.languages : [],
+    };
+    const prefs = new Preferences({
+      store: stores.prefs,
+      default: config.default,
+      isInRoster: (user, contact) => {
+        const item = find(rosterService)?.get(user, contact);
+        return isPromise(item) ? item.then((later) => later !== undefined) : item !== undefined;
+      },
+    });
+    // the XML of the message that came last: that of the sender's archive is that of the recipient's
+    let written: { readonly of: Element; readonly xml: string } | undefined;
+
+    function xmlOf(message: Element): string {
+      if (written?.of !== message) written = { of: message, xml: message.toXml() };
+      return written.xml;
+    }
+
+    // every message comes through the next two: nothing asynchronous where the preferences are known
+    function archiveOut(transit: Transit<Message>): MaybePromise<void> {
+      stripIds(transit, transit.stanza.from);
+      const { stanza } = transit;
+      // what stays in the account is archived when it arrives there, once
+      if (stanza.from.bare === stanza.to.bare || !isWorthArchiving(stanza)) return;
+      const wanted = prefs.wants(stanza.from, stanza.to);
+      return isPromise(wanted) ? wanted.then((later) => keepSent(transit, later)) : keepSent(transit, wanted);
+    }
+
+    function archiveIn(transit: Transit<Message>): MaybePromise<void> {
+      if (transit.note(redelivered) !== undefined) return recognise(transit);
+      stripIds(transit, transit.stanza.to);
+      const { stanza } = transit;
+      if (!isWorthArchiving(stanza)) return;
+      const wanted = prefs.wants(stanza.to, stanza.from);
+      return isPromise(wanted) ? wanted.then((later) => keepReceived(transit, later)) : keepReceived(transit, wanted);
+    }
+
+    function stripIds(transit: Transit<Message>, { bare }: Jid): void {
+      const { stanza } = transit;
+      const stripped = withoutStanzaIds(stanza.el, bare);
+      if (stripped !== stanza.el) transit.stanza = replaceElement(stanza, stripped);
+    }
+
+    /** On its way again, because its reader left: what its id says is true. */
+    function recognise(transit: Transit<Message>): void {
+      const id = stanzaIdOf(transit.stanza.el, transit.stanza.to.bare);
+      if (id !== undefined) transit.leave(receivedAs, id);
+    }
+
+    // 3.5: whom it is sent to must not see the id of this archive
+    function keepSent(transit: Transit<Message>, wanted: boolean): void {
+      if (wanted) transit.leave(sentAs, keep(transit, transit.stanza.from, transit.stanza.to));
+    }
+
+    function keepReceived(transit: Transit<Message>, wanted: boolean): void {
+      if (!wanted) return;
+      const { stanza } = transit;
+      const id = keep(transit, stanza.to, stanza.from);
+      transit.leave(receivedAs, id);
+      transit.stanza = replaceElement(stanza, stanza.el.append(stanzaIdElement(stanza.to.bare, id)));
+    }
+
+    /** @throws StorageUnavailable, which becomes `resource-constraint` */
+    function keep(transit: Transit<Message>, account: Jid, other: Jid): string {
+      const { stanza } = transit;
+      const { id, durable } = messages.append(account.local, {
+        with: other.bare,
+        resource: other.resource,
+        xml: xmlOf(stanza.el),
+        ref: refOf(stanza),
+      });
+      transit.settle(durable);
+      metrics.stored.inc();
+      const retracted = retractedBy(stanza.el, stanza.from);
+      if (retracted !== undefined && stanza.id !== undefined) {
+        const retraction = { with: other.bare, ref: retracted, by: stanza.id, at: clock.now() };
+        background(
+          // what it takes back is older, and on disk when this is
+          durable.then(
+            async () => metrics.retracted.inc(await applyRetraction(messages, account.local, retraction)),
+            () => {},
+          ),
+          'a retraction',
+        );
+      }
+      return id;
+    }
+
+    const readable = (account: Jid): Readable => ({
+      store: messages,
+      owner: account.local,
+      jid: account.withResource(''),
+    });
+
+    async function query({ iq, payload, session }: IqRequest): Promise<Element> {
+      const result = await answerQuery(readable(iq.to), payload, iq.from, limits);
+      metrics.queries.inc();
+      metrics.replayed.inc(result.messages.length);
+      for (const message of result.messages) session?.deliver(message);
+      if (session?.available === false) remember(session, result.ids);
+      return result.fin;
+    }
+
+    // 8.1: nobody reads another's archive; whether there is such an account is not told either
+    const forbid = (): never => {
+      throw new StanzaError('forbidden');
+    };
+
+    async function setPrefs({ iq, payload }: IqRequest): Promise<Element> {
+      const wanted = parsePrefs(payload);
+      await prefs.set(iq.to.local, wanted);
+      return prefsElement(wanted);
+    }
+
+    let stopped = false;
+    if (Number.isFinite(config.retention)) {
+      every(PRUNE_EVERY, 'removal of old messages', async () => {
+        const isOurs = (): boolean => cluster.owner(`mam ${host.domain}`) === cluster.self;
+        metrics.pruned.inc(await prune(messages, clock.now() - config.retention, () => !stopped && isOurs()));
+      });
+    }
+
+    const features = [
+      NS.mam,
+      NS.mamExtended,
+      NS.mamGroupchatField,
+      NS.stanzaIds,
+      NS.retraction,
+      NS.retractionTombstone,
+      ...(config.search ? [NS.fullText] : []),
+    ];
+    return {
+      features: { server: [NS.stanzaIds, NS.retraction, NS.retractionTombstone], account: features },
+      handlers: [
+        on(messageOut, { phase: 'archive' }, archiveOut),
+        on(messageIn, { phase: 'archive' }, archiveIn),
+        // while the database is away, those who are here go on talking: their preferences are in memory
+        on(sessionBound, ({ session }) => prefs.warm(session.jid.local)),
+        // it is kept, if only here
+        on(messageOffline, { phase: 'store', after: ['offline'] }, (transit) =>
+          transit.note(receivedAs) === undefined ? undefined : 'handled',
+        ),
+        on(bind2Inline, async ({ session, bound }) => void bound.push(await metadataOf(readable(session.jid)))),
+        iqSet('self', NS.mam, 'query', query),
+        iqGet('self', NS.mam, 'query', () => el('query', NS.mam, undefined, filterForm(limits))),
+        iqGet('self', NS.mam, 'metadata', ({ iq }) => metadataOf(readable(iq.to))),
+        iqGet('self', NS.mam, 'prefs', async ({ iq }) => prefsElement(await prefs.of(iq.to.local))),
+        iqSet('self', NS.mam, 'prefs', setPrefs),
+        iqSet(['account', 'nobody'], NS.mam, 'query', forbid),
+        iqGet(['account', 'nobody'], NS.mam, 'query', forbid),
+        iqGet(['account', 'nobody'], NS.mam, 'metadata', forbid),
+        iqGet(['account', 'nobody'], NS.mam, 'prefs', forbid),
+        iqSet(['account', 'nobody'], NS.mam, 'prefs', forbid),
+      ],
+      stop() {
+        stopped = true;
+      },
+    };
+  },
+});
+
+/** What a session reads here it is not sent once more when it becomes available (6.1.1). */
+function remember(session: Session, ids: readonly string[]): void {
+  const known = new Set(session.get(readBefore));
+  for (const id of ids) known.add(id);
+  for (const oldest of known) {
+    if (known.size <= REMEMBERED) break;
+    known.delete(oldest);
+  }
+  void session.set(readBefore, known);
+}

@@ -1,0 +1,167 @@
+// A Chromium without a window, driven over its DevTools protocol: pages, what they fetch, and what scripts in them say.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WebSocket } from 'ws';
+
+/** How long a start and an end may take, in milliseconds. */
+const START = 20_000;
+const STOP = 5_000;
+
+interface Reply {
+  readonly id?: number;
+  readonly method?: string;
+  readonly params?: Readonly<Record<string, unknown>>;
+  readonly sessionId?: string;
+  readonly result?: unknown;
+  readonly error?: { readonly message: string };
+}
+
+export class Chromium implements AsyncDisposable {
+  private readonly child: ChildProcess;
+  private readonly folder: string;
+  private readonly socket: WebSocket;
+  private readonly waiting = new Map<number, (reply: Reply) => void>();
+  private readonly pages = new Map<string, ChromiumPage>();
+  private last = 0;
+
+  private constructor(child: ChildProcess, folder: string, socket: WebSocket) {
+    this.child = child;
+    this.folder = folder;
+    this.socket = socket;
+    socket.on('message', (data) => {
+      const reply = JSON.parse(String(data)) as Reply;
+      if (reply.id !== undefined) this.waiting.get(reply.id)?.(reply);
+      else if (reply.method !== undefined)
+        this.pages.get(reply.sessionId ?? '')?.notice(reply.method, reply.params ?? {});
+    });
+  }
+
+  /** Starts one with a profile of its own; it reaches nothing but this machine. */
+  static async start(): Promise<Chromium> {
+    const folder = mkdtempSync(join(tmpdir(), 'parley-chromium-'));
+    const child = spawn(
+      'chromium',
+      [
+        '--headless=new',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-dev-shm-usage',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--disable-extensions',
+        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+        `--user-data-dir=${folder}`,
+        '--remote-debugging-port=0',
+        'about:blank',
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    try {
+      const socket = new WebSocket(await endpointOf(child));
+      await once(socket, 'open');
+      return new Chromium(child, folder, socket);
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
+  }
+
+  /** Opens a page. */
+  async open(url: string): Promise<ChromiumPage> {
+    const { targetId } = await this.call<{ targetId: string }>('Target.createTarget', { url: 'about:blank' });
+    const flat = { targetId, flatten: true };
+    const { sessionId } = await this.call<{ sessionId: string }>('Target.attachToTarget', flat);
+    const page = new ChromiumPage(<T>(method: string, params: object) => this.call<T>(method, params, sessionId));
+    this.pages.set(sessionId, page);
+    await this.call('Network.enable', {}, sessionId);
+    await this.call('Runtime.enable', {}, sessionId);
+    await this.call('Page.navigate', { url }, sessionId);
+    return page;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = this.child.exitCode === null ? once(this.child, 'exit') : undefined;
+    // in order, or its other processes still write into the folder; killed, should it not go
+    this.call('Browser.close').catch(() => {});
+    const late = setTimeout(() => this.child.kill('SIGKILL'), STOP);
+    await ended;
+    clearTimeout(late);
+    this.socket.terminate();
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+
+  private call<T>(method: string, params: object = {}, sessionId?: string): Promise<T> {
+    const id = ++this.last;
+    return new Promise<T>((resolve, reject) => {
+      this.waiting.set(id, ({ result, error }) => {
+        this.waiting.delete(id);
+        if (error === undefined) resolve(result as T);
+        else reject(new Error(`${method}: ${error.message}`));
+      });
+      this.socket.send(JSON.stringify({ id, method, params, sessionId }));
+    });
+  }
+}
+
+export class ChromiumPage {
+  /** Every address that the page has fetched something from, or connected to. */
+  readonly fetched: string[] = [];
+  /** What scripts complained about. */
+  readonly complaints: string[] = [];
+  private readonly call: <T>(method: string, params: object) => Promise<T>;
+
+  constructor(call: <T>(method: string, params: object) => Promise<T>) {
+    this.call = call;
+  }
+
+  /** The value of an expression in the page; of what it promises, if it does. */
+  async evaluate<T>(expression: string): Promise<T> {
+    const { result, exceptionDetails } = await this.call<{
+      result: { value: T };
+      exceptionDetails?: { text: string; exception?: { description?: string } };
+    }>('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    if (exceptionDetails === undefined) return result.value;
+    throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+  }
+
+  /** Asks until it is true; false when it does not become so within `ms` milliseconds. */
+  async until(ms: number, expression: string): Promise<boolean> {
+    for (const end = Date.now() + ms; Date.now() < end; ) {
+      if (await this.evaluate<boolean>(`Boolean(${expression})`)) return true;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return false;
+  }
+
+  /** For the browser: something has happened in the page. */
+  notice(method: string, params: Readonly<Record<string, unknown>>): void {
+    if (method === 'Network.requestWillBeSent') this.fetched.push((params.request as { url: string }).url);
+    else if (method === 'Network.webSocketCreated') this.fetched.push(String(params.url));
+    else if (method === 'Runtime.exceptionThrown') {
+      const { text, exception } = params.exceptionDetails as { text: string; exception?: { description?: string } };
+      this.complaints.push(exception?.description ?? text);
+    }
+  }
+}
+
+/** Where it is to be reached, which it says on standard error. */
+function endpointOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    const late = setTimeout(() => reject(new Error(`Chromium does not start:\n${said}`)), START);
+    child.on('error', reject);
+    child.on('exit', () => reject(new Error(`Chromium ended:\n${said}`)));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      const endpoint = /DevTools listening on (ws:\/\/\S+)/.exec(said)?.[1];
+      if (endpoint === undefined) return;
+      clearTimeout(late);
+      resolve(endpoint);
+    });
+  });
+}

@@ -1,0 +1,122 @@
+// The counters of XEP-0198 against models of a few lines, also where they start again at zero.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { HandledCounter, UnackedQueue } from '../../../src/xmpp/sm-counters.ts';
+
+const WRAP = 2 ** 32;
+const start = fc.oneof(fc.integer({ min: WRAP - 20, max: WRAP - 1 }), fc.constant(0));
+
+describe('what was sent and is not acknowledged', () => {
+  const command = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('push' as const), xml: fc.string({ maxLength: 5 }) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('ack' as const), ahead: fc.integer({ min: -3, max: 12 }) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('all' as const) }) },
+  );
+
+  test('is as a list from which the front is taken', () => {
+    fc.assert(
+      fc.property(start, fc.array(command, { maxLength: 400 }), (from, commands) => {
+        const queue = new UnackedQueue(from);
+        let acked = from;
+        let list: string[] = [];
+        for (const one of commands) {
+          if (one.kind === 'push') {
+            queue.push({ xml: one.xml, at: 0, reach: undefined });
+            list.push(one.xml);
+          } else {
+            const ahead = one.kind === 'all' ? list.length : one.ahead;
+            const isPossible = ahead >= 0 && ahead <= list.length;
+            expect(queue.acknowledge((acked + ahead + WRAP) % WRAP)).toBe(isPossible);
+            if (isPossible) {
+              list = list.slice(ahead);
+              acked = (acked + ahead) % WRAP;
+            }
+          }
+          expect(queue.acked).toBe(acked);
+          expect(queue.sent).toBe((acked + list.length) % WRAP);
+          expect(queue.length).toBe(list.length);
+          expect(queue.size).toBe(list.join('').length);
+        }
+        expect(queue.waiting().map(({ xml }) => xml)).toEqual(list);
+      }),
+    );
+  });
+
+  test('keeps no text of what was acknowledged', () => {
+    const queue = new UnackedQueue();
+    for (let i = 0; i < 1000; i++) {
+      queue.push({ xml: `${i}`, at: 0, reach: undefined });
+      if (i >= 10) queue.acknowledge(queue.acked + 1);
+    }
+    expect(queue.length).toBe(10);
+    expect(JSON.stringify(queue).length).toBeLessThan(1500);
+  });
+});
+
+describe('what came and was handled', () => {
+  const command = fc.oneof(
+    fc.record({ kind: fc.constant('add' as const), waits: fc.boolean() }),
+    fc.record({ kind: fc.constant('ask' as const) }),
+    fc.record({ kind: fc.constant('settle' as const), which: fc.nat() }),
+  );
+
+  test('is the longest run of settled stanzas, and each request is answered behind what came before it', async () => {
+    await fc.assert(
+      fc.asyncProperty(start, fc.array(command, { maxLength: 60 }), async (from, commands) => {
+        const told: number[] = [];
+        const counter = new HandledCounter(() => told.push(counter.h), from);
+        // the model: every stanza in order, and behind which number of them somebody asked
+        const settled: boolean[] = [];
+        const resolve: (() => void)[] = [];
+        const asked: number[] = [];
+        const settle = async (which: number): Promise<void> => {
+          settled[which] = true;
+          resolve[which]!();
+          await Promise.resolve();
+          await Promise.resolve();
+        };
+        const check = (): void => {
+          const run = settled.includes(false) ? settled.indexOf(false) : settled.length;
+          expect(counter.h).toBe((from + run) % WRAP);
+          expect(told.length).toBe(asked.filter((behind) => behind <= run).length);
+          expect(counter.isIdle).toBe(run === settled.length);
+        };
+        for (const one of commands) {
+          if (one.kind === 'ask') {
+            asked.push(settled.length);
+            counter.ask();
+          } else if (one.kind === 'add') {
+            let done = (): void => {};
+            const work = one.waits ? new Promise<void>((ok) => (done = ok)) : undefined;
+            settled.push(!one.waits);
+            resolve.push(done);
+            counter.add(work);
+          } else {
+            const open = settled.flatMap((isDone, i) => (isDone ? [] : [i]));
+            if (open.length > 0) await settle(open[one.which % open.length]!);
+          }
+          check();
+        }
+        for (const [i, isDone] of settled.entries()) if (!isDone) await settle(i);
+        check();
+        await counter.idle();
+        // never less than what came before the question
+        for (const [i, behind] of asked.entries())
+          expect((told[i]! - from + WRAP) % WRAP).toBeGreaterThanOrEqual(behind);
+      }),
+    );
+  });
+
+  test('nobody is answered who has gone', async () => {
+    let answers = 0;
+    const counter = new HandledCounter(() => answers++);
+    let done = (): void => {};
+    counter.add(new Promise<void>((ok) => (done = ok)));
+    counter.ask();
+    counter.forgetAsked();
+    done();
+    await counter.idle();
+    expect(answers).toBe(0);
+    expect(counter.h).toBe(1);
+  });
+});
