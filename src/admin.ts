@@ -38,6 +38,18 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     accounts: (domain) => server.hosts.get(domain)?.accounts,
     sessions: () => [...server.sessions.all()].map(describeSession),
     kick: (text, reason) => kick(server, text, reason),
+    servers: () => server.federation.streams(),
+    closeServer: (domain) => server.federation.closeDomain(domain),
+    reachServer: async (domain, host) => {
+      const report = await server.federation.probe(domain, host);
+      if (report === undefined) throw new CommandError('refused', `${host} does not talk to ${domain}`);
+      return {
+        domain,
+        host,
+        reached: report.isReached,
+        steps: report.steps.map(({ isOk, ...step }) => ({ ...step, ok: isOk })),
+      };
+    },
     reload: options.reload,
     stop: options.stop,
     status: () => status(server, options.errors()),

@@ -14,6 +14,8 @@ import {
   type OfflineContext,
 } from './commands.ts';
 import { logLevels } from './log.ts';
+import { table, time } from './render.ts';
+import { s2sCommands } from './s2s-commands.ts';
 
 type Context = AdminContext | OfflineContext;
 
@@ -57,19 +59,6 @@ export function generatePassword(): string {
 
 const account = jid().describe('The account, as name@domain');
 const password = secret().describe('The password');
-const time = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
-
-/** Columns that line up; nothing for no rows. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd();
-  return [head, ...rows].map(line).join('\n');
-}
-
 const passwordOrGenerate = z.strictObject({
   jid: account,
   password: password.optional(),
@@ -380,5 +369,6 @@ export const adminCommands: readonly AnyCommand[] = [
   userEnable,
   sessionLs,
   sessionKick,
+  ...s2sCommands,
   logLevel,
 ];

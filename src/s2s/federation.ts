@@ -19,6 +19,7 @@ import { errorReply, stanzaOf } from '../xmpp/stanza.ts';
 import { type AcceptLimits, ServerAcceptor } from './acceptor.ts';
 import type { Direction, FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { Pool } from './pool.ts';
+import type { Step } from './trace.ts';
 
 export interface FederationParts {
   /** The configuration as it is now. */
@@ -138,13 +139,28 @@ export class Federation implements Remote {
     return [...outgoing, ...incoming];
   }
 
+  /** Tries to reach a domain for a host of ours, step by step; undefined where policy is against it. */
+  probe(
+    domain: string,
+    host: string,
+  ): Promise<{ readonly isReached: boolean; readonly steps: readonly Step[] } | undefined> {
+    return this.pool.probe({ from: host, to: domain });
+  }
+
   /** Ends all streams with a domain; returns how many there were. */
   closeDomain(domain: string): number {
     return this.pool.closeDomain(domain) + this.acceptor.closeDomain(domain);
   }
 
-  /** Says goodbye to all servers; resolves when they are gone, or after `deadline` milliseconds. */
+  /** Says goodbye to all servers when they have what was sent; resolves when they are gone, or soon after `deadline` milliseconds. */
   async close(deadline: number): Promise<void> {
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.parts.clock.after(deadline, resolve);
+    });
+    const streams = [...this.pool.all(), ...this.acceptor.all()];
+    await Promise.race([late, Promise.all(streams.map((stream) => stream.drain()))]);
+    cancel();
     const error = new StreamError('system-shutdown');
     await Promise.all([this.acceptor.close(error, deadline), this.pool.close(error, deadline)]);
   }

@@ -141,6 +141,11 @@ export class InboundStream {
     this.out?.send(stanza);
   }
 
+  /** Resolves when the peer has acknowledged everything, or will not any more. */
+  drain(): Promise<void> {
+    return this.out?.drain() ?? Promise.resolve();
+  }
+
   close(error?: StreamError): void {
     this.stream.close(error);
   }

@@ -62,6 +62,7 @@ export class OutboundStream {
   /** The peer does not take our certificate: it is not shown it again. */
   private isExternalRefused = false;
   private hasTriedExternal = false;
+  private isToProve = false;
   private hasSucceeded = false;
   private hasAskedForResult = false;
   private failure: OutboundFailure | undefined;
@@ -122,6 +123,12 @@ export class OutboundStream {
     void this.nextMachine();
   }
 
+  /** Begins to connect, and proves who we are though nothing is to be sent. */
+  prove(): void {
+    this.isToProve = true;
+    this.start();
+  }
+
   /** Sends a stanza, now or when the stream is there. @throws StanzaError when too much waits already */
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
@@ -146,6 +153,11 @@ export class OutboundStream {
   verify(pair: DomainPair, id: string, key: string): Promise<DialbackOutcome> {
     this.lastUsed = this.context.clock.now();
     return this.verifications.ask(this.state === 'connecting' ? undefined : this.current?.stream, pair, id, key);
+  }
+
+  /** Resolves when the peer has acknowledged everything, or will not any more. */
+  drain(): Promise<void> {
+    return this.out?.drain() ?? Promise.resolve();
   }
 
   /** Ends the stream in good order; what waits for it is given back. */
@@ -272,7 +284,7 @@ export class OutboundStream {
     }
     this.state = 'offered';
     if (this.current !== undefined) this.verifications.flush(this.current.stream);
-    if (this.queue.length > 0) this.authenticate();
+    if (this.queue.length > 0 || this.isToProve) this.authenticate();
     else this.cancelAttemptTimer();
   }
 

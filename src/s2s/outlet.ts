@@ -51,6 +51,7 @@ export class Outlet {
   private sinceAsked = 0;
   private isAsked = false;
   private cancelTimer: (() => void) | undefined;
+  private whenDrained: (() => void) | undefined;
 
   constructor(stream: XmlStream, clock: Clock, limits: { readonly queueStanzas: number; readonly queueBytes: number }) {
     this.stream = stream;
@@ -106,11 +107,22 @@ export class Outlet {
     this.cancelTimer?.();
     this.cancelTimer = undefined;
     if (unacked.length > 0) this.cancelTimer = this.clock.after(ASK_AFTER, () => this.ask());
+    else this.whenDrained?.();
+  }
+
+  /** Asks for an acknowledgement of everything; resolves when there is nothing left to wait for, or the stream is over. */
+  drain(): Promise<void> {
+    if (this.waiting === 0) return Promise.resolve();
+    if (!this.isAsked) this.ask();
+    return new Promise((resolve) => {
+      this.whenDrained = resolve;
+    });
   }
 
   /** The stream is over: what was never acknowledged. */
   close(): readonly Queued[] {
     this.cancelTimer?.();
+    this.whenDrained?.();
     const left = this.unacked?.waiting() ?? [];
     this.unacked = undefined;
     return left.map(({ reach }) => reach!);

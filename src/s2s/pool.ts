@@ -10,7 +10,7 @@ import type { DialbackOutcome, DomainPair } from './dialback.ts';
 import type { InboundStream } from './inbound.ts';
 import { type OutboundFailure, OutboundStream } from './outbound.ts';
 import type { Queued } from './outlet.ts';
-import { Trace } from './trace.ts';
+import { type Step, Trace } from './trace.ts';
 
 /** How long a stream stays that was only made to ask about a key, in milliseconds. */
 const UNPROVED_IDLE = 15_000;
@@ -63,6 +63,25 @@ export class Pool implements Remote {
     const failure = this.backOff.failure(pair.to);
     if (failure !== undefined) return new StanzaError(failure.condition, failure.text);
     return this.open(pair, settings).verify(pair, id, key);
+  }
+
+  /** Tries a stream that carries nothing; undefined where policy is against it. */
+  async probe(pair: DomainPair): Promise<{ readonly isReached: boolean; readonly steps: readonly Step[] } | undefined> {
+    const settings = this.context.settings(pair.from);
+    if (settings?.mayTalkTo(pair.to) !== true) return undefined;
+    const trace = new Trace(this.context.clock);
+    this.context.dns.forget(pair.to);
+    const isReached = await new Promise<boolean>((resolve) => {
+      const stream = new OutboundStream(pair, settings, this.context, trace, {
+        opened: () => {
+          resolve(true);
+          stream.close();
+        },
+        closed: () => resolve(false),
+      });
+      stream.prove();
+    });
+    return { isReached, steps: trace.steps };
   }
 
   /** A peer proved its name: it is there, whatever was known of it. */
