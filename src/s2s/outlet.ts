@@ -35,7 +35,7 @@ function writeStanza(element: Element, from: Jid, to: Jid): string {
 
 /** An acknowledgement is asked for behind so many stanzas, and a moment after the last one. */
 const ASK_BEHIND = 32;
-const ASK_AFTER = 500;
+const ASK_AFTER = 100;
 /** How long the peer may take to acknowledge, in milliseconds. */
 const ACK_TIMEOUT = 60_000;
 

@@ -73,9 +73,9 @@ class Scene implements AsyncDisposable {
     const [ours, theirs, dead] = [await freePort(), await freePort(), await freePort()];
     this.ports = [ours, dead];
     this.names = await NameServerProgram.start([
-      { domain: 'parley.test', port: ours },
-      { domain: 'strict.test', port: ours },
-      { domain: 'local.test', port: ours },
+      { domain: 'parley.example', port: ours },
+      { domain: 'strict.example', port: ours },
+      { domain: 'local.example', port: ours },
       // the first machine is dead, in both directions
       { domain: remote, port: dead, priority: 1 },
       { domain: remote, port: theirs, priority: 2 },
@@ -92,13 +92,13 @@ class Scene implements AsyncDisposable {
     const certificates = mkdtempSync(join(this.folder, 'certs '));
     writeFileSync(join(this.folder, 'ca.pem'), authority.certificate);
     // "local" gets one that the server signs itself
-    for (const domain of ['parley.test', 'strict.test']) {
+    for (const domain of ['parley.example', 'strict.example']) {
       const { certificate, key } = authority.issue({ names: [domain] });
       writeFileSync(join(certificates, `${domain}.pem`), `${certificate}\n${key}`);
     }
     this.server = await TestServer.start(
-      mergeSettings(federating('parley.test'), {
-        hosts: { 'local.test': {}, 'strict.test': { s2s: { 'require-valid-certificates': true } } },
+      mergeSettings(federating('parley.example'), {
+        hosts: { 'local.example': {}, 'strict.example': { s2s: { 'require-valid-certificates': true } } },
         tls: { certificates, ca: join(this.folder, 'ca.pem') },
         dns: { servers: [`127.0.0.1:${this.names.port}`] },
         listen: { s2s: this.ports[0] },
@@ -133,14 +133,14 @@ class Scene implements AsyncDisposable {
 }
 
 describe.each(kinds)('with %s', (name, Kind) => {
-  const remote = `${name.toLowerCase()}.test`;
+  const remote = `${name.toLowerCase()}.example`;
   let scene: Scene;
   let romeo: Person;
   let juliet: Person;
 
   beforeAll(async () => {
     scene = await Scene.start(Kind, remote);
-    romeo = await enter(scene.server, 'romeo@parley.test');
+    romeo = await enter(scene.server, 'romeo@parley.example');
     juliet = await scene.peer.enter('juliet', 'balcony');
   });
   afterAll(() => scene?.[Symbol.asyncDispose]());
@@ -148,22 +148,22 @@ describe.each(kinds)('with %s', (name, Kind) => {
   test('messages go both ways, proved by certificates', async () => {
     await scene.explained(talk(romeo, juliet, 'Wherefore?'));
     await scene.explained(talk(juliet, romeo, 'Deny thy father'));
-    expect(scene.proofOf('parley.test')).toEqual(['certificate']);
+    expect(scene.proofOf('parley.example')).toEqual(['certificate']);
   }, 40_000);
 
   test('a certificate that nobody knows leads to dialback, in both directions', async () => {
-    const nurse = await enter(scene.server, 'nurse@local.test');
+    const nurse = await enter(scene.server, 'nurse@local.example');
     await scene.explained(talk(nurse, juliet, 'Madam!'));
     await scene.explained(talk(juliet, nurse, 'Anon'));
-    expect(scene.proofOf('local.test')).toContain('dialback');
+    expect(scene.proofOf('local.example')).toContain('dialback');
     await nurse.client.destroy();
   }, 40_000);
 
   test('a host that is strict is content with a certificate', async () => {
-    const prince = await enter(scene.server, 'prince@strict.test');
+    const prince = await enter(scene.server, 'prince@strict.example');
     await scene.explained(talk(prince, juliet, 'Rebellious subjects'));
     await scene.explained(talk(juliet, prince, 'Yes'));
-    expect(scene.proofOf('strict.test')).toEqual(['certificate']);
+    expect(scene.proofOf('strict.example')).toEqual(['certificate']);
     await prince.client.destroy();
   }, 40_000);
 
@@ -188,22 +188,22 @@ describe.each(kinds)('with %s', (name, Kind) => {
     const roster = "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>";
     romeo.client.write(roster);
     juliet.client.write(roster);
-    await find(romeo.client, /<presence .*from="romeo@parley.test\/here"/);
+    await find(romeo.client, /<presence .*from="romeo@parley.example\/here"/);
     await find(juliet.client, /<presence .*from="juliet@/);
     romeo.client.write(`<presence type='subscribe' to='juliet@${remote}'/>`);
     await scene.explained(find(juliet.client, /<presence .*type="subscribe"/));
     juliet.client.write(
-      "<presence type='subscribed' to='romeo@parley.test'/><presence type='subscribe' to='romeo@parley.test'/>",
+      "<presence type='subscribed' to='romeo@parley.example'/><presence type='subscribe' to='romeo@parley.example'/>",
     );
     await scene.explained(find(romeo.client, /<presence .*type="subscribe"/));
     romeo.client.write(`<presence type='subscribed' to='juliet@${remote}'/>`);
-    await scene.explained(find(juliet.client, /<presence (?!.*type=).*from="romeo@parley.test\/here"/));
+    await scene.explained(find(juliet.client, /<presence (?!.*type=).*from="romeo@parley.example\/here"/));
     // whoever comes later learns who is there, by asking (RFC 6121 4.3) and by being told
     juliet.client.write("<presence type='unavailable'/>");
     await find(romeo.client, /<presence .*type="unavailable"/);
     juliet.client.write('<presence/>');
     await scene.explained(find(romeo.client, /<presence (?!.*type=).*from="juliet@/));
-    await scene.explained(find(juliet.client, /<presence (?!.*type=).*from="romeo@parley.test\/here"/));
+    await scene.explained(find(juliet.client, /<presence (?!.*type=).*from="romeo@parley.example\/here"/));
   }, 60_000);
 
   test('a room on their side is joined by ours', async () => {
@@ -229,12 +229,14 @@ describe.each(kinds)('with %s', (name, Kind) => {
   test('errors come back, also late', async () => {
     romeo.client.write(`<iq type='get' id='odd' to='juliet@${remote}/nowhere'><query xmlns='urn:example:odd'/></iq>`);
     expect(await scene.explained(find(romeo.client, /id="odd"/))).toContain('type="error"');
-    juliet.client.write("<message id='odd2' type='chat' to='nobody@parley.test'><body>x</body></message>");
+    juliet.client.write("<message id='odd2' type='chat' to='nobody@parley.example'><body>x</body></message>");
     expect(await scene.explained(find(juliet.client, /id="odd2"/))).toContain('type="error"');
   }, 40_000);
 
   test('a peer that dies in the middle of a conversation is found again', async () => {
     await talk(romeo, juliet, 'before');
+    const waiting = (): number => scene.server.server.federation().reduce((sum, stream) => sum + stream.waiting, 0);
+    await expect.poll(waiting).toBe(0);
     await scene.peer.stop('SIGKILL');
     romeo.client.write(`<message id='lost' to='${juliet.jid}' type='chat'><body>into the void</body></message>`);
     expect(await find(romeo.client, /id="lost"/)).toMatch(/type="error".*remote-server-timeout/);
@@ -249,22 +251,22 @@ describe.each(kinds)('with %s', (name, Kind) => {
 });
 
 describe.each(kinds)('with %s, whose certificate is not right', (name, Kind) => {
-  const remote = `odd.${name.toLowerCase()}.test`;
+  const remote = `odd.${name.toLowerCase()}.example`;
 
   test.each([
     [
       'expired',
       () => authority.issue({ names: [remote], notBefore: Date.now() - 90 * DAY, notAfter: Date.now() - DAY }),
     ],
-    ['for another domain', () => authority.issue({ names: ['elsewhere.test'] })],
+    ['for another domain', () => authority.issue({ names: ['elsewhere.example'] })],
     ['of somebody nobody knows', () => stranger.issue({ names: [remote] })],
   ])(
     '%s: dialback where that is enough, an error where it is not',
     async (_, issue) => {
       await using scene = await Scene.start(Kind, remote, { certificate: issue() });
       const juliet = await scene.peer.enter('juliet', 'balcony');
-      const romeo = await enter(scene.server, 'romeo@parley.test');
-      const prince = await enter(scene.server, 'prince@strict.test');
+      const romeo = await enter(scene.server, 'romeo@parley.example');
+      const prince = await enter(scene.server, 'prince@strict.example');
       await scene.explained(talk(romeo, juliet, 'Wherefore?'));
       await scene.explained(talk(juliet, romeo, 'Deny thy father'));
       prince.client.write(`<message id='p' to='${juliet.jid}' type='chat'><body>x</body></message>`);
@@ -279,11 +281,11 @@ describe.each(kinds)('with %s, whose certificate is not right', (name, Kind) => 
 
 describe.each(kinds)('with a strict %s', (name, Kind) => {
   test('a valid certificate is let in, and one that nobody knows is told why', async () => {
-    const remote = `strict.${name.toLowerCase()}.test`;
+    const remote = `strict.${name.toLowerCase()}.example`;
     await using scene = await Scene.start(Kind, remote, { isStrict: true });
     const juliet = await scene.peer.enter('juliet', 'balcony');
-    const romeo = await enter(scene.server, 'romeo@parley.test');
-    const nurse = await enter(scene.server, 'nurse@local.test');
+    const romeo = await enter(scene.server, 'romeo@parley.example');
+    const nurse = await enter(scene.server, 'nurse@local.example');
     await scene.explained(talk(romeo, juliet, 'Wherefore?'));
     await scene.explained(talk(juliet, romeo, 'Deny thy father'));
     nurse.client.write(`<message id='n' to='${juliet.jid}' type='chat'><body>x</body></message>`);

@@ -119,7 +119,7 @@ export class NameServerProgram implements AsyncDisposable {
       'no-resolv',
       'no-hosts',
       'no-negcache',
-      'local=/test/',
+      'local=/example/',
       `pid-file=${join(folder, 'pid')}`,
       ...(process.getuid?.() === 0 ? ['user=root'] : []),
       // ejabberd asks us for SRV records only, and the system for addresses: "localhost" is what both know
