@@ -21,6 +21,8 @@ export interface StreamHandlers {
   element(element: Element, bytes: number): MaybePromise<void>;
   /** We are about to end the stream, of ourselves or because the peer did: the last words may be sent now. */
   closing?(): void;
+  /** An element came behind our end of the stream, from a peer that has not ended it yet. Nothing can be answered. */
+  trailing?(element: Element): void;
   /** The stream is over, for whatever reason; called once. */
   closed(reason: string): void;
 }
@@ -320,8 +322,11 @@ export class XmlStream {
       this.fail(new StreamError('bad-format', 'the stream has to be restarted first'));
       return;
     }
-    // what comes after our goodbye is only read to find the peer's
-    if (this.state !== 'open') return;
+    // what comes after our goodbye is read to find the peer's
+    if (this.state !== 'open') {
+      this.handlers.trailing?.(element);
+      return;
+    }
     if (this.budgets.length > 0) {
       const now = this.options.clock.now();
       for (const budget of this.budgets) this.owe(budget.takeElement(now));

@@ -54,6 +54,7 @@ export class InboundStream {
         header: (header) => this.takeHeader(header),
         element: (element, bytes) => this.takeElement(element, bytes),
         closing: () => this.intake.acknowledge(),
+        trailing: (element) => this.out?.takeLate(element),
         closed: (reason) => this.over(reason),
       },
       context.defaultDomain,

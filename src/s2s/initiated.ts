@@ -28,6 +28,8 @@ export interface InitiatedHandlers {
   element(element: Element, bytes: number): MaybePromise<void>;
   /** The stream is about to end. */
   closing(): void;
+  /** An element came behind our end of the stream. */
+  trailing(element: Element): void;
   /** The connection is over; called once. */
   closed(why: string): void;
 }
@@ -67,6 +69,7 @@ export class InitiatedStream {
         header: (header) => this.takeHeader(header),
         element: (element, bytes) => this.takeElement(element, bytes),
         closing: () => handlers.closing(),
+        trailing: (element) => handlers.trailing(element),
         closed: (reason) => handlers.closed(reason),
       },
       pair.from,

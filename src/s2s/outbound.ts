@@ -216,6 +216,7 @@ export class OutboundStream {
       offered: (offer) => this.takeOffer(offer),
       element: (element, bytes) => this.takeElement(element, bytes),
       closing: () => this.in?.acknowledge(),
+      trailing: (element) => this.out?.takeLate(element),
       closed: (why) => this.disconnected(current, why),
     });
     this.current = current;

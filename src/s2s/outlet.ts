@@ -94,6 +94,12 @@ export class Outlet {
     else if (!this.isAsked) this.cancelTimer ??= this.clock.after(ASK_AFTER, () => this.ask());
   }
 
+  /** The stream has been ended by us: what the peer still says of what it has handled. */
+  takeLate(element: Element): void {
+    const h = Number(element.is('a', NS.sm) ? element.attrs.h : undefined);
+    if (Number.isInteger(h)) this.unacked?.acknowledge(h);
+  }
+
   /** The peer has handled so many. @throws StreamError where that cannot be (XEP-0198 4) */
   acknowledge(text: string | undefined): void {
     const h = /^\d{1,10}$/.test(text ?? '') ? Number(text) : Number.NaN;
