@@ -21,7 +21,7 @@ import { Host } from './core/host.ts';
 import { installModules, type LoaderParts, type Modules, stopModules } from './core/loader.ts';
 import { counter, Metrics } from './core/metrics.ts';
 import { Router } from './core/router.ts';
-import { Sessions } from './core/sessions.ts';
+import { clientOf, Sessions } from './core/sessions.ts';
 import type { NameServer } from './net/dns.ts';
 import { Http } from './net/http.ts';
 import { type Listener, listenTcp } from './net/listener.ts';
@@ -262,7 +262,7 @@ export class Server {
         await host.collect(accountRemoving, { user });
       },
       disabled: (user) => this.closeSessions(host, user, 'this account was disabled'),
-      passwordChanged: () => {},
+      clientRevoked: (user, client) => this.closeSessions(host, user, 'this client was logged out', client),
     });
     await installModules(host, this.loaderParts());
     this.hosts.set(domain, host);
@@ -278,9 +278,14 @@ export class Server {
     await stopModules(host.instances);
   }
 
-  /** Ends all sessions of an account, on every node, and waits until they are out of the directory. */
-  private async closeSessions(host: Host, user: string, why: string): Promise<void> {
-    await this.sessions.closeAccount(Jid.of(user, host.domain).bare, new StreamError('not-authorized', why));
+  /** Ends all sessions of an account, or of one of its clients, on every node, and waits until they are out of the directory. */
+  private async closeSessions(host: Host, user: string, why: string, client?: string): Promise<void> {
+    const error = new StreamError('not-authorized', why);
+    await this.sessions.closeAccount(
+      Jid.of(user, host.domain).bare,
+      error,
+      (entry) => client === undefined || clientOf(entry) === client,
+    );
   }
 
   private loaderParts(): LoaderParts {

@@ -96,6 +96,8 @@ export class Client {
   private ended = false;
   private isClosing = false;
   private isIn = false;
+  /** The stream error that came last. */
+  private reason = '';
   private pings = 0;
   /** A connection that was left to itself, and that the server may still believe in. */
   private abandoned: Socket | undefined;
@@ -343,7 +345,7 @@ export class Client {
     } else if (xml.startsWith('<message') || xml.startsWith('<iq') || xml.startsWith('<presence')) {
       sm.received++;
       this.onStanza?.(xml);
-    }
+    } else if (xml.startsWith('<stream:error')) this.reason = xml;
   }
 
   private answer(): string {
@@ -394,7 +396,7 @@ export class Client {
       if (socket !== this.socket) return;
       this.ended = true;
       this.fail(new Error(`connection closed${this.text ? ` after: ${this.text.slice(-200)}` : ''}`));
-      if (!this.isClosing) this.onLost?.('connection closed by the server');
+      if (!this.isClosing) this.onLost?.(`connection closed by the server ${this.reason}`);
     });
   }
 

@@ -6,7 +6,7 @@ import { andThen, type MaybePromise } from '../base/maybe.ts';
 import type { KvStore } from '../storage/ports.ts';
 import { kv, map, type Opened } from '../storage/specs.ts';
 import { prepareLocal } from '../xmpp/jid.ts';
-import { type AccountMarks, type ClientPolicy, type ClientRow, Clients } from './clients.ts';
+import { type AccountMarks, type Client, type ClientPolicy, type ClientRow, Clients } from './clients.ts';
 import {
   type CredentialSet,
   DEFAULT_ITERATIONS,
@@ -71,6 +71,8 @@ export interface AccountListener {
   removing?(local: string): MaybePromise<void>;
   disabled?(local: string): MaybePromise<void>;
   passwordChanged?(local: string): MaybePromise<void>;
+  /** A client, by our name for it, has no token any more, and is to have no session. */
+  clientRevoked?(local: string, client: string): MaybePromise<void>;
 }
 
 export interface AccountsOptions {
@@ -219,6 +221,29 @@ export class Accounts implements AccountAuthority {
     await this.options.purge(name);
     // where the purge left the row to us; and only if nobody has taken the name since
     await this.rows.update(name, (row) => (row?.removing ? undefined : row));
+  }
+
+  /**
+   * The clients that said which one they are, the one seen last first.
+   * @throws AccountError `not-found`
+   */
+  async clientsOf(local: string): Promise<readonly Client[]> {
+    const name = this.name(local);
+    const facts = await this.facts(name);
+    if (facts === undefined) throw missing(name);
+    return this.clients.list(name, facts);
+  }
+
+  /**
+   * Takes a client's tokens away and ends its sessions (XEP-0494 3.2); it may come back by the password, if it knows it.
+   * @throws AccountError `not-found`
+   */
+  async revokeClient(local: string, id: string): Promise<void> {
+    const name = this.name(local);
+    const facts = await this.facts(name);
+    if (facts === undefined) throw missing(name);
+    await this.clients.revoke(name, id, facts);
+    await this.tell((listener) => listener.clientRevoked?.(name, id));
   }
 
   /** Removes what somebody without an account, a guest, has left on this host. */

@@ -1,7 +1,7 @@
 // Resource binding (RFC 6120 7), and the session that comes of it.
 import { randomBytes } from 'node:crypto';
 import type { Host } from '../core/host.ts';
-import { type ConflictPolicy, clientSlot, type Session, type SessionStream } from '../core/sessions.ts';
+import { type ConflictPolicy, clientOf, clientSlot, type Session, type SessionStream } from '../core/sessions.ts';
 import { type Element, el } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid, prepareResource } from '../xmpp/jid.ts';
@@ -82,7 +82,7 @@ export async function bindResource(
   // RFC 6120 7.6.2.1; whoever takes the place of a session of its own adds none
   const others = sessions.ofAccount(jid.bare);
   const isOwn = (other: Session): boolean =>
-    other.jid.full === jid.full || (client !== undefined && other.get(clientSlot) === client);
+    other.jid.full === jid.full || (client !== undefined && clientOf(other) === client);
   if (others.length >= sessionsPerAccount && !others.some(isOwn)) {
     // whoever comes without coming back to a session of its own has probably left one behind
     const waiting = others.find((other) => other.stream === undefined);
@@ -98,11 +98,7 @@ export async function bindResource(
   // XEP-0386 3.2: a client that comes back has no use for the session that it left
   if (client !== undefined) {
     const error = new StreamError('conflict', 'this client has connected anew');
-    await sessions.closeAccount(
-      jid.bare,
-      error,
-      ({ sid, shared }) => sid !== session.sid && shared[clientSlot.name] === client,
-    );
+    await sessions.closeAccount(jid.bare, error, (entry) => entry.sid !== session.sid && clientOf(entry) === client);
   }
   return session;
 }

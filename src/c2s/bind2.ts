@@ -1,9 +1,6 @@
 // Bind 2 (XEP-0386): a resource bound inside SASL2, with what the client wants enabled for its session.
 //
 // Resources are the client's tag and a part of ours, which is the same whenever the same client comes with the same tag.
-//
-// Not done, of what it asks for:
-// - 3.2: offline messages are not cleared: a client that never reads the archive would lose them
 import { bind2Features, bind2Inline, type ClientStream } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
 import type { Router } from '../core/router.ts';

@@ -1,4 +1,5 @@
 // A session under stream management (XEP-0198): what it sent and received, and when to ask for an acknowledgement.
+import type { MaybePromise } from '../base/maybe.ts';
 import type { Outbox, Session, SessionStream } from '../core/sessions.ts';
 import { parseElement } from '../xml/document.ts';
 import { el } from '../xml/element.ts';
@@ -11,7 +12,7 @@ import { HandledCounter, UnackedQueue, type Unacknowledged } from '../xmpp/sm-co
 import { type Holders, type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 
 // An acknowledgement is asked for behind so many stanzas or characters; else after a moment without any.
-const ASK_STANZAS = 8;
+const ASK_STANZAS = 16;
 const ASK_SIZE = 16 * 1024;
 
 // What a resumed client missed is written so many characters at a time, as fast as it acknowledges them: all of it at once
@@ -41,7 +42,7 @@ export interface Keeper {
   /** More waits than may. */
   overflow(managed: ManagedSession): void;
   /** It is over: `waiting` was never acknowledged. */
-  ended(managed: ManagedSession, waiting: readonly Unacknowledged<Reach>[]): void;
+  ended(managed: ManagedSession, waiting: readonly Unacknowledged<Reach>[]): MaybePromise<void>;
 }
 
 /** A managed session, written down as JSON. */
@@ -94,7 +95,7 @@ export class ManagedSession implements Outbox {
     this.id = identity.id;
     this.max = identity.max;
     this.queue = new UnackedQueue(counters.acked);
-    this.inbound = new HandledCounter(() => this.sendAck(), counters.handled);
+    this.inbound = new HandledCounter(this, counters.handled);
     this.carrier = undefined;
     this.cancelExpiry = undefined;
     this.resuming = undefined;
@@ -112,7 +113,7 @@ export class ManagedSession implements Outbox {
     const reach = stanza.kind === 'message' ? stanza.reach : undefined;
     const waits = stream === undefined || this.unwritten > 0;
     // what waits for long must not keep alive what it was cut from
-    queue.push({ xml: waits ? flatten(xml) : xml, at: keeper.now(), reach });
+    queue.push({ xml: waits ? flatten(xml) : xml, isFlat: waits, at: keeper.now(), reach });
     if (this.unwritten > 0) {
       this.unwritten++;
       this.unwrittenSize += xml.length;
@@ -152,7 +153,14 @@ export class ManagedSession implements Outbox {
 
   /** What was written so far is kept for longer than expected. */
   settleDown(): void {
-    for (const entry of this.queue.waiting()) entry.xml = flatten(entry.xml);
+    const { queue } = this;
+    for (let i = queue.length - 1; i >= 0; i--) {
+      const entry = queue.at(i);
+      // what was kept before that one was copied with it
+      if (entry.isFlat) return;
+      entry.xml = flatten(entry.xml);
+      entry.isFlat = true;
+    }
   }
 
   /** The stream is gone: what was written may not have arrived. */
@@ -184,14 +192,14 @@ export class ManagedSession implements Outbox {
     this.ask();
   }
 
-  giveBack(): void {
+  giveBack(): MaybePromise<void> {
     if (this.isDone) return;
     this.isDone = true;
     this.cancelExpiry?.();
     this.carrier = undefined;
     const waiting = this.queue.waiting();
     this.queue.acknowledge(this.queue.sent);
-    this.keeper.ended(this, waiting);
+    return this.keeper.ended(this, waiting);
   }
 
   /** Only for one that can be resumed. */
@@ -213,7 +221,12 @@ export class ManagedSession implements Outbox {
   restore({ waiting }: SavedStream): void {
     for (const { xml, at, had } of waiting) {
       // (who shares it is not known any more; the directory is)
-      this.queue.push({ xml, at, reach: had && { to: had.to, copied: [...had.copied], toHere: 0, copiedHere: 0 } });
+      this.queue.push({
+        xml,
+        isFlat: true,
+        at,
+        reach: had && { to: had.to, copied: [...had.copied], toHere: 0, copiedHere: 0 },
+      });
     }
   }
 }

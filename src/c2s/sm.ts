@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { LruCache } from '../base/lru.ts';
-import { inOrder } from '../base/maybe.ts';
+import { inOrder, type MaybePromise } from '../base/maybe.ts';
 import type { Host } from '../core/host.ts';
 import type { Counter } from '../core/metrics.ts';
 import type { Router } from '../core/router.ts';
@@ -269,10 +269,9 @@ export class StreamManagement implements Keeper {
     for (const managed of before) {
       managed.isWatched = false;
       if (managed.carrier === undefined) continue;
+      managed.settleDown();
       if (managed.asked === 0) {
-        if (managed.queue.length === 0) continue;
-        managed.settleDown();
-        managed.ask();
+        if (managed.queue.length > 0) managed.ask();
       } else if (now - managed.asked >= ackTimeout) {
         this.parts.metrics.unanswered.inc();
         managed.carrier.cut('the client does not acknowledge what it is sent');
@@ -289,7 +288,7 @@ export class StreamManagement implements Keeper {
     carrier?.close(new StreamError('resource-constraint', 'too many stanzas wait to be acknowledged'));
   }
 
-  ended(managed: ManagedSession, waiting: readonly Unacknowledged<Reach>[]): void {
+  ended(managed: ManagedSession, waiting: readonly Unacknowledged<Reach>[]): MaybePromise<void> {
     const { session, id } = managed;
     if (id !== undefined) {
       this.byId.delete(id);
@@ -297,7 +296,7 @@ export class StreamManagement implements Keeper {
     }
     if (waiting.length === 0) return;
     this.parts.metrics.returned.inc(waiting.length);
-    this.giveBack(session, waiting).catch((error: unknown) =>
+    return this.giveBack(session, waiting).catch((error: unknown) =>
       this.parts.log.error({ err: error }, 'unacknowledged stanzas could not be given back'),
     );
   }

@@ -169,6 +169,7 @@ const userShow = defineOfflineCommand({
   async run(context, args) {
     const facts = await withAccount(context, args.jid, (accounts, user) => accounts.facts(user));
     if (!facts) throw new CommandError('not-found', `there is no account ${args.jid}`);
+    const clients = await withAccount(context, args.jid, (accounts, user) => accounts.clientsOf(user));
     const sessions = 'sessions' in context ? await context.sessions() : undefined;
     return {
       jid: args.jid,
@@ -176,6 +177,13 @@ const userShow = defineOfflineCommand({
       roles: facts.roles,
       created: time(facts.created),
       passwordSet: time(facts.passwordSet),
+      clients: clients.map(({ id, software, device, lastSeen, hasToken }) => ({
+        id,
+        ...(software === undefined ? {} : { software }),
+        ...(device === undefined ? {} : { device }),
+        lastSeen: time(lastSeen),
+        token: hasToken,
+      })),
       ...(sessions === undefined ? {} : { sessions: sessions.filter((session) => isOf(session.jid, args.jid)) }),
     };
   },
@@ -185,8 +193,29 @@ const userShow = defineOfflineCommand({
       `roles     ${user.roles.join(', ') || 'none'}`,
       `created   ${user.created}`,
       `password  set ${user.passwordSet}`,
+      ...user.clients.map(
+        ({ id, software, device, lastSeen, token }) =>
+          `client    ${id} ${[software, device].filter(Boolean).join(' on ') || '(no name)'}, last here ${lastSeen}${token ? ', with a token' : ''}`,
+      ),
       ...(user.sessions ?? []).map((session) => `session   ${session.jid} since ${time(session.since)}`),
     ].join('\n'),
+});
+
+const clientRevoke = defineCommand({
+  name: 'client revoke',
+  summary: 'End the sessions and tokens of a client of an account; "user show" lists them',
+  args: z.strictObject({ jid: account, client: z.string().min(1).describe('Its id') }),
+  async run(context, args) {
+    const client = await withAccount(context, args.jid, async (accounts, user) => {
+      const found = (await accounts.clientsOf(user)).find(({ id }) => id === args.client);
+      if (found !== undefined) await accounts.revokeClient(user, args.client);
+      return found;
+    });
+    if (client === undefined) throw new CommandError('not-found', `${args.jid} has no client ${quote(args.client)}`);
+    return { jid: args.jid, client: client.id, knowsPassword: client.knowsPassword };
+  },
+  render: (result) =>
+    `${result.client} of ${result.jid} is logged out${result.knowsPassword ? '; it may come back by the password' : ''}`,
 });
 
 const userDisable = defineOfflineCommand({
@@ -367,6 +396,7 @@ export const adminCommands: readonly AnyCommand[] = [
   userShow,
   userDisable,
   userEnable,
+  clientRevoke,
   sessionLs,
   sessionKick,
   ...s2sCommands,

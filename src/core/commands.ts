@@ -28,7 +28,16 @@ export class CommandError extends Error {
 /** The accounts of one host, by localpart; {@link Accounts} is one. All reject with AccountError. */
 export type AdminAccounts = Pick<
   Accounts,
-  'exists' | 'create' | 'setPassword' | 'remove' | 'disable' | 'enable' | 'facts' | 'list'
+  | 'exists'
+  | 'create'
+  | 'setPassword'
+  | 'remove'
+  | 'disable'
+  | 'enable'
+  | 'facts'
+  | 'list'
+  | 'clientsOf'
+  | 'revokeClient'
 >;
 
 export interface SessionInfo {

@@ -53,6 +53,12 @@ export function defineSlot<T>(
 /** Which of its account's clients a session belongs to, by our name for it, where the client has said (XEP-0388 2.3). */
 export const clientSlot = defineSlot<string>('client', { shared: true });
 
+/** The name of a session's client; one that has not said which one it is, is known by the session itself. */
+export function clientOf({ shared, sid }: Pick<SessionEntry, 'shared' | 'sid'>): string {
+  const client = shared[clientSlot.name];
+  return typeof client === 'string' ? client : `session.${sid}`;
+}
+
 /** The way out to a client, as a session sees it. */
 export interface SessionStream {
   /** The client's network address. */
@@ -70,7 +76,7 @@ export interface Outbox {
   /** A stanza of the client's was handled; `work` is what it still waits for before that may be acknowledged. */
   handled(work: Promise<void> | undefined): void;
   /** The session is over and out of the directory: what was not acknowledged goes back through the rules of delivery. */
-  giveBack(): void;
+  giveBack(): MaybePromise<void>;
 }
 
 /** A session, written down as JSON. */
@@ -328,7 +334,7 @@ export class Sessions {
     return session;
   }
 
-  /** Ends a session for good: out of the directory first, then the modules are told. */
+  /** Ends a session for good: out of the directory first, then the modules are told, then its outbox is emptied. */
   async close(session: Session): Promise<void> {
     if (this.byFull.get(session.jid.full) !== session) return;
     session.isOver = true;
@@ -336,7 +342,7 @@ export class Sessions {
     await this.cluster.directory.drop(session.jid, session.sid);
     session.host.notify(sessionClosed, { session });
     session.stream = undefined;
-    session.outbox?.giveBack();
+    await session.outbox?.giveBack();
   }
 
   /** A session has lost its stream, and stays: in the directory, with its presence. */
@@ -385,9 +391,10 @@ export class Sessions {
   }
 
   private async end(session: Session, error: StreamError): Promise<void> {
-    const { stream } = session;
+    // nothing that comes over it is handled any more
+    session.isOver = true;
+    session.stream?.close(error);
     await this.close(session);
-    stream?.close(error);
   }
 
   private async closeFor({ full, sid, condition, text }: CloseRequest): Promise<boolean> {

@@ -7,6 +7,8 @@ const wrap = (count: number): number => count >>> 0;
 export interface Unacknowledged<R> {
   /** As it was written. */
   xml: string;
+  /** The text is a copy of its own (see flatten.ts). */
+  isFlat: boolean;
   /** When it was delivered, in milliseconds since 1970. */
   readonly at: number;
   /** Who else has it. */
@@ -16,13 +18,16 @@ export interface Unacknowledged<R> {
 // How many acknowledged places may lead the list before it is moved together.
 const SLACK = 64;
 
+// most sessions have nothing that waits, most of the time: they share this
+const none: never[] = Object.freeze([]) as never;
+
 /** What was sent and is not acknowledged, in order. */
 export class UnackedQueue<R = never> {
   /** How many the peer has acknowledged. */
   acked: number;
   /** Characters that wait. */
   size = 0;
-  private entries: Unacknowledged<R>[] = [];
+  private entries: Unacknowledged<R>[] = none;
   private head = 0;
 
   /** @param start where the counter begins */
@@ -40,7 +45,8 @@ export class UnackedQueue<R = never> {
   }
 
   push(entry: Unacknowledged<R>): void {
-    this.entries.push(entry);
+    if (this.entries === none) this.entries = [entry];
+    else this.entries.push(entry);
     this.size += entry.xml.length;
   }
 
@@ -54,7 +60,10 @@ export class UnackedQueue<R = never> {
       // the place may stay in the list for a while, its text must not
       this.entries[this.head++] = undefined as never;
     }
-    if (this.head === this.entries.length || (this.head > SLACK && this.head * 2 > this.entries.length)) {
+    if (this.head === this.entries.length) {
+      this.entries = none;
+      this.head = 0;
+    } else if (this.head > SLACK && this.head * 2 > this.entries.length) {
       this.entries = this.entries.slice(this.head);
       this.head = 0;
     }
@@ -81,20 +90,24 @@ interface Step {
   asked: number;
 }
 
+const nothing: Step[] = Object.freeze([]) as never;
+
 /** What came from the peer and was handled: the longest run of stanzas all of whose work is done. */
 export class HandledCounter {
   h: number;
-  private readonly steps: Step[] = [];
-  private readonly answer: () => void;
-  private whenIdle: (() => void)[] = [];
+  // most sessions wait for nothing most of the time
+  private steps = nothing;
+  private whenIdle: (() => void)[] | undefined;
+  private readonly answers: { sendAck(): void };
 
   /**
-   * @param answer is called once for each acknowledgement that was asked for, when it may be given
+   * @param answers is told once for each acknowledgement that was asked for, when it may be given
    * @param start where the counter begins
    */
-  constructor(answer: () => void, start = 0) {
+  constructor(answers: { sendAck(): void }, start = 0) {
     this.h = wrap(start);
-    this.answer = answer;
+    this.answers = answers;
+    this.whenIdle = undefined;
   }
 
   /** A stanza was handled; `work` is what it still waits for. The promise must not reject. */
@@ -107,7 +120,8 @@ export class HandledCounter {
       return;
     }
     const step: Step = { isDone: false, stanzas: 1, asked: 0 };
-    this.steps.push(step);
+    if (last === undefined) this.steps = [step];
+    else this.steps.push(step);
     void work.then(() => {
       step.isDone = true;
       this.advance();
@@ -117,7 +131,7 @@ export class HandledCounter {
   /** The peer wants to know: it is told when everything that came before is done. */
   ask(): void {
     const last = this.steps.at(-1);
-    if (last === undefined) this.answer();
+    if (last === undefined) this.answers.sendAck();
     else last.asked++;
   }
 
@@ -133,7 +147,10 @@ export class HandledCounter {
   /** Resolves when everything that came is done. */
   idle(): Promise<void> {
     if (this.isIdle) return Promise.resolve();
-    return new Promise((resolve) => this.whenIdle.push(resolve));
+    return new Promise((resolve) => {
+      this.whenIdle ??= [];
+      this.whenIdle.push(resolve);
+    });
   }
 
   private advance(): void {
@@ -142,10 +159,13 @@ export class HandledCounter {
       if (!isDone) break;
       done++;
       this.h = wrap(this.h + stanzas);
-      for (let i = 0; i < asked; i++) this.answer();
+      for (let i = 0; i < asked; i++) this.answers.sendAck();
     }
-    if (done === 0) return;
-    this.steps.splice(0, done);
-    if (this.isIdle) for (const resolve of this.whenIdle.splice(0)) resolve();
+    if (done < this.steps.length) {
+      this.steps.splice(0, done);
+      return;
+    }
+    this.steps = nothing;
+    for (const resolve of this.whenIdle?.splice(0) ?? []) resolve();
   }
 }

@@ -25,7 +25,11 @@ afterAll(async () => {
 });
 
 /** A client with a token or none; `kept` holds the one that it has last. */
-function connect(password: string | undefined, token: Token | undefined): { romeo: Client; kept: { token?: Token } } {
+function connect(
+  password: string | undefined,
+  token: Token | undefined,
+  agent = agentId,
+): { romeo: Client; kept: { token?: Token } } {
   const { address, port } = server.address('c2s-tls');
   const kept: { token?: Token } = token === undefined ? {} : { token };
   const romeo = client({
@@ -33,7 +37,7 @@ function connect(password: string | undefined, token: Token | undefined): { rome
     domain,
     username: 'romeo',
     resource: 'e2e',
-    userAgent: xml('user-agent', { id: agentId }, xml('software', {}, 'xmpp.js'), xml('device', {}, 'a test')),
+    userAgent: xml('user-agent', { id: agent }, xml('software', {}, 'xmpp.js'), xml('device', {}, 'a test')),
     ...(password === undefined ? {} : { password }),
   });
   romeo.fast.fetchToken = async () => kept.token;
@@ -85,4 +89,39 @@ test('a token that is void makes the client use the password, and gets it anothe
   await romeo.iqCaller.get(xml('ping', 'urn:xmpp:ping'), domain);
   expect(kept.token?.token).not.toBe('x');
   await romeo.stop();
+}, 60_000);
+
+test('a client that lost its connection goes on with its session in one round trip, and misses nothing', async () => {
+  const { romeo } = connect(passwordOf('romeo'), undefined);
+  const jid = await start(romeo);
+  const heard: string[] = [];
+  romeo.on('stanza', (stanza) => {
+    const body = stanza.getChildText('body');
+    if (body !== null) heard.push(body);
+  });
+  await romeo.iqCaller.get(xml('ping', 'urn:xmpp:ping'), domain);
+  const other = connect(passwordOf('romeo'), undefined, 'b6f1d1f5-8f0e-4d6c-9a5a-1d3f2a7e9c01').romeo;
+  await start(other);
+  const sent: string[] = [];
+  const resumed = new Promise<void>((resolve) => romeo.streamManagement.on('resumed', resolve));
+  const gone = new Promise<void>((resolve) => romeo.on('disconnect', resolve));
+  romeo.on('send', (element) => sent.push(element.name));
+  // long enough for somebody to write meanwhile
+  romeo.reconnect.delay = 1000;
+  romeo.reconnect.start();
+  romeo.socket?.socket.destroy();
+  await gone;
+  await other.send(xml('message', { to: jid, type: 'chat' }, xml('body', {}, 'while you were away')));
+  await other.iqCaller.get(xml('ping', 'urn:xmpp:ping'), domain);
+  expect(heard).toEqual([]);
+
+  // the token that came with its session lets it in
+  await resumed;
+  romeo.reconnect.stop();
+  await romeo.iqCaller.get(xml('ping', 'urn:xmpp:ping'), domain);
+  expect(sent[0]).toBe('authenticate');
+  expect(romeo.jid?.toString()).toBe(jid);
+  expect(logins().at(-1)).toBe('HT-SHA-256-NONE');
+  expect(heard).toEqual(['while you were away']);
+  await Promise.all([romeo.stop(), other.stop()]);
 }, 60_000);

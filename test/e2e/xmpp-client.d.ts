@@ -26,8 +26,14 @@ declare module '@xmpp/client' {
       saveToken(token: Token): Promise<void>;
       deleteToken(): Promise<void>;
     };
+    readonly streamManagement: { readonly id: string; on(event: 'resumed' | 'fail', listener: () => void): void };
+    /** What it is connected by. */
+    readonly socket: { readonly socket: { destroy(): void } } | null;
     readonly reconnect: { delay: number; start(): void; stop(): void };
     readonly status: string;
+    readonly jid: XmppJid | null;
+    readonly socket: { readonly socket: { destroy(): void } } | null;
+    readonly streamManagement: { on(event: 'resumed' | 'fail', listener: () => void): void };
     start(): Promise<XmppJid>;
     stop(): Promise<void>;
     send(element: Element): Promise<void>;

@@ -96,6 +96,11 @@ export class Ledger {
     return true;
   }
 
+  /** Messages sent. */
+  get sent(): number {
+    return this.entries.size;
+  }
+
   /** Messages sent and neither acknowledged nor refused. */
   get open(): number {
     let n = 0;

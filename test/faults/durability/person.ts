@@ -5,7 +5,7 @@ import { Client, type Cut, type Target } from '../../../bench/load/client.ts';
 import type { Ledger, Place } from './ledger.ts';
 
 /** Messages that a sender has on their way to the server at most, and how many it writes at once. */
-const WINDOW = 200;
+const WINDOW = 400;
 const BATCH = 10;
 const PAGE = 70;
 
@@ -81,24 +81,28 @@ export class Person {
 
   /** Sends as much as the window allows; goes on by itself with each acknowledgement. */
   talk(): void {
-    while (this.isTalking && this.client.isConnected && this.outbox.length + BATCH <= WINDOW) {
-      let xml = '';
-      let count = this.client.sm!.sent;
-      for (let i = 0; i < BATCH; i++) {
-        const to = this.recipients[this.turn++ % this.recipients.length]!;
-        const { entry, body } = this.ledger.say(this.number, to);
-        const address = `${this.target.userPrefix}${to}@${this.target.domain}`;
-        const message =
-          `<message to='${address}' type='chat' id='${body.replaceAll(' ', '-')}'><body>${body}</body>` +
-          `<origin-id xmlns='urn:xmpp:sid:0' id='${body.replaceAll(' ', '-')}'/></message>`;
-        const acknowledge = () => {
-          entry.isAcknowledged = true;
-        };
-        this.outbox.push({ xml: message, count: ++count, acknowledge });
-        xml += message;
-      }
-      this.client.send(xml, BATCH, true);
+    while (this.isTalking && this.client.isConnected && this.outbox.length + BATCH <= WINDOW) this.say(BATCH);
+  }
+
+  /** Sends `n` messages, whatever waits to be acknowledged. */
+  say(n: number): void {
+    let xml = '';
+    let count = this.client.sm!.sent;
+    for (let i = 0; i < n; i++) {
+      const to = this.recipients[this.turn++ % this.recipients.length]!;
+      const { entry, body } = this.ledger.say(this.number, to);
+      const address = `${this.target.userPrefix}${to}@${this.target.domain}`;
+      const id = body.replaceAll(' ', '-');
+      const message =
+        `<message to='${address}' type='chat' id='${id}'><body>${body}</body>` +
+        `<origin-id xmlns='urn:xmpp:sid:0' id='${id}'/></message>`;
+      const acknowledge = () => {
+        entry.isAcknowledged = true;
+      };
+      this.outbox.push({ xml: message, count: ++count, acknowledge });
+      xml += message;
     }
+    this.client.send(xml, n, true);
   }
 
   /** Asks the server for an acknowledgement of what is open. */

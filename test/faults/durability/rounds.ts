@@ -1,6 +1,7 @@
 // The rounds of the tests of durability. In each, senders send to everybody at full load, something breaks at a random moment, and
 // afterwards the books must balance: what was acknowledged is there, once, in order.
 import type { Cut } from '../../../bench/load/client.ts';
+import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { Ledger, type Verdict } from './ledger.ts';
 import { Person } from './person.ts';
@@ -26,6 +27,8 @@ export interface Round {
 const CUTS: readonly Cut[] = ['fin', 'reset', 'silent'];
 const PATIENCE = 30_000;
 const QUIET = 400;
+/** While the database is away everybody is written to so often in a second. */
+const TICKS = 2;
 
 export class Trial {
   private readonly subject: Subject;
@@ -80,7 +83,7 @@ export class Trial {
 
   private async killServer(seconds: number): Promise<Round> {
     const { online, asleep } = await this.gather();
-    this.startTalking();
+    await this.startTalking();
     const moment = 0.2 + this.random() * seconds;
     await pause(moment * 1000);
     await this.subject.kill();
@@ -146,16 +149,14 @@ export class Trial {
   private async breakDatabase(how: 'killed' | 'frozen' | 'down', seconds: number): Promise<Round> {
     const { database } = this.subject;
     const { online, asleep } = await this.gather();
-    this.startTalking();
+    // a message that waits for the database holds up those behind it: every other sender has nobody to write to who is away
+    await this.startTalking(how === 'killed' ? [] : online);
     await pause(200 + this.random() * 1000);
-    const heard = online.reduce((sum, person) => sum + person.messages, 0);
-    // what is open, when it began, waits for the database: more can only come through if delivery does not wait
     if (how === 'killed') await database.kill();
     else if (how === 'down') await database.shutDown();
     else database.freeze();
     const isOutage = how !== 'killed';
-    if (isOutage) await pause(seconds * 1000);
-    const during = online.reduce((sum, person) => sum + person.messages, 0) - heard;
+    const during = isOutage ? await this.talkMeanwhile(online, seconds) : 0;
     if (how === 'frozen') database.thaw();
     else await database.start();
     const before = performance.now();
@@ -184,6 +185,24 @@ export class Trial {
     return this.done(note, (number) => awake.has(number));
   }
 
+  /**
+   * Acknowledgements wait for the database, so that the windows are full soon: people go on talking all the same, and those who
+   * are online hear them. Returns how many messages these got.
+   */
+  private async talkMeanwhile(online: readonly Person[], seconds: number): Promise<number> {
+    const heard = (): number => online.reduce((sum, person) => sum + person.messages, 0);
+    const before = heard();
+    let last = before;
+    for (let tick = 1; tick <= seconds * TICKS; tick++) {
+      await pause(1000 / TICKS);
+      for (const sender of this.senders) if (sender.client.isConnected) sender.say(this.recipients.length);
+      if (tick % TICKS > 0) continue;
+      if (heard() === last) this.failures.push(`nothing was delivered in second ${tick / TICKS} of the outage`);
+      last = heard();
+    }
+    return last - before;
+  }
+
   /** Senders come in, a third of the recipients, too; a third has come in and lost the connection, a third is not there. */
   private async gather(): Promise<{ readonly online: Person[]; readonly asleep: Person[] }> {
     const role = (which: number) => this.recipients.filter((_, i) => (i + this.round) % 3 === which);
@@ -193,11 +212,16 @@ export class Trial {
     return { online, asleep };
   }
 
-  private startTalking(): void {
-    const numbers = this.recipients.map((person) => person.number);
-    for (const sender of this.senders) sender.recipients = numbers;
+  /** To everybody; every other sender to `some` only, if there are any. Settled when acknowledgements have begun to come. */
+  private async startTalking(some: readonly Person[] = []): Promise<void> {
+    const numbersOf = (people: readonly Person[]) => people.map((person) => person.number);
+    for (const [i, sender] of this.senders.entries()) {
+      sender.recipients = numbersOf(i % 2 === 0 && some.length > 0 ? some : this.recipients);
+    }
     for (const sender of this.senders) sender.isTalking = true;
     for (const sender of this.senders) sender.talk();
+    const isUnderWay = (): boolean => this.ledger.open < this.ledger.sent;
+    if (!(await until(PATIENCE, isUnderWay))) this.failures.push('nothing was acknowledged before anything broke');
   }
 
   private stopTalking(): void {

@@ -53,6 +53,9 @@ async function startParley(name: 'embedded' | 'postgres', users: number): Promis
     tls: { required: false },
     limits: { enabled: false },
     ...(postgres ? { database: postgres.url } : {}),
+  }).catch(async (error: unknown) => {
+    await postgres?.remove();
+    throw error;
   });
   const lines = Array.from({ length: users }, (_, i) => `${userPrefix}${i + 1}@${domain} ${password}\n`).join('');
   const { code, stderr } = await server.cli(['user', 'add', '--batch', '-'], lines);

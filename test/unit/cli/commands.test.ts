@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AccountError } from '../../../src/auth/accounts.ts';
+import type { Client } from '../../../src/auth/clients.ts';
 import { parseBatch, runBatch } from '../../../src/cli/batch.ts';
 import { adminCommands, formatEndpoint, generatePassword } from '../../../src/core/admin-commands.ts';
 import {
@@ -19,6 +20,20 @@ function fakeServer() {
     if (!account) throw new AccountError('not-found', 'no');
     return account;
   };
+  const revoked: string[] = [];
+  const clients: Client[] = [
+    {
+      id: 'c1',
+      software: 'Gajim',
+      device: 'laptop',
+      firstSeen: 0,
+      lastSeen: 0,
+      mechanism: 'PLAIN',
+      hasToken: true,
+      knowsPassword: true,
+    },
+    { id: 'c2', firstSeen: 0, lastSeen: 0, mechanism: 'HT-SHA-256-NONE', hasToken: false, knowsPassword: false },
+  ];
   const sessions: SessionInfo[] = [
     { jid: 'alice@localhost/phone', address: '127.0.0.1', since: 0, available: true, priority: 5 },
     { jid: 'bob@localhost/pc', since: 0, available: false, priority: 0 },
@@ -59,6 +74,11 @@ function fakeServer() {
               need(user);
               accounts.delete(user);
             },
+            clientsOf: async (user) => {
+              need(user);
+              return clients;
+            },
+            revokeClient: async (_user, id) => void revoked.push(id),
             disable: async (user) => {
               need(user).isDisabled = true;
             },
@@ -101,7 +121,7 @@ function fakeServer() {
     }),
     logLevel: (...args) => void levels.push(args),
   };
-  return { context, accounts, levels };
+  return { context, accounts, levels, revoked };
 }
 
 function find(name: string) {
@@ -141,6 +161,21 @@ describe('accounts', () => {
     expect(await run(context, 'user ls')).toBe('alice@localhost');
     await run(context, 'user rm', { jid: 'alice@localhost' });
     expect(await run(context, 'user ls', { host: 'LOCALHOST' })).toBe('there are no accounts');
+  });
+
+  it('have clients, which can be revoked', async () => {
+    const { context, revoked } = fakeServer();
+    await run(context, 'user add', { jid: 'alice@localhost', password: 'one' });
+    const shown = await run(context, 'user show', { jid: 'alice@localhost' });
+    expect(shown).toMatch(/^client {4}c1 Gajim on laptop, last here 1970-01-01T00:00:00Z, with a token$/m);
+    expect(shown).toMatch(/^client {4}c2 \(no name\), last here 1970-01-01T00:00:00Z$/m);
+    expect(await run(context, 'client revoke', { jid: 'alice@localhost', client: 'c1' })).toMatch(/by the password/);
+    expect(await run(context, 'client revoke', { jid: 'alice@localhost', client: 'c2' })).toBe(
+      'c2 of alice@localhost is logged out',
+    );
+    expect(revoked).toEqual(['c1', 'c2']);
+    expect(await code(run(context, 'client revoke', { jid: 'alice@localhost', client: 'c3' }))).toBe('not-found');
+    expect(await code(run(context, 'client revoke', { jid: 'bob@localhost', client: 'c1' }))).toBe('not-found');
   });
 
   it('passwords that are made up are told once, and are long', async () => {

@@ -21,7 +21,7 @@ describe('what was sent and is not acknowledged', () => {
         let list: string[] = [];
         for (const one of commands) {
           if (one.kind === 'push') {
-            queue.push({ xml: one.xml, at: 0, reach: undefined });
+            queue.push({ xml: one.xml, isFlat: true, at: 0, reach: undefined });
             list.push(one.xml);
           } else {
             const ahead = one.kind === 'all' ? list.length : one.ahead;
@@ -45,7 +45,7 @@ describe('what was sent and is not acknowledged', () => {
   test('keeps no text of what was acknowledged', () => {
     const queue = new UnackedQueue();
     for (let i = 0; i < 1000; i++) {
-      queue.push({ xml: `${i}`, at: 0, reach: undefined });
+      queue.push({ xml: `${i}`, isFlat: true, at: 0, reach: undefined });
       if (i >= 10) queue.acknowledge(queue.acked + 1);
     }
     expect(queue.length).toBe(10);
@@ -64,7 +64,7 @@ describe('what came and was handled', () => {
     await fc.assert(
       fc.asyncProperty(start, fc.array(command, { maxLength: 60 }), async (from, commands) => {
         const told: number[] = [];
-        const counter = new HandledCounter(() => told.push(counter.h), from);
+        const counter = new HandledCounter({ sendAck: () => told.push(counter.h) }, from);
         // the model: every stanza in order, and behind which number of them somebody asked
         const settled: boolean[] = [];
         const resolve: (() => void)[] = [];
@@ -109,7 +109,7 @@ describe('what came and was handled', () => {
 
   test('nobody is answered who has gone', async () => {
     let answers = 0;
-    const counter = new HandledCounter(() => answers++);
+    const counter = new HandledCounter({ sendAck: () => answers++ });
     let done = (): void => {};
     counter.add(new Promise<void>((ok) => (done = ok)));
     counter.ask();
