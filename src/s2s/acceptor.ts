@@ -21,7 +21,7 @@ export interface AcceptLimits {
   readonly authTimeout: number;
 }
 
-/** One timer looks after all streams. */
+/** One timer looks after all streams, outgoing ones too. */
 const SWEEP = 5_000;
 /** How long a network is remembered after its last connection came, in milliseconds. */
 const REMEMBERED = 60_000;
@@ -40,14 +40,15 @@ export class ServerAcceptor {
   /** Those that have not proved a name, with where they came from. */
   private readonly unproved = new Map<InboundStream, Arrivals>();
   private readonly networks = new Map<string, Arrivals>();
-  private cancelSweep: () => void;
+  private cancelSweep: (() => void) | undefined;
   private whenEmpty: (() => void) | undefined;
+  private isClosing = false;
 
   constructor(context: S2sContext, pool: Pool, limits: () => AcceptLimits) {
     this.context = context;
     this.pool = pool;
     this.limits = limits;
-    this.cancelSweep = this.schedule();
+    pool.whenUsed = () => this.watch();
   }
 
   /** Incoming streams, in every state. */
@@ -84,6 +85,7 @@ export class ServerAcceptor {
     arrivals.unproved++;
     this.unproved.set(stream, arrivals);
     this.streams.add(stream);
+    this.watch();
     if (isDirectTls) void stream.secure();
   }
 
@@ -104,7 +106,8 @@ export class ServerAcceptor {
 
   /** Says goodbye to everybody; resolves when they are gone, or after `deadline` milliseconds. */
   async close(error: StreamError, deadline: number): Promise<void> {
-    this.cancelSweep();
+    this.isClosing = true;
+    this.cancelSweep?.();
     for (const stream of this.streams) stream.close(error);
     if (this.streams.size === 0) return;
     let cancel = (): void => {};
@@ -134,10 +137,13 @@ export class ServerAcceptor {
     this.unproved.delete(stream);
   }
 
-  private schedule(): () => void {
-    return this.context.clock.after(SWEEP, () => {
+  /** Looks after the streams for as long as there are any. */
+  private watch(): void {
+    if (this.cancelSweep !== undefined || this.isClosing) return;
+    this.cancelSweep = this.context.clock.after(SWEEP, () => {
+      this.cancelSweep = undefined;
       this.sweep();
-      this.cancelSweep = this.schedule();
+      if (this.streams.size + this.networks.size + this.pool.size > 0) this.watch();
     });
   }
 

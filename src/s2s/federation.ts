@@ -54,7 +54,10 @@ export interface StreamView {
   /** Stanzas. */
   readonly sent: number;
   readonly received: number;
+  /** Those that wait to be sent, or to be acknowledged. */
   readonly waiting: number;
+  /** Those that came and are being handled. */
+  readonly handling: number;
 }
 
 const stanzaMetrics = { stanzas: counter('Stanzas exchanged with other servers') };
@@ -121,6 +124,7 @@ export class Federation implements Remote {
       sent: stream.sent,
       received: stream.received,
       waiting: stream.waiting,
+      handling: stream.handling,
     }));
     const incoming = [...this.acceptor.all()].map((stream) => ({
       direction: 'in' as const,
@@ -135,6 +139,7 @@ export class Federation implements Remote {
       sent: stream.sent,
       received: stream.received,
       waiting: stream.waiting,
+      handling: stream.handling,
     }));
     return [...outgoing, ...incoming];
   }

@@ -107,9 +107,9 @@ export class InboundStream {
     return this.out?.waiting ?? 0;
   }
 
-  /** Everything that came has been handled. */
-  get isIdle(): boolean {
-    return this.intake.isIdle;
+  /** How many stanzas that came are being handled. */
+  get handling(): number {
+    return this.intake.handling;
   }
 
   get isOpen(): boolean {
@@ -117,7 +117,7 @@ export class InboundStream {
   }
 
   isUsedSince(time: number): boolean {
-    return this.waiting > 0 || !this.intake.isIdle || this.lastUsed >= time || this.stream.lastRead >= time;
+    return this.waiting > 0 || this.handling > 0 || this.lastUsed >= time || this.stream.lastRead >= time;
   }
 
   /** Whether policy has nothing against it now. */

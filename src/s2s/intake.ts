@@ -48,9 +48,9 @@ export class Intake {
     return this.proofs;
   }
 
-  /** Nothing is being handled. */
-  get isIdle(): boolean {
-    return this.waiting === 0;
+  /** How many stanzas are being handled. */
+  get handling(): number {
+    return this.waiting;
   }
 
   /** From now on stanzas from this domain are taken. A certificate is more than dialback. */
@@ -62,7 +62,7 @@ export class Intake {
 
   /** From now on stanzas are counted (XEP-0198 4). */
   manage(): void {
-    this.handled = new HandledCounter(() => this.acknowledge());
+    this.handled = new HandledCounter({ sendAck: () => this.acknowledge() });
   }
 
   /** Says what was handled; also the last word before a stream ends, so that nothing is sent again without need. */

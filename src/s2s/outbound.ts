@@ -103,6 +103,11 @@ export class OutboundStream {
     return this.in?.received ?? 0;
   }
 
+  /** How many stanzas that came back are being handled. */
+  get handling(): number {
+    return this.in?.handling ?? 0;
+  }
+
   /** How many stanzas wait: for the stream, and for an acknowledgement. */
   get waiting(): number {
     return this.queue.length + (this.out?.waiting ?? 0);

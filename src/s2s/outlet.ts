@@ -85,7 +85,7 @@ export class Outlet {
     this.stream.send(queued.xml);
     const { unacked } = this;
     if (unacked === undefined) return;
-    unacked.push({ xml: queued.xml, at: 0, reach: queued });
+    unacked.push({ xml: queued.xml, isFlat: true, at: 0, reach: queued });
     if (unacked.length > this.limits.queueStanzas || unacked.size > this.limits.queueBytes) {
       this.stream.abort('the peer does not acknowledge what it is sent');
       return;

@@ -25,12 +25,18 @@ export class Pool implements Remote {
   /** Incoming streams that stanzas may go back over. */
   private readonly returning = new Map<string, InboundStream>();
   private readonly backOff: BackOff<OutboundFailure>;
+  /** Told when a stream is made. */
+  whenUsed: () => void = () => {};
   private whenEmpty: (() => void) | undefined;
   private isClosing = false;
 
   constructor(context: S2sContext) {
     this.context = context;
     this.backOff = new BackOff(context.clock);
+  }
+
+  get size(): number {
+    return this.outgoing.size;
   }
 
   /** Outgoing streams, in every state. */
@@ -181,6 +187,7 @@ export class Pool implements Remote {
       },
     });
     this.outgoing.set(key, stream);
+    this.whenUsed();
     stream.start();
     return stream;
   }
