@@ -11,7 +11,7 @@ import { type Dialled, Dialler } from './dial.ts';
 import { type DialbackOutcome, type DomainPair, dialbackKey, readDialback, writeResultRequest } from './dialback.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
 import { Intake } from './intake.ts';
-import { Outlet, type Queued, queuedOf } from './outlet.ts';
+import { keptOf, Outlet, type Queued } from './outlet.ts';
 import { DialbackReceiver } from './receiving.ts';
 import type { Trace } from './trace.ts';
 import { Verifications } from './verifications.ts';
@@ -140,7 +140,7 @@ export class OutboundStream {
     if (this.state === 'open' && this.current?.stream.isOpen === true) {
       this.context.stanza('out');
       this.out?.send(stanza);
-    } else this.enqueue(queuedOf(stanza));
+    } else this.enqueue(keptOf(stanza));
   }
 
   /** Puts what another stream could not send in front of everything that waits; returns what there is no room for. */

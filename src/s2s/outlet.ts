@@ -9,21 +9,39 @@ import { NS } from '../xmpp/ns.ts';
 import { UnackedQueue } from '../xmpp/sm-counters.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 
-/** A stanza that waits: its text, and as much as an error to its sender needs. Keeps no input alive. */
+/** A stanza that waits: its text, and as much as an error to its sender needs. */
 export interface Queued {
-  readonly xml: string;
-  /** The stanza without its children. */
-  readonly head: Element;
+  xml: string;
+  readonly name: string;
+  type: string | undefined;
+  id: string | undefined;
   readonly from: Jid;
   readonly to: Jid;
   /** It was written to a stream that ended before it was acknowledged. */
   readonly isResent: boolean;
 }
 
-export function queuedOf({ el: element, from, to }: Stanza): Queued {
+function queuedOf({ el: element, from, to }: Stanza): Queued {
   const { type, id } = element.attrs;
-  const head = el(element.name, null, { type: type && flatten(type), id: id && flatten(id) });
-  return { xml: flatten(writeStanza(element, from, to)), head, from, to, isResent: false };
+  return { xml: writeStanza(element, from, to), name: element.name, type, id, from, to, isResent: false };
+}
+
+/** A stanza that is going to wait: it keeps no input alive. */
+export function keptOf(stanza: Stanza): Queued {
+  const queued = queuedOf(stanza);
+  keep(queued);
+  return queued;
+}
+
+function keep(queued: Queued): void {
+  queued.xml = flatten(queued.xml);
+  queued.type = queued.type && flatten(queued.type);
+  queued.id = queued.id && flatten(queued.id);
+}
+
+/** The stanza without its children. */
+export function headOf({ name, type, id }: Queued): Element {
+  return el(name, null, { type, id });
 }
 
 /** RFC 6120 8.1.1.2, 8.1.2.2: between servers a stanza says both whom it is from and whom it is for. */
@@ -36,7 +54,8 @@ function writeStanza(element: Element, from: Jid, to: Jid): string {
 /** An acknowledgement is asked for behind so many stanzas, and a moment after the last one. */
 const ASK_BEHIND = 32;
 const ASK_AFTER = 100;
-/** How long the peer may take to acknowledge, in milliseconds. */
+/** How long the peer may take to acknowledge, in milliseconds: until what waits is copied, and then until it is given up. */
+const KEEP_AFTER = 2_000;
 const ACK_TIMEOUT = 60_000;
 
 const request = el('r', NS.sm).toXml();
@@ -85,7 +104,7 @@ export class Outlet {
     this.stream.send(queued.xml);
     const { unacked } = this;
     if (unacked === undefined) return;
-    unacked.push({ xml: queued.xml, isFlat: true, at: 0, reach: queued });
+    unacked.push({ xml: queued.xml, isFlat: false, at: 0, reach: queued });
     if (unacked.length > this.limits.queueStanzas || unacked.size > this.limits.queueBytes) {
       this.stream.abort('the peer does not acknowledge what it is sent');
       return;
@@ -127,6 +146,7 @@ export class Outlet {
 
   /** The stream is over: what was never acknowledged. */
   close(): readonly Queued[] {
+    if (this.unacked !== undefined) this.keepWaiting(this.unacked);
     this.cancelTimer?.();
     this.whenDrained?.();
     const left = this.unacked?.waiting() ?? [];
@@ -134,13 +154,27 @@ export class Outlet {
     return left.map(({ reach }) => reach!);
   }
 
+  /** What is not acknowledged soon is copied out of what came in with it; where peers are quick, that costs nothing. */
+  private keepWaiting({ length }: UnackedQueue<Queued>): void {
+    for (let i = 0; i < length; i++) {
+      const entry = this.unacked!.at(i);
+      if (entry.isFlat || entry.reach === undefined) continue;
+      keep(entry.reach);
+      entry.xml = entry.reach.xml;
+      entry.isFlat = true;
+    }
+  }
+
   private ask(): void {
     this.sinceAsked = 0;
     this.isAsked = true;
     this.cancelTimer?.();
     this.stream.send(request);
-    this.cancelTimer = this.clock.after(ACK_TIMEOUT, () =>
-      this.stream.abort('the peer does not acknowledge what it is sent'),
-    );
+    this.cancelTimer = this.clock.after(KEEP_AFTER, () => {
+      if (this.unacked !== undefined) this.keepWaiting(this.unacked);
+      this.cancelTimer = this.clock.after(ACK_TIMEOUT, () =>
+        this.stream.abort('the peer does not acknowledge what it is sent'),
+      );
+    });
   }
 }

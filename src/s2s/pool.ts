@@ -9,7 +9,7 @@ import { BackOff } from './dial.ts';
 import type { DialbackOutcome, DomainPair } from './dialback.ts';
 import type { InboundStream } from './inbound.ts';
 import { type OutboundFailure, OutboundStream } from './outbound.ts';
-import type { Queued } from './outlet.ts';
+import { headOf, type Queued } from './outlet.ts';
 import { type Step, Trace } from './trace.ts';
 
 /** How long a stream stays that was only made to ask about a key, in milliseconds. */
@@ -233,7 +233,7 @@ export class Pool implements Remote {
   }
 
   private giveBack(list: readonly Queued[], error: StanzaError): void {
-    for (const { head, from, to } of list) this.context.refuse(head, from, to, error);
+    for (const queued of list) this.context.refuse(headOf(queued), queued.from, queued.to, error);
   }
 
   /** Nothing takes it any more; it says goodbye by itself. */

@@ -1,5 +1,6 @@
 // Federation as those who run a server see it: reload, order under load, idle streams, steps on the way, figures.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Clock } from '../../../src/base/clock.ts';
 import { silent } from '../../../src/base/log.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import type { Config, ConfigInput } from '../../../src/config/server.ts';
@@ -7,6 +8,7 @@ import { messageIn } from '../../../src/core/events.ts';
 import { defineModule, on } from '../../../src/core/module.ts';
 import { loadModules } from '../../../src/index.ts';
 import { Server } from '../../../src/server.ts';
+import { FakeClock } from '../../kit/clock.ts';
 import { federating, TestNames } from '../../kit/federation.ts';
 import { logIn } from '../../kit/login.ts';
 import { told } from '../../kit/server-peer.ts';
@@ -53,7 +55,7 @@ function configOf(domain: string, more: ConfigInput = {}): Config {
       federating(domain, {
         database: 'memory',
         tls: { required: false },
-        limits: { enabled: false },
+        limits: { enabled: false, 'idle-timeout': '100d' },
         listen: { address: ['127.0.0.1'], c2s: 0 },
       }),
       more,
@@ -61,11 +63,17 @@ function configOf(domain: string, more: ConfigInput = {}): Config {
   );
 }
 
-async function start(domain: string, more: ConfigInput = {}, brake?: Brake): Promise<Server> {
+async function start(domain: string, more: ConfigInput = {}, brake?: Brake, clock?: Clock): Promise<Server> {
   const config = configOf(domain, more);
   const modules = new Map(await loadModules(config));
   if (brake !== undefined) modules.set('brake', brake.module as never);
-  const server = await Server.start(config, { modules, nameServer: names, iterations: 1, log: silent });
+  const server = await Server.start(config, {
+    modules,
+    nameServer: names,
+    iterations: 1,
+    log: silent,
+    ...(clock === undefined ? {} : { clock }),
+  });
   servers.push(server);
   names.set(domain, { port: server.address('s2s')!.port });
   return server;
@@ -207,5 +215,31 @@ test('streams and failures are counted', async () => {
   expect(figures).toContain('parley_s2s_failures_total{direction="out",reason="dns"} 1');
   expect(verona.federation.closeDomain('mantua.test')).toBeGreaterThan(0);
   await expect.poll(() => open(verona)).toEqual([]);
+  for (const { client } of [romeo, juliet]) await client.destroy();
+});
+
+test('a stream over which nothing comes or goes is closed, and the next stanza opens another', async () => {
+  const clock = new FakeClock();
+  const verona = await start('verona.test', {}, undefined, clock);
+  const mantua = await start('mantua.test', {}, undefined, clock);
+  const romeo = await enter(verona, 'romeo@verona.test');
+  const juliet = await enter(mantua, 'juliet@mantua.test');
+  const talk = async (body: string): Promise<void> => {
+    romeo.client.write(`<message to='${juliet.jid}'><body>${body}</body></message>`);
+    expect(told(await juliet.client.next())).toContain(body);
+    // an acknowledgement is asked for, and comes
+    await clock.advance(200);
+    await expect.poll(() => verona.federation.streams().every(({ waiting }) => waiting === 0)).toBe(true);
+  };
+  const outgoing = (): number => verona.federation.streams().filter(({ direction }) => direction === 'out').length;
+  await talk('one');
+  await clock.advance(20 * 60_000);
+  await talk('two');
+  await clock.advance(20 * 60_000);
+  expect(outgoing()).toBe(1);
+  await clock.advance(15 * 60_000);
+  await expect.poll(outgoing).toBe(0);
+  await talk('three');
+  expect(outgoing()).toBe(1);
   for (const { client } of [romeo, juliet]) await client.destroy();
 });
