@@ -86,7 +86,7 @@ export class Server {
   private readonly router: Router;
   private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
-  private readonly sm: StreamManagement;
+  readonly sm: StreamManagement;
   private readonly clients: ClientAcceptor;
   private readonly web: Web;
   private readonly http = new Http();

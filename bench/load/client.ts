@@ -2,7 +2,7 @@
 
 import { connect, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, connect as tlsConnect } from 'node:tls';
-import { plainResponse, scramSha1 } from './sasl.ts';
+import { plainResponse, scramSha1, tokenProof } from './sasl.ts';
 import { StanzaCutter } from './stanzas.ts';
 import { FrameReader, framesOf, upgradeRequest } from './websocket.ts';
 
@@ -13,7 +13,8 @@ export interface Target {
   readonly tls: 'none' | 'starttls' | 'direct';
   /** A plain connection, or a WebSocket on it (with TLS beneath when it is direct). */
   readonly transport: 'tcp' | 'ws';
-  readonly sasl: 'plain' | 'scram';
+  /** PLAIN or SCRAM-SHA-1; PLAIN or a token by SASL2, with the resource bound at once (XEP-0388, XEP-0386, XEP-0484). */
+  readonly sasl: 'plain' | 'scram' | 'sasl2' | 'fast';
   readonly userPrefix: string;
   readonly password: string;
   /** How many local addresses 127.0.0.1, 127.0.0.2, ... connections are spread over, for more connections than one has ports. */
@@ -58,6 +59,8 @@ const LOGIN_TIMEOUT = 60_000;
 const FEATURES = /<(?:stream:)?features[^>]*\/>|<\/(?:stream:)?features>/;
 const BROKEN = /<stream:error[\s\S]*|<failure[\s\S]*/;
 const SM = 'urn:xmpp:sm:3';
+/** What users were given, by bare JID. */
+const tokens = new Map<string, string>();
 
 /** Now, in microseconds on the clock that all processes of this machine share. */
 export function nowMicros(): number {
@@ -119,10 +122,15 @@ export class Client {
       const start = nowMicros();
       await this.connect();
       const connected = nowMicros();
-      await this.authenticate();
+      const { sasl } = this.target;
+      const isOne = sasl === 'sasl2' || sasl === 'fast';
+      if (isOne) await this.enter(sasl === 'fast');
+      else await this.authenticate();
       const authenticated = nowMicros();
-      await this.openStream();
-      await this.bind(options.resource ?? 'bench');
+      if (!isOne) {
+        await this.openStream();
+        await this.bind(options.resource ?? 'bench');
+      }
       if (options.sm) await this.manage();
       if (options.carbons) {
         this.send("<iq type='set' id='bench-carbons'><enable xmlns='urn:xmpp:carbons:2'/></iq>");
@@ -310,6 +318,27 @@ export class Client {
     this.write(`<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>${exchange.answer(challenge!)}</response>`);
     const [, success] = await this.expect(/<success[^>]*>([^<]*)<\/success>/);
     if (!exchange.isGenuine(success!)) throw new Error('the server did not prove that it knows the password');
+  }
+
+  /** One round trip; with tokens the first login of all costs one more. */
+  private async enter(isFast: boolean): Promise<void> {
+    const { password } = this.target;
+    const known = isFast ? tokens.get(this.bareJid) : undefined;
+    const response = known === undefined ? plainResponse(this.user, password) : tokenProof(this.user, known);
+    const wants = isFast ? "<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/>" : '';
+    const agent = `<user-agent id='00000000-0000-4000-8000-${String(this.index).padStart(12, '0')}'/>`;
+    this.write(
+      `<authenticate xmlns='urn:xmpp:sasl:2' mechanism='${known === undefined ? 'PLAIN' : 'HT-SHA-256-NONE'}'>` +
+        `<initial-response>${response}</initial-response>${isFast ? agent : ''}` +
+        `${known === undefined ? wants : "<fast xmlns='urn:xmpp:fast:0'/>"}<bind xmlns='urn:xmpp:bind:0'/></authenticate>`,
+    );
+    const [success, jid] = await this.expect(
+      /<success[^>]*>[\s\S]*<authorization-identifier>([^<]*)[\s\S]*<\/success>/,
+    );
+    this.jid = jid!;
+    const token = attribute(/<token [^>]*>/.exec(success)?.[0] ?? '', 'token');
+    if (token !== undefined) tokens.set(this.bareJid, token);
+    await this.expect(FEATURES);
   }
 
   private async bind(resource: string): Promise<void> {

@@ -9,6 +9,12 @@ export function plainResponse(user: string, password: string): string {
   return Buffer.from(`\0${user}\0${password}`).toString('base64');
 }
 
+/** The message of HT-SHA-256-NONE (draft-schmaus-kitten-sasl-ht), in base64. */
+export function tokenProof(user: string, token: string): string {
+  const proof = createHmac('sha256', token).update('Initiator').digest();
+  return Buffer.concat([Buffer.from(`${user}\0`), proof]).toString('base64');
+}
+
 export interface ScramExchange {
   /** The client-first message, in base64. */
   readonly first: string;

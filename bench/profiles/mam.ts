@@ -11,7 +11,8 @@ import { Tally } from '../load/tally.ts';
 const PAIRS = 40;
 const PATIENCE = 60;
 const TEXT = 'Shall we meet at the usual place at eight? I have the tickets with me, and Anna comes along, too.';
-const NUMBER = /<body>mam (\d+) /;
+/** Its number, and which of the two sent it. */
+const NUMBER = /<body>mam (\d+) ([01]) /;
 
 const WAYS = ['last', 'forward', 'backward'] as const;
 type Way = (typeof WAYS)[number];
@@ -157,7 +158,7 @@ class MamWorker {
         let xml = '';
         const count = Math.min(n, messages - sent);
         for (let i = 0; i < count; i++) {
-          xml += `<message to='${to.bareJid}' type='chat' id='m${sent}'><body>mam ${sent++} ${TEXT}</body></message>`;
+          xml += `<message to='${to.bareJid}' type='chat' id='m${sent}'><body>mam ${sent++} ${from === sides[0] ? 0 : 1} ${TEXT}</body></message>`;
         }
         if (count > 0) from.send(xml, count, true);
       };
@@ -243,16 +244,22 @@ function read(client: Client, peer?: string): ArchiveReader {
 }
 
 /** The numbers of the messages on a page; of others, which an archive that was not filled here has, none. */
-function numbersOf(page: Page): number[] {
-  return page.results.map((xml) => Number(NUMBER.exec(xml)?.[1] ?? -1)).filter((number) => number >= 0);
+function numbersOf(page: Page, side?: number): number[] {
+  const numbers: number[] = [];
+  for (const xml of page.results) {
+    const found = NUMBER.exec(xml);
+    if (found !== null && (side === undefined || Number(found[2]) === side)) numbers.push(Number(found[1]));
+  }
+  return numbers;
 }
 
 async function turnPages(reader: ArchiveReader, way: Way, size: number, end: number, tally: Tally): Promise<void> {
   let mark = '';
-  // of each side the numbers grow, but those of both cross on their way
-  let edge = way === 'backward' ? Number.POSITIVE_INFINITY : -1;
+  // of each side the numbers grow; those of both cross on their way
+  const start = way === 'backward' ? Number.POSITIVE_INFINITY : -1;
+  let edges = [start, start];
   while (nowMicros() < end) {
-    const start = nowMicros();
+    const asked = nowMicros();
     const where =
       way === 'last' || (way === 'backward' && mark === '')
         ? '<before/>'
@@ -268,21 +275,22 @@ async function turnPages(reader: ArchiveReader, way: Way, size: number, end: num
       tally.fail(error);
       return;
     }
-    tally.time('page').record(nowMicros() - start);
+    tally.time('page').record(nowMicros() - asked);
     const numbers = numbersOf(page);
     tally.count('messages', page.results.length);
     if (new Set(numbers).size < numbers.length) tally.count('doubled', numbers.length - new Set(numbers).size);
-    const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
-    if (way === 'forward' && numbers.length > 0) {
-      if (high < edge) tally.count('misordered');
-      edge = high;
-    } else if (way === 'backward' && numbers.length > 0) {
-      if (low > edge) tally.count('misordered');
-      edge = low;
+    for (const side of [0, 1]) {
+      const own = numbersOf(page, side);
+      const isAscending = own.every((number, i) => i === 0 || number > own[i - 1]!);
+      const [low, high] = [own[0], own.at(-1)];
+      if (low === undefined || high === undefined) continue;
+      const follows = way === 'last' || (way === 'forward' ? low > edges[side]! : high < edges[side]!);
+      if (!isAscending || !follows) tally.count('misordered');
+      edges[side] = way === 'forward' ? high : low;
     }
     const isOver = page.isComplete || page.results.length === 0;
     mark = isOver ? '' : way === 'backward' ? page.first : page.last;
-    if (isOver) edge = way === 'backward' ? Number.POSITIVE_INFINITY : -1;
+    if (isOver) edges = [start, start];
     if (isOver && page.results.length === 0 && way === 'last') {
       tally.fail('the last page is empty');
       return;

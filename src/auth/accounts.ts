@@ -21,7 +21,7 @@ import {
   type ScramHash,
   scramHashes,
 } from './credentials.ts';
-import type { AccountAuthority, AccountState, ScramLookup, TokenAuthority } from './mechanism.ts';
+import type { AccountAuthority, ScramLookup, Standing, TokenAuthority } from './mechanism.ts';
 
 /** What everybody in the server may know of an account. */
 export interface AccountFacts extends AccountMarks {
@@ -259,10 +259,12 @@ export class Accounts implements AccountAuthority {
     const credentials = row?.credentials[hash];
     // made in any case: how long it takes shall not tell who has an account
     const invented = inventCredentials(this.secret, local ?? raw, hash, this.iterations);
-    return credentials === undefined ? { credentials: invented, state: 'none' } : { credentials, state: stateOf(row) };
+    return credentials === undefined
+      ? { credentials: invented, ...standingOf(undefined) }
+      : { credentials, ...standingOf(row) };
   }
 
-  async plain(local: string | undefined, password: string): Promise<AccountState> {
+  async plain(local: string | undefined, password: string): Promise<Standing> {
     const row = local === undefined ? undefined : await this.row(local);
     const hash = plainOrder.find((candidate) => row?.credentials[candidate] !== undefined) ?? 'sha-256';
     const credentials = row?.credentials[hash] ?? inventCredentials(this.secret, local ?? '', hash, this.iterations);
@@ -276,25 +278,27 @@ export class Accounts implements AccountAuthority {
     if (until === undefined || until <= now) {
       // a password that cannot be is hashed all the same: nobody shall see the difference
       const matches = await matchesPassword(this.options.hasher, prepared ?? ' ', hash, credentials);
-      if (!matches || prepared === undefined || row === undefined || password.length > MAX_PASSWORD) return 'none';
+      if (!matches || prepared === undefined || row === undefined || password.length > MAX_PASSWORD)
+        return standingOf(undefined);
       this.verified.set(key, now + VERIFIED_FOR);
     }
-    return stateOf(row);
+    return standingOf(row);
   }
 
-  state(local: string | undefined): MaybePromise<AccountState> {
-    return local === undefined ? 'none' : andThen(this.row(local), stateOf);
+  standing(local: string | undefined): MaybePromise<Standing> {
+    return local === undefined ? standingOf(undefined) : andThen(this.row(local), standingOf);
   }
 
   /** The tokens of the client that says it is this one. */
   tokensOf(agentId: string): TokenAuthority {
     return {
       tokens: async (local, mechanism) => {
-        const facts = local === undefined ? undefined : await this.facts(local);
-        if (local === undefined || facts === undefined) return [];
-        return this.clients.tokens(local, this.clients.idOf(local, agentId), mechanism, facts.epoch);
+        // looked for in any case: how long it takes shall not tell who has an account
+        const name = local ?? '';
+        const { epoch } = await this.standing(name);
+        return this.clients.tokens(name, this.clients.idOf(name, agentId), mechanism, epoch);
       },
-      state: (local) => this.state(local),
+      standing: (local) => this.standing(local),
     };
   }
 
@@ -329,7 +333,7 @@ export class Accounts implements AccountAuthority {
 
   /** Whether this is the account's password; for changing it and for doors other than SASL. */
   async verifyPlain(local: string, password: string): Promise<boolean> {
-    return (await this.plain(prepareLocal(local), password)) === 'active';
+    return (await this.plain(prepareLocal(local), password)).state === 'active';
   }
 
   private row(local: string): MaybePromise<AccountRow | undefined> {
@@ -394,9 +398,9 @@ function nextEpoch(row: AccountRow): AccountRow {
   return { ...row, epoch: (row.epoch ?? 0) + 1 };
 }
 
-function stateOf(row: AccountRow | undefined): AccountState {
-  if (row === undefined) return 'none';
-  return row.disabled === true ? 'disabled' : 'active';
+function standingOf(row: AccountRow | undefined): Standing {
+  if (row === undefined) return { state: 'none', epoch: 0 };
+  return { state: row.disabled === true ? 'disabled' : 'active', epoch: row.epoch ?? 0 };
 }
 
 const taken = (name: string): AccountError => new AccountError('conflict', `There is an account "${name}" already`);

@@ -10,7 +10,7 @@ export const anonymous: Mechanism = {
   // The client may send trace data, of which nothing is used (XEP-0175 2). Without an initial response, success comes at
   // once, as in the examples of XEP-0175 3.
   begin: () => () => ({
-    success: { local: randomBytes(NAME_BYTES).toString('hex'), anonymous: true },
+    success: { local: randomBytes(NAME_BYTES).toString('hex'), anonymous: true, epoch: 0 },
     data: undefined,
   }),
 };

@@ -1,5 +1,5 @@
 // HT-SHA-256-* (draft-schmaus-kitten-sasl-ht-09): proof of a token in one message, with and without channel binding. The tokens
-// are those of FAST (XEP-0484).
+// are those of FAST (XEP-0484). Node.js takes no early data of TLS (0-RTT), and so there is none to guard against.
 import { createHmac } from 'node:crypto';
 import type { TlsInfo } from '../net/tls.ts';
 import { SaslError } from '../xmpp/errors.ts';
@@ -51,11 +51,11 @@ async function verify(
   if (token === undefined || local === undefined) throw new SaslError('not-authorized');
   // only who has the token learns that much
   if (token.isExpired) throw new SaslError('credentials-expired');
-  const state = await tokens.state(local);
+  const { state, epoch } = await tokens.standing(local);
   if (state === 'disabled') throw new SaslError('account-disabled');
   if (state === 'none') throw new SaslError('not-authorized');
   return {
-    success: { local, anonymous: false, token: token.id },
+    success: { local, anonymous: false, epoch, token: token.id },
     data: hash(token.secret, 'Responder', channel),
   };
 }

@@ -9,6 +9,8 @@ interface Identity {
   readonly local: string;
   /** A temporary identity without an account (XEP-0175). */
   readonly anonymous: boolean;
+  /** The account's, as it was when the proof was verified: what is granted for a password ends with it. 0 for guests. */
+  readonly epoch: number;
   /** The id of the token that was proved, where it was one (XEP-0484). */
   readonly token?: string;
 }
@@ -19,19 +21,27 @@ export type Step = { readonly challenge: Buffer } | { readonly success: Identity
 /** `none` for names that have no account. */
 export type AccountState = 'active' | 'disabled' | 'none';
 
-/** What a SCRAM exchange is verified against. */
-export interface ScramLookup {
-  readonly credentials: ScramCredentials;
-  /** `none` where the credentials are made up, always the same, because there are no such ones: nothing can prove them. */
+/** How an account stands at one moment. */
+export interface Standing {
   readonly state: AccountState;
+  /** Another one for every password, and whenever the account is disabled. */
+  readonly epoch: number;
+}
+
+/**
+ * What a SCRAM exchange is verified against. The state is `none` where the credentials are made up, always the same, because
+ * there are no such ones: nothing can prove them.
+ */
+export interface ScramLookup extends Standing {
+  readonly credentials: ScramCredentials;
 }
 
 /** What mechanisms ask of the accounts of a host. `local` is prepared, or undefined for what is no localpart at all. */
 export interface AccountAuthority {
   /** `raw` is the name as it was sent: made-up credentials depend on it where there is no localpart. */
   scram(local: string | undefined, raw: string, hash: ScramHash): MaybePromise<ScramLookup>;
-  /** The state of the account whose password this is; `none` also for a wrong password. Takes as long either way. */
-  plain(local: string | undefined, password: string): Promise<AccountState>;
+  /** The account whose password this is; the state is `none` also for a wrong password. Takes as long either way. */
+  plain(local: string | undefined, password: string): Promise<Standing>;
 }
 
 /** A token as a mechanism verifies it. */
@@ -46,7 +56,7 @@ export interface KnownToken {
 export interface TokenAuthority {
   /** The tokens that the client which is connecting may have for an account and a mechanism, the newest first. */
   tokens(local: string | undefined, mechanism: string): MaybePromise<readonly KnownToken[]>;
-  state(local: string | undefined): MaybePromise<AccountState>;
+  standing(local: string | undefined): MaybePromise<Standing>;
 }
 
 export interface MechanismContext {

@@ -18,9 +18,9 @@ export const plain: Mechanism = {
     const local = prepareLocal(name);
     checkAuthzid(authzid, local, context);
     context.identify(local ?? name);
-    const state = await context.accounts.plain(local, password);
+    const { state, epoch } = await context.accounts.plain(local, password);
     if (state === 'disabled') throw new SaslError('account-disabled');
     if (state === 'none' || local === undefined) throw new SaslError('not-authorized');
-    return { success: { local, anonymous: false }, data: undefined };
+    return { success: { local, anonymous: false, epoch }, data: undefined };
   },
 };

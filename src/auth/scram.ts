@@ -142,7 +142,10 @@ function converse(hash: ScramHash, plus: boolean, context: MechanismContext): Co
       }
       // only who has the password learns that much
       if (now.state === 'disabled') throw new SaslError('account-disabled');
-      return { success: { local, anonymous: false }, data: Buffer.from(`v=${signature.toString('base64')}`) };
+      return {
+        success: { local, anonymous: false, epoch: now.epoch },
+        data: Buffer.from(`v=${signature.toString('base64')}`),
+      };
     };
     return { challenge: Buffer.from(serverFirst) };
   };

@@ -98,7 +98,11 @@ export async function bindResource(
   // XEP-0386 3.2: a client that comes back has no use for the session that it left
   if (client !== undefined) {
     const error = new StreamError('conflict', 'this client has connected anew');
-    await sessions.closeAccount(jid.bare, error, (entry) => entry.sid !== session.sid && clientOf(entry) === client);
+    await sessions
+      .closeAccount(jid.bare, error, (entry) => entry.sid !== session.sid && clientOf(entry) === client)
+      .catch((failure: unknown) =>
+        host.log.warn({ err: failure }, 'could not close a session that its client has left'),
+      );
   }
   return session;
 }

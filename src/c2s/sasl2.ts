@@ -128,16 +128,15 @@ export class Sasl2Negotiation {
       this.options.reply(el('challenge', NS.sasl2, undefined, step.challenge.toString('base64')));
       return;
     }
-    const { local: user, anonymous, token } = step.success;
+    const { local: user, anonymous, epoch, token } = step.success;
     const mechanism = request.mechanism ?? '';
-    const facts = await attempts.host.accounts.facts(user);
     const data64 = step.data?.toString('base64');
     const login: Login = {
       user,
       mechanism,
       isAnonymous: anonymous,
       request,
-      epoch: facts?.epoch ?? 0,
+      epoch,
       token,
       additionalData: data64 === undefined ? [] : [el('additional-data', NS.sasl2, undefined, data64)],
     };

@@ -1,6 +1,6 @@
 // A session under stream management (XEP-0198): what it sent and received, and when to ask for an acknowledgement.
 import type { MaybePromise } from '../base/maybe.ts';
-import type { Outbox, Session, SessionStream } from '../core/sessions.ts';
+import type { Outbox, Room, Session, SessionStream } from '../core/sessions.ts';
 import { parseElement } from '../xml/document.ts';
 import { el } from '../xml/element.ts';
 import { flatten } from '../xml/flatten.ts';
@@ -99,6 +99,11 @@ export class ManagedSession implements Outbox {
     this.carrier = undefined;
     this.cancelExpiry = undefined;
     this.resuming = undefined;
+  }
+
+  get room(): Room {
+    const { queue, keeper } = this;
+    return { stanzas: keeper.limits.stanzas - queue.length, size: keeper.limits.size - queue.size };
   }
 
   handled(work: Promise<void> | undefined): void {

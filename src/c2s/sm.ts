@@ -63,8 +63,8 @@ export interface Resumption {
   readonly answer: Element;
   /**
    * The session that goes on, when it does. Call `complete` right after the answer was written, in the same turn: from then
-   * on the stream is the session's, and what the client missed is sent. False: the client was quicker to come over yet
-   * another connection, and this one is closed.
+   * on the stream is the session's, and what the client missed is sent. False: the session ended meanwhile, or went on
+   * over yet another connection; then this one has to be closed.
    */
   readonly resumed?: { readonly session: Session; complete(): boolean };
 }
@@ -155,7 +155,12 @@ export class StreamManagement implements Keeper {
       return this.goOn(managed, carrier, Number(h));
     })();
     managed.resuming = attempt;
-    return attempt;
+    try {
+      return await attempt;
+    } finally {
+      // (it would keep the connection alive)
+      if (managed.resuming === attempt) managed.resuming = undefined;
+    }
   }
 
   private async goOn(managed: ManagedSession, carrier: Carrier, h: number): Promise<Resumption> {
@@ -170,7 +175,7 @@ export class StreamManagement implements Keeper {
     const attrs = { previd: managed.id ?? '', h: String(managed.inbound.h) };
     managed.carrier = carrier;
     const complete = (): boolean => {
-      if (managed.carrier !== carrier) return false;
+      if (managed.carrier !== carrier || session.isOver) return false;
       if (!carrier.isOpen) {
         managed.carrier = undefined;
         return false;
@@ -240,6 +245,7 @@ export class StreamManagement implements Keeper {
     managed.until = this.now() + managed.max;
     this.parts.sessions.hibernate(session);
     this.parts.metrics.hibernated.inc();
+    this.parts.log.debug({ jid: session.jid.full, waiting: managed.queue.length }, 'session hibernates');
     this.awaitResumption(managed);
   }
 

@@ -24,6 +24,7 @@ import { SaslNegotiation } from './sasl1.ts';
 import { type Login, Sasl2Negotiation, successOf } from './sasl2.ts';
 import { failed, type Resumption } from './sm.ts';
 import type { Carrier } from './sm-session.ts';
+import { Unsettled } from './unsettled.ts';
 
 export type Stage = 'connected' | 'authenticated' | 'bound';
 
@@ -49,6 +50,7 @@ export class ClientConnection implements ClientStream, Carrier {
   private client: string | undefined;
   /** The element of a bound session that was last waited for. */
   private handling: Promise<void> | undefined;
+  private unsettled: Unsettled | undefined;
 
   /**
    * @param network what the address belongs to, as limits see it
@@ -218,12 +220,20 @@ export class ClientConnection implements ClientStream, Carrier {
     }
     this.context.metrics.stanzasIn.inc();
     const done = this.context.router.fromClient(session, this.inLanguage(element));
-    const managed = session.outbox;
-    if (!isPromise(done)) managed?.handled(done?.settled);
-    else {
-      this.handling = done.then((unsettled) => managed?.handled(unsettled?.settled));
-      return this.handling;
-    }
+    if (!isPromise(done)) return this.handled(session, done?.settled);
+    let held: Promise<void> | undefined;
+    this.handling = done.then((unsettled) => {
+      held = this.handled(session, unsettled?.settled);
+    });
+    return this.handling.then(() => held);
+  }
+
+  /** A stanza is handled but for what it waits for. Returns what the next one has to wait for, if anything. */
+  private handled(session: Session, settled: Promise<void> | undefined): Promise<void> | undefined {
+    session.outbox?.handled(settled);
+    if (settled === undefined) return undefined;
+    this.unsettled ??= new Unsettled(this.context.clock);
+    return this.unsettled.add(settled);
   }
 
   private beforeLogin(element: Element): MaybePromise<void> {
@@ -363,7 +373,10 @@ export class ClientConnection implements ClientStream, Carrier {
 
   /** Takes over a session that was resumed; right after the answer that says so was sent. */
   private goOn({ session, complete }: NonNullable<Resumption['resumed']>): void {
-    if (!complete()) return;
+    if (!complete()) {
+      this.stream.close(new StreamError('conflict', 'the session was resumed elsewhere, or has ended'));
+      return;
+    }
     this.session = session;
     this.stage = 'bound';
   }

@@ -64,6 +64,8 @@ class CommandLine {
     const s2s = this.common(program.command('s2s').description('Other servers'));
     this.admin(s2s, 'ls [domain]', 's2s ls', (domain) => ({ domain }));
     this.admin(s2s, 'close <domain>', 's2s close', (domain) => ({ domain }));
+    const clients = this.common(program.command('client').description('Programs that log in'));
+    this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -189,12 +191,14 @@ class CommandLine {
     parent: Command,
     usage: string,
     name: string,
-    args: (argument: string | undefined, options: { readonly reason?: string }) => object,
+    args: (argument: string | undefined, options: { readonly reason?: string }, second: string | undefined) => object,
   ): Command {
-    const takes = /[<[]/.test(usage);
+    const takes = usage.match(/[<[]/g)?.length ?? 0;
+    const word = (given: readonly unknown[], i: number): string | undefined =>
+      i < takes ? (given[i] as string | undefined) : undefined;
     return this.common(parent.command(usage).description(find(name).summary)).action((...given: unknown[]) => {
       const options = (given.at(-1) as Command).optsWithGlobals<Common & { reason?: string }>();
-      return this.runAdmin(name, args(takes ? (given[0] as string | undefined) : undefined, options), options);
+      return this.runAdmin(name, args(word(given, 0), options, word(given, 1)), options);
     });
   }
 

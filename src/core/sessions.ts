@@ -69,8 +69,17 @@ export interface SessionStream {
   close(error?: StreamError): void;
 }
 
+/** What a session may still be sent before too much waits for its client to acknowledge it. */
+export interface Room {
+  readonly stanzas: number;
+  /** Characters of XML. */
+  readonly size: number;
+}
+
 /** Counts what a session's client sends, and keeps what it is sent until it has acknowledged it (XEP-0198). */
 export interface Outbox {
+  /** Undefined where nothing has to be acknowledged. */
+  readonly room?: Room;
   /** Writes a stanza to the session's stream, if there is one. */
   write(stanza: Stanza): void;
   /** A stanza of the client's was handled; `work` is what it still waits for before that may be acknowledged. */

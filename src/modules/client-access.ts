@@ -15,8 +15,8 @@ import { StanzaError } from '../xmpp/errors.ts';
 import { NS } from '../xmpp/ns.ts';
 
 /** Clients that did not come back are forgotten in small steps: those of so many accounts, so often in milliseconds. */
-const STEP = 1000;
-const PACE = 60 * 60_000;
+const STEP = 5000;
+const PACE = 6 * 60 * 60_000;
 
 export default defineModule({
   xeps: ['XEP-0494 0.1.0'],

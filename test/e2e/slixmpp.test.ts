@@ -27,7 +27,7 @@ test.each(['STARTTLS', 'direct TLS'])(
     expect(
       output.split('\n').filter((line) => line.startsWith('ok ')),
       output,
-    ).toHaveLength(10);
+    ).toHaveLength(12);
     expect(code).toBe(0);
   },
   70_000,

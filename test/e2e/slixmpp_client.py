@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from datetime import datetime, timezone
 
 try:
     import slixmpp
@@ -23,13 +24,16 @@ class Person(slixmpp.ClientXMPP):
 
     everybody = []
 
-    def __init__(self, user, password=None, resource=None):
+    def __init__(self, user, password=None, resource=None, managed=False):
         jid = f"{user}@{DOMAIN}" + (f"/{resource}" if resource else "")
         super().__init__(jid, password or f"{user}-secret")
         Person.everybody.append(self)
         self.user = user
-        for plugin in ("xep_0030", "xep_0012", "xep_0077", "xep_0092", "xep_0199", "xep_0202", "xep_0203"):
+        for plugin in ("xep_0030", "xep_0012", "xep_0077", "xep_0092", "xep_0199", "xep_0202", "xep_0203",
+                       "xep_0313"):
             self.register_plugin(plugin)
+        if managed:
+            self.register_plugin("xep_0198")
         # the certificate is checked: by the authority that the server has made
         self.ca_certs = CA
         self.auto_authorize = self.auto_subscribe = None
@@ -56,9 +60,12 @@ class Person(slixmpp.ClientXMPP):
 
     async def enter(self):
         """Logs in; returns what became of it."""
+        self.dial()
+        return await asyncio.wait_for(self.outcome, PATIENCE)
+
+    def dial(self):
         self.connect(("127.0.0.1", PORTS[TRANSPORT]), use_ssl=TRANSPORT == "direct TLS",
                      force_starttls=TRANSPORT == "STARTTLS", disable_starttls=TRANSPORT == "direct TLS")
-        return await asyncio.wait_for(self.outcome, PATIENCE)
 
     async def online(self):
         outcome = await self.enter()
@@ -115,6 +122,7 @@ async def story():
     assert (item["name"], item["groups"], item["subscription"]) == ("J", ["Capulets"], "both"), item
     yield "roster and subscription, both ways"
 
+    began = datetime.now(timezone.utc)
     lines = [f"line {i}" for i in range(200)]
     for line in lines:
         romeo.send_message(mto=juliet.boundjid.bare, mbody=line)
@@ -123,6 +131,19 @@ async def story():
     await romeo.sees("200 messages", lambda: len(romeo.heard) >= 200)
     assert juliet.bodies == lines and romeo.bodies == lines
     yield "messages both ways, in order"
+
+    for reverse in (False, True):
+        archived = [message["mam_result"]["forwarded"]["stanza"] async for message in romeo["xep_0313"].iterate(
+            start=began, with_jid=juliet.boundjid.bare, reverse=reverse, rsm={"max": 30})]
+        if reverse:
+            archived.reverse()
+        for sender in (romeo, juliet):
+            assert [m["body"] for m in archived if m["from"].bare == sender.boundjid.bare] == lines, (reverse, sender.user)
+    ends = (await romeo["xep_0313"].get_archive_metadata())["mam_metadata"]
+    assert ends["start"]["id"] and ends["end"]["id"] != ends["start"]["id"], ends
+    fields = (await romeo["xep_0313"].get_fields()).get_fields()
+    assert "before-id" in fields and fields["ids"]["type"] == "list-multi", fields
+    yield "the archive, page by page and both ways"
 
     await romeo["xep_0199"].ping(DOMAIN, timeout=5)
     await romeo["xep_0199"].ping(juliet.boundjid.full, timeout=5)
@@ -144,6 +165,26 @@ async def story():
     await nurse["xep_0199"].ping(DOMAIN, timeout=5)
     assert nurse.bodies == [], nurse.bodies
     yield "offline messages, once"
+
+    sleeper = Person("nurse", resource="bed", managed=True)
+    resumed = []
+    sleeper.add_event_handler("session_resumed", lambda e: sleeper.note(resumed, e))
+    await sleeper.online()
+    await sleeper.sees("stream management", lambda: sleeper["xep_0198"].sm_id)
+    for i in range(3):
+        romeo.send_message(mto=sleeper.boundjid.bare, mbody=f"awake {i}")
+        await sleeper.sees("a message", lambda: f"awake {i}" in sleeper.bodies)
+        gone = sleeper.wait_until("disconnected", PATIENCE)
+        sleeper.transport.abort()
+        await gone
+        romeo.send_message(mto=sleeper.boundjid.bare, mbody=f"asleep {i}")
+        await romeo["xep_0199"].ping(DOMAIN, timeout=5)
+        sleeper.dial()
+        await sleeper.sees("the session again", lambda: len(resumed) > i)
+        await sleeper.sees("what it missed", lambda: f"asleep {i}" in sleeper.bodies)
+    assert sleeper.bodies == [f"{how} {i}" for i in range(3) for how in ("awake", "asleep")], sleeper.bodies
+    await sleeper.leave()
+    yield "broken connections, resumed"
 
     romeo.send_message(mto=f"nobody@{DOMAIN}", mbody="hello?", mtype="chat")
     await romeo.sees("an error", lambda: [m for m in romeo.heard if m["type"] == "error"])

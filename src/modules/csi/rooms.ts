@@ -7,7 +7,9 @@ import type { Presence } from '../../xmpp/stanza.ts';
 /** More rooms than that are not remembered. */
 const MAX_ROOMS = 500;
 
-const rooms = defineSlot<Map<BareJid, string>>('csi-rooms');
+const rooms = defineSlot<Map<BareJid, string>>('csi-rooms', {
+  kept: { save: (known) => [...known], restore: (saved: readonly [BareJid, string][]) => new Map(saved) },
+});
 
 /** Takes note of a presence that a client sends to an occupant's address. */
 export function noteRoom(session: Session, { to, type, el }: Presence): void {

@@ -24,7 +24,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Message, replaceElement } from '../../xmpp/stanza.ts';
-import { roster as rosterService } from '../roster/index.ts';
+import { isVisible, roster as rosterService } from '../roster/index.ts';
 import { filterForm } from './filters.ts';
 import { readBefore, receivedAs, sentAs } from './notes.ts';
 import { defaults, Preferences, type Prefs, parsePrefs, prefsElement } from './prefs.ts';
@@ -40,7 +40,11 @@ export { readBefore, receivedAs, sentAs } from './notes.ts';
 export { stanzaIdElement } from './stanza-ids.ts';
 
 /** How often what is too old is looked for. */
-const PRUNE_EVERY = 3_600_000;
+const PRUNE_EVERY = 6 * 3_600_000;
+/** Characters of XML of a page, at most. */
+const PAGE_LENGTH = 1024 * 1024;
+/** The part of what a session may still be sent that one page takes: who asks for many at once gets smaller ones. */
+const SHARE = 16;
 /** Messages that a session has read, remembered until it becomes available. */
 const REMEMBERED = 4096;
 
@@ -95,6 +99,7 @@ export default defineModule({
     const { messages } = stores;
     const limits: QueryLimits = {
       pageSize: config['page-size'],
+      pageLength: PAGE_LENGTH,
       languages: config.search ? config.languages : [],
     };
     const prefs = new Preferences({
@@ -102,7 +107,7 @@ export default defineModule({
       default: config.default,
       isInRoster: (user, contact) => {
         const item = find(rosterService)?.get(user, contact);
-        return isPromise(item) ? item.then((later) => later !== undefined) : item !== undefined;
+        return isPromise(item) ? item.then(isVisible) : isVisible(item);
       },
     });
     // the XML of the message that came last: that of the sender's archive is that of the recipient's
@@ -189,8 +194,16 @@ export default defineModule({
       jid: account.withResource(''),
     });
 
+    /** Acknowledgements are read after the queries before them: what these bring must not end the session (XEP-0198). */
+    function limitsFor(session: Session | undefined): QueryLimits {
+      const room = session?.outbox?.room;
+      if (room === undefined) return limits;
+      const pageSize = Math.max(1, Math.min(limits.pageSize, Math.floor(room.stanzas / SHARE)));
+      return { ...limits, pageSize, pageLength: Math.min(limits.pageLength, room.size / SHARE) };
+    }
+
     async function query({ iq, payload, session }: IqRequest): Promise<Element> {
-      const result = await answerQuery(readable(iq.to), payload, iq.from, limits);
+      const result = await answerQuery(readable(iq.to), payload, iq.from, limitsFor(session));
       metrics.queries.inc();
       metrics.replayed.inc(result.messages.length);
       for (const message of result.messages) session?.deliver(message);

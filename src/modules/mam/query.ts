@@ -25,6 +25,8 @@ export interface Readable {
 export interface QueryLimits extends FilterOptions {
   /** Messages of a page, at most. */
   readonly pageSize: number;
+  /** Characters of XML of a page, at most, unless its first message alone has more: a page is written as a whole. */
+  readonly pageLength: number;
 }
 
 /** A page, and what there is to say of it. */
@@ -38,8 +40,6 @@ export interface QueryResult {
 
 /** Messages of a page where none says how many it wants. */
 const USUAL_PAGE = 100;
-/** Characters of XML of a page, at most, unless its first message alone has more: a page is written as a whole. */
-const PAGE_LENGTH = 1024 * 1024;
 /** Up to how many messages are counted. */
 const COUNTED = 10_000;
 
@@ -61,7 +61,7 @@ export async function answerQuery(
   if (wanted.max === 0) return counted(archive, filter, wanted);
 
   const page = await readPage(archive, filter, wanted, Math.min(wanted.max ?? USUAL_PAGE, limits.pageSize));
-  const { entries, complete } = fitting(page, wanted.before !== undefined);
+  const { entries, complete } = fitting(page, limits.pageLength, wanted.before !== undefined);
   const { queryid } = query.attrs;
   const messages = entries.map((entry) => resultMessage(entry, queryid, archive.jid, reader));
   if (query.getChild('flip-page') !== undefined) messages.reverse();
@@ -114,12 +114,12 @@ async function counted(archive: Readable, filter: Filter, wanted: PageRequest): 
 }
 
 /** As much of a page as is written at once. */
-function fitting(page: ArchivePage, isBackwards: boolean): ArchivePage {
+function fitting(page: ArchivePage, most: number, isBackwards: boolean): ArchivePage {
   const { entries } = page;
   let length = 0;
   for (let n = 0; n < entries.length; n++) {
     length += entries[isBackwards ? entries.length - 1 - n : n]!.xml.length;
-    if (length <= PAGE_LENGTH || n === 0) continue;
+    if (length <= most || n === 0) continue;
     return { entries: isBackwards ? entries.slice(entries.length - n) : entries.slice(0, n), complete: false };
   }
   return page;

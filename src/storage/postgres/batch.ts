@@ -12,7 +12,7 @@ const burst = 16;
 /** So many rows do not wait for the pace. */
 const enough = 100;
 const mostPerStatement = 500;
-const mostRows = 20_000;
+const mostRows = 50_000;
 const mostCharacters = 64 * 1024 * 1024;
 const longestRetry = 5_000;
 

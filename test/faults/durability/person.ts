@@ -5,7 +5,7 @@ import { Client, type Cut, type Target } from '../../../bench/load/client.ts';
 import type { Ledger, Place } from './ledger.ts';
 
 /** Messages that a sender has on their way to the server at most, and how many it writes at once. */
-const WINDOW = 400;
+const WINDOW = 200;
 const BATCH = 10;
 const PAGE = 70;
 

@@ -314,3 +314,64 @@ describe('while the database does not answer', () => {
     expect(server.errors).toEqual([]);
   });
 });
+
+describe('clients and their tokens', () => {
+  const clientsIn = async (driver: Driver): Promise<MapStore<unknown>> =>
+    ((await driver.open(domain, 'auth', accountStores)) as Opened<typeof accountStores>).clients as MapStore<unknown>;
+
+  test('where tokens are switched off, none is offered and none is given', async () => {
+    await start(['sha-256'], { clients: { 'token-lifetime': '0s' } });
+    const client = await connect();
+    await openStream(client, domain);
+    await startTls(client, domain);
+    const features = await openStream(client, domain);
+    const inline = features.getChild('authentication', SASL2)?.getChild('inline');
+    expect(inline?.getChild('bind', 'urn:xmpp:bind:0')).toBeDefined();
+    expect(inline?.getChild('fast', 'urn:xmpp:fast:0')).toBeUndefined();
+    const wish = "<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/>";
+    client.write(authenticate(`<user-agent id='${agent}'/>${wish}`));
+    const success = await next(client);
+    expect(success.name).toBe('success');
+    expect(success.getChild('token', 'urn:xmpp:fast:0')).toBeUndefined();
+  });
+
+  test('a client that does not come back leaves nothing behind', async () => {
+    const clock = new FakeClock();
+    const driver = createMemoryDriver(clock);
+    await (await accountsIn(driver)).create('romeo', 'secret');
+    server = await TestServer.start({ hosts: { [domain]: {} }, clients: { forget: '1d' } }, { driver, clock });
+    const client = await connect();
+    await openStream(client, domain);
+    client.write(authenticate(`<user-agent id='${agent}'/>`));
+    expect((await next(client)).name).toBe('success');
+    const rows = await clientsIn(driver);
+    expect((await rows.all('romeo')).size).toBe(1);
+    await clock.advance(24 * 60 * 60_000);
+    await clock.advance(7 * 60 * 60_000);
+    expect((await rows.all('romeo')).size).toBe(0);
+  });
+
+  test('a client that is gone before it is told has no session', async () => {
+    const driver = await start(['sha-256']);
+    const hasty = await connect();
+    await openStream(hasty, domain);
+    hasty.write(authenticate(`<user-agent id='${agent}'/><bind xmlns='urn:xmpp:bind:0'/>`));
+    await hasty.reset();
+
+    const client = await connect();
+    await openStream(client, domain);
+    client.write(authenticate("<bind xmlns='urn:xmpp:bind:0'/>"));
+    await next(client);
+    await next(client);
+    const rows = await clientsIn(driver);
+    for (let i = 0; i < 100; i++) {
+      client.write("<iq type='get' id='l'><list xmlns='urn:xmpp:cam:0'/></iq>");
+      const list = (await next(client)).getChild('clients', 'urn:xmpp:cam:0');
+      const connected = list?.getChildren('client').filter(({ attrs }) => attrs.connected === 'true') ?? [];
+      // either it never came so far, or its session has ended
+      if (connected.length === 1) return;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error(`its session is there still; rows: ${(await rows.all('romeo')).size}`);
+  });
+});

@@ -1,11 +1,14 @@
-// Sessions that wait to be resumed, as administrators see them; and resumption over WebSockets (RFC 7395, XEP-0198).
+// Sessions that wait to be resumed, as administrators see them; resumption over WebSockets and BOSH; counters at their end (XEP-0198).
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { adminContext } from '../../../src/admin.ts';
+import { type StoredSession, sessionStores, takeSessions } from '../../../src/c2s/sm-store.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import { loadModules } from '../../../src/index.ts';
 import { Server } from '../../../src/server.ts';
-import type { Address, StreamClient } from '../../kit/client.ts';
-import { logIn } from '../../kit/login.ts';
+import type { KvStore } from '../../../src/storage/ports.ts';
+import { BoshClient, wrapperOf } from '../../kit/bosh-client.ts';
+import { type Address, StreamClient } from '../../kit/client.ts';
+import { authenticate, logIn, openStream } from '../../kit/login.ts';
 import { closeFrame, WebSocketClient } from '../../kit/websocket-client.ts';
 
 const domain = 'verona.test';
@@ -96,6 +99,68 @@ describe('a session that waits to be resumed', () => {
     romeo.write('<presence/>');
     await romeo.fence();
     expect(romeo.inbox.filter((item) => item.kind === 'element' && item.element.name === 'message')).toEqual([]);
+  });
+});
+
+test('counters start again at zero, both of them', async () => {
+  const last = 2 ** 32 - 1;
+  const host = server.hosts.get(domain)!;
+  const { suspended } = (await server.driver.open(domain, 'stream-management', sessionStores)) as {
+    suspended: KvStore<readonly StoredSession[]>;
+  };
+  const jid = `romeo@${domain}/here`;
+  const waiting = { xml: `<message to='${jid}' from='juliet@${domain}' id='a'/>`, at: 0 };
+  const session = { jid, sid: 'sid', since: 0, priority: 0, shared: {}, slots: {} };
+  const stream = { id: 'old.solo', max: 60_000, left: 60_000, handled: last, acked: last, waiting: [waiting] };
+  await suspended.set('romeo', [{ node: 'solo', session, stream }]);
+  await takeSessions(suspended, 'solo', (stored) => server.sm.restore(host, stored));
+
+  const { client } = await connectAgain();
+  client.write(`<resume xmlns='${SM}' previd='old.solo' h='${last}'/>`);
+  expect(await line(client)).toBe(`resumed ${last}`);
+  expect(await line(client)).toBe('message');
+  expect(await line(client)).toBe('r');
+  client.write(`<a xmlns='${SM}' h='0'/><presence to='juliet@${domain}'/><r xmlns='${SM}'/>`);
+  expect(await line(client)).toBe('a 0');
+  client.write(`<presence to='juliet@${domain}'/><r xmlns='${SM}'/>`);
+  expect(await line(client)).toBe('a 1');
+  client.write(`<a xmlns='${SM}' h='${last}'/>`);
+  expect(await line(client)).toBe('stream:error');
+});
+
+async function connectAgain(): Promise<{ readonly client: StreamClient }> {
+  const client = await StreamClient.connect(at('c2s'));
+  clients.push(client);
+  await openStream(client, domain);
+  await authenticate(client, { user: 'romeo', password: 'secret' });
+  await openStream(client, domain);
+  return { client };
+}
+
+async function line(client: StreamClient): Promise<string> {
+  const item = await client.next();
+  if (item?.kind !== 'element') return String(item?.kind);
+  return [item.element.name, item.element.attrs.h].filter((part) => part !== undefined).join(' ');
+}
+
+describe('over BOSH', () => {
+  test('a session is resumed when its connection is no more', async () => {
+    const login = { domain, user: 'romeo', password: 'secret', resource: 'here' };
+    const first = await BoshClient.logIn(at('http'), login, { inactivity: 60 });
+    const enabled = (await first.ask(`<enable xmlns='${SM}' resume='1'/>`)).getChild('enabled', SM);
+    // the other side of BOSH that is not TCP: nothing tells the server, so it is the new connection that ends the old one
+    const again = new BoshClient(at('http'));
+    await again.create({ to: domain });
+    const plain = Buffer.from('\0romeo\0secret').toString('base64');
+    await again.ask(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${plain}</auth>`);
+    await again.ask('', { to: domain, 'xmpp:restart': 'true' });
+    const resumed = await again.ask(`<resume xmlns='${SM}' previd='${enabled?.attrs.id}' h='0'/>`);
+    expect(resumed.getChild('resumed', SM)?.attrs).toMatchObject({ h: '0', previd: enabled?.attrs.id });
+    const answer = again.send('');
+    const juliet = await enter('juliet');
+    juliet.write(`<message to='romeo@${domain}/here' type='chat' id='m'/>`);
+    expect(wrapperOf(await answer.answer).getChild('message', 'jabber:client')?.attrs.id).toBe('m');
+    expect((await first.ask()).attrs.type).toBe('terminate');
   });
 });
 

@@ -185,6 +185,26 @@ describe('on one node', () => {
     await settled;
   });
 
+  test('who asks for many pages at once gets smaller ones, and keeps the session', async () => {
+    const orchard = await enter('romeo', 'orchard');
+    for (let n = 0; n < 120; n++) {
+      orchard.write(`<message to='${juliet}' type='chat' id='${n}'><body>Lady</body></message>`);
+    }
+    await orchard.fence();
+    const balcony = await enter('juliet', 'balcony', "<enable xmlns='urn:xmpp:sm:3'/>");
+    const page =
+      "<query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'><max>100</max></set></query>";
+    const queries = Array.from({ length: 90 }, (_, n) => `<iq type='set' id='q${n}'>${page}</iq>`);
+    balcony.write(queries.join(''));
+    await balcony.fence();
+    const answers = heard(balcony, 'iq').filter(({ attrs }) => String(attrs.id).startsWith('q'));
+    expect(answers.map(({ attrs }) => attrs.type)).toEqual(queries.map(() => 'result'));
+    expect(heard(balcony).length).toBeGreaterThan(4000);
+    expect(server.sessions.get(`${juliet}/balcony`)).toBeDefined();
+    // none of the later ones says that it was all
+    expect(answers.every((iq) => iq.getChild('fin', NS.mam)!.attrs.complete === undefined)).toBe(true);
+  });
+
   describe('who binds with Bind 2', () => {
     async function bindInline(resource: string): Promise<Element[]> {
       const session = server.sessions.get(`${juliet}/${resource}`)!;

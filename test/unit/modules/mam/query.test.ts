@@ -13,7 +13,7 @@ import { FakeClock } from '../../../kit/clock.ts';
 
 const juliet = Jid.parse('juliet@verona.test')!;
 const reader = Jid.parse('juliet@verona.test/balcony')!;
-const limits: QueryLimits = { pageSize: 250, languages: ['en'] };
+const limits: QueryLimits = { pageSize: 250, pageLength: 1024 * 1024, languages: ['en'] };
 const others = ['romeo@verona.test', 'tybalt@verona.test', 'nurse@verona.test'];
 const resources = ['', 'orchard', 'garden'];
 
