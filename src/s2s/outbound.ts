@@ -63,6 +63,7 @@ export class OutboundStream {
   private isExternalRefused = false;
   private hasTriedExternal = false;
   private isToProve = false;
+  private isClosing = false;
   private hasSucceeded = false;
   private hasAskedForResult = false;
   private failure: OutboundFailure | undefined;
@@ -168,6 +169,7 @@ export class OutboundStream {
   /** Ends the stream in good order; what waits for it is given back. */
   close(error?: StreamError): void {
     const { current } = this;
+    this.isClosing = true;
     if (current === undefined) this.over('closed');
     else current.stream.close(error);
   }
@@ -244,8 +246,10 @@ export class OutboundStream {
   private disconnected(current: InitiatedStream, why: string): void {
     if (current !== this.current || this.state === 'over') return;
     this.cancelAttemptTimer();
-    if (this.state === 'open' || this.failure !== undefined) {
-      this.over(why);
+    // one that was only there to ask about keys has done its work
+    const hasDone = this.state === 'offered' && this.queue.length === 0;
+    if (this.state === 'open' || this.isClosing || hasDone || this.failure !== undefined) {
+      this.over(why, hasDone);
       return;
     }
     if (current.failure === 'peer') this.trace.add('stream', why, false);
@@ -457,9 +461,10 @@ export class OutboundStream {
     this.over(text);
   }
 
-  private over(why: string): void {
+  /** @param hasDone it was not open, and need not have been */
+  private over(why: string, hasDone = false): void {
     if (this.state === 'over') return;
-    const wasOpen = this.state === 'open';
+    const isFine = this.state === 'open' || (this.isClosing && this.queue.length === 0) || hasDone;
     this.state = 'over';
     this.cancelAttemptTimer();
     this.cancelQueueTimer?.();
@@ -469,7 +474,7 @@ export class OutboundStream {
     const failure = this.failure ?? { condition: 'remote-server-timeout', reason: 'peer', text: why };
     const isNowhere = failure.condition === 'remote-server-not-found';
     this.verifications.failAll(new StanzaError(isNowhere ? 'remote-server-not-found' : 'remote-server-timeout'));
-    this.events.closed([...left, ...this.queue.take()], lost, wasOpen ? undefined : failure);
+    this.events.closed([...left, ...this.queue.take()], lost, isFine ? undefined : failure);
   }
 }
 

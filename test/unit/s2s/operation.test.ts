@@ -218,6 +218,25 @@ test('streams and failures are counted', async () => {
   for (const { client } of [romeo, juliet]) await client.destroy();
 });
 
+test('a stream that was only made to ask about a key goes again, and nobody is the worse for it', async () => {
+  const clock = new FakeClock();
+  const verona = await start('verona.test', { s2s: { bidi: false } }, undefined, clock);
+  const mantua = await start('mantua.test', { s2s: { bidi: false } }, undefined, clock);
+  const romeo = await enter(verona, 'romeo@verona.test');
+  const juliet = await enter(mantua, 'juliet@mantua.test');
+  romeo.client.write(`<message to='${juliet.jid}'><body>x</body></message>`);
+  await juliet.client.next();
+  const outgoing = () => mantua.federation.streams().filter(({ direction }) => direction === 'out');
+  expect(outgoing().map(({ state }) => state)).toEqual(['offered']);
+  await clock.advance(30_000);
+  await expect.poll(() => outgoing()).toEqual([]);
+  expect(names.asked.filter((name) => name.includes('verona')).length).toBe(2);
+  expect(await mantua.metrics.text()).not.toContain('parley_s2s_failures_total{');
+  juliet.client.write(`<message to='${romeo.jid}'><body>and back</body></message>`);
+  expect(told(await romeo.client.next(5_000))).toContain('and back');
+  for (const { client } of [romeo, juliet]) await client.destroy();
+});
+
 test('a stream over which nothing comes or goes is closed, and the next stanza opens another', async () => {
   const clock = new FakeClock();
   const verona = await start('verona.test', {}, undefined, clock);
