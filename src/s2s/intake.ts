@@ -135,31 +135,29 @@ export class Intake {
     // the key is only made where somebody has to wait
     const isFree = this.turns.isIdle;
     const first = isFree ? router.fromServer(element, from, to) : undefined;
-    if (isFree && !isPromise(first)) {
-      this.handled?.add(first?.settled.then(nothing, nothing));
-      return;
-    }
+    if (isFree && !isPromise(first)) return this.count(first?.settled, bytes);
     const work = this.turns.run(`${from.bare} ${to.bare}`, () =>
       isFree ? first : router.fromServer(element, from, to),
     );
-    if (!isPromise(work)) {
-      this.handled?.add(work?.settled.then(nothing, nothing));
-      return;
-    }
-    this.handled?.add(this.settled(work));
-    return this.wait(work, bytes);
+    return this.count(isPromise(work) ? this.settled(work) : work?.settled, bytes);
+  }
+
+  /** Counts a stanza as handled, now or when its work is done: until then it is one of those that the stream may have waiting. */
+  private count(work: Promise<void> | undefined, bytes: number): MaybePromise<void> {
+    this.handled?.add(work);
+    return work && this.wait(work, bytes);
   }
 
   private async settled(work: Promise<Unsettled | undefined>): Promise<void> {
     try {
       const unsettled = await work;
       await unsettled?.settled;
-    } catch {
-      // it was answered with an error: that is handled
+    } catch (error) {
+      this.context.log.error({ err: error }, 'a stanza from another server failed');
     }
   }
 
-  private wait(work: Promise<unknown>, bytes: number): MaybePromise<void> {
+  private wait(work: Promise<void>, bytes: number): MaybePromise<void> {
     this.waiting++;
     this.waitingBytes += bytes;
     const done = (): void => {
@@ -169,10 +167,7 @@ export class Intake {
       this.whenRoom();
       this.whenRoom = undefined;
     };
-    work.then(done, (error: unknown) => {
-      this.context.log.error({ err: error }, 'a stanza from another server failed');
-      done();
-    });
+    void work.then(done);
     if (!this.isFull) return;
     return new Promise((resolve) => {
       this.whenRoom = resolve;
@@ -183,5 +178,3 @@ export class Intake {
     return this.waiting >= MOST_WAITING || this.waitingBytes >= MOST_WAITING_BYTES;
   }
 }
-
-function nothing(): void {}
