@@ -60,6 +60,7 @@ const streamManagementMetrics = {
   expired: counter('Sessions that waited to be resumed for too long'),
   unanswered: counter('Connections given up because the client did not acknowledge what it was sent'),
   overflowed: counter('Sessions ended because too much waited to be acknowledged'),
+  displaced: counter('Sessions ended early because those that waited to be resumed took too much memory'),
   returned: counter('Stanzas that were never acknowledged, and went back through the rules of delivery'),
 };
 
@@ -468,6 +469,7 @@ function clientSettings(config: Config): C2sSettings {
       ackTimeout: sm['ack-timeout'],
       queueStanzas: sm['queue-stanzas'],
       queueSize: sm['queue-bytes'],
+      hibernatingSize: sm['hibernating-bytes'],
       location: sm.location,
     },
   };

@@ -35,7 +35,10 @@ export interface AccountFacts extends AccountMarks {
 interface AccountRow {
   readonly created: number;
   readonly passwordSet: number;
-  /** Another one for every password, and whenever the account is disabled: tokens hold for one of them. 0 where it lacks. */
+  /**
+   * Another one for every password, and whenever the account is disabled: logins and tokens hold for one of them. The first is a
+   * time, so that who takes a name after somebody else takes over none of theirs. 0 where it lacks.
+   */
   readonly epoch?: number;
   readonly disabled?: true;
   /** Being removed: nobody can log in, and the name is not free until all its data is gone. */
@@ -289,6 +292,11 @@ export class Accounts implements AccountAuthority {
     return local === undefined ? standingOf(undefined) : andThen(this.row(local), standingOf);
   }
 
+  /** Whether what was proved at an epoch holds still: the account is there, not disabled, and has the password it had. */
+  isCurrent(local: string, epoch: number): MaybePromise<boolean> {
+    return andThen(this.standing(local), (now) => now.state === 'active' && now.epoch === epoch);
+  }
+
   /** The tokens of the client that says it is this one. */
   tokensOf(agentId: string): TokenAuthority {
     return {
@@ -313,8 +321,8 @@ export class Accounts implements AccountAuthority {
   }
 
   /**
-   * Adds the key that a client made from the password, unless there is one or the password was set anew since `epoch`.
-   * @throws AccountError `not-found`
+   * Adds the key that a client made from the password, unless there is one, the password was set anew since `epoch`, or the account
+   * is gone.
    */
   async addKey(
     local: string,
@@ -324,8 +332,8 @@ export class Accounts implements AccountAuthority {
     key: Pick<ScramCredentials, 'salt' | 'iterations'>,
   ): Promise<void> {
     const added: ScramCredentials = { ...key, ...keysOf(hash, salted) };
-    await this.change(this.name(local), (row) =>
-      row.credentials[hash] !== undefined || (row.epoch ?? 0) !== epoch
+    await this.rows.update(this.name(local), (row) =>
+      row === undefined || row.removing || row.credentials[hash] !== undefined || (row.epoch ?? 0) !== epoch
         ? row
         : { ...row, credentials: { ...row.credentials, [hash]: added } },
     );
@@ -373,7 +381,7 @@ export class Accounts implements AccountAuthority {
     let isOurs = false;
     await this.rows.update(name, (row) => {
       isOurs = row === undefined;
-      return row ?? { created, passwordSet: created, credentials };
+      return row ?? { created, passwordSet: created, epoch: created, credentials };
     });
     if (!isOurs) throw taken(name);
     await this.tell((listener) => listener.created?.(name));

@@ -410,22 +410,25 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
       expect(await search('odd', { ids: [ids[1]!, ids[2]!] })).toEqual(of(1));
     });
 
-    test.skipIf(name === 'memory')('knows inflection, in the language of the message or else of the host', async () => {
-      await append('[  ] the stars were shining');
-      await append('[de  ] die schönen Häuser');
-      await append('[fr-CA  ] les chevaux mangeaient');
-      await append('[xx  ] unknown tongues');
-      expect(await search('star')).toHaveLength(1);
-      expect(await search('shine star')).toHaveLength(1);
-      expect(await search('STARRING')).toHaveLength(1);
-      expect(await search('starboard')).toHaveLength(0);
-      expect(await search('haus')).toHaveLength(1);
-      expect(await search('Häusern', {}, ['en', 'de'])).toHaveLength(1);
-      expect(await search('mangeait')).toHaveLength(1);
-      expect(await search('chevaux', {}, [])).toHaveLength(1);
-      expect(await search('tongues unknown')).toHaveLength(1);
-      expect(await search('tongue')).toHaveLength(0);
-    });
+    // (in memory, words are compared as they are)
+    if (name !== 'memory') {
+      test('knows inflection, in the language of the message or else of the host', async () => {
+        await append('[  ] the stars were shining');
+        await append('[de  ] die schönen Häuser');
+        await append('[fr-CA  ] les chevaux mangeaient');
+        await append('[xx  ] unknown tongues');
+        expect(await search('star')).toHaveLength(1);
+        expect(await search('shine star')).toHaveLength(1);
+        expect(await search('STARRING')).toHaveLength(1);
+        expect(await search('starboard')).toHaveLength(0);
+        expect(await search('haus')).toHaveLength(1);
+        expect(await search('Häusern', {}, ['en', 'de'])).toHaveLength(1);
+        expect(await search('mangeait')).toHaveLength(1);
+        expect(await search('chevaux', {}, [])).toHaveLength(1);
+        expect(await search('tongues unknown')).toHaveLength(1);
+        expect(await search('tongue')).toHaveLength(0);
+      });
+    }
 
     test('sees only the archive of its owner', async () => {
       await append('[  ] secret of another', {}, `${owner}x`);

@@ -43,13 +43,13 @@ const oneNode: World = {
   },
 };
 
-const twoNodes: World = {
-  name: 'two nodes',
+const twoNodes = (name: string, isLate: boolean): World => ({
+  name,
   async start(settings) {
     const clock = new FakeClock();
     const driver = createMemoryDriver(clock);
     return running(clock, async () => {
-      const nodes = createNodes();
+      const nodes = createNodes(undefined, undefined, isLate);
       const servers: TestServer[] = [];
       for (const cluster of nodes.clusters) servers.push(await TestServer.start(settings, { clock, cluster, driver }));
       const settle = async (): Promise<void> => {
@@ -60,7 +60,7 @@ const twoNodes: World = {
       return { servers, settle };
     });
   },
-};
+});
 
 /** The second domain, at a server of its own. */
 const ABROAD = 'mantua.test';
@@ -111,7 +111,10 @@ async function quiet(servers: readonly TestServer[]): Promise<void> {
 }
 
 /** All of them, by name. */
-export const worlds: readonly World[] = [oneNode, twoNodes, twoServers];
+export const worlds: readonly World[] = [oneNode, twoNodes('two nodes', false), twoServers];
+
+/** Two nodes that learn late of each other's sessions. Scenes are not played there: what they say of order does not hold. */
+export const lateNodes = twoNodes('two nodes that learn late of one another', true);
 
 interface Nodes {
   readonly servers: readonly TestServer[];

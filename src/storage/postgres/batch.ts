@@ -12,7 +12,6 @@ const burst = 16;
 /** So many rows do not wait for the pace. */
 const enough = 100;
 const mostPerStatement = 500;
-const mostRows = 50_000;
 const mostCharacters = 64 * 1024 * 1024;
 const longestRetry = 5_000;
 
@@ -34,6 +33,7 @@ interface Waiting {
 
 export class Batcher {
   readonly #database: Database;
+  readonly #mostRows: number;
   #queue: Waiting[] = [];
   #characters = 0;
   #client: pg.Client | undefined;
@@ -44,8 +44,10 @@ export class Batcher {
   #due = 0;
   #closed = false;
 
-  constructor(database: Database) {
+  /** @param mostRows how many may wait for the database */
+  constructor(database: Database, mostRows = 50_000) {
     this.#database = database;
+    this.#mostRows = mostRows;
   }
 
   /** Throws StorageUnavailable when another row would be refused. */
@@ -120,7 +122,7 @@ export class Batcher {
 
   #refusal(): string | undefined {
     if (this.#closed) return 'the storage is closed';
-    const isFull = this.#queue.length >= mostRows || this.#characters > mostCharacters;
+    const isFull = this.#queue.length >= this.#mostRows || this.#characters > mostCharacters;
     return isFull ? 'too many rows wait for the database' : undefined;
   }
 

@@ -29,6 +29,8 @@ export interface PostgresOptions {
   readonly timeout?: number;
   /** How long a statement waits for a database that is away, in milliseconds. */
   readonly patience?: number;
+  /** Appended rows that may wait for a database that is away or slow; what comes then is refused. */
+  readonly waitingRows?: number;
   /** Called when the driver has closed; stops an embedded server. */
   readonly onClose?: () => Promise<void>;
 }
@@ -42,13 +44,13 @@ const closingTime = 10_000;
 
 /** Connects on first use. */
 export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
-  const { log = silent, clock = systemClock, connection, onClose, ...limits } = options;
+  const { log = silent, clock = systemClock, connection, onClose, waitingRows, ...limits } = options;
   const database = new Database({
     ...limits,
     log,
     connection: typeof connection === 'string' ? { connectionString: connection } : connection,
   });
-  const batcher = new Batcher(database);
+  const batcher = new Batcher(database, waitingRows);
   const mint = createIds(clock);
   const logs = new Map<string, (host: string) => LogStore<unknown, Record<string, string>>>();
   const archives = new Map<string, ArchiveTable>();
