@@ -93,10 +93,13 @@ const twoServers: World = {
   },
 };
 
+const LEAST_ROUNDS = 500;
+
 /** Resolves when all that one server has sent to the other has arrived, and was handled. */
 async function quiet(servers: readonly TestServer[]): Promise<void> {
   await turn();
-  for (const end = Date.now() + PATIENCE; ; ) {
+  const end = Date.now() + PATIENCE;
+  for (let rounds = 0; ; rounds++) {
     const streams = servers.map(({ server }) => server.federation());
     const count = (of: number, what: 'sent' | 'received'): number =>
       streams[of]!.reduce((sum, stream) => sum + stream[what], 0);
@@ -104,7 +107,9 @@ async function quiet(servers: readonly TestServer[]): Promise<void> {
       .flat()
       .some(({ state, waiting, handling }) => handling > 0 || (state !== 'open' && waiting > 0));
     if (!isBusy && count(0, 'sent') === count(1, 'received') && count(1, 'sent') === count(0, 'received')) break;
-    if (Date.now() > end) throw new Error(`the servers do not come to rest: ${JSON.stringify(streams)}`);
+    // on a machine that is very busy time passes without anything being done
+    if (Date.now() > end && rounds > LEAST_ROUNDS)
+      throw new Error(`the servers do not come to rest: ${JSON.stringify(streams)}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   await turn();
