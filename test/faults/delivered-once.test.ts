@@ -9,7 +9,7 @@ const domain = 'verona.test';
 const SM = 'urn:xmpp:sm:3';
 const CARBONS = 'urn:xmpp:carbons:2';
 const CSI = 'urn:xmpp:csi:0';
-const SEEDS = Number(process.env.PARLEY_TEST_SEEDS ?? 24);
+const SEEDS = Number(process.env.PARLEY_TEST_SEEDS ?? 60);
 const STEPS = 30;
 
 /** Mulberry32: the same numbers for the same seed. */

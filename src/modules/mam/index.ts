@@ -176,14 +176,13 @@ export default defineModule({
       const retracted = retractedBy(stanza.el, stanza.from);
       if (retracted !== undefined && stanza.id !== undefined) {
         const retraction = { with: other.bare, ref: retracted, by: stanza.id, at: clock.now() };
-        background(
-          // what it takes back is older, and on disk when this is
-          durable.then(
-            async () => metrics.retracted.inc(await applyRetraction(messages, account.local, retraction)),
-            () => {},
-          ),
-          'a retraction',
+        // what it takes back is older, and on disk when this is
+        const done = durable.then(
+          async () => metrics.retracted.inc(await applyRetraction(messages, account.local, retraction)),
+          () => {},
         );
+        transit.settle(done);
+        background(done, 'a retraction');
       }
       return id;
     }
@@ -240,7 +239,8 @@ export default defineModule({
       ...(config.search ? [NS.fullText] : []),
     ];
     return {
-      features: { server: [NS.stanzaIds, NS.retraction, NS.retractionTombstone], account: features },
+      // ids are given by archives, never by the host: who claims that it did is not to be believed (XEP-0359 3, 7)
+      features: { server: [NS.retraction, NS.retractionTombstone], account: features },
       handlers: [
         on(messageOut, { phase: 'archive' }, archiveOut),
         on(messageIn, { phase: 'archive' }, archiveIn),
@@ -250,7 +250,10 @@ export default defineModule({
         on(messageOffline, { phase: 'store', after: ['offline'] }, (transit) =>
           transit.note(receivedAs) === undefined ? undefined : 'handled',
         ),
-        on(bind2Inline, async ({ session, bound }) => void bound.push(await metadataOf(readable(session.jid)))),
+        // XEP-0386 3.2: what comes once kept messages were thrown away is either before this end or still kept
+        on(bind2Inline, { after: ['offline'] }, async ({ session, bound }) => {
+          bound.push(await metadataOf(readable(session.jid)));
+        }),
         iqSet('self', NS.mam, 'query', query),
         iqGet('self', NS.mam, 'query', () => el('query', NS.mam, undefined, filterForm(limits))),
         iqGet('self', NS.mam, 'metadata', ({ iq }) => metadataOf(readable(iq.to))),

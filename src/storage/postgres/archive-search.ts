@@ -4,6 +4,7 @@
 // A row per message holds its words, each as it is written and as its stem, hashed together with the owner: so an index over all
 // of them (GIN) has every owner's postings to itself. What is found is held against the message before it is shown.
 import type { Clock } from '../../base/clock.ts';
+import { StorageUnavailable } from '../errors.ts';
 import { idTime } from '../ids.ts';
 import type { Archived, ArchivePage, ArchiveQuery, ArchiveSearch } from '../ports.ts';
 import type { ReadSearchable, Searchable } from '../specs.ts';
@@ -32,6 +33,8 @@ export interface Search {
 
 const step = 200;
 const mostWords = 32;
+/** What a search waits for the words of a long archive, in times of what it waits for a database that is away. */
+const patient = 5;
 
 /** A message as it is indexed. */
 interface Indexed {
@@ -57,6 +60,9 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   const extensions = new Map<string, Promise<ReadonlySet<string>>>();
   const sql = {
     progress: `SELECT indexed, languages, xmin::text FROM ${owners} WHERE host = $1 AND owner = $2`,
+    enrol:
+      `INSERT INTO ${owners} (host, owner, key) SELECT $1, $2, $3::bigint ` +
+      `WHERE EXISTS (SELECT FROM ${messages} WHERE owner = $3::bigint) ON CONFLICT DO NOTHING`,
     advance:
       `UPDATE ${owners} SET indexed = $3, languages = $4 WHERE host = $1 AND owner = $2 ` +
       'AND xmin = $5::text::xid RETURNING xmin::text',
@@ -151,7 +157,12 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   /** Collects the words of what has come since the last search; returns the dictionaries that the owner's messages need. */
   async function extend(name: string, fallback: string | undefined): Promise<ReadonlySet<string>> {
     const owner = keys.owner(name);
-    const [found] = await database.run(sql.progress, [host, name], true);
+    let [found] = await database.run(sql.progress, [host, name], true);
+    if (found === undefined) {
+      // nobody, or somebody whom another node has removed since its messages were last written here
+      await database.run(sql.enrol, [host, name, owner], true);
+      [found] = await database.run(sql.progress, [host, name], true);
+    }
     if (found === undefined) return new Set();
     let progress: Progress | undefined = {
       indexed: (found[0] as string | null) ?? firstUuid,
@@ -205,11 +216,11 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
     const before = extensions.get(owner) ?? Promise.resolve();
     const work = before.catch(() => {}).then(() => extend(owner, fallback));
     extensions.set(owner, work);
-    try {
-      return await work;
-    } finally {
+    const forget = (): void => {
       if (extensions.get(owner) === work) extensions.delete(owner);
-    }
+    };
+    work.then(forget, forget);
+    return inTime(work, database.patience * patient);
   }
 
   /** For every word of a query what may stand for it in a message. */
@@ -260,6 +271,22 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
       }
     },
   };
+}
+
+/** The work goes on when it takes too long, and whoever asks again finds it further on: a stream must not stand still for minutes. */
+async function inTime<T>(work: Promise<T>, patience: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new StorageUnavailable('this archive is still being prepared for searches')),
+      patience,
+    );
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 const languageOf = (text: Searchable | undefined, fallback: string | undefined): string | undefined => {
