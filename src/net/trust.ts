@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import { type CertificateLimits, certificateLimits } from './cert-limits.ts';
 import { certificateNames } from './cert-names.ts';
+import { readAll, readDer } from './der.ts';
 
 /** Where systems keep the authorities that their owner trusts, in one file. */
 const systemBundles = [
@@ -37,15 +38,28 @@ export type PathProblem =
 /** A certificate with what is asked of it again and again. */
 interface Authority {
   readonly certificate: X509Certificate;
+  readonly names: Names;
   readonly notBefore: number;
   readonly notAfter: number;
   readonly limits: CertificateLimits;
 }
 
+/** Issuer and subject as they are encoded: authorities are found by these (RFC 5280 7.1 lets encodings differ; nobody's do). */
+interface Names {
+  readonly issuer: string;
+  readonly subject: string;
+}
+
+/** One that is trusted. Most are never asked for: they are only read when they are. */
+interface Anchor {
+  readonly der: Buffer;
+  authority: Authority | undefined;
+}
+
 /** The authorities that are trusted; read once, by {@link load} or when they are first needed. */
 export class Trust {
   private readonly files: readonly string[];
-  private anchors: Map<string, Authority[]> | undefined;
+  private anchors: Map<string, Anchor[]> | undefined;
 
   /** @param files PEM files of authorities besides those of the system */
   constructor(files: readonly string[]) {
@@ -77,7 +91,7 @@ export class Trust {
     if (now > leaf.notAfter) return 'expired';
     if (now < leaf.notBefore) return 'not yet valid';
     // one that is trusted itself needs nobody to speak for it
-    if (this.isAnchor(leaf.certificate)) return undefined;
+    if (this.isAnchor(leaf)) return undefined;
     if (leaf.limits.isStrange) return 'not acceptable';
     if (leaf.limits.hasWeakSignature || isWeakKey(leaf.certificate)) return 'too weak';
     const search = { sent, now, checks: 0, problem: undefined as PathProblem | undefined };
@@ -89,10 +103,9 @@ export class Trust {
   /** Looks for an issuer of the last certificate of a path, trusted ones first. */
   private extend(path: readonly Authority[], search: Search): boolean {
     const last = path.at(-1)!;
-    const isKnown = (one: Authority): boolean => this.isAnchor(one.certificate);
     const candidates = [
-      ...(this.all().get(last.certificate.issuer) ?? []),
-      ...search.sent.filter((one) => one.certificate.subject === last.certificate.issuer && !path.includes(one)),
+      ...this.anchorsNamed(last.names.issuer),
+      ...search.sent.filter((one) => one.names.subject === last.names.issuer && !path.includes(one)),
     ];
     for (const issuer of candidates) {
       if (++search.checks > MOST_CHECKS) return false;
@@ -102,7 +115,7 @@ export class Trust {
         if (problem !== 'unknown authority') search.problem ??= problem;
         continue;
       }
-      if (isKnown(issuer)) return true;
+      if (this.isAnchor(issuer)) return true;
       // nobody has to sign what is trusted already; all others are only as good as their signature
       if (issuer.limits.hasWeakSignature) continue;
       if (path.length < LONGEST_PATH && this.extend([...path, issuer], search)) return true;
@@ -110,17 +123,29 @@ export class Trust {
     return false;
   }
 
-  private isAnchor(certificate: X509Certificate): boolean {
+  private isAnchor({ certificate, names }: Authority): boolean {
     return (
       this.all()
-        .get(certificate.subject)
-        ?.some((one) => one.certificate.fingerprint256 === certificate.fingerprint256) === true
+        .get(names.subject)
+        ?.some(({ der }) => der.equals(certificate.raw)) === true
     );
   }
 
-  private all(): ReadonlyMap<string, readonly Authority[]> {
+  private anchorsNamed(subject: string): Authority[] {
+    return (this.all().get(subject) ?? []).flatMap((anchor) => {
+      try {
+        anchor.authority ??= authority(new X509Certificate(anchor.der));
+        return [anchor.authority];
+      } catch {
+        // a bundle may have certificates of kinds that OpenSSL does not know: they speak for nobody
+        return [];
+      }
+    });
+  }
+
+  private all(): ReadonlyMap<string, readonly Anchor[]> {
     if (this.anchors !== undefined) return this.anchors;
-    const anchors = new Map<string, Authority[]>();
+    const anchors = new Map<string, Anchor[]>();
     const system = systemBundle();
     const texts = [
       ...(system === undefined ? rootCertificates : [system]),
@@ -128,15 +153,14 @@ export class Trust {
         .filter(Boolean)
         .map((file) => readFileSync(file, 'utf8')),
     ];
-    for (const pem of texts.flatMap(pemBlocks)) {
+    for (const der of texts.flatMap(pemBlocks)) {
       try {
-        const one = authority(new X509Certificate(pem));
-        const { subject } = one.certificate;
+        const { subject } = namesOf(der);
         const known = anchors.get(subject);
-        if (known === undefined) anchors.set(subject, [one]);
-        else known.push(one);
+        if (known === undefined) anchors.set(subject, [{ der, authority: undefined }]);
+        else known.push({ der, authority: undefined });
       } catch {
-        // a bundle may have certificates of kinds that OpenSSL does not know: they speak for nobody
+        // no certificate: it speaks for nobody
       }
     }
     this.anchors = anchors;
@@ -173,6 +197,7 @@ function issueProblem(path: readonly Authority[], issuer: Authority, now: number
 function authority(certificate: X509Certificate): Authority {
   return {
     certificate,
+    names: namesOf(certificate.raw),
     notBefore: Date.parse(certificate.validFrom),
     notAfter: Date.parse(certificate.validTo),
     limits: certificateLimits(certificate.raw),
@@ -185,6 +210,18 @@ function isWeakKey({ publicKey }: X509Certificate): boolean {
   return modulusLength !== undefined && modulusLength < 2048;
 }
 
+/** @throws RangeError when it is no certificate */
+function namesOf(der: Buffer): Names {
+  const [tbs] = readAll(readDer(der).content);
+  const fields = readAll(tbs?.content ?? Buffer.alloc(0));
+  // RFC 5280 4.1: version (left out in version 1), serial number, algorithm, issuer, validity, subject
+  const first = fields[0]?.tag === VERSION ? 1 : 0;
+  const text = (index: number): string => fields[first + index]?.content.toString('latin1') ?? '';
+  return { issuer: text(2), subject: text(4) };
+}
+
+const VERSION = 0xa0;
+
 function systemBundle(): string | undefined {
   for (const file of [process.env.SSL_CERT_FILE ?? '', ...systemBundles].filter(Boolean)) {
     try {
@@ -196,6 +233,12 @@ function systemBundle(): string | undefined {
   return undefined;
 }
 
-function pemBlocks(text: string): string[] {
-  return text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
+/** The DER of every certificate in a PEM file; OpenSSL's additions to some of them are cut off. */
+function pemBlocks(text: string): Buffer[] {
+  const blocks = text.matchAll(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----([^-]+)-----END/g);
+  return [...blocks].flatMap(([, base64]) => {
+    const data = Buffer.from(base64!, 'base64');
+    const end = data.length > 4 && data[0] === 0x30 && data[1] === 0x82 ? 4 + data.readUInt16BE(2) : data.length;
+    return data.length < end ? [] : [data.subarray(0, end)];
+  });
 }
