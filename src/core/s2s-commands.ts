@@ -1,8 +1,8 @@
 // Administrative commands about other servers.
 import { z } from 'zod';
 import { prepareDomain } from '../xmpp/jid.ts';
+import { table, time } from './admin-common.ts';
 import { CommandError, defineCommand } from './commands.ts';
-import { table, time } from './render.ts';
 
 /** @throws CommandError */
 function domainOf(text: string): string {
