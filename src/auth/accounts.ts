@@ -73,7 +73,8 @@ export interface AccountListener {
   /** Nobody can log in any more; the account's data is still there, and is gone once everybody has returned. */
   removing?(local: string): MaybePromise<void>;
   disabled?(local: string): MaybePromise<void>;
-  passwordChanged?(local: string): MaybePromise<void>;
+  /** `by`: the id of the session that changed it, if it was one. */
+  passwordChanged?(local: string, by: string | undefined): MaybePromise<void>;
   /** A client, by our name for it, has no token any more, and is to have no session. */
   clientRevoked?(local: string, client: string): MaybePromise<void>;
 }
@@ -181,14 +182,17 @@ export class Accounts implements AccountAuthority {
     return this.insert(name, credentials);
   }
 
-  /** @throws AccountError `not-found`, `invalid-password`, `weak-password` */
-  async setPassword(local: string, password: string): Promise<void> {
+  /**
+   * @param by the id of the session that changes it, if it is one
+   * @throws AccountError `not-found`, `invalid-password`, `weak-password`
+   */
+  async setPassword(local: string, password: string, by?: string): Promise<void> {
     const name = this.name(local);
     if (!(await this.exists(name))) throw missing(name);
     const credentials = await this.keys(password);
     const passwordSet = this.options.clock.now();
     await this.change(name, (row) => ({ ...nextEpoch(row), credentials, passwordSet }));
-    await this.tell((listener) => listener.passwordChanged?.(name));
+    await this.tell((listener) => listener.passwordChanged?.(name, by));
   }
 
   /** @throws AccountError `not-found` */
