@@ -4,8 +4,10 @@ import { createPasswordHasher } from './auth/credentials.ts';
 import { systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
+import { moduleSettings } from './config/load.ts';
 import type { Config } from './config/server.ts';
 import {
+  type AdminArchives,
   type AdminContext,
   CommandError,
   type OfflineContext,
@@ -15,8 +17,12 @@ import {
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
 import type { Session } from './core/sessions.ts';
+import { archiveAdministration } from './modules/mam/administration.ts';
+import { settings, stores } from './modules/mam/settings.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
+import type { Driver } from './storage/ports.ts';
+import type { Opened } from './storage/specs.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
 
@@ -36,6 +42,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return [...server.hosts.keys()];
     },
     accounts: (domain) => server.hosts.get(domain)?.accounts,
+    archives: (domain) => openArchives(server.driver, server.config, domain),
     sessions: () => [...server.sessions.all()].map(describeSession),
     kick: (text, reason) => kick(server, text, reason),
     reload: options.reload,
@@ -56,7 +63,7 @@ function describeSession(session: Session): SessionInfo {
   };
 }
 
-/** The accounts of a stopped server: its store is opened for as long as the command runs. */
+/** What is stored of a stopped server: its store is opened for as long as the command runs. */
 export async function openOffline(config: Config, log: Logger = silent): Promise<OfflineContext> {
   if (config.database === 'memory') {
     throw new CommandError('not-running', 'the server is not running, and its database is kept in memory only');
@@ -87,8 +94,19 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
   return {
     hosts: [...hosts.keys()],
     accounts: (domain) => hosts.get(domain),
+    archives: (domain) => openArchives(driver, config, domain),
     close: () => driver.close(),
   };
+}
+
+/** Nothing for hosts that keep no archives. */
+async function openArchives(driver: Driver, config: Config, domain: string): Promise<AdminArchives | undefined> {
+  // people who are never here again have none
+  if (config.hosts[domain]?.authentication === 'anonymous') return undefined;
+  const chosen = moduleSettings(config, domain, 'mam', settings);
+  if (chosen === false) return undefined;
+  const opened = await driver.open(domain, 'mam', stores);
+  return archiveAdministration(opened as Opened<typeof stores>, (chosen as { readonly retention: number }).retention);
 }
 
 async function kick(server: Server, text: string, reason?: string): Promise<number> {

@@ -11,7 +11,7 @@ import type { C2sContext, C2sSettings } from './c2s/context.ts';
 import { StreamManagement } from './c2s/sm.ts';
 import { type StoredSession, sessionStores, storeSessions, takeSessions } from './c2s/sm-store.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
-import type { Cluster } from './cluster/cluster.ts';
+import type { Cluster, SessionEntry } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
 import { moduleSettings, validateModules } from './config/load.ts';
 import { ConfigError } from './config/problems.ts';
@@ -55,6 +55,7 @@ const streamManagementMetrics = {
   expired: counter('Sessions that waited to be resumed for too long'),
   unanswered: counter('Connections given up because the client did not acknowledge what it was sent'),
   overflowed: counter('Sessions ended because too much waited to be acknowledged'),
+  displaced: counter('Sessions ended early because those that waited to be resumed took too much memory'),
   returned: counter('Stanzas that were never acknowledged, and went back through the rules of delivery'),
 };
 
@@ -228,14 +229,23 @@ export class Server {
       ...(this.parts.iterations === undefined ? {} : { iterations: this.parts.iterations }),
     });
     const host = new Host(domain, 'users', settings, accounts, this.log);
+    const close = (user: string, error: StreamError, isMeant?: (entry: SessionEntry) => boolean): Promise<unknown> =>
+      this.sessions.closeAccount(Jid.of(user, domain).bare, error, isMeant);
     accounts.listen({
       created: (user) => host.notify(accountCreated, { user }),
       removing: async (user) => {
-        await this.closeSessions(host, user, 'this account is being removed');
+        await close(user, new StreamError('not-authorized', 'this account is being removed'));
         await host.collect(accountRemoving, { user });
       },
-      disabled: (user) => this.closeSessions(host, user, 'this account was disabled'),
-      clientRevoked: (user, client) => this.closeSessions(host, user, 'this client was logged out', client),
+      disabled: async (user) =>
+        void (await close(user, new StreamError('not-authorized', 'this account was disabled'))),
+      passwordChanged: async (user, by) => {
+        await close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by);
+      },
+      clientRevoked: async (user, client) => {
+        const error = new StreamError('not-authorized', 'this client was logged out');
+        await close(user, error, (entry) => clientOf(entry) === client);
+      },
     });
     await installModules(host, this.loaderParts());
     this.hosts.set(domain, host);
@@ -249,16 +259,6 @@ export class Server {
       if (session.host === host) session.close(new StreamError('host-gone'));
     }
     await stopModules(host.instances);
-  }
-
-  /** Ends all sessions of an account, or of one of its clients, on every node, and waits until they are out of the directory. */
-  private async closeSessions(host: Host, user: string, why: string, client?: string): Promise<void> {
-    const error = new StreamError('not-authorized', why);
-    await this.sessions.closeAccount(
-      Jid.of(user, host.domain).bare,
-      error,
-      (entry) => client === undefined || clientOf(entry) === client,
-    );
   }
 
   private loaderParts(): LoaderParts {
@@ -434,6 +434,7 @@ function clientSettings(config: Config): C2sSettings {
       ackTimeout: sm['ack-timeout'],
       queueStanzas: sm['queue-stanzas'],
       queueSize: sm['queue-bytes'],
+      hibernatingSize: sm['hibernating-bytes'],
       location: sm.location,
     },
   };

@@ -35,7 +35,10 @@ export interface AccountFacts extends AccountMarks {
 interface AccountRow {
   readonly created: number;
   readonly passwordSet: number;
-  /** Another one for every password, and whenever the account is disabled: tokens hold for one of them. 0 where it lacks. */
+  /**
+   * Another one for every password, and whenever the account is disabled: logins and tokens hold for one of them. The first is a
+   * time, so that who takes a name after somebody else takes over none of theirs. 0 where it lacks.
+   */
   readonly epoch?: number;
   readonly disabled?: true;
   /** Being removed: nobody can log in, and the name is not free until all its data is gone. */
@@ -70,7 +73,8 @@ export interface AccountListener {
   /** Nobody can log in any more; the account's data is still there, and is gone once everybody has returned. */
   removing?(local: string): MaybePromise<void>;
   disabled?(local: string): MaybePromise<void>;
-  passwordChanged?(local: string): MaybePromise<void>;
+  /** `by`: the id of the session that changed it, if it was one. */
+  passwordChanged?(local: string, by: string | undefined): MaybePromise<void>;
   /** A client, by our name for it, has no token any more, and is to have no session. */
   clientRevoked?(local: string, client: string): MaybePromise<void>;
 }
@@ -178,14 +182,17 @@ export class Accounts implements AccountAuthority {
     return this.insert(name, credentials);
   }
 
-  /** @throws AccountError `not-found`, `invalid-password`, `weak-password` */
-  async setPassword(local: string, password: string): Promise<void> {
+  /**
+   * @param by the id of the session that changes it, if it is one
+   * @throws AccountError `not-found`, `invalid-password`, `weak-password`
+   */
+  async setPassword(local: string, password: string, by?: string): Promise<void> {
     const name = this.name(local);
     if (!(await this.exists(name))) throw missing(name);
     const credentials = await this.keys(password);
     const passwordSet = this.options.clock.now();
     await this.change(name, (row) => ({ ...nextEpoch(row), credentials, passwordSet }));
-    await this.tell((listener) => listener.passwordChanged?.(name));
+    await this.tell((listener) => listener.passwordChanged?.(name, by));
   }
 
   /** @throws AccountError `not-found` */
@@ -289,6 +296,11 @@ export class Accounts implements AccountAuthority {
     return local === undefined ? standingOf(undefined) : andThen(this.row(local), standingOf);
   }
 
+  /** Whether what was proved at an epoch holds still: the account is there, not disabled, and has the password it had. */
+  isCurrent(local: string, epoch: number): MaybePromise<boolean> {
+    return andThen(this.standing(local), (now) => now.state === 'active' && now.epoch === epoch);
+  }
+
   /** The tokens of the client that says it is this one. */
   tokensOf(agentId: string): TokenAuthority {
     return {
@@ -313,8 +325,8 @@ export class Accounts implements AccountAuthority {
   }
 
   /**
-   * Adds the key that a client made from the password, unless there is one or the password was set anew since `epoch`.
-   * @throws AccountError `not-found`
+   * Adds the key that a client made from the password, unless there is one, the password was set anew since `epoch`, or the account
+   * is gone.
    */
   async addKey(
     local: string,
@@ -324,8 +336,8 @@ export class Accounts implements AccountAuthority {
     key: Pick<ScramCredentials, 'salt' | 'iterations'>,
   ): Promise<void> {
     const added: ScramCredentials = { ...key, ...keysOf(hash, salted) };
-    await this.change(this.name(local), (row) =>
-      row.credentials[hash] !== undefined || (row.epoch ?? 0) !== epoch
+    await this.rows.update(this.name(local), (row) =>
+      row === undefined || row.removing || row.credentials[hash] !== undefined || (row.epoch ?? 0) !== epoch
         ? row
         : { ...row, credentials: { ...row.credentials, [hash]: added } },
     );
@@ -373,7 +385,7 @@ export class Accounts implements AccountAuthority {
     let isOurs = false;
     await this.rows.update(name, (row) => {
       isOurs = row === undefined;
-      return row ?? { created, passwordSet: created, credentials };
+      return row ?? { created, passwordSet: created, epoch: created, credentials };
     });
     if (!isOurs) throw taken(name);
     await this.tell((listener) => listener.created?.(name));

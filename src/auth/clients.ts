@@ -139,11 +139,11 @@ export class Clients {
     const row = await this.rows.get(local, id);
     const now = this.clock.now();
     return [row?.next, row?.current]
-      .filter((token) => token?.mechanism === mechanism && token.epoch === epoch)
+      .filter((token) => token?.mechanism === mechanism)
       .map((token) => ({
         id: token!.id,
         secret: this.secretOf(local, id, token!),
-        isExpired: token!.expires <= now,
+        isExpired: token!.expires <= now || token!.epoch !== epoch,
       }));
   }
 
@@ -174,7 +174,13 @@ export class Clients {
     return issued && { secret: this.secretOf(local, id, issued), expires: issued.expires };
   }
 
-  /** A session was bound after a login that did not ask for one. */
+  /** Whether a client that came in by a token still has it. */
+  async holds(local: string, id: string, token: string): Promise<boolean> {
+    const row = await this.rows.get(local, id);
+    return row?.current?.id === token || row?.next?.id === token;
+  }
+
+  /** A session is to be bound after a login that did not ask for one. */
   async bound(local: string, id: string): Promise<void> {
     await this.rows.update(local, id, (row) => (row === undefined || row.bound ? row : { ...row, bound: true }));
   }
@@ -204,7 +210,9 @@ export class Clients {
     const rows = [...(await this.rows.all(local))].sort(([, a], [, b]) => b.lastSeen - a.lastSeen);
     const most = this.policy()['per-account'];
     for (const [i, [id, row]] of rows.entries()) {
-      if (i >= most || this.isForgotten(row)) await this.rows.set(local, id, undefined);
+      if (i < most && !this.isForgotten(row)) continue;
+      // one that comes back just now stays
+      await this.rows.update(local, id, (now) => (now?.lastSeen === row.lastSeen ? undefined : now));
     }
   }
 

@@ -49,11 +49,11 @@ async function verify(
   const known = await tokens.tokens(local, mechanism);
   const token = known.find(({ secret }) => equal(hash(secret, 'Initiator', channel), proof));
   if (token === undefined || local === undefined) throw new SaslError('not-authorized');
-  // only who has the token learns that much
-  if (token.isExpired) throw new SaslError('credentials-expired');
   const { state, epoch } = await tokens.standing(local);
-  if (state === 'disabled') throw new SaslError('account-disabled');
   if (state === 'none') throw new SaslError('not-authorized');
+  // only who has the token learns that much
+  if (state === 'disabled') throw new SaslError('account-disabled');
+  if (token.isExpired) throw new SaslError('credentials-expired');
   return {
     success: { local, anonymous: false, epoch, token: token.id },
     data: hash(token.secret, 'Responder', channel),

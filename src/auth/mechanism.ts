@@ -49,6 +49,7 @@ export interface KnownToken {
   readonly id: string;
   /** What the client was given. */
   readonly secret: string;
+  /** It is too old, or the account has another password now. */
   readonly isExpired: boolean;
 }
 

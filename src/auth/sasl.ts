@@ -16,6 +16,8 @@ import type { Attempt, Throttle } from './throttle.ts';
 /** Octets of a message; the longest names and nonces in use are far below. */
 const MAX_MESSAGE = 8192;
 const NONCE_BYTES = 24;
+/** Characters of a name that are remembered and logged: no localpart has more (RFC 7622 3.3). */
+const LONGEST_NAME = 1023;
 
 /** What a host allows. */
 export interface SaslPolicy {
@@ -128,7 +130,7 @@ class RunningExchange implements Exchange {
       attributes: options.attributes ?? ((hash) => offerProof(hash, options.offered, options.tls)),
       nonce: options.nonce ?? (() => randomBytes(NONCE_BYTES).toString('base64')),
       identify: (name) => {
-        this.name = name;
+        this.name = name.slice(0, LONGEST_NAME);
         this.begin();
       },
     });

@@ -64,7 +64,11 @@ export class ClientAcceptor {
   /** Says goodbye to everybody with `system-shutdown`; resolves when they are gone, or after `deadline` milliseconds. */
   async close(deadline: number): Promise<void> {
     this.cancelSweep();
-    for (const connection of this.connections) connection.close(new StreamError('system-shutdown'));
+    for (const connection of this.connections) {
+      connection.close(new StreamError('system-shutdown'));
+      // (nobody can ask any more: it has no time for that)
+      if (connection.isMute) connection.abort();
+    }
     if (this.connections.size === 0) return;
     let cancel = (): void => {};
     await new Promise<void>((resolve) => {

@@ -43,6 +43,11 @@ export class LoginAttempts {
     this.offeredForTokens = isFast ? offeredTokenMechanisms(tls) : [];
   }
 
+  /** Whether a mechanism is offered that binds to the channel. */
+  get canBind(): boolean {
+    return this.offered.some((name) => name.endsWith('-PLUS'));
+  }
+
   /** Whether an exchange is under way. */
   get isUnderWay(): boolean {
     return this.exchange !== undefined;

@@ -1,7 +1,15 @@
 // Resource binding (RFC 6120 7), and the session that comes of it.
 import { randomBytes } from 'node:crypto';
 import type { Host } from '../core/host.ts';
-import { type ConflictPolicy, clientOf, clientSlot, type Session, type SessionStream } from '../core/sessions.ts';
+import {
+  type ConflictPolicy,
+  clientOf,
+  clientSlot,
+  type Session,
+  type SessionStream,
+  type Sessions,
+} from '../core/sessions.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import { type Element, el } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid, prepareResource } from '../xmpp/jid.ts';
@@ -11,14 +19,13 @@ import type { C2sContext } from './context.ts';
 
 /**
  * Answers an IQ on an authenticated stream; the session, when it was a request to bind and could be met.
- * @param client our name for the client, where it is known
- * @throws StreamError `not-authorized` for anything but a request to bind
+ * @throws StreamError `not-authorized` for anything but a request to bind, and when the login holds no longer
  */
 export async function answerBind(
   iq: Element,
   host: Host,
   user: string,
-  client: string | undefined,
+  grant: Grant,
   stream: SessionStream,
   context: C2sContext,
 ): Promise<Session | undefined> {
@@ -29,19 +36,21 @@ export async function answerBind(
   try {
     if (iq.attrs.type !== 'set' || iq.attrs.id === undefined) throw new StanzaError('bad-request');
     const jid = Jid.of(user, host.domain, resourceFor(bind.getChildText('resource')));
+    if (grant.client !== undefined) await host.accounts.clients.bound(user, grant.client);
     const session = await bindResource(
       host,
-      { jid, client, policy: host.settings['resource-conflict'] },
+      { jid, grant, policy: host.settings['resource-conflict'] },
       stream,
       context,
     );
-    if (client !== undefined) await host.accounts.clients.bound(user, client);
     const bound = el('bind', NS.bind, undefined, el('jid', NS.bind, undefined, session.jid.full));
     stream.send(el('iq', null, { type: 'result', id: iq.attrs.id }, bound).toXml());
     return session;
   } catch (error) {
-    if (!(error instanceof StanzaError)) throw error;
-    const reply = errorReply(iq, host.domain, Jid.of(user, host.domain).full, error);
+    const refusal =
+      error instanceof StorageUnavailable ? new StanzaError('resource-constraint', undefined, { type: 'wait' }) : error;
+    if (!(refusal instanceof StanzaError)) throw error;
+    const reply = errorReply(iq, host.domain, Jid.of(user, host.domain).full, refusal);
     if (reply !== undefined) stream.send(reply.toXml());
     return undefined;
   }
@@ -54,10 +63,19 @@ function isForUs(to: string | undefined, user: string, host: Host): boolean {
   return full === host.domain || full === Jid.of(user, host.domain).full;
 }
 
-export interface Wish {
-  readonly jid: Jid;
+/** What a login has left: it lets a resource be bound for as long as what was proved holds. */
+export interface Grant {
+  /** The account's, when the proof was verified. */
+  readonly epoch: number;
   /** Our name for the client, where it is known. */
   readonly client: string | undefined;
+  /** The id of the token that was proved, unless that was its last time. */
+  readonly token: string | undefined;
+}
+
+export interface Wish {
+  readonly jid: Jid;
+  readonly grant: Grant;
   /** What to do about others that have the resource. */
   readonly policy: ConflictPolicy;
 }
@@ -65,19 +83,19 @@ export interface Wish {
 /**
  * Binds a resource of an account that is authenticated.
  * @param prepare is given the session before anybody knows of it
- * @throws StanzaError `resource-constraint`, `conflict`; StreamError `not-authorized` when there is no such account any more
+ * @throws StanzaError `resource-constraint`, `conflict`; StreamError `not-authorized` when the login holds no longer: the account
+ *   was removed or disabled, its password changed, or its client revoked
  */
 export async function bindResource(
   host: Host,
-  { jid, client, policy }: Wish,
+  { jid, grant, policy }: Wish,
   stream: SessionStream,
   { sessions, settings }: C2sContext,
   prepare?: (session: Session) => void,
 ): Promise<Session> {
-  // the account may have been removed or disabled since it was authenticated
-  if (host.settings.authentication === 'accounts' && (await host.accounts.facts(jid.local))?.isDisabled !== false) {
-    throw new StreamError('not-authorized');
-  }
+  const { client } = grant;
+  const isGuest = host.settings.authentication === 'anonymous';
+  if (!isGuest && !(await host.accounts.isCurrent(jid.local, grant.epoch))) throw new StreamError('not-authorized');
   const { sessionsPerAccount } = settings();
   // RFC 6120 7.6.2.1; whoever takes the place of a session of its own adds none
   const others = sessions.ofAccount(jid.bare);
@@ -95,16 +113,36 @@ export async function bindResource(
     prepare?.(one);
   });
   if (session === undefined) throw new StanzaError('conflict', 'this resource is in use');
+  if (!isGuest) await confirm(host, session, grant, sessions);
   // XEP-0386 3.2: a client that comes back has no use for the session that it left
   if (client !== undefined) {
     const error = new StreamError('conflict', 'this client has connected anew');
     await sessions
-      .closeAccount(jid.bare, error, (entry) => entry.sid !== session.sid && clientOf(entry) === client)
+      .closeAccount(
+        jid.bare,
+        error,
+        // of two that come at the same time one has ended the other by now
+        (entry) => !session.isOver && entry.sid !== session.sid && clientOf(entry) === client,
+      )
       .catch((failure: unknown) =>
         host.log.warn({ err: failure }, 'could not close a session that its client has left'),
       );
   }
   return session;
+}
+
+/** Whoever takes a login back ends the sessions that are there; one that came just too late for that ends here. */
+async function confirm({ accounts }: Host, session: Session, grant: Grant, sessions: Sessions): Promise<void> {
+  const { epoch, client, token } = grant;
+  const { local } = session.jid;
+  let holds = false;
+  try {
+    holds = await accounts.isCurrent(local, epoch);
+    if (client !== undefined && token !== undefined) holds &&= await accounts.clients.holds(local, client, token);
+  } finally {
+    if (!holds) await sessions.close(session);
+  }
+  if (!holds) throw new StreamError('not-authorized');
 }
 
 /** What nobody can guess. */

@@ -10,7 +10,7 @@ import { SaslError, StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-import { bindResource, randomResource } from './bind.ts';
+import { bindResource, type Grant, randomResource } from './bind.ts';
 import type { C2sContext } from './context.ts';
 import type { Login } from './sasl2.ts';
 import type { Carrier } from './sm-session.ts';
@@ -39,7 +39,7 @@ export interface Binding {
 export async function bindInline(
   host: Host,
   login: Login,
-  client: string | undefined,
+  grant: Grant,
   carrier: Carrier,
   context: C2sContext,
 ): Promise<Binding | undefined> {
@@ -52,7 +52,7 @@ export async function bindInline(
   // 3.2.1
   const jid = Jid.of(login.user, host.domain, bind.tag === undefined ? ours : `${bind.tag}/${ours}`);
   const held = new HeldStanzas(context.router);
-  const session = await bindOrFail(host, { jid, client, policy: 'replace' }, carrier, context, (one) =>
+  const session = await bindOrFail(host, { jid, grant, policy: 'replace' }, carrier, context, (one) =>
     held.holdFor(one),
   );
   const answers: Element[] = [];

@@ -8,6 +8,8 @@ import type { LoginAttempts } from './attempts.ts';
 /** Who got in, and what is still to be said: the answer goes out before the stream restarts. */
 export interface SaslOutcome {
   readonly user: string;
+  /** The account's, when the proof was verified. */
+  readonly epoch: number;
   readonly answer: Element;
 }
 
@@ -49,10 +51,10 @@ export class SaslNegotiation {
       reply(el('challenge', NS.sasl, undefined, encodeSasl(step.challenge)));
       return undefined;
     }
-    const user = step.success.local;
+    const { local: user, epoch } = step.success;
     this.attempts.succeeded(user, this.mechanism);
     const text = step.data === undefined ? [] : [encodeSasl(step.data)];
-    return { user, answer: el('success', NS.sasl, undefined, ...text) };
+    return { user, epoch, answer: el('success', NS.sasl, undefined, ...text) };
   }
 
   private messageOf(element: Element): Buffer | undefined {

@@ -8,7 +8,7 @@ import { delayElement } from '../xmpp/delay.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Holders, type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import { type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import { HandledCounter, UnackedQueue, type Unacknowledged } from './sm-counters.ts';
 
 // An acknowledgement is asked for behind so many stanzas or characters; else after a moment without any.
@@ -39,6 +39,8 @@ export interface Keeper {
   now(): number;
   /** It has something to be acknowledged, or waits for an answer. */
   watch(managed: ManagedSession): void;
+  /** More waits for it while it hibernates. */
+  grew(managed: ManagedSession): void;
   /** More waits than may. */
   overflow(managed: ManagedSession): void;
   /** It is over: `waiting` was never acknowledged. */
@@ -56,7 +58,7 @@ export interface SavedStream {
   readonly waiting: readonly {
     readonly xml: string;
     readonly at: number;
-    readonly had?: Holders;
+    readonly had?: Reach;
   }[];
 }
 
@@ -125,7 +127,8 @@ export class ManagedSession implements Outbox {
     } else stream?.send(xml);
     const { limits } = keeper;
     if (queue.length > limits.stanzas || queue.size > limits.size) keeper.overflow(this);
-    else if (stream !== undefined) {
+    else if (stream === undefined) keeper.grew(this);
+    else {
       if (this.asked === 0 && (queue.length >= ASK_STANZAS || queue.size >= ASK_SIZE)) this.ask();
       if (!this.isWatched) keeper.watch(this);
     }
@@ -218,21 +221,14 @@ export class ManagedSession implements Outbox {
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
-        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
+        ...(reach === undefined ? {} : { had: reach }),
       })),
     };
   }
 
-  restore({ waiting }: SavedStream): void {
-    for (const { xml, at, had } of waiting) {
-      // (who shares it is not known any more; the directory is)
-      this.queue.push({
-        xml,
-        isFlat: true,
-        at,
-        reach: had && { to: had.to, copied: [...had.copied], toHere: 0, copiedHere: 0 },
-      });
-    }
+  /** @param adopt makes what others may share one again */
+  restore({ waiting }: SavedStream, adopt: (reach: Reach) => Reach): void {
+    for (const { xml, at, had } of waiting) this.queue.push({ xml, isFlat: true, at, reach: had && adopt(had) });
   }
 }
 

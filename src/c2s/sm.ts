@@ -19,6 +19,7 @@ import { type Condition, StreamError } from '../xmpp/errors.ts';
 import type { BareJid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import type { Reach } from '../xmpp/stanza.ts';
+import { Hibernation } from './hibernation.ts';
 import type { HandledCounter, Unacknowledged } from './sm-counters.ts';
 import { type Carrier, type Keeper, ManagedSession, returned } from './sm-session.ts';
 import type { StoredSession } from './sm-store.ts';
@@ -31,6 +32,8 @@ export interface StreamManagementSettings {
   readonly queueStanzas: number;
   /** Characters. */
   readonly queueSize: number;
+  /** What all sessions that wait to be resumed may take together, in characters. */
+  readonly hibernatingSize: number;
   /** Where clients should come back to (XEP-0198 5); null: nothing is said. */
   readonly location: string | null;
 }
@@ -43,6 +46,7 @@ export interface StreamManagementMetrics {
   readonly expired: Counter;
   readonly unanswered: Counter;
   readonly overflowed: Counter;
+  readonly displaced: Counter;
   readonly returned: Counter;
 }
 
@@ -87,9 +91,14 @@ export class StreamManagement implements Keeper {
   private watched: ManagedSession[] = [];
   private cancelWatch: (() => void) | undefined;
   private isStopping = false;
+  private readonly hibernation: Hibernation;
 
   constructor(parts: StreamManagementParts) {
     this.parts = parts;
+    this.hibernation = new Hibernation(
+      () => parts.settings().hibernatingSize,
+      (managed) => this.displace(managed),
+    );
   }
 
   get limits(): { readonly stanzas: number; readonly size: number } {
@@ -182,6 +191,7 @@ export class StreamManagement implements Keeper {
       }
       managed.cancelExpiry?.();
       managed.cancelExpiry = undefined;
+      this.hibernation.forget(managed);
       this.parts.sessions.resume(session, carrier, () => managed.resend());
       this.parts.metrics.resumed.inc();
       this.parts.log.debug({ jid: session.jid.full, address: carrier.address }, 'session resumed');
@@ -251,6 +261,7 @@ export class StreamManagement implements Keeper {
 
   private awaitResumption(managed: ManagedSession): void {
     if (this.isStopping) return;
+    this.hibernation.count(managed);
     managed.cancelExpiry?.();
     managed.cancelExpiry = this.parts.clock.after(Math.max(managed.until - this.now(), 0), () => {
       this.parts.metrics.expired.inc();
@@ -285,6 +296,16 @@ export class StreamManagement implements Keeper {
     }
   }
 
+  grew(managed: ManagedSession): void {
+    if (!this.isStopping && managed.id !== undefined && !managed.session.isOver) this.hibernation.count(managed);
+  }
+
+  private displace(managed: ManagedSession): void {
+    this.parts.metrics.displaced.inc();
+    this.parts.log.warn({ jid: managed.session.jid.full }, 'sessions that wait to be resumed take too much memory');
+    this.end(managed);
+  }
+
   overflow(managed: ManagedSession): void {
     if (managed.session.isOver) return;
     this.parts.metrics.overflowed.inc();
@@ -298,6 +319,7 @@ export class StreamManagement implements Keeper {
     const { session, id } = managed;
     if (id !== undefined) {
       this.byId.delete(id);
+      this.hibernation.forget(managed);
       this.remembered.set(id, { account: session.jid.bare, handled: managed.inbound });
     }
     if (waiting.length === 0) return;
@@ -354,7 +376,7 @@ export class StreamManagement implements Keeper {
     if (session === undefined) return;
     const { id, max, handled, acked } = stream;
     const managed = new ManagedSession(session, this, { id, max }, { handled, acked });
-    managed.restore(stream);
+    managed.restore(stream, (reach) => this.parts.router.delivery.adopt(reach));
     session.outbox = managed;
     this.byId.set(id, managed);
     managed.until = this.now() + stream.left;

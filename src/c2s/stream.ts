@@ -3,7 +3,7 @@ import { channelBindingFeature } from '../auth/channel.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import { type ClientStream, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
-import type { Session } from '../core/sessions.ts';
+import { clientSlot, type Session } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Transport } from '../net/transport.ts';
@@ -14,7 +14,7 @@ import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { mayAnswerWithError } from '../xmpp/stanza.ts';
 import { LoginAttempts } from './attempts.ts';
-import { answerBind } from './bind.ts';
+import { answerBind, type Grant } from './bind.ts';
 import { bind2Feature, bindInline } from './bind2.ts';
 import { ConnectionBudgets } from './budgets.ts';
 import { enterClient } from './client.ts';
@@ -46,8 +46,8 @@ export class ClientConnection implements ClientStream, Carrier {
   private sasl2: Sasl2Negotiation | undefined;
   /** XEP-0509: of what was offered before login. */
   private configVersion: string | undefined;
-  /** Our name for the client, once it has logged in and said which one it is. */
-  private client: string | undefined;
+  /** Once somebody is authenticated. */
+  private grant: Grant | undefined;
   /** The element of a bound session that was last waited for. */
   private handling: Promise<void> | undefined;
   private unsettled: Unsettled | undefined;
@@ -125,6 +125,11 @@ export class ClientConnection implements ClientStream, Carrier {
     this.stream.delay(ms);
   }
 
+  /** Whether nothing can be told to the client now. */
+  get isMute(): boolean {
+    return this.carrier.isMute ?? false;
+  }
+
   /** Drops the connection without waiting for the client. */
   abort(): void {
     this.stream.abort('dropped by the server');
@@ -171,7 +176,7 @@ export class ClientConnection implements ClientStream, Carrier {
 
   private async offer(host: Host, from: string | undefined): Promise<void> {
     const login = this.stage === 'connected' ? await this.offerLogin(host, from) : [];
-    const features = await this.features(host, login);
+    const features = await this.features(host, login, this.stage);
     if (login.length > 0) {
       this.configVersion = versionOf(features);
       const version = el('config-version', NS.iap, { scheme: 'opaque', value: this.configVersion });
@@ -179,14 +184,14 @@ export class ClientConnection implements ClientStream, Carrier {
     } else this.stream.send(writeFeatures(features));
   }
 
-  private features(host: Host, login: readonly Element[]): Promise<readonly Element[]> {
+  private features(host: Host, login: readonly Element[], stage: Stage): Promise<readonly Element[]> {
     const settings = this.context.settings();
-    const canStartTls = this.stage === 'connected' && this.canStartTls;
+    const canStartTls = stage === 'connected' && this.canStartTls;
     return makeFeatures(host, this, {
       startTls: !canStartTls ? 'no' : settings.requireTls ? 'required' : 'optional',
       login,
-      stage: this.stage,
-      stanzaBytes: this.stage === 'connected' ? settings.stanzaBytesBeforeAuth : settings.stanzaBytes,
+      stage,
+      stanzaBytes: stage === 'connected' ? settings.stanzaBytesBeforeAuth : settings.stanzaBytes,
       idleTimeout: settings.idleTimeout,
     });
   }
@@ -202,7 +207,8 @@ export class ClientConnection implements ClientStream, Carrier {
       complete: (login) => this.enter(host, login),
     });
     const features = [this.sasl.feature, this.sasl2.feature([await bind2Feature(host, this), el('sm', NS.sm)])];
-    const bindings = features[0] === undefined ? undefined : channelBindingFeature(this.tls);
+    // XEP-0440 3: a client that is told of types alone has to think that somebody took the mechanisms away
+    const bindings = attempts.canBind ? channelBindingFeature(this.tls) : undefined;
     return [...features, bindings].filter((feature) => feature !== undefined);
   }
 
@@ -287,14 +293,15 @@ export class ClientConnection implements ClientStream, Carrier {
     if (this.sasl === undefined) throw new StreamError('not-authorized');
     const outcome = await this.sasl.take(element, (answer) => this.stream.send(answer));
     if (outcome === undefined) return;
-    this.admit(outcome.user);
+    this.admit(outcome.user, { epoch: outcome.epoch, client: undefined, token: undefined });
     this.stream.restart();
     this.stream.send(outcome.answer);
   }
 
   /** Somebody is authenticated. */
-  private admit(user: string): void {
+  private admit(user: string, grant: Grant): void {
     this.user = user;
+    this.grant = grant;
     this.stage = 'authenticated';
     this.sasl = undefined;
     this.sasl2 = undefined;
@@ -306,7 +313,7 @@ export class ClientConnection implements ClientStream, Carrier {
   /** XEP-0388 2.6.1: does what was asked for with the login, and tells it with success; all at once, without a restart. */
   private async enter(host: Host, login: Login): Promise<void> {
     const account = Jid.of(login.user, host.domain).bare;
-    const { client, token } = await enterClient(host, login);
+    const { grant, token } = await enterClient(host, login);
     const succeed = (identity: string, ...answers: readonly (Element | undefined)[]): void =>
       this.stream.send(successOf(login, identity, [...answers, token]));
 
@@ -314,21 +321,26 @@ export class ClientConnection implements ClientStream, Carrier {
     const { resume } = login.request;
     const resumption = resume === undefined ? undefined : await this.context.sm.resume(this, account, resume);
     if (resumption?.resumed !== undefined) {
-      this.admit(login.user);
-      succeed(resumption.resumed.session.jid.full, resumption.answer);
+      const { session } = resumption.resumed;
+      this.admit(login.user, grant);
+      succeed(session.jid.full, resumption.answer);
       this.goOn(resumption.resumed);
+      // XEP-0494 5: whose session it is from now on
+      if (grant.client !== undefined && session.get(clientSlot) !== grant.client) {
+        await session.set(clientSlot, grant.client);
+      }
       return;
     }
 
-    const binding = await bindInline(host, login, client, this, this.context);
-    if (!this.stream.isOpen) return binding && this.context.sessions.close(binding.session);
-    this.client = client;
-    this.admit(login.user);
+    const binding = await bindInline(host, login, grant, this, this.context);
+    this.user = login.user;
+    const features = writeFeatures(await this.features(host, [], binding === undefined ? 'authenticated' : 'bound'));
+    if (!this.stream.isOpen) return binding && this.leave(binding.session);
+    this.admit(login.user, grant);
     if (binding !== undefined) {
       this.session = binding.session;
       this.stage = 'bound';
     }
-    const features = writeFeatures(await this.features(host, []));
     succeed(binding?.session.jid.full ?? account, resumption?.answer, binding?.complete());
     this.stream.send(features);
     binding?.release();
@@ -352,12 +364,19 @@ export class ClientConnection implements ClientStream, Carrier {
   // RFC 6120 7.1: nothing but binding until it is done
   private async beforeBinding(element: Element): Promise<void> {
     if (element.ns === NS.sm) return this.resumeSession(element);
-    if (this.host === undefined || this.user === undefined || element.ns !== null || element.name !== 'iq') {
+    const { host, user, grant } = this;
+    if (
+      host === undefined ||
+      user === undefined ||
+      grant === undefined ||
+      element.ns !== null ||
+      element.name !== 'iq'
+    ) {
       throw new StreamError('not-authorized', 'bind a resource first');
     }
-    const session = await answerBind(element, this.host, this.user, this.client, this, this.context);
+    const session = await answerBind(element, host, user, grant, this, this.context);
     if (session === undefined) return;
-    if (!this.stream.isOpen) return this.context.sessions.close(session);
+    if (!this.stream.isOpen) return this.leave(session);
     this.session = session;
     this.stage = 'bound';
   }

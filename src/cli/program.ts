@@ -63,6 +63,7 @@ class CommandLine {
     );
     const clients = this.common(program.command('client').description('Programs that log in'));
     this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
+    this.addArchiveCommands(this.common(program.command('archive').description('Message archives')));
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -134,6 +135,15 @@ class CommandLine {
     this.admin(user, 'ls [host]', 'user ls', (host) => ({ host }));
   }
 
+  private addArchiveCommands(archive: Command): void {
+    this.admin(archive, 'show <jid>', 'archive show', (jid) => ({ jid }));
+    this.admin(archive, 'retention <jid> <length>', 'archive retention', (jid, _, keep) => ({ jid, keep }));
+    this.admin(archive, 'purge <jid>', 'archive purge', (jid, { before }) => ({ jid, before })).option(
+      '--before <date>',
+      'only what is older: 2026-01-31, or 2026-01-31T12:00:00Z',
+    );
+  }
+
   private addConfigCommands(config: Command): void {
     this.common(config.command('check').description('Look for mistakes')).action(
       async (_: unknown, command: Command) => {
@@ -182,13 +192,13 @@ class CommandLine {
     parent: Command,
     usage: string,
     name: string,
-    args: (argument: string | undefined, options: { readonly reason?: string }, second: string | undefined) => object,
+    args: (argument: string | undefined, options: AdminOptions, second: string | undefined) => object,
   ): Command {
     const takes = usage.match(/[<[]/g)?.length ?? 0;
     const word = (given: readonly unknown[], i: number): string | undefined =>
       i < takes ? (given[i] as string | undefined) : undefined;
     return this.common(parent.command(usage).description(find(name).summary)).action((...given: unknown[]) => {
-      const options = (given.at(-1) as Command).optsWithGlobals<Common & { reason?: string }>();
+      const options = (given.at(-1) as Command).optsWithGlobals<Common & AdminOptions>();
       return this.runAdmin(name, args(word(given, 0), options, word(given, 1)), options);
     });
   }
@@ -352,6 +362,11 @@ class CommandLine {
   }
 }
 
+/** The options of those that are passed on as they are. */
+interface AdminOptions {
+  readonly reason?: string;
+  readonly before?: string;
+}
 interface PasswordOptions extends Common {
   readonly passwordStdin?: boolean;
   readonly generate?: boolean;

@@ -17,9 +17,17 @@ export interface SessionEntry {
   readonly shared: Readonly<Record<string, string | number | boolean>>;
 }
 
+/**
+ * What other nodes put and dropped may be seen late: what is sent to a session that has left comes back from its node, and who
+ * was given a message is counted by the node that delivered it, not told from here. What this node put or dropped it must see
+ * itself as soon as that has resolved, and of two that put the same full JID each must be told of the other, or the later one.
+ */
 export interface Directory {
-  /** The bound resources of an account, on all nodes. */
-  sessions(user: BareJid): MaybePromise<readonly SessionEntry[]>;
+  /**
+   * The bound resources of an account, on all nodes.
+   * @param isFresh whatever any node had put by now has to be in it, whatever is remembered here
+   */
+  sessions(user: BareJid, isFresh?: boolean): MaybePromise<readonly SessionEntry[]>;
   /** Adds an entry, or replaces the one with the same full JID; returns the one replaced, if it was another session. */
   put(entry: SessionEntry): MaybePromise<SessionEntry | undefined>;
   /** Removes an entry, unless another session has taken its place. */
@@ -28,10 +36,16 @@ export interface Directory {
 
 /** What travels between nodes. Delivery frames carry stanzas whose checks are done. */
 export type Frame =
-  /** For sessions of the receiving node, by full JID; `had`: all that have the message. */
-  | { readonly kind: 'deliver'; readonly to: readonly string[]; readonly xml: string; readonly had?: Holders }
+  /** For sessions of the receiving node; `had`: all that are given the message. */
+  | { readonly kind: 'deliver'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders }
   /** Answers `deliver`: these sessions are not there any more. */
-  | { readonly kind: 'undelivered'; readonly to: readonly string[]; readonly xml: string; readonly had?: Holders };
+  | { readonly kind: 'undelivered'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders };
+
+/** A session that a frame is for: its full JID may be another session's meanwhile. */
+export interface Addressee {
+  readonly jid: string;
+  readonly sid: string;
+}
 
 export interface Cluster {
   readonly self: NodeId;

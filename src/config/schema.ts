@@ -39,6 +39,15 @@ export function parseDuration(text: string): number | undefined {
   return Math.round(sum);
 }
 
+/** The shortest text that {@link parseDuration} reads as so many milliseconds; `forever` for Infinity. */
+export function formatDuration(ms: number): string {
+  if (!Number.isFinite(ms)) return 'forever';
+  const [unit, size] = (['y', 'd', 'h', 'm', 's'] as const)
+    .map((name) => [name, units[name]!] as const)
+    .find(([, length]) => ms % length === 0 && ms > 0) ?? ['ms', 1];
+  return `${ms / size}${unit}`;
+}
+
 function durationProblem(value: unknown): string {
   if (typeof value === 'number') return `${value} has no unit. Try "${Math.max(1, Math.round(Math.abs(value)))}s".`;
   const found = typeof value === 'string' ? /^\s*(\d+)\s*([a-z]*)/i.exec(value) : null;

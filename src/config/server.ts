@@ -128,6 +128,10 @@ const streamManagement = z
       description: 'Stanzas that may wait for one client until it has acknowledged them; beyond it, its session ends.',
     }),
     'queue-bytes': bytes().prefault('8MiB').meta({ description: 'The same, in characters of XML.' }),
+    'hibernating-bytes': bytes().prefault('256MiB').meta({
+      description:
+        'What all sessions that wait for their clients to come back may take of the memory; beyond it the largest of them end early.',
+    }),
     location: z
       .string()
       .regex(/^(\[[0-9a-f:.]+\]|[^\s:[\]]+)(:\d{1,5})?$/i, {

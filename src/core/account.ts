@@ -1,12 +1,13 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
 import { andThen, type MaybePromise } from '../base/maybe.ts';
-import type { Cluster, SessionEntry } from '../cluster/cluster.ts';
+import type { Addressee, Cluster, SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import {
+  type Holders,
   type Iq,
   type Message,
   messageOf,
@@ -19,25 +20,31 @@ import { iqIn, messageIn, messageOffline, presenceIn } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
+import { holdersOf, nodeOf, Reaches, STORE, wasGiven } from './reaches.ts';
 import type { Sessions } from './sessions.ts';
 import { defineNote, Transit } from './transit.ts';
 
 /** The sessions that a message is about to reach; left before `messageIn` runs, so that `copy` knows the others. */
 export const recipients = defineNote<readonly SessionEntry[]>('recipients');
 
-/** Where the account has several sessions: who has the message, or will; whoever copies it adds those who get copies. */
+/** Where several may get the message or a copy: who is given it; whoever copies it adds those who get copies. */
 export const reached = defineNote<Reach>('reached');
 
 /**
- * The message was delivered before, and its reader never had it: it is on its way through the rules once more. Whoever
- * stored or counted it must not do so again.
+ * The message was delivered before, and its readers never had it: it is on its way through the rules once more. Whoever
+ * stored or counted it must not do so again, and none of those who were given it gets it again.
  */
-export const redelivered = defineNote<{
-  /** The sessions that have had it, or a copy, by their sid. */
-  readonly had: readonly string[];
-  /** One of them has a copy still: where nobody else takes the message, it need not be kept. */
-  readonly isCopied: boolean;
-}>('redelivered');
+export const redelivered = defineNote<Holders>('redelivered');
+
+/** A message that comes back to the node which delivered it, as JSON. */
+export interface Returned {
+  readonly xml: string;
+  readonly from: string;
+  readonly to: string;
+  readonly had: Holders;
+  readonly sid: string;
+  readonly at?: number;
+}
 
 /** Answers an IQ request for an account or a host on its behalf. */
 export type AnswerIq = (host: Host, transit: Transit<Iq>, targets: readonly Target[]) => MaybePromise<void>;
@@ -53,9 +60,11 @@ export class AccountDelivery {
   private readonly cluster: Cluster;
   private readonly sessions: Sessions;
   private readonly parts: DeliveryParts;
+  private readonly reaches: Reaches;
 
   constructor(cluster: Cluster, sessions: Sessions, parts: DeliveryParts) {
     this.cluster = cluster;
+    this.reaches = new Reaches(cluster);
     this.sessions = sessions;
     this.parts = parts;
   }
@@ -95,17 +104,25 @@ export class AccountDelivery {
   }
 
   private message(host: Host, transit: Transit<Message>, entries: readonly SessionEntry[]): MaybePromise<void> {
-    const route = routeAgain(transit, entries) ?? routeMessage(transit.stanza, entries);
+    const before = transit.note(redelivered);
+    // one that comes back is for the account, whomever it was for before; and for nobody who was given it
+    const route =
+      before === undefined
+        ? routeMessage(transit.stanza, entries)
+        : toBare(
+            transit.stanza,
+            entries.filter(({ sid }) => !wasGiven(before, sid)),
+          );
     transit.leave(recipients, route.to);
     // what is refused is not archived, nor copied
     if (route.to.length === 0 && route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
-    const reach = entries.length > 1 && route.to.length > 0 ? this.reachOf(transit, route.to) : undefined;
+    const reach = this.reachOf(transit, route, entries);
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       if (route.to.length > 0) {
         return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to);
       }
-      if (route.otherwise === 'ignore' || transit.note(redelivered)?.isCopied === true) return;
+      if (route.otherwise === 'ignore' || reach?.to.includes(STORE) === false) return;
       return this.offline(host, transit);
     });
   }
@@ -145,39 +162,59 @@ export class AccountDelivery {
     });
   }
 
-  private reachOf(transit: Transit<Message>, to: readonly SessionEntry[]): Reach {
-    const copied = [...(transit.note(redelivered)?.had ?? [])];
-    const reach: Reach = { to: to.map(({ sid }) => sid), copied, toHere: this.countHere(to), copiedHere: 0 };
-    transit.leave(reached, reach);
+  /**
+   * Writes down who is about to be given the message, where that is more than one session. What is stored counts as given to
+   * the store; where one has a copy of what comes back, it need not be stored.
+   */
+  private reachOf(transit: Transit<Message>, route: MessageRoute, entries: readonly SessionEntry[]): Reach | undefined {
+    let reach = transit.note(reached);
+    if (reach === undefined) {
+      if (entries.length < 2 && entries.length === route.to.length) return undefined;
+      reach = this.reaches.create();
+      transit.leave(reached, reach);
+    }
+    for (const { sid } of route.to) reach.to.push(sid);
+    if (route.to.length === 0 && route.otherwise === 'store' && !this.reaches.isHeld(reach, reach.copied)) {
+      reach.to.push(STORE);
+    }
     return reach;
   }
 
-  /** Copies of the message go to these sessions too. */
-  addCopies(reach: Reach, to: readonly SessionEntry[]): void {
-    for (const { sid } of to) reach.copied.push(sid);
-    reach.copiedHere += this.countHere(to);
+  /** Hands a message that was kept to a session; none of those that were given copies of it gets another, should it come back. */
+  writeKept(message: Message, reader: SessionEntry, copied: readonly string[]): void {
+    if (copied.length === 0) {
+      this.write(message, [reader]);
+      return;
+    }
+    const reach = this.reaches.create(reader.sid);
+    reach.copied.push(...copied);
+    // whether they have them still nobody knows: that is no reason not to keep it again
+    reach.back.push(...copied);
+    this.reaches.remember(reach);
+    this.write({ ...message, reach }, [reader]);
   }
 
-  private countHere(entries: readonly SessionEntry[]): number {
-    let count = 0;
-    for (const { node } of entries) if (node === this.cluster.self) count++;
-    return count;
+  /** Takes over what a former life of this node wrote down. */
+  adopt(reach: Reach): Reach {
+    return this.reaches.adopt(reach);
   }
 
   /** Hands a stanza to sessions, here or on other nodes; one frame for each node. */
   write(stanza: Stanza, to: readonly SessionEntry[]): void {
-    let elsewhere: Map<SessionEntry['node'], string[]> | undefined;
+    let elsewhere: Map<SessionEntry['node'], Addressee[]> | undefined;
     for (const entry of to) {
       if (entry.node === this.cluster.self) {
         const session = this.sessions.get(entry.jid.full);
-        if (session !== undefined) session.deliver(stanza);
+        // another session may have come under its name
+        if (session !== undefined && session.sid === entry.sid) session.deliver(stanza);
         else this.parts.missed(stanza, entry.sid);
         continue;
       }
       elsewhere ??= new Map();
+      const addressee: Addressee = { jid: entry.jid.full, sid: entry.sid };
       const list = elsewhere.get(entry.node);
-      if (list === undefined) elsewhere.set(entry.node, [entry.jid.full]);
-      else list.push(entry.jid.full);
+      if (list === undefined) elsewhere.set(entry.node, [addressee]);
+      else list.push(addressee);
     }
     if (elsewhere === undefined) return;
     const xml = stanza.el.toXml();
@@ -187,40 +224,48 @@ export class AccountDelivery {
         kind: 'deliver',
         to: list,
         xml,
-        ...(reach === undefined ? {} : { had: { to: reach.to, copied: reach.copied } }),
+        ...(reach === undefined ? {} : { had: holdersOf(reach) }),
       });
     }
   }
 
   /**
    * A stanza that was delivered to a session comes back, because its client never had it: the rules for an absent resource
-   * apply (RFC 6121 8.5.3.2, XEP-0198 4). A message that another session has is not delivered again.
+   * apply (RFC 6121 8.5.3.2, XEP-0198 4). A message is delivered again when the last of those that it was delivered to has
+   * given it back; its home decides that.
    * @param at when it was delivered, in milliseconds since 1970
    * @throws StanzaError where the rules, or a module, refuse it
    */
-  takeBack(host: Host, stanza: Stanza, sid: string | undefined, at?: number): MaybePromise<void> {
+  takeBack(host: Host, stanza: Stanza, sid: string, at?: number): MaybePromise<void> {
     if (stanza.kind === 'presence') return;
     if (stanza.kind === 'iq') {
       if (stanza.type === 'get' || stanza.type === 'set') throw new StanzaError('service-unavailable');
       return;
     }
-    const { reach } = stanza;
     const message = forAccount(stanza);
     if (message === undefined) return;
-    if (reach !== undefined) {
-      if (message === stanza) reach.toHere--;
-      else reach.copiedHere--;
-      if (reach.toHere > 0) return;
-    }
+    const { reach } = stanza;
+    if (reach === undefined || this.reaches.isOurs(reach)) return this.again(host, message, reach, sid, at);
+    const { from, to } = message;
+    const had = holdersOf(reach);
+    const returned: Returned = { xml: message.el.toXml(), from: from.full, to: to.full, had, sid, ...(at && { at }) };
+    return this.cluster.call(nodeOf(reach.home), 'message.back', returned).then(
+      () => {},
+      () => this.again(host, message, reach, sid, at),
+    );
+  }
+
+  private again(host: Host, message: Message, given: Reach | undefined, sid: string, at = 0): MaybePromise<void> {
     return andThen(this.cluster.directory.sessions(message.to.bare), (entries) => {
-      const has = (sids: readonly string[]): boolean =>
-        entries.some((entry) => entry.sid !== sid && sids.includes(entry.sid));
-      if (reach !== undefined && has(reach.to)) return;
-      const again = at === undefined ? message : replaceElement(message, delayed(message.el, at, host.domain));
+      const reach = given === undefined ? this.reaches.create(sid) : this.reaches.find(given, entries);
+      this.reaches.remember(reach);
+      // nothing is waited for from here until it is written down who gets it next
+      reach.back.push(sid);
+      if (this.reaches.isHeld(reach, reach.to)) return;
+      const again = at === 0 ? message : replaceElement(message, delayed(message.el, at, host.domain));
       const transit = new Transit<Message>(again, { kind: 'host', host });
-      const isCopied = reach !== undefined && (reach.copiedHere > 0 || has(reach.copied));
-      const had = reach === undefined ? [] : [...reach.to, ...reach.copied];
-      transit.leave(redelivered, { had: sid === undefined ? had : [...had, sid], isCopied });
+      transit.leave(redelivered, reach);
+      transit.leave(reached, reach);
       return this.message(host, transit, entries);
     });
   }
@@ -297,16 +342,6 @@ export function routeMessage(message: Message, entries: readonly SessionEntry[])
     case 'error':
       return { to: [], otherwise: 'ignore' };
   }
-}
-
-/** A message that comes back is for the account, whomever it was for before; and for nobody who had it. */
-function routeAgain(transit: Transit<Message>, entries: readonly SessionEntry[]): MessageRoute | undefined {
-  const before = transit.note(redelivered);
-  if (before === undefined) return undefined;
-  return toBare(
-    transit.stanza,
-    entries.filter((entry) => !before.had.includes(entry.sid)),
-  );
 }
 
 /** RFC 6121 8.5.2.1.1 and 8.5.2.2.1. */

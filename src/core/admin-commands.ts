@@ -1,52 +1,12 @@
 // The administrative commands there are. A new one is added to the list at the end, and every interface offers it.
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
-import { AccountError } from '../auth/accounts.ts';
-import { duration, jid, quote, secret } from '../config/schema.ts';
+import { duration, quote, secret } from '../config/schema.ts';
 import { Jid, prepareDomain } from '../xmpp/jid.ts';
-import {
-  type AdminAccounts,
-  type AdminContext,
-  type AnyCommand,
-  CommandError,
-  defineCommand,
-  defineOfflineCommand,
-  type OfflineContext,
-} from './commands.ts';
+import { account, accountsOf, split, table, time, withAccount } from './admin-common.ts';
+import { archiveCommands, describeArchive, renderArchive } from './archive-commands.ts';
+import { type AnyCommand, CommandError, defineCommand, defineOfflineCommand } from './commands.ts';
 import { logLevels } from './log.ts';
-
-type Context = AdminContext | OfflineContext;
-
-function split(address: string): { readonly user: string; readonly host: string } {
-  const at = address.indexOf('@');
-  return { user: address.slice(0, at), host: address.slice(at + 1) };
-}
-
-function accountsOf(context: Context, host: string): AdminAccounts {
-  const accounts = context.accounts(host);
-  if (!accounts) {
-    throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
-  }
-  return accounts;
-}
-
-/** Does something with an account; what its store refuses becomes a refusal of the command. */
-async function withAccount<T>(
-  context: Context,
-  address: string,
-  work: (accounts: AdminAccounts, user: string) => T | Promise<T>,
-): Promise<T> {
-  const { user, host } = split(address);
-  const accounts = accountsOf(context, host);
-  try {
-    return await work(accounts, user);
-  } catch (error) {
-    if (!(error instanceof AccountError)) throw error;
-    if (error.problem === 'conflict') throw new CommandError('exists', `there is an account ${address} already`);
-    if (error.problem === 'not-found') throw new CommandError('not-found', `there is no account ${address}`);
-    throw new CommandError('refused', `${address}: ${error.message}`);
-  }
-}
 
 const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
 
@@ -55,20 +15,7 @@ export function generatePassword(): string {
   return Array.from({ length: 20 }, () => alphabet[randomInt(alphabet.length)]).join('');
 }
 
-const account = jid().describe('The account, as name@domain');
 const password = secret().describe('The password');
-const time = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
-
-/** Columns that line up; nothing for no rows. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd();
-  return [head, ...rows].map(line).join('\n');
-}
 
 const passwordOrGenerate = z.strictObject({
   jid: account,
@@ -182,6 +129,8 @@ const userShow = defineOfflineCommand({
     if (!facts) throw new CommandError('not-found', `there is no account ${args.jid}`);
     const clients = await withAccount(context, args.jid, (accounts, user) => accounts.clientsOf(user));
     const sessions = 'sessions' in context ? await context.sessions() : undefined;
+    const { user, host } = split(args.jid);
+    const archive = await (await context.archives(host))?.state(user);
     return {
       jid: args.jid,
       disabled: facts.isDisabled,
@@ -195,6 +144,7 @@ const userShow = defineOfflineCommand({
         lastSeen: time(lastSeen),
         token: hasToken,
       })),
+      ...(archive === undefined ? {} : { archive: describeArchive(archive) }),
       ...(sessions === undefined ? {} : { sessions: sessions.filter((session) => isOf(session.jid, args.jid)) }),
     };
   },
@@ -208,6 +158,7 @@ const userShow = defineOfflineCommand({
         ({ id, software, device, lastSeen, token }) =>
           `client    ${id} ${[software, device].filter(Boolean).join(' on ') || '(no name)'}, last here ${lastSeen}${token ? ', with a token' : ''}`,
       ),
+      ...(user.archive === undefined ? [] : [`archive   ${renderArchive(user.archive)}`]),
       ...(user.sessions ?? []).map((session) => `session   ${session.jid} since ${time(session.since)}`),
     ].join('\n'),
 });
@@ -408,6 +359,7 @@ export const adminCommands: readonly AnyCommand[] = [
   userDisable,
   userEnable,
   clientRevoke,
+  ...archiveCommands,
   sessionLs,
   sessionKick,
   logLevel,

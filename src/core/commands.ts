@@ -40,6 +40,29 @@ export type AdminAccounts = Pick<
   | 'revokeClient'
 >;
 
+/** How long an archive's messages are kept: `ms` milliseconds, Infinity for good; `isOwn` where it was set for this account. */
+export interface ArchiveRetention {
+  readonly ms: number;
+  readonly isOwn: boolean;
+}
+
+export interface ArchiveState {
+  /** When the first and the last message came, in milliseconds since 1970; undefined for an empty archive. */
+  readonly ends: { readonly first: number; readonly last: number } | undefined;
+  /** Undefined when there are more than 10,000. */
+  readonly count: number | undefined;
+  readonly retention: ArchiveRetention;
+}
+
+/** The message archives of one host, by localpart, whether there is such an account or not. All reject with StorageUnavailable. */
+export interface AdminArchives {
+  state(user: string): Promise<ArchiveState>;
+  /** For this account alone, in milliseconds; `undefined` for what holds for everybody. Returns what holds now. */
+  setRetention(user: string, ms: number | undefined): Promise<ArchiveRetention>;
+  /** Removes all messages, or those from before a time in milliseconds since 1970; returns how many there were. */
+  purge(user: string, before?: number): Promise<number>;
+}
+
 export interface SessionInfo {
   /** The full JID. */
   readonly jid: string;
@@ -94,6 +117,8 @@ export interface AdminContext {
   readonly hosts: readonly string[];
   /** The accounts of a host; nothing when it is not served. */
   accounts(host: string): AdminAccounts | undefined;
+  /** The archives of a host; nothing when it is not served or keeps none. */
+  archives(host: string): MaybePromise<AdminArchives | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** Closes the sessions of a bare or full JID; returns how many. */
   kick(jid: string, reason?: string): MaybePromise<number>;
@@ -106,10 +131,11 @@ export interface AdminContext {
   logLevel(part: string, level: LogLevel, forMs?: number): void;
 }
 
-/** A context over the store of a stopped server: accounts only. */
+/** A context over the store of a stopped server: accounts and what they have. */
 export interface OfflineContext {
   readonly hosts: readonly string[];
   accounts(host: string): AdminAccounts | undefined;
+  archives(host: string): MaybePromise<AdminArchives | undefined>;
   close(): Promise<void>;
 }
 
@@ -139,7 +165,7 @@ export function defineCommand<S extends z.ZodObject, R extends object>(
   return { ...command, offline: false };
 }
 
-/** A command that needs the accounts only, and so the store of a stopped server will do. */
+/** A command that needs what is stored only, and so the store of a stopped server will do. */
 export function defineOfflineCommand<S extends z.ZodObject, R extends object>(
   command: Omit<AdminCommand<OfflineContext | AdminContext, S, R>, 'offline'>,
 ): AdminCommand<OfflineContext | AdminContext, S, R> & { readonly offline: true } {

@@ -143,10 +143,10 @@ async function continueGate(
   return result as Verdict | undefined;
 }
 
-/** By phase, then by `after` and `before` inside a phase, else by module name, so that the order never depends on loading. */
+/** By phase, if there are any, then by `after` and `before`, else by module name, so that the order never depends on loading. */
 function sortHandlers(hook: AnyHook, handlers: readonly HookHandler[]): HookHandler[] {
   const byName = [...handlers].sort((a, b) => (a.module < b.module ? -1 : a.module > b.module ? 1 : 0));
-  if (hook.kind !== 'gate') return byName;
+  if (hook.kind !== 'gate') return sortPhase(hook.name, byName);
   return hook.phases.flatMap((phase) =>
     sortPhase(
       hook.name,

@@ -63,24 +63,27 @@ export type Registration =
   | { readonly kind: 'nonza'; readonly ns: string; readonly name: string; readonly fn: NonzaHandler }
   | { readonly kind: 'provide'; readonly service: Service<never>; readonly implementation: unknown };
 
-interface Order<P extends string> {
-  readonly phase: NoInfer<P>;
-  /** Modules whose handlers in the same phase run first. */
+interface Order {
+  /** Modules whose handlers, in the same phase, run first. */
   readonly after?: readonly string[];
   readonly before?: readonly string[];
+}
+interface Place<P extends string> extends Order {
+  readonly phase: NoInfer<P>;
 }
 
 /** Attaches a handler to a hook of the host. */
 export function on<E, P extends string>(
   hook: Gate<E, P>,
-  at: Order<P>,
+  at: Place<P>,
   fn: (event: E) => MaybePromise<Verdict | undefined | void>,
 ): Registration;
 export function on<E>(hook: Collect<E>, fn: (event: E) => MaybePromise<void>): Registration;
+export function on<E>(hook: Collect<E>, at: Order, fn: (event: E) => MaybePromise<void>): Registration;
 export function on<E>(hook: Notify<E>, fn: (event: E) => MaybePromise<void>): Registration;
 export function on(hook: AnyHook, ...rest: readonly unknown[]): Registration {
   const fn = rest.at(-1) as HookHandler['fn'];
-  const at = rest.length === 2 ? (rest[0] as Order<string>) : undefined;
+  const at = rest.length === 2 ? (rest[0] as Partial<Place<string>>) : undefined;
   return {
     kind: 'hook',
     handler: { hook, phase: at?.phase, after: at?.after ?? [], before: at?.before ?? [], fn },

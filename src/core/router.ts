@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Cluster, Frame, NodeId } from '../cluster/cluster.ts';
+import type { Addressee, Cluster, Frame, NodeId } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
@@ -15,12 +15,13 @@ import {
   type Iq,
   iqResult,
   type Message,
+  messageOf,
   type Presence,
   type Reach,
   type Stanza,
   stanzaOf,
 } from '../xmpp/stanza.ts';
-import { AccountDelivery, isOver } from './account.ts';
+import { AccountDelivery, isOver, type Returned } from './account.ts';
 import { iqOut, messageOut, presenceOut } from './events.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
@@ -67,6 +68,7 @@ export class Router {
       missed: (stanza, sid) => this.missed(stanza, sid),
     });
     parts.cluster.receive((frame, from) => this.fromNode(frame, from));
+    parts.cluster.answer('message.back', (body) => this.returned(body as Returned));
   }
 
   /**
@@ -225,44 +227,47 @@ export class Router {
   private fromNode(frame: Frame, from: NodeId): void {
     const element = parseElement(frame.xml);
     if (frame.kind === 'undelivered') {
-      for (const full of frame.to) this.redeliver(element, full, frame.had);
+      for (const addressee of frame.to) this.redeliver(element, addressee, frame.had);
       return;
     }
     const { had } = frame;
-    // (a copy comes alone; of a message for one session there is nothing to count)
-    const reach = had && reachFrom(had, frame.to.length > 1 ? frame.to.length : 0);
-    const missing = frame.to.filter((full) => {
-      const session = this.parts.sessions.get(full);
-      if (session === undefined) return true;
+    const reach = had && reachFrom(had);
+    const missing = frame.to.filter(({ jid, sid }) => {
+      const session = this.parts.sessions.get(jid);
+      // another session may have come under its name
+      if (session === undefined || session.sid !== sid) return true;
       session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
       return false;
     });
     if (missing.length === 0) return;
-    if (reach !== undefined) reach.toHere -= missing.length;
-    this.parts.cluster.send(from, {
-      kind: 'undelivered',
-      to: missing,
-      xml: frame.xml,
-      ...(had === undefined ? {} : { had }),
-    });
+    const { xml } = frame;
+    this.parts.cluster.send(from, { kind: 'undelivered', to: missing, xml, ...(had === undefined ? {} : { had }) });
   }
 
   /** A session left before a stanza from another node reached it. */
-  private redeliver(element: Element, full: string, had: Holders | undefined): void {
-    const gone = Jid.parse(full);
-    const host = gone && this.parts.hosts.get(gone.domain);
-    if (gone === undefined || host === undefined) return;
+  private redeliver(element: Element, { jid, sid }: Addressee, had: Holders | undefined): void {
+    const gone = Jid.parse(jid);
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
+    const host = gone && this.parts.hosts.get(gone.domain);
+    if (to === undefined || host === undefined) return;
     const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    const reach = had && reachFrom(had, 0);
-    void this.takeBack(host, withReach(stanza, reach), undefined);
+    void this.takeBack(host, withReach(stanza, had && reachFrom(had)), sid);
+  }
+
+  /** Another node brings back a message that this one had delivered there. */
+  private returned({ xml, from, to, had, sid, at }: Returned): MaybePromise<void> {
+    const reader = Jid.parse(to);
+    const host = reader && this.parts.hosts.get(reader.domain);
+    if (reader === undefined || host === undefined) throw new Error(`${to} is not served here`);
+    const message = messageOf(parseElement(xml), addressOf(from, reader), reader);
+    return this.takeBack(host, withReach(message, reachFrom(had)), sid, at);
   }
 
   /**
    * A stanza that was delivered to a session comes back, because its client never had it; see AccountDelivery.takeBack.
    * @param at when it was delivered, in milliseconds since 1970; undefined: just now
    */
-  takeBack(host: Host, stanza: Stanza, sid: string | undefined, at?: number): MaybePromise<void> {
+  takeBack(host: Host, stanza: Stanza, sid: string, at?: number): MaybePromise<void> {
     const { el, from, to } = stanza;
     return this.guard(el, from, to, () => this.accounts.takeBack(host, stanza, sid, at));
   }
@@ -328,8 +333,8 @@ function stamp(element: Element, from: Jid, to: Jid): Element {
   return attrs.from === name ? element : element.with({ from: name });
 }
 
-function reachFrom({ to, copied }: Holders, toHere: number): Reach {
-  return { to, copied: [...copied], toHere, copiedHere: 0 };
+function reachFrom({ home, id, to, copied }: Holders): Reach {
+  return { home, id, to: [...to], copied: [...copied], back: [] };
 }
 
 function withReach(stanza: Stanza, reach: Reach | undefined): Stanza {

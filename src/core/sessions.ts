@@ -112,6 +112,7 @@ const nothingShared: Readonly<Record<string, string | number | boolean>> = Objec
 export class Session implements SessionEntry {
   readonly jid: Jid;
   readonly host: Host;
+  /** Ends in the name of its node (see reaches.ts). */
   readonly sid: string;
   /** When it was bound, in milliseconds since 1970. */
   readonly since: number;
@@ -133,7 +134,7 @@ export class Session implements SessionEntry {
     this.jid = jid;
     this.host = host;
     this.owner = owner;
-    this.sid = sid ?? randomBytes(9).toString('base64url');
+    this.sid = sid ?? `${randomBytes(9).toString('base64url')}.${owner.node}`;
     this.stream = stream;
     this.since = since;
     this.outbox = undefined;
@@ -331,7 +332,7 @@ export class Sessions {
     const session = new Session(jid, host, this.owner, this.now(), stream);
     prepare?.(session);
     this.add(session);
-    const other = await this.cluster.directory.put(session);
+    const other = await this.publish(session);
     if (other !== undefined && other.node !== this.cluster.self) {
       await this.cluster
         .call(other.node, 'session.close', { full: jid.full, sid: other.sid, ...replaced } satisfies CloseRequest)
@@ -411,6 +412,17 @@ export class Sessions {
     if (session === undefined || session.sid !== sid) return false;
     await this.end(session, new StreamError(condition, text));
     return true;
+  }
+
+  /** Puts a new session into the directory; where that is not possible there is none. */
+  private async publish(session: Session): Promise<SessionEntry | undefined> {
+    try {
+      return await this.cluster.directory.put(session);
+    } catch (error) {
+      session.isOver = true;
+      this.remove(session);
+      throw error;
+    }
   }
 
   private announce(session: Session): MaybePromise<unknown> {

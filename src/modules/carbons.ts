@@ -11,6 +11,7 @@ import { reached, recipients, redelivered } from '../core/account.ts';
 import { bind2Features, bind2Inline, messageIn, messageOut } from '../core/events.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, type IqRequest, iqSet, on } from '../core/module.ts';
+import { wasGiven } from '../core/reaches.ts';
 import { defineSlot } from '../core/sessions.ts';
 import type { Transit } from '../core/transit.ts';
 import { parseElement } from '../xml/document.ts';
@@ -109,8 +110,8 @@ export default defineModule({
       const direct = transit.note(recipients) ?? [];
       const all = direct.length === entries.length ? undefined : listening(entries, stanza.from, direct);
       // on its way again because its reader left: whoever had it, or a copy, gets none
-      const had = transit.note(redelivered)?.had ?? [];
-      const others = had.length === 0 ? all : all?.filter(({ sid }) => !had.includes(sid));
+      const before = transit.note(redelivered);
+      const others = before === undefined ? all : all?.filter(({ sid }) => !wasGiven(before, sid));
       if (others !== undefined) consider(stanza, isOwn(stanza) ? 'sent' : 'received', others, transit.note(reached));
     }
 
@@ -118,7 +119,7 @@ export default defineModule({
       if (message.type === 'error') considerError(message, direction, to);
       else if (isEligible(message, direction)) {
         if (message.id !== undefined) known.set(keyOf(direction, message), true);
-        if (reach !== undefined) router.delivery.addCopies(reach, to);
+        if (reach !== undefined) for (const { sid } of to) reach.copied.push(sid);
         copy(message, direction, to, reach);
       }
     }

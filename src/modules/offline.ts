@@ -4,11 +4,12 @@ import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
-import { redelivered } from '../core/account.ts';
+import { reached, redelivered } from '../core/account.ts';
 import { bind2Inline, messageOffline, sessionPresence } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, on } from '../core/module.ts';
+import { wasGiven } from '../core/reaches.ts';
 import type { Session } from '../core/sessions.ts';
 import type { Transit } from '../core/transit.ts';
 import { log } from '../storage/specs.ts';
@@ -16,9 +17,9 @@ import { parseElement } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement, delayedSince } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Message, messageOf } from '../xmpp/stanza.ts';
+import { type Holders, type Message, messageOf } from '../xmpp/stanza.ts';
 import { readBefore, receivedAs } from './mam/index.ts';
 
 /** A message as it will be delivered. */
@@ -28,6 +29,8 @@ interface Kept {
   readonly at: number;
   /** Its id in the account's archive, where it is there too. */
   readonly archived?: string;
+  /** The sessions that were given a copy, though a negative priority keeps messages to the account from them. */
+  readonly copied?: readonly string[];
 }
 
 /** How full an account's storage is. */
@@ -86,7 +89,8 @@ export default defineModule({
       return turns.run(user, () =>
         andThen(usageOf(user), (usage) => {
           // whoever had it first has written down when that was, and its place is there, before what came meanwhile
-          const since = transit.note(redelivered) === undefined ? undefined : delayedSince(stanza.el);
+          const before = transit.note(redelivered);
+          const since = before === undefined ? undefined : delayedSince(stanza.el);
           const at = Math.min(since ?? Number.POSITIVE_INFINITY, clock.now());
           const late = since === undefined ? stanza.el.append(delayElement(at, host.domain)) : stanza.el;
           const xml = late.toXml();
@@ -100,22 +104,35 @@ export default defineModule({
             return new StanzaError('service-unavailable', 'too many messages wait for this account already');
           }
           usages.set(user, next);
-          const kept: Kept = { xml, at, ...(archived === undefined ? {} : { archived }) };
+          const copied = transit.note(reached)?.copied ?? [];
+          const kept: Kept = {
+            xml,
+            at,
+            ...(archived === undefined ? {} : { archived }),
+            ...(copied.length === 0 ? {} : { copied }),
+          };
           const { durable } = stores.messages.append(user, kept, {});
           transit.settle(durable);
           metrics.kept.inc();
-          // whoever came online while we were asking the storage has read it already
-          return andThen(cluster.directory.sessions(stanza.to.bare), (entries) => {
-            const reader = entries.find(mayRead);
-            if (reader !== undefined)
-              background(
-                durable.then(() => deliver(reader)),
-                'late delivery',
-              );
-            return 'handled' as const;
-          });
+          background(
+            durable.then(
+              () => deliverLate(stanza.to.bare, before),
+              () => {},
+            ),
+            'late delivery',
+          );
+          return 'handled';
         }),
       );
+    }
+
+    /** Whoever came online before a message was written down has read what was there, and does not read again. */
+    function deliverLate(account: BareJid, before: Holders | undefined): MaybePromise<void> {
+      return andThen(cluster.directory.sessions(account, true), (entries) => {
+        // (whoever gave it back may be on its way out still)
+        const reader = entries.find((entry) => mayRead(entry) && !(before && wasGiven(before, entry.sid)));
+        return reader && deliver(reader);
+      });
     }
 
     function usageOf(user: string): MaybePromise<Usage> {
@@ -138,7 +155,8 @@ export default defineModule({
         const taken = await stores.messages.take(user, limits.messages);
         usages.delete(user);
         if (taken.length === 0) return;
-        const isThere = (await cluster.directory.sessions(reader.jid.bare)).some(({ sid }) => sid === reader.sid);
+        const entries = await cluster.directory.sessions(reader.jid.bare, true);
+        const isThere = entries.some(({ sid }) => sid === reader.sid);
         // messages that were put back once are younger entries than they are messages
         const kept = taken.map(({ value }) => value).sort((a, b) => a.at - b.at);
         if (!isThere) {
@@ -146,10 +164,11 @@ export default defineModule({
           return;
         }
         const read = router.sessionOf(reader.jid.full)?.get(readBefore);
-        for (const { xml, archived } of kept) {
+        for (const { xml, archived, copied = [] } of kept) {
+          if (copied.includes(reader.sid)) continue;
           // XEP-0313 6.1.1: nobody is sent what was read in the archive already
           if (archived !== undefined && read?.has(archived)) continue;
-          router.delivery.write(restore(xml, reader.jid), [reader]);
+          router.delivery.writeKept(restore(xml, reader.jid), reader, copied);
           metrics.delivered.inc();
         }
       });

@@ -92,13 +92,13 @@ export default defineModule({
     };
 
     /** XEP-0077 3.3. */
-    const changePassword = async ({ payload }: IqRequest, user: string): Promise<undefined> => {
+    const changePassword = async ({ payload, session }: IqRequest, user: string): Promise<undefined> => {
       const { username, password } = credentialsOf(payload, 'bad-request');
       const named = username.includes('@') ? Jid.parse(username)?.bare : Jid.prepare(username, host.domain)?.bare;
       if (named !== Jid.of(user, host.domain).bare)
         throw new StanzaError('not-allowed', 'You can only change your own password');
       if (!config['password-change']) throw new StanzaError('not-allowed');
-      await explained(() => host.accounts.setPassword(user, password));
+      await explained(() => host.accounts.setPassword(user, password, session?.sid));
       log.info({ user }, 'password changed');
     };
 

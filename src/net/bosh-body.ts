@@ -15,7 +15,8 @@ export type BoshCondition =
   | 'other-request'
   | 'policy-violation'
   | 'remote-connection-failed'
-  | 'remote-stream-error';
+  | 'remote-stream-error'
+  | 'system-shutdown';
 
 /** XEP-0124 17.1: what clients of the time before conditions are told; all others get 200. */
 export const legacyStatus: Readonly<Record<string, number>> = {

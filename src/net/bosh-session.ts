@@ -112,6 +112,7 @@ export class BoshSession implements Transport {
   private isPaused = false;
   private isDirty = false;
   private isEnding = false;
+  private isGoingAway = false;
   private hasSaidGoodbye = false;
   private isClosed = false;
   private readonly keys = new KeySequence();
@@ -138,6 +139,10 @@ export class BoshSession implements Transport {
   /** Whether the stream is over; what its end had to say may still be asked for. */
   get isOver(): boolean {
     return this.isClosed;
+  }
+
+  get isMute(): boolean {
+    return this.live === 0;
   }
 
   get queuedBytes(): number {
@@ -177,9 +182,10 @@ export class BoshSession implements Transport {
     this.flushSoon();
   }
 
-  end(): void {
+  end(isGoingAway = false): void {
     if (this.isEnding || this.isClosed) return;
     this.isEnding = true;
+    this.isGoingAway = isGoingAway;
     this.flushSoon();
   }
 
@@ -406,13 +412,14 @@ export class BoshSession implements Transport {
     const oldest = this.pending.find(({ response }) => response !== undefined);
     if (oldest === undefined) return;
     const rest = this.outbox.takeAll();
+    const reason = this.outbox.hasError
+      ? ({ condition: 'remote-stream-error' } as const)
+      : this.isGoingAway
+        ? ({ condition: 'system-shutdown' } as const)
+        : {};
     for (const turn of [...this.pending]) {
       if (turn !== oldest) this.answer(turn, '');
-      else
-        this.answer(turn, rest, {
-          type: 'terminate',
-          ...(this.outbox.hasError ? { condition: 'remote-stream-error' } : {}),
-        });
+      else this.answer(turn, rest, { type: 'terminate', ...reason });
     }
     for (const { response } of this.early.values()) this.reply(response, emptyBody);
     this.early.clear();

@@ -204,7 +204,7 @@ export class XmlStream {
     this.cancelGrace = this.options.clock.after(CLOSE_GRACE, () => this.transport.destroy());
   }
 
-  /** Ends the connection behind all that was written, without ending the stream: the peer is to come back. */
+  /** Ends the connection behind all that was written, without ending the stream: the server goes, and the peer is to come back. */
   hangUp(reason: string): void {
     if (this.state !== 'open') return;
     this.reason ||= reason;
@@ -213,7 +213,7 @@ export class XmlStream {
       this.over();
       return;
     }
-    this.transport.end();
+    this.transport.end(true);
     this.release();
     this.cancelGrace = this.options.clock.after(CLOSE_GRACE, () => this.transport.destroy());
   }

@@ -38,8 +38,13 @@ export interface Transport {
   write(xml: string): void;
   pause(): void;
   resume(): void;
-  /** Says goodbye after all that was written: nothing more will be sent. */
-  end(): void;
+  /**
+   * Says goodbye after all that was written: nothing more will be sent.
+   * @param isGoingAway the server goes, and what went on over the connection does not end by that; only some can say so
+   */
+  end(isGoingAway?: boolean): void;
+  /** True while the peer cannot be told anything, since it has to ask first. */
+  readonly isMute?: boolean;
   /** Drops the connection now. */
   destroy(): void;
   /** For a transport of bodies: all that was in one is handled. */

@@ -31,6 +31,7 @@ const FRAME_SLACK = 16 * 1024;
 const CONTROL_HEADER = 6;
 /** RFC 6455 7.4.1. */
 const NORMAL = 1000;
+const GOING_AWAY = 1001;
 const UNSUPPORTED_DATA = 1003;
 
 /** The WebSockets of one server. */
@@ -159,9 +160,9 @@ class WebSocketTransport implements Transport {
     this.webSocket.resume();
   }
 
-  end(): void {
+  end(isGoingAway = false): void {
     if (this.isEnding || this.isClosed) return;
-    this.finish(NORMAL);
+    this.finish(isGoingAway ? GOING_AWAY : NORMAL);
   }
 
   destroy(): void {

@@ -28,19 +28,23 @@ export interface Message extends Base {
   /** Who else has it; undefined when nobody has. Set by delivery. */
   readonly reach?: Reach;
 }
-/** The sessions that have one message, by their sid, on all nodes. */
+/** The sessions that were given one message, by their sid, on all nodes. */
 export interface Holders {
+  /** The node that delivered it and decides when it is to be delivered again, in the life that it then had. */
+  readonly home: string;
+  /** The message, for its home. */
+  readonly id: number;
   /** Those that it was delivered to. */
   readonly to: readonly string[];
   /** Those that were given a copy. */
   readonly copied: readonly string[];
 }
-/** The sessions that have one message; shared by all of them. */
+/** The sessions that were given one message; at its home shared by all of them. */
 export interface Reach extends Holders {
+  readonly to: string[];
   readonly copied: string[];
-  /** How many sessions of this node among each have not given it back. */
-  toHere: number;
-  copiedHere: number;
+  /** Those of them that gave it back, because their clients never had it; true at home only. */
+  readonly back: string[];
 }
 export interface Presence extends Base {
   readonly kind: 'presence';

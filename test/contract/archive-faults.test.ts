@@ -156,6 +156,27 @@ test('nodes that start at once make the tables once, and share what they write a
   expect(new Set(pages.map((page) => page!.entries.map((entry) => entry.id).join())).size).toBe(1);
 });
 
+test('the first search of a long archive is to be tried again, and goes on meanwhile', async () => {
+  const clock = { time: Date.UTC(2026, 0, 1), now: (): number => clock.time, after: () => () => {} };
+  const store = await open(connect({ clock, patience: 30 }));
+  const written = Array.from(
+    { length: 10_000 },
+    (_, i) => store.append('o', message(`apple ${i} of ${i * 7}`)).durable,
+  );
+  await Promise.all(written);
+  clock.time += 3_600_000;
+  const search = (): Promise<string | undefined> =>
+    store.find('o', { limit: 1, search: { text: '9999', languages: ['en'] } }).then(
+      (page) => page?.entries[0]?.xml,
+      (error) => {
+        expect(error).toBeInstanceOf(StorageUnavailable);
+        return 'not yet';
+      },
+    );
+  expect(await search()).toBe('not yet');
+  await expect.poll(search, { timeout: 30_000 }).toBe('apple 9999 of 69993');
+});
+
 test('a search finds what another node wrote long after it had minted the id', async () => {
   const time = Date.UTC(2026, 0, 1);
   const clock = { time, now: (): number => clock.time, after: () => () => {} };
@@ -174,6 +195,17 @@ test('a search finds what another node wrote long after it had minted the id', a
   await admin.query('ROLLBACK');
   await durable;
   expect(await found()).toEqual(['apple one', 'apple three', 'apple two']);
+});
+
+test('an archive that another node has removed is searched, and cleared of what is old, as soon as there is something in it', async () => {
+  const [here, other] = [connect(), connect()];
+  const [store] = [await open(here), await open(other)];
+  await store.append('o', message('parting')).durable;
+  await other.purge('h.test', 'o');
+  await store.append('o', message('parting anew')).durable;
+  const found = await store.find('o', { limit: 9, search: { text: 'parting', languages: ['en'] } });
+  expect(found?.entries.map(({ xml }) => xml)).toEqual(['parting anew']);
+  expect(await store.owners()).toEqual(['o']);
 });
 
 test('purging reaches archives of modules that are not loaded', async () => {

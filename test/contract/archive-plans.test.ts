@@ -9,7 +9,7 @@ import { ArchiveStatements, type Statement } from '../../src/storage/postgres/ar
 import { archiveTables } from '../../src/storage/postgres/archive-tables.ts';
 import { Database } from '../../src/storage/postgres/database.ts';
 import { createPostgresDriver, type PostgresDriver } from '../../src/storage/postgres/driver.ts';
-import { archive, type Spec } from '../../src/storage/specs.ts';
+import { archive, type Searchable, type Spec } from '../../src/storage/specs.ts';
 import { startPostgres, type TestPostgres } from '../kit/postgres.ts';
 
 interface Plan {
@@ -197,4 +197,38 @@ test('the driver asks just that', async () => {
   const search = { text: 'rare', languages: [] };
   const found = await store.find('o0', { limit: 3, backwards: true, search });
   expect(found?.entries.map((entry) => entry.xml.split(' ')[0])).toEqual(['number98500', 'number99000', 'number99500']);
+});
+
+test('a search passes by what was collected a moment ago, and sees what has come since, and what corrects it', async () => {
+  let read = 0;
+  const searchable = (xml: string): Searchable => {
+    read++;
+    const [id, text = ''] = xml.split('|');
+    return id === 'fix' ? { text, replaces: { sender: 'p@h.test', id: 'id7' } } : { text };
+  };
+  const spec = archive({ searchable }) as Spec<unknown>;
+  const fresh = (await driver.open('h.test', 'fresh', { a: spec })).a as ArchiveStore;
+  const say = (id: string, text: string): Promise<void> => {
+    const ref = { sender: 'p@h.test', id };
+    return fresh.append('o', { with: 'p@h.test', resource: 'r', xml: `${id}|${text}`, ref }).durable;
+  };
+  const search = async (text: string): Promise<readonly string[]> => {
+    read = 0;
+    const page = await fresh.find('o', { limit: 10, search: { text, languages: [] } });
+    return page!.entries.map(({ xml }) => xml);
+  };
+  await Promise.all(Array.from({ length: 500 }, (_, n) => say(`id${n}`, n === 7 ? 'hapax' : 'usual')));
+  expect(await search('hapax')).toEqual(['id7|hapax']);
+  expect(read).toBeGreaterThan(500);
+  expect(await search('hapax')).toEqual(['id7|hapax']);
+  expect(read).toBeLessThan(5);
+  await say('new', 'hapax');
+  expect(await search('hapax')).toEqual(['id7|hapax', 'new|hapax']);
+  expect(read).toBeLessThan(8);
+  await say('fix', 'corrected');
+  for (const _ of [1, 2]) {
+    expect(await search('hapax')).toEqual(['new|hapax']);
+    expect(await search('corrected')).toEqual(['fix|corrected']);
+  }
+  expect(read).toBeLessThan(8);
 });

@@ -181,7 +181,7 @@ for (const adapter of adapters.filter(({ nodes }) => nodes > 1)) {
       two.receive((frame, from) => heard.push([frame, from]));
       const sent: Frame[] = Array.from({ length: 100 }, (_, i) => ({
         kind: 'deliver',
-        to: ['romeo@verona.test/orchard'],
+        to: [{ jid: 'romeo@verona.test/orchard', sid: 'one' }],
         xml: `<message id='${i}'><body>&lt;é💕</body></message>`,
       }));
       for (const frame of sent) one.send(two.self, frame);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { ChildServer, passwordOf, until } from '../kit/child-server.ts';
 import { logIn } from '../kit/login.ts';
+import { WebSocketClient } from '../kit/websocket-client.ts';
 
 const domain = 'web.example';
 const patience = 8_000;
@@ -79,13 +80,17 @@ test('a wrong password is refused', async () => {
   await stranger.stop();
 });
 
-test('an orderly stop lets sessions go that can be resumed, without an error, and the server never logged one', async () => {
+test('an orderly stop says goodbye to those whose session ends, and lets go of those who can come back', async () => {
   const romeo = await come('romeo');
   const conditions: unknown[] = [];
   romeo.client.on('error', ({ condition }) => conditions.push(condition));
+  const closed = new Promise<unknown>((resolve) => romeo.client.on('disconnect', resolve));
+  const login = { domain, user: 'juliet', password: passwordOf('juliet'), resource: 'unmanaged' };
+  await using juliet = await WebSocketClient.logIn(server.address('http'), login);
   expect(await server.stop()).toEqual({ code: 0, signal: null });
-  expect(await until(patience, () => romeo.client.status !== 'online')).toBe(true);
-  // XEP-0198: the client is to come back, and the session is kept for it
+  // neither an error nor <close/>: that would be the end of the session (RFC 7395 3.6.1, XEP-0198 7)
+  expect(await closed).toMatchObject({ clean: true, reason: { code: 1001 } });
   expect(conditions.filter((condition) => condition !== undefined)).toEqual([]);
+  expect(await juliet.ending()).toEqual({ error: 'system-shutdown', closed: true, code: 1000 });
   expect(server.output.split('\n').filter((line) => line.includes('"level":"error"'))).toEqual([]);
 });

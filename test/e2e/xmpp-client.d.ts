@@ -32,11 +32,10 @@ declare module '@xmpp/client' {
     readonly reconnect: { delay: number; start(): void; stop(): void };
     readonly status: string;
     readonly jid: XmppJid | null;
-    readonly socket: { readonly socket: { destroy(): void } } | null;
-    readonly streamManagement: { on(event: 'resumed' | 'fail', listener: () => void): void };
     start(): Promise<XmppJid>;
     stop(): Promise<void>;
     send(element: Element): Promise<void>;
+    on(event: 'disconnect', listener: (how: { readonly clean: boolean; readonly reason: unknown }) => void): void;
     on(event: 'stanza' | 'send', listener: (stanza: Element) => void): void;
     on(event: 'error', listener: (error: Error & { readonly condition?: string }) => void): void;
     on(event: 'online', listener: (address: XmppJid) => void): void;

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { MaybePromise } from '../../src/base/maybe.ts';
 import type { Cluster, Directory, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
-import { Jid } from '../../src/xmpp/jid.ts';
+import { type BareJid, Jid } from '../../src/xmpp/jid.ts';
 
 interface Parcel {
   readonly from: NodeId;
@@ -28,13 +28,16 @@ export interface Nodes {
   hold(on: boolean): void;
 }
 
-/** @param timeout how long a call waits for its answer, in milliseconds */
-export function createNodes(names: readonly string[] = ['one', 'two'], timeout = 2_000): Nodes {
+/**
+ * @param timeout how long a call waits for its answer, in milliseconds
+ * @param isLate whether nodes remember what the directory said until the others' word of a change arrives
+ */
+export function createNodes(names: readonly string[] = ['one', 'two'], timeout = 2_000, isLate = false): Nodes {
   const bus = new Bus();
   const shared = new SharedDirectory();
   const members = new Map<NodeId, Member>();
   for (const name of names) {
-    const node = new Member(name as NodeId, bus, shared, members, timeout);
+    const node = new Member(name as NodeId, bus, shared, members, timeout, isLate);
     members.set(node.self, node);
   }
   const kill = (node: NodeId): void => {
@@ -121,6 +124,51 @@ class SharedDirectory implements Directory {
   }
 }
 
+/** Remembers what it was told, until it hears of a change. */
+class LateDirectory implements Directory {
+  private readonly known = new Map<string, readonly SessionEntry[]>();
+  private changes = 0;
+  private readonly shared: Directory;
+  private readonly tell: (user: string) => void;
+
+  constructor(shared: Directory, tell: (user: string) => void) {
+    this.shared = shared;
+    this.tell = tell;
+  }
+
+  sessions(user: BareJid, isFresh = false): MaybePromise<readonly SessionEntry[]> {
+    return (isFresh ? undefined : this.known.get(user)) ?? this.ask(user);
+  }
+
+  async put(entry: SessionEntry): Promise<SessionEntry | undefined> {
+    const old = await this.shared.put(entry);
+    this.changed(entry.jid.bare);
+    return old;
+  }
+
+  async drop(jid: Jid, sid: string): Promise<void> {
+    await this.shared.drop(jid, sid);
+    this.changed(jid.bare);
+  }
+
+  forget(user: string): void {
+    this.changes++;
+    this.known.delete(user);
+  }
+
+  private async ask(user: BareJid): Promise<readonly SessionEntry[]> {
+    const { changes } = this;
+    const entries = await this.shared.sessions(user);
+    if (changes === this.changes) this.known.set(user, entries);
+    return entries;
+  }
+
+  private changed(user: string): void {
+    this.forget(user);
+    this.tell(user);
+  }
+}
+
 function restore(entry: StoredEntry): SessionEntry {
   const jid = Jid.parse(entry.jid);
   if (jid === undefined) throw new Error(`${entry.jid} is not a JID`);
@@ -141,10 +189,21 @@ class Member implements Cluster {
   private readonly calls = new Map<number, { resolve(body: unknown): void; reject(error: Error): void }>();
   private lastCall = 0;
 
-  constructor(self: NodeId, bus: Bus, directory: Directory, members: ReadonlyMap<NodeId, Member>, timeout: number) {
+  constructor(
+    self: NodeId,
+    bus: Bus,
+    shared: Directory,
+    members: ReadonlyMap<NodeId, Member>,
+    timeout: number,
+    isLate: boolean,
+  ) {
     this.self = self;
     this.bus = bus;
-    this.directory = directory;
+    if (isLate) {
+      const late = new LateDirectory(shared, (user) => this.publish('directory', user));
+      this.subscribe('directory', (user) => late.forget(String(user)));
+      this.directory = late;
+    } else this.directory = shared;
     this.members = members;
     this.timeout = timeout;
   }

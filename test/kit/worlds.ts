@@ -38,13 +38,13 @@ const oneNode: World = {
   },
 };
 
-const twoNodes: World = {
-  name: 'two nodes',
+const twoNodes = (name: string, isLate: boolean): World => ({
+  name,
   async start(settings) {
     const clock = new FakeClock();
     const driver = createMemoryDriver(clock);
     return running(clock, async () => {
-      const nodes = createNodes();
+      const nodes = createNodes(undefined, undefined, isLate);
       const servers: TestServer[] = [];
       for (const cluster of nodes.clusters) servers.push(await TestServer.start(settings, { clock, cluster, driver }));
       const settle = async (): Promise<void> => {
@@ -55,10 +55,13 @@ const twoNodes: World = {
       return { servers, settle };
     });
   },
-};
+});
 
 /** All of them, by name. Federation joins them with the milestone that brings it. */
-export const worlds: readonly World[] = [oneNode, twoNodes];
+export const worlds: readonly World[] = [oneNode, twoNodes('two nodes', false)];
+
+/** Two nodes that learn late of each other's sessions. Scenes are not played there: what they say of order does not hold. */
+export const lateNodes = twoNodes('two nodes that learn late of one another', true);
 
 interface Nodes {
   readonly servers: readonly TestServer[];

@@ -28,6 +28,8 @@ import { type Category, ends, judge, type Reader } from './worth.ts';
 
 /** A stanza that waited for less is not said to have been delayed, in milliseconds. */
 const UNNOTICED = 1000;
+/** So much of the limit is taken when room was made. */
+const RELIEF = 0.9;
 
 /** A session whose client is inactive. */
 class Inactive implements Reader {
@@ -74,6 +76,14 @@ export default defineModule({
       .min(1024)
       .prefault(256 * 1024)
       .meta({ description: 'Bytes of stanzas that wait for one client, at most. With more, all are written.' }),
+    'total-bytes': z
+      .int()
+      .min(1024)
+      .prefault(64 * 1024 * 1024)
+      .meta({
+        description:
+          'Bytes of stanzas that wait for all clients of a host. With more, those are written that most waits for.',
+      }),
   }),
   metrics: {
     held: counter('Stanzas held back from inactive clients'),
@@ -85,27 +95,44 @@ export default defineModule({
     const holds: ReadonlySet<Category> = new Set(config.hold);
     // whom something is held back from, by this instance
     const waiting = new Set<Session>();
+    // what waits for all of them, in bytes
+    let held = 0;
 
     function consider(session: Session, state: Inactive, stanza: Stanza): Verdict | undefined {
       const { shelf } = state;
+      const before = shelf.bytes;
       const patient = judge(stanza, state, holds);
       const obsolete = shelf.count === 0 ? undefined : ends(stanza, patient, state);
       if (obsolete !== undefined && shelf.drop(obsolete)) metrics.superseded.inc();
       if (patient === undefined) {
+        held += shelf.bytes - before;
         flush(session, state);
         return;
       }
       if (shelf.put(stanza, patient.key, clock.now())) metrics.superseded.inc();
       metrics.held.inc();
+      held += shelf.bytes - before;
       waiting.add(session);
       if (shelf.count > config['max-stanzas'] || shelf.bytes > config['max-bytes']) flush(session, state);
+      else if (held > config['total-bytes']) makeRoom();
       return 'handled';
+    }
+
+    /** Those go first for whom most waits, until there is some room again. */
+    function makeRoom(): void {
+      const states = [...waiting].map((session) => ({ session, state: session.get(inactive)! }));
+      states.sort((a, b) => b.state.shelf.bytes - a.state.shelf.bytes);
+      for (const { session, state } of states) {
+        if (held <= config['total-bytes'] * RELIEF) return;
+        flush(session, state);
+      }
     }
 
     function flush(session: Session, { shelf }: Inactive): void {
       waiting.delete(session);
       if (shelf.count === 0) return;
       metrics.flushes.inc();
+      held -= shelf.bytes;
       const now = clock.now();
       for (const { stanza, at } of shelf.take()) session.write(now - at < UNNOTICED ? stanza : stamped(stanza, at));
     }
@@ -141,6 +168,7 @@ export default defineModule({
       }
       waiting.delete(session);
       if (state.shelf.count === 0) return;
+      held -= state.shelf.bytes;
       const kept = state.shelf.take();
       background(
         Promise.resolve(inOrder(kept, ({ stanza, at }) => router.takeBack(host, stanza, session.sid, at))),

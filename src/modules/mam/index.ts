@@ -9,16 +9,13 @@
 // - XEP-0424: a retraction without an `id` is kept, and leaves no tombstone: there would be nothing to call it by
 // - XEP-0424 0.3.0: what is taken back by an origin-id which is not also the message's id is not found
 // - XEP-0441 2.2: there is no command for more preferences
-import { z } from 'zod';
 import { isPromise, type MaybePromise } from '../../base/maybe.ts';
-import { durationOrForever } from '../../config/schema.ts';
 import { redelivered } from '../../core/account.ts';
 import { bind2Inline, messageIn, messageOffline, messageOut, sessionBound } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
 import type { Transit } from '../../core/transit.ts';
-import { archive, kv } from '../../storage/specs.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
@@ -27,13 +24,13 @@ import { type Message, replaceElement } from '../../xmpp/stanza.ts';
 import { isVisible, roster as rosterService } from '../roster/index.ts';
 import { filterForm } from './filters.ts';
 import { readBefore, receivedAs, sentAs } from './notes.ts';
-import { defaults, Preferences, type Prefs, parsePrefs, prefsElement } from './prefs.ts';
+import { Preferences, parsePrefs, prefsElement } from './prefs.ts';
 import { answerQuery, metadataOf, type QueryLimits, type Readable } from './query.ts';
 import { refOf, retractedBy } from './references.ts';
-import { prune } from './retention.ts';
+import { Retention } from './retention.ts';
 import { applyRetraction } from './retract.ts';
 import { isWorthArchiving } from './rules.ts';
-import { readSearchable } from './search.ts';
+import { settings, stores } from './settings.ts';
 import { stanzaIdElement, stanzaIdOf, withoutStanzaIds } from './stanza-ids.ts';
 
 export { readBefore, receivedAs, sentAs } from './notes.ts';
@@ -60,31 +57,8 @@ export default defineModule({
     'XEP-0441 0.2.0',
   ],
   summary: 'Keeps conversations, so that every device can read what it missed',
-  config: z.strictObject({
-    retention: durationOrForever()
-      .prefault('forever')
-      .meta({ description: 'How long messages are kept: `90d`, `1y`, `forever`.' }),
-    default: z.enum(defaults).prefault('always').meta({
-      description:
-        'Whose messages are kept for accounts that did not say: `always` those of everybody, `roster` those of contacts, or `never` any.',
-    }),
-    'page-size': z
-      .int()
-      .min(1)
-      .max(1000)
-      .prefault(250)
-      .meta({ description: 'Messages that one query returns, at most.' }),
-    search: z.boolean().prefault(true).meta({ description: 'Whether people may search their archives.' }),
-    languages: z
-      .array(z.string().regex(/^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$/))
-      .min(1)
-      .prefault(['en'])
-      .meta({
-        description:
-          'Languages that messages are written in, for searches (RFC 5646); the first is taken where a message names none.',
-      }),
-  }),
-  stores: { messages: archive({ searchable: readSearchable }), prefs: kv<Prefs>({ cache: true }) },
+  config: settings,
+  stores,
   metrics: {
     stored: counter('Messages put into archives; one between two accounts is put into both'),
     queries: counter('Queries of archives that were answered'),
@@ -176,14 +150,13 @@ export default defineModule({
       const retracted = retractedBy(stanza.el, stanza.from);
       if (retracted !== undefined && stanza.id !== undefined) {
         const retraction = { with: other.bare, ref: retracted, by: stanza.id, at: clock.now() };
-        background(
-          // what it takes back is older, and on disk when this is
-          durable.then(
-            async () => metrics.retracted.inc(await applyRetraction(messages, account.local, retraction)),
-            () => {},
-          ),
-          'a retraction',
+        // what it takes back is older, and on disk when this is
+        const done = durable.then(
+          async () => metrics.retracted.inc(await applyRetraction(messages, account.local, retraction)),
+          () => {},
         );
+        transit.settle(done);
+        background(done, 'a retraction');
       }
       return id;
     }
@@ -223,12 +196,11 @@ export default defineModule({
     }
 
     let stopped = false;
-    if (Number.isFinite(config.retention)) {
-      every(PRUNE_EVERY, 'removal of old messages', async () => {
-        const isOurs = (): boolean => cluster.owner(`mam ${host.domain}`) === cluster.self;
-        metrics.pruned.inc(await prune(messages, clock.now() - config.retention, () => !stopped && isOurs()));
-      });
-    }
+    const retention = new Retention({ messages, retention: stores.retention, default: config.retention });
+    every(PRUNE_EVERY, 'removal of old messages', async () => {
+      const isOurs = (): boolean => cluster.owner(`mam ${host.domain}`) === cluster.self;
+      if (isOurs()) metrics.pruned.inc(await retention.prune(clock.now(), () => !stopped && isOurs()));
+    });
 
     const features = [
       NS.mam,
@@ -240,7 +212,8 @@ export default defineModule({
       ...(config.search ? [NS.fullText] : []),
     ];
     return {
-      features: { server: [NS.stanzaIds, NS.retraction, NS.retractionTombstone], account: features },
+      // ids are given by archives, never by the host: who claims that it did is not to be believed (XEP-0359 3, 7)
+      features: { server: [NS.retraction, NS.retractionTombstone], account: features },
       handlers: [
         on(messageOut, { phase: 'archive' }, archiveOut),
         on(messageIn, { phase: 'archive' }, archiveIn),
@@ -250,7 +223,10 @@ export default defineModule({
         on(messageOffline, { phase: 'store', after: ['offline'] }, (transit) =>
           transit.note(receivedAs) === undefined ? undefined : 'handled',
         ),
-        on(bind2Inline, async ({ session, bound }) => void bound.push(await metadataOf(readable(session.jid)))),
+        // XEP-0386 3.2: what comes once kept messages were thrown away is either before this end or still kept
+        on(bind2Inline, { after: ['offline'] }, async ({ session, bound }) => {
+          bound.push(await metadataOf(readable(session.jid)));
+        }),
         iqSet('self', NS.mam, 'query', query),
         iqGet('self', NS.mam, 'query', () => el('query', NS.mam, undefined, filterForm(limits))),
         iqGet('self', NS.mam, 'metadata', ({ iq }) => metadataOf(readable(iq.to))),

@@ -41,7 +41,7 @@ export interface QueryResult {
 /** Messages of a page where none says how many it wants. */
 const USUAL_PAGE = 100;
 /** Up to how many messages are counted. */
-const COUNTED = 10_000;
+export const COUNTED = 10_000;
 
 /**
  * Answers a `<query/>` of type set for a reader.

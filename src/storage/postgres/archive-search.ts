@@ -4,6 +4,8 @@
 // A row per message holds its words, each as it is written and as its stem, hashed together with the owner: so an index over all
 // of them (GIN) has every owner's postings to itself. What is found is held against the message before it is shown.
 import type { Clock } from '../../base/clock.ts';
+import { LruCache } from '../../base/lru.ts';
+import { StorageUnavailable } from '../errors.ts';
 import { idTime } from '../ids.ts';
 import type { Archived, ArchivePage, ArchiveQuery, ArchiveSearch } from '../ports.ts';
 import type { ReadSearchable, Searchable } from '../specs.ts';
@@ -31,7 +33,12 @@ export interface Search {
 }
 
 const step = 200;
+// of so many owners, and of so many messages each, we know that they are collected already
+const rememberedOwners = 100;
+const mostRemembered = 5_000;
 const mostWords = 32;
+/** What a search waits for the words of a long archive, in times of what it waits for a database that is away. */
+const patient = 5;
 
 /** A message as it is indexed. */
 interface Indexed {
@@ -50,13 +57,23 @@ interface Progress {
   readonly version: string;
 }
 
+/** Messages too young to be left behind whose words are there: every search passes by them, as others may still come between them. */
+interface Collected {
+  readonly uuids: ReadonlySet<string>;
+  readonly languages: ReadonlySet<string>;
+}
+
 export function createSearch(tables: ArchiveTables, parts: SearchParts): Search {
   const { database, keys, statements, host, clock, settled } = parts;
   const { messages, owners, words } = tables;
   const stems = new Stems(database);
   const extensions = new Map<string, Promise<ReadonlySet<string>>>();
+  const collected = new LruCache<string, Collected>(rememberedOwners);
   const sql = {
     progress: `SELECT indexed, languages, xmin::text FROM ${owners} WHERE host = $1 AND owner = $2`,
+    enrol:
+      `INSERT INTO ${owners} (host, owner, key) SELECT $1, $2, $3::bigint ` +
+      `WHERE EXISTS (SELECT FROM ${messages} WHERE owner = $3::bigint) ON CONFLICT DO NOTHING`,
     advance:
       `UPDATE ${owners} SET indexed = $3, languages = $4 WHERE host = $1 AND owner = $2 ` +
       'AND xmin = $5::text::xid RETURNING xmin::text',
@@ -151,23 +168,32 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   /** Collects the words of what has come since the last search; returns the dictionaries that the owner's messages need. */
   async function extend(name: string, fallback: string | undefined): Promise<ReadonlySet<string>> {
     const owner = keys.owner(name);
-    const [found] = await database.run(sql.progress, [host, name], true);
+    let [found] = await database.run(sql.progress, [host, name], true);
+    if (found === undefined) {
+      // nobody, or somebody whom another node has removed since its messages were last written here
+      await database.run(sql.enrol, [host, name, owner], true);
+      [found] = await database.run(sql.progress, [host, name], true);
+    }
     if (found === undefined) return new Set();
     let progress: Progress | undefined = {
       indexed: (found[0] as string | null) ?? firstUuid,
       languages: found[1] as string[],
       version: found[2] as string,
     };
-    const languages = new Set(progress.languages);
+    const known = collected.get(name);
+    const languages = new Set([...progress.languages, ...(known?.languages ?? [])]);
+    const floor = uuidFloor(clock.now() - settled);
+    const young = new Set<string>();
     for (let after = progress.indexed; ; ) {
       const rows = await database.run(sql.next, [owner, after], true);
-      const texts = rows.map((row) => read(row[3] as string));
+      const fresh = rows.filter((row) => known?.uuids.has(row[0] as string) !== true);
+      const texts = fresh.map((row) => read(row[3] as string));
       const forms = await formsOf(texts, fallback);
       for (const text of texts) {
         const language = languageOf(text, fallback);
         if (language !== undefined) languages.add(language);
       }
-      const indexed = rows.map((row, i): Indexed => {
+      const indexed = fresh.map((row, i): Indexed => {
         const replaces = texts[i]?.replaces;
         return {
           uuid: row[0] as string,
@@ -178,23 +204,31 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
         };
       });
       await store(owner, indexed);
-      after = indexed.at(-1)?.uuid ?? after;
+      // (a correction hides what came before it, also what is seen only later)
+      const corrections = new Set(indexed.flatMap((row) => (row.replaces === undefined ? [] : [row.uuid])));
+      let last: string | undefined;
+      for (const [uuid] of rows as readonly [string][]) {
+        if (isBefore(uuid, floor)) last = uuid;
+        else if (!corrections.has(uuid)) young.add(uuid);
+      }
       // whoever else has changed the row (rows that came late, another node) has the say from then on
-      if (progress !== undefined) progress = await advance(name, progress, after, languages);
-      if (rows.length < step) return languages;
+      if (progress !== undefined && last !== undefined) progress = await advance(name, progress, last, languages);
+      if (rows.length < step) {
+        if (young.size > 0 && young.size <= mostRemembered) collected.set(name, { uuids: young, languages });
+        else collected.delete(name);
+        return languages;
+      }
+      after = rows.at(-1)![0] as string;
     }
   }
 
   async function advance(
     owner: string,
     progress: Progress,
-    last: string,
+    indexed: string,
     languages: ReadonlySet<string>,
   ): Promise<Progress | undefined> {
-    const floor = uuidFloor(clock.now() - settled);
-    const plain = last.replaceAll('-', '');
-    const [indexed = plain] = [plain, floor].sort();
-    if (indexed <= progress.indexed.replaceAll('-', '')) return progress;
+    if (!isBefore(progress.indexed, indexed)) return progress;
     const all = [...languages];
     const [row] = await database.run(sql.advance, [host, owner, indexed, all, progress.version], false);
     return row === undefined ? undefined : { indexed, languages: all, version: row[0] as string };
@@ -205,11 +239,11 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
     const before = extensions.get(owner) ?? Promise.resolve();
     const work = before.catch(() => {}).then(() => extend(owner, fallback));
     extensions.set(owner, work);
-    try {
-      return await work;
-    } finally {
+    const forget = (): void => {
       if (extensions.get(owner) === work) extensions.delete(owner);
-    }
+    };
+    work.then(forget, forget);
+    return inTime(work, database.patience * patient);
   }
 
   /** For every word of a query what may stand for it in a message. */
@@ -262,6 +296,22 @@ export function createSearch(tables: ArchiveTables, parts: SearchParts): Search 
   };
 }
 
+/** The work goes on when it takes too long, and whoever asks again finds it further on: a stream must not stand still for minutes. */
+async function inTime<T>(work: Promise<T>, patience: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new StorageUnavailable('this archive is still being prepared for searches')),
+      patience,
+    );
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 const languageOf = (text: Searchable | undefined, fallback: string | undefined): string | undefined => {
   const language = text?.language ?? fallback;
   return text === undefined || language === undefined ? undefined : dictionaryOf(language);
@@ -271,3 +321,5 @@ const archived = (row: Row): Archived => {
   const id = idOf(row[0] as string);
   return { id, at: idTime(id), xml: row[1] as string };
 };
+
+const isBefore = (uuid: string, other: string): boolean => uuid.replaceAll('-', '') < other.replaceAll('-', '');

@@ -33,7 +33,7 @@ describe('an account', () => {
     expect(await accounts.exists('ALICE')).toBe(true);
     expect(await accounts.exists('bob')).toBe(false);
     expect(await accounts.exists('a b')).toBe(false);
-    const facts = { created: START, passwordSet: START, epoch: 0, isDisabled: false, roles: [] };
+    const facts = { created: START, passwordSet: START, epoch: START, isDisabled: false, roles: [] };
     expect(await accounts.facts('alice')).toEqual(facts);
     expect(await accounts.facts('bob')).toBeUndefined();
   });
@@ -76,7 +76,7 @@ describe('an account', () => {
     await accounts.create('alice', 'secret');
     await accounts.disable('alice');
     expect((await accounts.facts('alice'))?.isDisabled).toBe(true);
-    expect(await accounts.plain('alice', 'secret')).toEqual({ state: 'disabled', epoch: 1 });
+    expect(await accounts.plain('alice', 'secret')).toEqual({ state: 'disabled', epoch: START + 1 });
     expect(await accounts.verifyPlain('alice', 'secret')).toBe(false);
     await accounts.enable('alice');
     expect(await accounts.verifyPlain('alice', 'secret')).toBe(true);

@@ -189,13 +189,13 @@ describe('a token', () => {
   test('is void with another password, with an account that is disabled, or removed', async () => {
     const token = await tokenFor(NONE);
     await accounts.setPassword('user', 'pencil');
-    expect(await fails(token)).toBe('not-authorized');
+    expect(await fails(token)).toBe('credentials-expired');
 
     const second = await tokenFor(NONE);
     await accounts.disable('user');
-    expect(await fails(second)).toBe('not-authorized');
+    expect(await fails(second)).toBe('account-disabled');
     await accounts.enable('user');
-    expect(await fails(second)).toBe('not-authorized');
+    expect(await fails(second)).toBe('credentials-expired');
 
     const third = await tokenFor(NONE);
     await accounts.remove('user');

@@ -83,7 +83,11 @@ describe('PLAIN', () => {
     exchange(accounts, 'PLAIN').step(Buffer.from(message));
 
   test('lets in who has the password, in any case of the name', async () => {
-    expect(successOf(await login('\0user\0pencil')).success).toEqual({ local: 'user', anonymous: false, epoch: 0 });
+    expect(successOf(await login('\0user\0pencil')).success).toEqual({
+      local: 'user',
+      anonymous: false,
+      epoch: expect.any(Number),
+    });
     expect(successOf(await login('\0USER\0pencil')).success.local).toBe('user');
     // SASLprep (RFC 4013 3): a soft hyphen is nothing
     expect(successOf(await login('\0user\0pen\u00adcil')).success.local).toBe('user');

@@ -48,7 +48,7 @@ describe('test vectors', () => {
     const running = exchange(vectorAccounts, `SCRAM-${vector.hash.toUpperCase()}`, { nonce, attributes: () => '' });
     expect(challengeOf(await running.step(Buffer.from(vector.first))).toString()).toBe(vector.serverFirst);
     const { success, data } = successOf(await running.step(Buffer.from(vector.final)));
-    expect(success).toEqual({ local: 'user', anonymous: false, epoch: 0 });
+    expect(success).toEqual({ local: 'user', anonymous: false, epoch: expect.any(Number) });
     expect(data?.toString()).toBe(vector.serverFinal);
   });
 });

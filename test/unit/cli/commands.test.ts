@@ -15,6 +15,8 @@ function fakeServer() {
     return account;
   };
   const revoked: string[] = [];
+  const kept = new Map<string, number>();
+  const purged: [user: string, before: number | undefined][] = [];
   const clients: Client[] = [
     {
       id: 'c1',
@@ -73,6 +75,25 @@ function fakeServer() {
                 .filter((user) => user > after)
                 .slice(0, limit),
           },
+    archives: (host) =>
+      host !== 'localhost'
+        ? undefined
+        : {
+            state: async (user) => ({
+              ends: user === 'alice' ? { first: 0, last: 86_400_000 } : undefined,
+              count: user === 'alice' ? 3 : undefined,
+              retention: { ms: kept.get(user) ?? Number.POSITIVE_INFINITY, isOwn: kept.has(user) },
+            }),
+            setRetention: async (user, ms) => {
+              if (ms === undefined) kept.delete(user);
+              else kept.set(user, ms);
+              return { ms: ms ?? Number.POSITIVE_INFINITY, isOwn: ms !== undefined };
+            },
+            purge: async (user, before) => {
+              purged.push([user, before]);
+              return before === undefined ? 3 : 1;
+            },
+          },
     sessions: () => sessions,
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,
     reload: async () => ({ applied: ['registration'], restart: ['listen.c2s'] }),
@@ -91,7 +112,7 @@ function fakeServer() {
     }),
     logLevel: (...args) => void levels.push(args),
   };
-  return { context, accounts, levels, revoked };
+  return { context, accounts, levels, revoked, purged };
 }
 
 function find(name: string) {
@@ -175,6 +196,63 @@ describe('accounts', () => {
     const { context, accounts } = fakeServer();
     for (let i = 0; i < 2345; i++) accounts.set(`u${String(i).padStart(5, '0')}`, { password: '', isDisabled: false });
     expect((await run(context, 'user ls')).split('\n')).toHaveLength(2345);
+  });
+});
+
+describe('archives', () => {
+  it('are shown, kept for as long as an account wants, and emptied', async () => {
+    const { context, purged } = fakeServer();
+    const jid = 'alice@localhost';
+    await run(context, 'user add', { jid, password: 'one' });
+    await run(context, 'user add', { jid: 'bob@localhost', password: 'two' });
+    expect(await run(context, 'archive show', { jid })).toBe(
+      `${jid}: 3 messages from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z; kept forever, as for everybody`,
+    );
+    expect(await run(context, 'archive retention', { jid, keep: '90d' })).toBe(`messages of ${jid} are kept for 90d`);
+    expect(await run(context, 'archive show', { jid })).toContain('; kept for 90d, as set for this account');
+    expect(await run(context, 'user show', { jid })).toMatch(/^archive {3}3 messages from .* kept for 90d/m);
+    expect(await run(context, 'archive retention', { jid, keep: '365d' })).toContain('for 1y');
+    expect(await run(context, 'archive retention', { jid, keep: 'forever' })).toBe(
+      `messages of ${jid} are kept forever`,
+    );
+    expect(await run(context, 'archive retention', { jid, keep: 'default' })).toBe(
+      `messages of ${jid} are kept forever, as for everybody`,
+    );
+    expect(await run(context, 'archive show', { jid: 'bob@localhost' })).toContain('bob@localhost: empty; kept');
+    expect(await run(context, 'archive purge', { jid })).toBe(`3 messages of ${jid} removed`);
+    expect(await run(context, 'archive purge', { jid, before: '2026-01-31' })).toBe(
+      `1 message of ${jid} from before 2026-01-31T00:00:00Z removed`,
+    );
+    await run(context, 'archive purge', { jid, before: '2026-01-31T12:00:00+02:00' });
+    expect(purged).toEqual([
+      ['alice', undefined],
+      ['alice', Date.UTC(2026, 0, 31)],
+      ['alice', Date.UTC(2026, 0, 31, 10)],
+    ]);
+  });
+
+  it.each([
+    ['archive show', { jid: 'nobody@localhost' }, 'not-found'],
+    ['archive show', { jid: 'alice@elsewhere' }, 'not-found'],
+    ['archive purge', { jid: 'nobody@localhost' }, 'not-found'],
+    ['archive retention', { jid: 'alice@localhost' }, 'bad-arguments'],
+    ['archive retention', { jid: 'alice@localhost', keep: '90' }, 'bad-arguments'],
+    ['archive retention', { jid: 'alice@localhost', keep: 'always' }, 'bad-arguments'],
+    ['archive purge', { jid: 'alice@localhost', before: 'yesterday' }, 'bad-arguments'],
+    ['archive purge', { jid: 'alice@localhost', before: '2026-02-30' }, 'bad-arguments'],
+    ['archive purge', { jid: 'alice@localhost', before: '2026-13-01' }, 'bad-arguments'],
+  ])('%s %j is refused as %s', async (name, args, expected) => {
+    const { context } = fakeServer();
+    await run(context, 'user add', { jid: 'alice@localhost', password: 'one' });
+    expect(await code(run(context, name, args))).toBe(expected);
+  });
+
+  it('are refused where their domain keeps none', async () => {
+    const { context } = fakeServer();
+    await run(context, 'user add', { jid: 'alice@localhost', password: 'one' });
+    const without = { ...context, archives: () => undefined };
+    expect(await code(run(without, 'archive show', { jid: 'alice@localhost' }))).toBe('refused');
+    expect(await run(without, 'user show', { jid: 'alice@localhost' })).not.toContain('archive');
   });
 });
 

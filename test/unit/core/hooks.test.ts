@@ -137,6 +137,13 @@ describe('collect and notify', () => {
     expect(seen).toEqual(['a', 'b']);
   });
 
+  it('collect runs by name, unless a module asks for another order', async () => {
+    const seen: string[] = [];
+    const hooks = table(handler(gather, 'b', say('b')), handler(gather, 'a', say('a'), { after: ['b'] }));
+    await hooks.runCollect(gather, seen);
+    expect(seen).toEqual(['b', 'a']);
+  });
+
   it('know whether anybody listens', () => {
     const hooks = table(handler(told, 'a', say('a')));
     expect([hooks.has(told), hooks.has(gather)]).toEqual([true, false]);

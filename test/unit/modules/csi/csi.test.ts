@@ -208,6 +208,24 @@ test('more bytes than may wait are all written', async () => {
   expect(ids()).toEqual(['e']);
 });
 
+test('more than may wait for all clients is written to whom most waits for', async () => {
+  await reload({ 'total-bytes': 1024 });
+  await become('inactive');
+  const long = (size: number, from: string): void =>
+    deliver(
+      `<presence id='${from}'><status>${'x'.repeat(size)}</status></presence>`,
+      Jid.parse(`${from}@capulet.test/hall`)!,
+    );
+  long(400, 'nurse');
+  long(300, 'tybalt');
+  expect(ids()).toEqual([]);
+  long(300, 'paris');
+  expect(ids()).toEqual(['nurse', 'tybalt', 'paris']);
+  // what was written counts no more
+  long(700, 'nurse');
+  expect(ids()).toEqual([]);
+});
+
 test('new settings write what waits, and hold for whoever is inactive already', async () => {
   await become('inactive');
   presence('a');

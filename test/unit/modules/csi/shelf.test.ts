@@ -54,7 +54,7 @@ test('bytes are those of what is kept, not of what was replaced', () => {
 test('a stanza is given back with its addresses, who else has it, and the time when it was put', () => {
   const shelf = new Shelf();
   shelf.put(presence('a'), 'key', 42);
-  const reach = { to: ['one', 'two'], copied: [], toHere: 2, copiedHere: 0 };
+  const reach = { home: 'life.node', id: 1, to: ['one', 'two'], copied: [], back: [] };
   const message = stanzaOf(parseElement("<message type='chat'/>"), juliet, romeo) as Message;
   shelf.put({ ...message, reach }, undefined, 43);
   const [first, second] = shelf.take();

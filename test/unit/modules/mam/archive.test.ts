@@ -11,7 +11,7 @@ import type { ArchiveStore, Driver, KvStore } from '../../../../src/storage/port
 import { type Element, el } from '../../../../src/xml/element.ts';
 import { type BareJid, Jid } from '../../../../src/xmpp/jid.ts';
 import { NS } from '../../../../src/xmpp/ns.ts';
-import { messageOf } from '../../../../src/xmpp/stanza.ts';
+import { type Message, messageOf } from '../../../../src/xmpp/stanza.ts';
 import type { StreamClient } from '../../../kit/client.ts';
 import { FakeClock, turn } from '../../../kit/clock.ts';
 import { createNodes, type Nodes } from '../../../kit/cluster-pair.ts';
@@ -40,7 +40,15 @@ describe('on one node', () => {
   let server: Server;
   let clients: StreamClient[];
   /** What the database does not do at present: append for an owner, read, or look for preferences. */
-  let broken: { append?: string; reading?: boolean; prefs?: boolean; durable?: Promise<void> };
+  let broken: {
+    append?: string;
+    reading?: boolean;
+    prefs?: boolean;
+    durable?: Promise<void>;
+    retracting?: Promise<void>;
+    /** Happens once the ends of an archive were read. */
+    meanwhile?: () => Promise<void>;
+  };
 
   /** A database that fails on demand. */
   function fragile(driver: Driver): Driver {
@@ -66,7 +74,13 @@ describe('on one node', () => {
           },
           async ends(owner) {
             check(broken.reading);
-            return messages.ends(owner);
+            const ends = await messages.ends(owner);
+            await broken.meanwhile?.();
+            return ends;
+          },
+          async lookup(owner, from) {
+            await broken.retracting;
+            return messages.lookup(owner, from);
           },
         };
         const kv: KvStore<unknown> = {
@@ -156,6 +170,15 @@ describe('on one node', () => {
     expect(heard(balcony, 'iq')[0]!.attrs.type).toBe('result');
   });
 
+  /** A message of Romeo's, as far as it is his archive's. */
+  function archiveSent(id: string, payload: Element): Transit<Message> {
+    const session = server.sessions.get(`${romeo}/orchard`)!;
+    const element = el('message', null, { from: session.jid.full, to: juliet, type: 'chat', id }, payload);
+    const transit = new Transit(messageOf(element, session.jid, Jid.parse(juliet)!), { kind: 'client', session });
+    expect(session.host.gate(messageOut, transit)).toBeUndefined();
+    return transit;
+  }
+
   test('an acknowledgement waits for the disk, delivery does not', async () => {
     const balcony = await enter('juliet', 'balcony');
     await enter('romeo', 'orchard');
@@ -163,16 +186,7 @@ describe('on one node', () => {
     broken.durable = new Promise((resolve) => {
       onDisk = resolve;
     });
-    const session = server.sessions.get(`${romeo}/orchard`)!;
-    const to = Jid.parse(juliet)!;
-    const element = el(
-      'message',
-      null,
-      { from: session.jid.full, to: juliet, type: 'chat', id: '1' },
-      el('body', null),
-    );
-    const transit = new Transit(messageOf(element, session.jid, to), { kind: 'client', session });
-    expect(session.host.gate(messageOut, transit)).toBeUndefined();
+    const transit = archiveSent('1', el('body', null));
     let isSettled = false;
     const settled = transit.settled!.then(() => {
       isSettled = true;
@@ -235,6 +249,50 @@ describe('on one node', () => {
       expect(idsOf(balcony)).toEqual(['2']);
       expect(await readArchive(balcony)).toEqual(['1', '3']);
     });
+
+    test('misses nothing that comes while it is told', async () => {
+      const orchard = await enter('romeo', 'orchard');
+      const balcony = await enter('juliet', 'balcony', '');
+      broken.meanwhile = () => say(orchard, '1');
+      const [metadata] = (await bindInline('balcony')).filter((one) => one.is('metadata', NS.mam));
+      expect(metadata!.children).toEqual([]);
+      balcony.write('<presence/>');
+      await balcony.fence();
+      expect(idsOf(balcony)).toEqual(['1']);
+    });
+  });
+
+  test('the acknowledgement of a retraction waits until it is done, or has failed', async () => {
+    const orchard = await enter('romeo', 'orchard');
+    await say(orchard, '1');
+    let fail = (_: Error): void => {};
+    broken.retracting = new Promise((_resolve, reject) => {
+      fail = reject;
+    });
+    const retract = (): Promise<unknown> => archiveSent('2', el('retract', NS.retraction, { id: '1' })).settled!;
+    let isSettled = false;
+    const refused = retract().finally(() => {
+      isSettled = true;
+    });
+    await turn();
+    expect(isSettled).toBe(false);
+    fail(new StorageUnavailable('the database is away'));
+    await expect(refused).rejects.toThrow(StorageUnavailable);
+    delete broken.retracting;
+    await retract();
+    expect(await server.metrics.text()).toContain(`parley_mam_retracted_total{host="${domain}"} 1`);
+  });
+
+  test.each([
+    ['accounts', romeo, true],
+    // XEP-0359 3, 7: else ids that claim to be the host's would be believed
+    ['not by the host', domain, false],
+  ])('ids are given by %s', async (_what, to, isThere) => {
+    const orchard = await enter('romeo', 'orchard');
+    orchard.write(`<iq type='get' id='d' to='${to}'><query xmlns='${NS.discoInfo}'/></iq>`);
+    await orchard.fence();
+    const features = heard(orchard, 'iq')[0]!.getChild('query')!.getChildren('feature');
+    expect(features.some(({ attrs }) => attrs.var === NS.stanzaIds)).toBe(isThere);
   });
 
   test('an account that is removed leaves no archive behind', async () => {

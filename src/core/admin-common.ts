@@ -1,0 +1,55 @@
+// What administrative commands have in common: how accounts are named and found, and how results are written for people.
+import { AccountError } from '../auth/accounts.ts';
+import { jid } from '../config/schema.ts';
+import { type AdminAccounts, type AdminContext, CommandError, type OfflineContext } from './commands.ts';
+
+type Context = AdminContext | OfflineContext;
+
+export function split(address: string): { readonly user: string; readonly host: string } {
+  const at = address.indexOf('@');
+  return { user: address.slice(0, at), host: address.slice(at + 1) };
+}
+
+/** @throws CommandError `not-found` */
+export function accountsOf(context: Context, host: string): AdminAccounts {
+  const accounts = context.accounts(host);
+  if (!accounts) {
+    throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
+  }
+  return accounts;
+}
+
+/** Does something with an account; what its store refuses becomes a refusal of the command. */
+export async function withAccount<T>(
+  context: Context,
+  address: string,
+  work: (accounts: AdminAccounts, user: string) => T | Promise<T>,
+): Promise<T> {
+  const { user, host } = split(address);
+  const accounts = accountsOf(context, host);
+  try {
+    return await work(accounts, user);
+  } catch (error) {
+    if (!(error instanceof AccountError)) throw error;
+    if (error.problem === 'conflict') throw new CommandError('exists', `there is an account ${address} already`);
+    if (error.problem === 'not-found') throw new CommandError('not-found', `there is no account ${address}`);
+    throw new CommandError('refused', `${address}: ${error.message}`);
+  }
+}
+
+/** An argument that names an account. */
+export const account = jid().describe('The account, as name@domain');
+
+/** `2026-01-31T12:00:00Z` */
+export const time = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+
+/** Columns that line up; nothing for no rows. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join('  ')
+      .trimEnd();
+  return [head, ...rows].map(line).join('\n');
+}

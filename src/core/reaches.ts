@@ -1,0 +1,100 @@
+// Who was given a message, and who gave it back (XEP-0198 4): it is delivered again when the last of those that it was delivered
+// to has given it back, and never to a session that was given it. Each message has a home, the node that delivered it; what other
+// nodes' sessions give back comes there, so that one place counts. A session that acknowledged the message gives nothing back: it
+// holds it for ever, wherever it was and whether it is there still.
+import { randomBytes } from 'node:crypto';
+import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
+import type { Holders, Reach } from '../xmpp/stanza.ts';
+
+/** Stands among those that a message was delivered to for the storage of messages for people who are away. */
+export const STORE = 'store';
+
+/** So many messages that came back are remembered. */
+const REMEMBERED = 16_384;
+
+/** The node in the name of a session or of a node's life. */
+export function nodeOf(name: string): NodeId {
+  return name.slice(name.indexOf('.') + 1) as NodeId;
+}
+
+/** Whether a session was given a message, or a copy. */
+export function wasGiven({ to, copied }: Holders, sid: string): boolean {
+  return to.includes(sid) || copied.includes(sid);
+}
+
+/** As other nodes are told of it. */
+export function holdersOf({ home, id, to, copied }: Holders): Holders {
+  return { home, id, to, copied };
+}
+
+export class Reaches {
+  private readonly cluster: Cluster;
+  /** This node, in this life: what it counted before a crash is lost. */
+  private readonly home: string;
+  private lastId = 0;
+  /** Those that came back, by home and id, where there are other nodes that may have a part in them. */
+  private readonly known = new Map<string, Reach>();
+  /** Some were forgotten, none of them younger. */
+  private forgotten = 0;
+
+  constructor(cluster: Cluster) {
+    this.cluster = cluster;
+    this.home = `${randomBytes(6).toString('base64url')}.${cluster.self}`;
+  }
+
+  /** For a message that is about to be delivered; or one that had been delivered to this session only. */
+  create(sid?: string): Reach {
+    return { home: this.home, id: ++this.lastId, to: sid === undefined ? [] : [sid], copied: [], back: [] };
+  }
+
+  /** Whether it is this node that decides: also where the home is no more. */
+  isOurs({ home }: Reach): boolean {
+    const node = nodeOf(home);
+    return node === this.cluster.self || !this.cluster.nodes.has(node);
+  }
+
+  /**
+   * Of a message that comes back the one that counts. Where that is forgotten, it is made anew by who is there still.
+   * @param entries the sessions of the account
+   */
+  find(reach: Reach, entries: readonly SessionEntry[]): Reach {
+    const known = this.known.get(keyOf(reach));
+    if (known !== undefined) return known;
+    const all = [...reach.to, ...reach.copied].filter((sid) => sid !== STORE);
+    const isShared = reach.home === this.home && all.every((sid) => nodeOf(sid) === this.cluster.self);
+    if (!isShared && (reach.home !== this.home || reach.id <= this.forgotten)) {
+      reach.back.push(...all.filter((sid) => !entries.some((entry) => entry.sid === sid)));
+    }
+    return reach;
+  }
+
+  /** Keeps a message that came back in mind: it may be given to sessions of other nodes next. */
+  remember(reach: Reach): void {
+    if (this.cluster.nodes.size > 1) this.keep(reach);
+  }
+
+  private keep(reach: Reach): void {
+    this.known.set(keyOf(reach), reach);
+    if (this.known.size <= REMEMBERED) return;
+    const [key, { home, id }] = this.known.entries().next().value!;
+    this.known.delete(key);
+    if (home === this.home) this.forgotten = Math.max(this.forgotten, id);
+  }
+
+  /** What a former life of this node wrote down is shared again by all sessions that were given the message. */
+  adopt(reach: Reach): Reach {
+    const known = this.known.get(keyOf(reach));
+    if (known !== undefined) return known;
+    if (nodeOf(reach.home) === this.cluster.self) this.keep(reach);
+    return reach;
+  }
+
+  /** Whether any of these sessions has the message, or may have it yet. What was on a node that is no more is lost. */
+  isHeld({ back }: Reach, sids: readonly string[]): boolean {
+    return sids.some((sid) => !back.includes(sid) && (sid === STORE || this.cluster.nodes.has(nodeOf(sid))));
+  }
+}
+
+function keyOf({ home, id }: Holders): string {
+  return `${home} ${id}`;
+}
