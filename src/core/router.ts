@@ -116,6 +116,20 @@ export class Router {
     }
   }
 
+  /**
+   * Another server sent a stanza, from a domain that it may speak for to one of ours. Never rejects: what goes wrong is answered.
+   * @returns what the stanza still waits for, though it was handled
+   */
+  fromServer(element: Element, from: Jid, to: Jid): MaybePromise<Unsettled | undefined> {
+    let transit: Transit | undefined;
+    const done = this.guard(element, from, to, () => {
+      transit = new Transit(stanzaOf(restamp(element, from, to), from, to), { kind: 'server', domain: from.domain });
+      return this.forward(transit);
+    });
+    if (isPromise(done)) return done.then(() => this.unsettled(transit));
+    return this.unsettled(transit);
+  }
+
   private outbound(session: Session, transit: Transit): MaybePromise<void> {
     const { host } = session;
     switch (transit.stanza.kind) {
@@ -310,7 +324,7 @@ export class Router {
   }
 }
 
-function isStanzaName(name: string): boolean {
+export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
 }
 
@@ -331,6 +345,11 @@ function stamp(element: Element, from: Jid, to: Jid): Element {
   const name = element.name === 'presence' && fromBare.has(attrs.type) ? from.bare : from.full;
   if (attrs.to !== undefined && attrs.to !== to.full) return element.with({ from: name, to: to.full });
   return attrs.from === name ? element : element.with({ from: name });
+}
+
+function restamp(element: Element, from: Jid, to: Jid): Element {
+  const { attrs } = element;
+  return attrs.from === from.full && attrs.to === to.full ? element : element.with({ from: from.full, to: to.full });
 }
 
 function reachFrom({ home, id, to, copied }: Holders): Reach {
