@@ -214,13 +214,36 @@ describe('stanzas that have no place here', () => {
 
 describe('floods', () => {
   test('of connections that say nothing are bounded, and others get in', async () => {
-    await start({ limits: { enabled: true, 'servers-unproved-per-address': 20 } });
-    const clients = await Promise.all(Array.from({ length: 200 }, () => StreamClient.connect(verona.addressOf('s2s'))));
-    await expect.poll(() => clients.filter((one) => one.isClosed).length).toBe(180);
+    await start({ limits: { enabled: true, 'servers-unproved-per-address': 20, 'servers-connections-burst': 2000 } });
+    const clients = await Promise.all(
+      Array.from({ length: 1000 }, () => StreamClient.connect(verona.addressOf('s2s'))),
+    );
+    await expect.poll(() => clients.filter((one) => one.isClosed).length).toBe(980);
     expect(verona.server.federation()).toHaveLength(20);
     await Promise.all(clients.map((one) => one.destroy()));
     await expect.poll(() => verona.server.federation().length).toBe(0);
     const client = await authenticateAs(verona.addressOf('s2s'), 'evil.test', 'verona.test', evil);
+    await client.destroy();
+  });
+
+  test('of connections that come too fast are turned away, and forgotten soon', async () => {
+    await start({ limits: { enabled: true, 'servers-connections-burst': 5 } });
+    const clients = await Promise.all(Array.from({ length: 300 }, () => StreamClient.connect(verona.addressOf('s2s'))));
+    await expect.poll(() => clients.filter((one) => one.isClosed).length).toBeGreaterThan(280);
+    await Promise.all(clients.map((one) => one.destroy()));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const client = await authenticateAs(verona.addressOf('s2s'), 'evil.test', 'verona.test', evil);
+    await client.destroy();
+  });
+
+  test('of questions about keys are answered at the pace that the limits allow', async () => {
+    await start({ limits: { enabled: true } });
+    const { client } = await connectAs(verona.addressOf('s2s'), 'evil.test', 'verona.test');
+    const question = "<db:verify id='s' from='evil.test' to='verona.test'>guess</db:verify>";
+    for (let i = 0; i < 2000; i++) client.write(question);
+    await expect.poll(() => client.inbox.length).toBeGreaterThan(400);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(client.inbox.length).toBeLessThan(1000);
     await client.destroy();
   });
 });
