@@ -6,7 +6,7 @@ import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Addressee, Cluster, Frame, NodeId } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
-import type { Element } from '../xml/element.ts';
+import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import {
@@ -54,6 +54,8 @@ export interface RouterParts {
   readonly remote?: Remote;
 }
 
+const nothing = (): void => {};
+
 export class Router {
   private readonly parts: RouterParts;
   private readonly accounts: AccountDelivery;
@@ -99,14 +101,19 @@ export class Router {
   private unsettled(transit: Transit | undefined): Unsettled | undefined {
     const work = transit?.settled;
     if (transit === undefined || work === undefined) return undefined;
-    const { el, from, to } = transit.stanza;
-    const settled = work
-      .then(
-        () => {},
-        (error: unknown) => this.refuse(el, to, from, error),
-      )
-      .catch((error: unknown) => this.parts.log.error({ err: error }, 'a failure could not be told'));
+    const { el: element, from, to } = transit.stanza;
+    // (an answer needs no more of it, and what hangs on the rest would have to be carried along until then)
+    const header = new Element(element.name, element.ns, element.attrs, []);
+    const settled = work.then(nothing, (error: unknown) => this.failed(header, from, to, error));
     return { settled };
+  }
+
+  private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<void> {
+    try {
+      await this.refuse(header, to, from, error);
+    } catch (failure) {
+      this.parts.log.error({ err: failure }, 'a failure could not be told');
+    }
   }
 
   /**

@@ -6,7 +6,7 @@ import { TokenBucket } from '../base/token-bucket.ts';
 import { SocketTransport } from '../net/transport.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { S2sContext } from './context.ts';
-import { InboundStream } from './inbound.ts';
+import { InboundStream, type UnprovedLimits } from './inbound.ts';
 import type { Pool } from './pool.ts';
 
 /** Limits on those who connect, whoever they are; they hold before anything is known of them. */
@@ -16,7 +16,7 @@ export interface AcceptLimits {
   readonly unprovedPerAddress: number;
   /** New connections from one network address. Undefined: no limit. */
   readonly connectionRate: Rate | undefined;
-  readonly stanzaBytesBeforeAuth: number;
+  readonly unprovedLimits: UnprovedLimits;
   readonly sendQueueBytes: number;
   readonly authTimeout: number;
 }
@@ -61,7 +61,10 @@ export class ServerAcceptor {
     const limits = this.limits();
     const transport = new SocketTransport(socket, this.context.flusher, limits.sendQueueBytes);
     const arrivals = this.arrivalsFrom(networkOf(transport.address), limits);
-    const isTooFast = (arrivals.bucket?.take(1, this.context.clock.now()) ?? 0) > 0;
+    const now = this.context.clock.now();
+    const isTooFast = (arrivals.bucket?.take(1, now) ?? 0) > 0;
+    // who is turned away owes nothing: else a flood would keep a network out for long after its end
+    if (isTooFast) arrivals.bucket?.take(-1, now);
     const isTooMany = arrivals.unproved >= limits.unprovedPerAddress || this.unproved.size >= limits.unproved;
     if (isTooFast || isTooMany) {
       // whoever comes by the thousand is not worth a stream
@@ -69,7 +72,7 @@ export class ServerAcceptor {
       transport.destroy();
       return;
     }
-    const stream: InboundStream = new InboundStream(transport, this.context, limits.stanzaBytesBeforeAuth, {
+    const stream: InboundStream = new InboundStream(transport, this.context, limits.unprovedLimits, {
       canSend: (one, pair) => this.pool.canReturn(one, pair),
       proved: (domain) => {
         this.settle(stream);

@@ -1,6 +1,7 @@
 // Federation: everything between the router and other servers, put together. One per server.
 
 import type { Socket } from 'node:net';
+import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config, HostSettings } from '../config/server.ts';
@@ -59,6 +60,9 @@ export interface StreamView {
   /** Those that came and are being handled. */
   readonly handling: number;
 }
+
+/** Enough to prove hundreds of names, and to answer for as many keys. */
+const unprovedAllowance: Allowance = { bytes: { rate: 50_000, burst: 500_000 }, elements: { rate: 50, burst: 500 } };
 
 const stanzaMetrics = { stanzas: counter('Stanzas exchanged with other servers') };
 const failureMetrics = { failures: counter('Streams with other servers that failed, by reason') };
@@ -229,7 +233,10 @@ export class Federation implements Remote {
       connectionRate: limits.enabled
         ? { rate: limits['servers-connections-per-second'], burst: limits['servers-connections-burst'] }
         : undefined,
-      stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
+      unprovedLimits: {
+        stanzaBytes: limits['stanza-bytes-before-auth'],
+        allowance: limits.enabled ? unprovedAllowance : undefined,
+      },
       sendQueueBytes: s2s['send-queue-bytes'],
       authTimeout: s2s['auth-timeout'],
     };

@@ -1,6 +1,6 @@
 // An incoming stream: another server connected. Nothing but TLS and proofs of names is taken before a name is proved (RFC 6120 13.7,
 // XEP-0178, XEP-0220); then stanzas, for as many pairs of domains as were proved.
-import { Budget } from '../base/budget.ts';
+import { type Allowance, Budget } from '../base/budget.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import { serialiseStreamElement, XmlStream } from '../net/stream.ts';
 import type { SocketTransport } from '../net/transport.ts';
@@ -27,6 +27,12 @@ export interface InboundEvents {
   closed(stream: InboundStream, left: readonly Queued[], lost: readonly Queued[]): void;
 }
 
+export interface UnprovedLimits {
+  readonly stanzaBytes: number;
+  /** Undefined: no rate limits. */
+  readonly allowance: Allowance | undefined;
+}
+
 export class InboundStream {
   readonly since: number;
   lastUsed: number;
@@ -42,7 +48,8 @@ export class InboundStream {
   private verdict: CertificateVerdict | undefined;
   private out: Outlet | undefined;
 
-  constructor(transport: SocketTransport, context: S2sContext, stanzaBytes: number, events: InboundEvents) {
+  /** @param limits what holds until a name is proved */
+  constructor(transport: SocketTransport, context: S2sContext, limits: UnprovedLimits, events: InboundEvents) {
     this.context = context;
     this.transport = transport;
     this.events = events;
@@ -60,8 +67,8 @@ export class InboundStream {
       context.defaultDomain,
       {
         contentNs: NS.server,
-        limits: { stanzaBytes },
-        budgets: [],
+        limits: { stanzaBytes: limits.stanzaBytes },
+        budgets: limits.allowance === undefined ? [] : [new Budget(limits.allowance, this.since)],
         clock: context.clock,
         log: context.log,
       },
@@ -339,9 +346,8 @@ export class InboundStream {
     const settings = this.context.settings(to);
     if (isFirst && settings !== undefined) {
       this.stream.setLimits({ stanzaBytes: settings.stanzaBytes });
-      if (settings.allowance !== undefined) {
-        this.stream.setBudgets([new Budget(settings.allowance, this.context.clock.now())]);
-      }
+      const { allowance } = settings;
+      this.stream.setBudgets(allowance === undefined ? [] : [new Budget(allowance, this.context.clock.now())]);
       this.context.log.info(
         { domain: from, for: to, proof, address: this.address, tls: this.tlsVersion, bidi: this.isBidi },
         'a server connected',

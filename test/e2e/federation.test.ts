@@ -292,3 +292,35 @@ describe.each(kinds)('with a strict %s', (name, Kind) => {
     expect(await scene.explained(find(nurse.client, /id="n"/))).toContain('type="error"');
   }, 90_000);
 });
+
+test('three servers, three pairs', async () => {
+  const [ours, first, second] = [await freePort(), await freePort(), await freePort()];
+  await using names = await NameServerProgram.start([
+    { domain: 'parley.example', port: ours },
+    { domain: 'prosody.example', port: first },
+    { domain: 'ejabberd.example', port: second },
+  ]);
+  const options = (domain: string, s2sPort: number) => ({
+    domain,
+    certificate: authority.issue({ names: [domain] }),
+    ca: authority.certificate,
+    dnsPort: names.port,
+    s2sPort,
+  });
+  await using prosody = new Prosody(options('prosody.example', first));
+  await using ejabberd = new Ejabberd(options('ejabberd.example', second));
+  await using server = await TestServer.start(
+    mergeSettings(federating('parley.example'), {
+      dns: { servers: [`127.0.0.1:${names.port}`] },
+      listen: { s2s: ours },
+    }),
+  );
+  await Promise.all([prosody.start(), ejabberd.start()]);
+  const people = [
+    await enter(server, 'romeo@parley.example'),
+    await prosody.enter('juliet', 'balcony'),
+    await ejabberd.enter('nurse', 'chamber'),
+  ];
+  for (const from of people) for (const to of people) if (from !== to) await talk(from, to, `for ${to.jid}`);
+  expect(server.errors).toEqual([]);
+}, 90_000);

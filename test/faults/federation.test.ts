@@ -214,13 +214,36 @@ describe('stanzas that have no place here', () => {
 
 describe('floods', () => {
   test('of connections that say nothing are bounded, and others get in', async () => {
-    await start({ limits: { enabled: true, 'servers-unproved-per-address': 20 } });
-    const clients = await Promise.all(Array.from({ length: 200 }, () => StreamClient.connect(verona.addressOf('s2s'))));
-    await expect.poll(() => clients.filter((one) => one.isClosed).length).toBe(180);
+    await start({ limits: { enabled: true, 'servers-unproved-per-address': 20, 'servers-connections-burst': 2000 } });
+    const clients = await Promise.all(
+      Array.from({ length: 1000 }, () => StreamClient.connect(verona.addressOf('s2s'))),
+    );
+    await expect.poll(() => clients.filter((one) => one.isClosed).length).toBe(980);
     expect(verona.server.federation()).toHaveLength(20);
     await Promise.all(clients.map((one) => one.destroy()));
     await expect.poll(() => verona.server.federation().length).toBe(0);
     const client = await authenticateAs(verona.addressOf('s2s'), 'evil.test', 'verona.test', evil);
+    await client.destroy();
+  });
+
+  test('of connections that come too fast are turned away, and forgotten soon', async () => {
+    await start({ limits: { enabled: true, 'servers-connections-burst': 5 } });
+    const clients = await Promise.all(Array.from({ length: 300 }, () => StreamClient.connect(verona.addressOf('s2s'))));
+    await expect.poll(() => clients.filter((one) => one.isClosed).length).toBeGreaterThan(280);
+    await Promise.all(clients.map((one) => one.destroy()));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const client = await authenticateAs(verona.addressOf('s2s'), 'evil.test', 'verona.test', evil);
+    await client.destroy();
+  });
+
+  test('of questions about keys are answered at the pace that the limits allow', async () => {
+    await start({ limits: { enabled: true } });
+    const { client } = await connectAs(verona.addressOf('s2s'), 'evil.test', 'verona.test');
+    const question = "<db:verify id='s' from='evil.test' to='verona.test'>guess</db:verify>";
+    for (let i = 0; i < 2000; i++) client.write(question);
+    await expect.poll(() => client.inbox.length).toBeGreaterThan(400);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(client.inbox.length).toBeLessThan(1000);
     await client.destroy();
   });
 });
@@ -322,6 +345,26 @@ describe('servers that are not well', () => {
     server.cut();
     expect(told(await romeo.client.next())).toMatch(/id="kept".*remote-server-timeout/);
     expect(server.heard.split("id='kept'").length - 1).toBe(2);
+    await romeo.client.destroy();
+  });
+
+  test('what is larger than the peer takes goes back, and nothing else suffers from it (XEP-0478)', async () => {
+    await start();
+    const romeo = await enter(verona, 'romeo@verona.test');
+    const limits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>20000</max-bytes></limits>";
+    const server = await scripted('mantua.test', mantua, external + limits, takesAll);
+    const say = (id: string, body: string): void =>
+      romeo.client.write(`<message id='${id}' to='juliet@mantua.test'><body>${body}</body></message>`);
+    say('a', 'x'.repeat(25_000));
+    expect(told(await romeo.client.next())).toMatch(/id="a".*policy-violation.*larger than mantua.test takes/);
+    say('b', 'small');
+    say('c', 'ä'.repeat(10_000));
+    expect(told(await romeo.client.next())).toMatch(/id="c".*policy-violation/);
+    say('d', 'ä'.repeat(9_000));
+    await expect.poll(() => server.heard).toContain("id='d'");
+    expect(server.heard).toContain("id='b'");
+    expect(server.heard).not.toContain("id='c'");
+    expect(server.connections).toBe(1);
     await romeo.client.destroy();
   });
 
