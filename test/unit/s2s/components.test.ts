@@ -1,7 +1,10 @@
 // External components (XEP-0114): who is let in, whose stanzas are taken, and what becomes of those that are for them.
 import { afterEach, describe, expect, test } from 'vitest';
+import { parseConfig } from '../../../src/config/load.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
+import { loadModules } from '../../../src/index.ts';
 import { parentOf } from '../../../src/s2s/components.ts';
+import { Server } from '../../../src/server.ts';
 import { StreamClient } from '../../kit/client.ts';
 import { FakeClock } from '../../kit/clock.ts';
 import { connectComponent, handshakeOf, openComponent } from '../../kit/component.ts';
@@ -368,6 +371,48 @@ test('a server that stops says goodbye to components', async () => {
   await component.destroy();
   await stopped;
   expect(server.errors).toEqual([]);
+});
+
+test('a reload brings components, sends those away that are no more or have another secret, and leaves the others', async () => {
+  const configOf = (components: Record<string, { secret: string }>) =>
+    parseConfig({
+      database: 'memory',
+      hosts: { 'verona.test': {} },
+      tls: { required: false },
+      s2s: { enabled: false },
+      components,
+      listen: {
+        address: ['127.0.0.1'],
+        ...{ c2s: null, 'c2s-tls': null, s2s: null, 's2s-tls': null, http: null, https: null },
+        component: 0,
+      },
+    });
+  const none = configOf({});
+  const server = await Server.start(none, { modules: await loadModules(none) });
+  ended.push(() => server.stop());
+  expect(server.address('component')).toBeUndefined();
+  await server.reload(configOf({ a: { secret: '1' }, b: { secret: '2' }, c: { secret: '3' } }));
+  const [a, b, c] = await Promise.all(
+    [['a', '1'] as const, ['b', '2'] as const, ['c', '3'] as const].map(async ([name, secret]) => {
+      const client = await connectComponent(server.address('component')!, name, secret);
+      ended.push(() => client.destroy());
+      return client;
+    }),
+  );
+  await server.reload(configOf({ b: { secret: 'new' }, c: { secret: '3' } }));
+  expect(await heard(a!)).toContain('<host-gone');
+  expect(await heard(b!)).toContain('<reset');
+  c!.write("<message from='x@c' to='y@c'><body>Still here</body></message>");
+  expect(await heard(c!)).toContain('Still here');
+  expect(server.components.list()).toMatchObject([
+    { domain: 'b', connected: false },
+    { domain: 'c', connected: true, received: 1, sent: 1 },
+  ]);
+  await a!.destroy();
+  await expect.poll(() => server.metrics.text()).toContain('parley_component_failures_total{reason="host-gone"} 1');
+  const figures = await server.metrics.text();
+  expect(figures).toContain('parley_components_connected{component="c"} 1');
+  expect(figures).toContain('parley_component_stanzas_total{direction="in"} 1');
 });
 
 test('nothing listens for components where there are none', async () => {
