@@ -9,7 +9,7 @@ import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
 import { StreamManagement } from './c2s/sm.ts';
-import { type StoredSession, sessionStores, storeSessions, takeSessions } from './c2s/sm-store.ts';
+import { StoredSessions, sessionStores } from './c2s/sm-store.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster, SessionEntry } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
@@ -27,7 +27,7 @@ import { type Listener, listenTcp } from './net/listener.ts';
 import { createTlsContexts, type TlsContexts, type TlsHost } from './net/tls.ts';
 import { Flusher } from './net/transport.ts';
 import { openStorage } from './storage/open.ts';
-import type { Driver, KvStore } from './storage/ports.ts';
+import type { Driver } from './storage/ports.ts';
 import type { Opened } from './storage/specs.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
@@ -82,6 +82,7 @@ export class Server {
   private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
   readonly sm: StreamManagement;
+  private readonly stored = new Map<Host, StoredSessions>();
   private readonly clients: ClientAcceptor;
   private readonly web: Web;
   private readonly http = new Http();
@@ -119,6 +120,7 @@ export class Server {
       clock: this.clock,
       log: this.log.child({ part: 'c2s' }),
       metrics: this.metrics.open('sm', streamManagementMetrics, {}),
+      forget: async (host, id) => this.stored.get(host)?.forget(id),
     });
     const context = this.clientContext();
     this.clients = new ClientAcceptor(context);
@@ -349,25 +351,35 @@ export class Server {
     this.metrics.process();
   }
 
-  private async sessionStore(host: Host): Promise<KvStore<readonly StoredSession[]>> {
-    const stores = await this.driver.open(host.domain, 'stream-management', sessionStores);
-    return (stores as Opened<typeof sessionStores>).suspended;
-  }
-
+  /** Sessions go on where the process before left them; what waited for those that cannot is given back. */
   private async bringBackSessions(): Promise<void> {
     for (const host of this.hosts.values()) {
-      await takeSessions(await this.sessionStore(host), this.cluster.self, (stored) => this.sm.restore(host, stored));
+      await (await this.storedSessions(host)).bringBack((stored) => this.sm.restore(host, stored));
+    }
+    this.sm.beginExpiry();
+    for (const [host, stored] of this.stored) {
+      await stored.giveBackLost((lost) => this.sm.giveBackStored(host, lost));
+      await stored.markTaken();
     }
     if (this.sessions.count > 0) this.log.info({ sessions: this.sessions.count }, 'sessions wait to be resumed');
+  }
+
+  private async storedSessions(host: Host): Promise<StoredSessions> {
+    const known = this.stored.get(host);
+    if (known !== undefined) return known;
+    const { suspended } = (await this.driver.open(host.domain, 'stream-management', sessionStores)) as Opened<
+      typeof sessionStores
+    >;
+    const stored = new StoredSessions(suspended, this.cluster.self, this.log);
+    this.stored.set(host, stored);
+    return stored;
   }
 
   /** What clients could resume is kept for the next process. A database that cannot take it does not hold up the stop. */
   private async keepSessions(): Promise<void> {
     for (const host of this.hosts.values()) {
-      const sessions = this.sm.save(host);
-      if (sessions.length === 0) continue;
       try {
-        await storeSessions(await this.sessionStore(host), sessions, ({ session }) => Jid.parse(session.jid)!.local);
+        await (await this.storedSessions(host)).keep(this.sm.save(host));
       } catch (error) {
         this.log.error({ err: error, host: host.domain }, 'the sessions of clients could not be kept');
       }
