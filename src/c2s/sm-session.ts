@@ -24,6 +24,8 @@ const request = el('r', NS.sm).toXml();
 /** A client's connection, as far as the session in it is concerned. */
 export interface Carrier extends SessionStream {
   readonly isOpen: boolean;
+  /** Whether nothing can be told to the client now. */
+  readonly isMute: boolean;
   /** Drops the connection, whose client does not answer. */
   cut(reason: string): void;
   /**

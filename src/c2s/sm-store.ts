@@ -73,12 +73,12 @@ export class StoredSessions {
 
   /** Gives back what waited for those that cannot go on. When all sessions are back, as they may have it. */
   async giveBackLost(giveBack: (stored: StoredSession) => Promise<void>): Promise<void> {
-    for (const stored of this.lost.splice(0)) {
+    await inBatches(this.lost.splice(0), async (stored) => {
       await giveBack(stored).catch((error: unknown) =>
         this.log.error({ err: error, jid: stored.session.jid }, 'what waited for a stored session is lost'),
       );
       await this.forget(stored.stream.id);
-    }
+    });
   }
 
   /** From here on clients may come back: whoever starts next is to know that this process had the sessions. */

@@ -205,7 +205,10 @@ export class StreamManagement implements Keeper {
 
   private async forgotten(previd: string, account: BareJid): Promise<Resumption> {
     const old = this.remembered.get(previd);
-    if (old === undefined || old.account !== account) return this.refuse('item-not-found');
+    if (old === undefined || old.account !== account) {
+      // 5: those that it was not switched off for are found, or remembered
+      return this.refuse(this.parts.settings().resumeTimeout > 0 ? 'item-not-found' : 'feature-not-implemented');
+    }
     await old.handled.idle();
     return this.refuse('item-not-found', old.handled.h);
   }
@@ -292,6 +295,10 @@ export class StreamManagement implements Keeper {
       managed.settleDown();
       if (managed.asked === 0) {
         if (managed.queue.length > 0) managed.ask();
+      } else if (managed.carrier.isMute) {
+        // it was not asked yet, or cannot answer: how long that may go on is for BOSH to say (XEP-0124 10)
+        managed.asked = now;
+        this.watch(managed);
       } else if (now - managed.asked >= ackTimeout) {
         this.parts.metrics.unanswered.inc();
         managed.carrier.cut('the client does not acknowledge what it is sent');
