@@ -257,9 +257,11 @@ export class Server {
     const host = this.hosts.get(domain);
     if (host === undefined) return;
     this.hosts.delete(domain);
-    for (const session of [...this.sessions.all()]) {
-      if (session.host === host) session.close(new StreamError('host-gone'));
-    }
+    const sessions = [...this.sessions.all()].filter((session) => session.host === host);
+    for (const session of sessions) session.close(new StreamError('host-gone'));
+    // what was never acknowledged is the modules' to keep
+    await Promise.allSettled(sessions.map((session) => this.sessions.close(session)));
+    this.stored.delete(host);
     await stopModules(host.instances);
   }
 

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type StoredSession, sessionStores } from '../../../src/c2s/sm-store.ts';
 import { parseConfig } from '../../../src/config/load.ts';
+import type { ConfigInput } from '../../../src/config/server.ts';
 import { loadModules } from '../../../src/index.ts';
 import { Server } from '../../../src/server.ts';
 import { createMemoryDriver } from '../../../src/storage/memory.ts';
@@ -31,10 +32,10 @@ afterEach(async () => {
   await driver.close();
 });
 
-/** Another process on the same store; the one before it may be there still, and has no say any more. */
-async function start(): Promise<Server> {
-  const config = parseConfig({
+const configOf = (changed: ConfigInput = {}) =>
+  parseConfig({
     hosts: { [domain]: {} },
+    ...changed,
     database: 'memory',
     tls: { required: false },
     listen: {
@@ -48,6 +49,10 @@ async function start(): Promise<Server> {
       https: null,
     },
   });
+
+/** Another process on the same store; the one before it may be there still, and has no say any more. */
+async function start(changed?: ConfigInput): Promise<Server> {
+  const config = configOf(changed);
   const server = await Server.start(config, { modules: await loadModules(config), iterations: 1, driver });
   servers.push(server);
   return server;
@@ -74,8 +79,8 @@ async function leaveStored(user = 'romeo'): Promise<string> {
   return id;
 }
 
-/** What answers an attempt to resume, and the client that made it. */
-async function resume(server: Server, id: string): Promise<{ readonly client: StreamClient; readonly answer: string }> {
+/** What answers an attempt to resume, with its condition, and the client that made it. */
+async function resume(server: Server, id: string) {
   const client = await StreamClient.connect(server.address('c2s')!);
   clients.push(client);
   await openStream(client, domain);
@@ -83,7 +88,9 @@ async function resume(server: Server, id: string): Promise<{ readonly client: St
   await openStream(client, domain);
   client.write(`<resume xmlns='${SM}' previd='${id}' h='0'/>`);
   const item = await client.next();
-  return { client, answer: item?.kind === 'element' ? item.element.name : String(item?.kind) };
+  if (item?.kind !== 'element') throw new Error('no answer');
+  const [first] = item.element.children;
+  return { client, answer: item.element.name, condition: typeof first === 'object' ? first.name : first };
 }
 
 async function heardOnLogin(server: Server): Promise<unknown[]> {
@@ -162,4 +169,33 @@ test('a row that cannot be read holds up nobody else, and what is whole of it go
   expect(answer).toBe('resumed');
   expect(await client.next()).toMatchObject({ element: { attrs: { id: 'm' } } });
   await expect.poll(() => rows.get('romeo')).toBeUndefined();
+});
+
+test('what was promised holds where nothing can be resumed any more; others are told so', async () => {
+  const id = await leaveStored();
+  const server = await start({ 'stream-management': { 'resume-timeout': '0s' } });
+  expect((await resume(server, 'another')).condition).toBe('feature-not-implemented');
+  expect((await resume(server, id)).answer).toBe('resumed');
+});
+
+test('sessions that need more memory than may be taken now are given up, and their messages kept', async () => {
+  await leaveStored();
+  const server = await start({ 'stream-management': { 'hibernating-bytes': 1 } });
+  await expect.poll(() => server.sessions.count).toBe(0);
+  expect(await heardOnLogin(server)).toEqual(['m']);
+});
+
+test('sessions of a domain that is not served are there when it is served again', async () => {
+  const id = await leaveStored();
+  await (await start({ hosts: { 'mantua.test': {} } })).stop();
+  expect((await resume(await start(), id)).answer).toBe('resumed');
+});
+
+test('sessions of a domain that goes while the server runs end, and their messages are kept', async () => {
+  await leaveStored();
+  const server = await start();
+  await server.reload(configOf({ hosts: { 'mantua.test': {} } }));
+  await server.reload(configOf());
+  expect(server.sessions.count).toBe(0);
+  expect(await heardOnLogin(server)).toEqual(['m']);
 });
