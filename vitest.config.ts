@@ -5,6 +5,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // busy machines are slow, and whoever polls does not wait longer than needed
+    expect: { poll: { timeout: 10_000 } },
     // two cores: more workers than that only make timings worse
     maxWorkers: 2,
     pool: 'forks',

@@ -21,7 +21,31 @@ const packages = [
     isThere: () => isInPath('chromium'),
     why: 'end-to-end tests with a client in a browser',
   },
+  {
+    name: 'dnsmasq-base',
+    isThere: () => isProgram('dnsmasq'),
+    why: 'a name server on loopback for the tests of federation',
+  },
+  {
+    name: 'prosody',
+    isThere: () => isProgram('prosody'),
+    why: 'federation with a server that others wrote',
+  },
+  {
+    name: 'lua-unbound',
+    isThere: () => existsSync('/usr/share/doc/lua-unbound'),
+    why: 'lets Prosody ask the name server of the tests',
+  },
+  {
+    name: 'ejabberd',
+    isThere: () => isProgram('ejabberdctl'),
+    why: 'federation with a server that others wrote',
+  },
 ];
+
+function isProgram(name) {
+  return ['/usr/sbin', '/usr/bin'].some((folder) => existsSync(`${folder}/${name}`));
+}
 
 function hasPostgres() {
   const folder = '/usr/lib/postgresql';

@@ -45,6 +45,18 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     archives: (domain) => openArchives(server.driver, server.config, domain),
     sessions: () => [...server.sessions.all()].map(describeSession),
     kick: (text, reason) => kick(server, text, reason),
+    servers: () => server.federation.streams(),
+    closeServer: (domain) => server.federation.closeDomain(domain),
+    reachServer: async (domain, host) => {
+      const report = await server.federation.probe(domain, host);
+      if (report === undefined) throw new CommandError('refused', `${host} does not talk to ${domain}`);
+      return {
+        domain,
+        host,
+        reached: report.isReached,
+        steps: report.steps.map(({ isOk, ...step }) => ({ ...step, ok: isOk })),
+      };
+    },
     reload: options.reload,
     stop: options.stop,
     status: () => status(server, options.errors()),

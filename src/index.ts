@@ -9,6 +9,8 @@ import { ConfigError, type ConfigProblem } from './config/problems.ts';
 import type { Config, ConfigInput, ListenerName } from './config/server.ts';
 import { findModules, importModule, type Modules } from './core/loader.ts';
 import { createLog } from './core/log.ts';
+import type { NameServer } from './net/dns.ts';
+import type { StreamView } from './s2s/federation.ts';
 import { Server } from './server.ts';
 import type { Driver } from './storage/ports.ts';
 import { Jid } from './xmpp/jid.ts';
@@ -23,6 +25,8 @@ export { counter, gauge, histogram } from './core/metrics.ts';
 export { defineModule, defineService, iqGet, iqSet, nonza, on, provide } from './core/module.ts';
 export { defineSlot } from './core/sessions.ts';
 export { defineNote } from './core/transit.ts';
+export type { NameServer, SrvRecord } from './net/dns.ts';
+export type { StreamView } from './s2s/federation.ts';
 export { archive, ephemeral, kv, log, map } from './storage/specs.ts';
 export { Element, el } from './xml/element.ts';
 export { StanzaError, StreamError } from './xmpp/errors.ts';
@@ -39,6 +43,8 @@ export interface Ports {
   readonly driver?: Driver;
   /** Rounds of hashing for new passwords; the default is right for everything but tests. */
   readonly iterations?: number;
+  /** Whom to ask where other servers are, in place of DNS. */
+  readonly nameServer?: NameServer;
 }
 
 /** Accounts by JID, over all hosts of a server. */
@@ -53,6 +59,8 @@ export interface LibraryAccounts {
 /** A running server. */
 export interface ParleyServer extends AsyncDisposable {
   readonly accounts: LibraryAccounts;
+  /** The streams with other servers that there are now. */
+  federation(): readonly StreamView[];
   /** Where a listener listens. @throws Error when it is switched off */
   address(name: ListenerName): { readonly address: string; readonly port: number };
   /** Closes every connection, timer and handle. */
@@ -73,6 +81,7 @@ export async function createServer(input: ConfigInput = {}, ports: Ports = {}): 
   });
   return {
     accounts: libraryAccounts(server),
+    federation: () => server.federation.streams(),
     address(name) {
       const found = server.address(name);
       if (found === undefined) throw new Error(`the listener "${name}" is switched off`);

@@ -22,10 +22,13 @@ import { installModules, type LoaderParts, type Modules, stopModules } from './c
 import { counter, Metrics } from './core/metrics.ts';
 import { Router } from './core/router.ts';
 import { clientOf, Sessions } from './core/sessions.ts';
+import type { NameServer } from './net/dns.ts';
 import { Http } from './net/http.ts';
 import { type Listener, listenTcp } from './net/listener.ts';
 import { createTlsContexts, type TlsContexts, type TlsHost } from './net/tls.ts';
 import { Flusher } from './net/transport.ts';
+import { Federation } from './s2s/federation.ts';
+import { openDialbackSecret } from './s2s/secret.ts';
 import { openStorage } from './storage/open.ts';
 import type { Driver } from './storage/ports.ts';
 import type { Opened } from './storage/specs.ts';
@@ -42,6 +45,8 @@ export interface ServerParts {
   readonly driver?: Driver;
   /** Rounds of hashing for new passwords. */
   readonly iterations?: number;
+  /** Whom to ask for the addresses of other servers, in place of the name servers that are configured. */
+  readonly nameServer?: NameServer;
 }
 
 /** How long an orderly stop waits for clients to go, in milliseconds. */
@@ -74,6 +79,7 @@ export class Server {
   readonly driver: Driver;
   readonly tls: TlsContexts;
   readonly log: Logger;
+  readonly federation: Federation;
   config: Config;
   private readonly parts: ServerParts;
   private readonly clock: Clock;
@@ -90,7 +96,14 @@ export class Server {
   private c2s: C2sSettings;
   private stopping: Promise<void> | undefined;
 
-  private constructor(config: Config, parts: ServerParts, driver: Driver, cluster: Cluster, tls: TlsContexts) {
+  private constructor(
+    config: Config,
+    parts: ServerParts,
+    driver: Driver,
+    cluster: Cluster,
+    tls: TlsContexts,
+    dialbackSecret: string,
+  ) {
     this.config = config;
     this.parts = parts;
     this.driver = driver;
@@ -106,6 +119,18 @@ export class Server {
       cluster,
       clock: this.clock,
       log: this.log.child({ part: 'router' }),
+      remote: { send: (transit) => this.federation.send(transit) },
+    });
+    this.federation = new Federation({
+      config: () => this.config,
+      hosts: this.hosts,
+      router: this.router,
+      tls,
+      secret: dialbackSecret,
+      clock: this.clock,
+      log: this.log,
+      metrics: this.metrics,
+      ...(parts.nameServer === undefined ? {} : { nameServer: parts.nameServer }),
     });
     this.throttle = createThrottle(this.clock, {
       perAccount: { limit: config.limits['auth-failures-per-account'] },
@@ -154,7 +179,8 @@ export class Server {
         log: log.child({ part: 'tls' }),
         clock,
       });
-      server = new Server(config, parts, driver, cluster, tls);
+      server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
+      server.federation.start();
       for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
       await server.bringBackSessions();
       await server.listen();
@@ -217,6 +243,7 @@ export class Server {
           await installModules(host, this.loaderParts());
       }
     }
+    this.federation.reload();
   }
 
   private async addHost(domain: string, settings: HostSettings): Promise<void> {
@@ -304,6 +331,12 @@ export class Server {
     );
     await this.listenOn('c2s-tls', (addresses, port) =>
       listenTcp('clients, direct TLS', addresses, port, (socket) => this.clients.accept(socket, true)),
+    );
+    await this.listenOn('s2s', (addresses, port) =>
+      listenTcp('servers', addresses, port, (socket) => this.federation.accept(socket)),
+    );
+    await this.listenOn('s2s-tls', (addresses, port) =>
+      listenTcp('servers, direct TLS', addresses, port, (socket) => this.federation.accept(socket, true)),
     );
     await this.listenOn('http', (addresses, port) => this.http.listen('HTTP', addresses, port));
     await this.listenOn('https', (addresses, port) => this.http.listen('HTTPS', addresses, port, this.tls));
@@ -393,6 +426,7 @@ export class Server {
     for (const listener of this.listeners.values()) await listener.close();
     await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
+    await this.federation.close(STOP_DEADLINE);
     this.web.close();
     for (const host of this.hosts.values()) await stopModules(host.instances);
     await this.keepSessions();

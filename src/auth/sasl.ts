@@ -25,6 +25,8 @@ export interface SaslPolicy {
   readonly tlsRequired: boolean;
   /** A host for guests offers ANONYMOUS and nothing else. */
   readonly anonymous: boolean;
+  /** The hash functions that there is no key for, where it is known who wants in. */
+  readonly without?: readonly ScramHash[];
 }
 
 // Strongest first, and that is the order they are offered in (RFC 6120 6.3.3).
@@ -42,9 +44,11 @@ export function offeredMechanisms(tls: TlsInfo | undefined, policy: SaslPolicy):
   if (tls === undefined && policy.tlsRequired) return [];
   if (policy.anonymous) return [anonymous.name];
   const canBind = channelBindings(tls).length > 0;
+  const without = (policy.without ?? []).map((hash) => scram(hash, false).name);
   return mechanisms
-    .filter(({ name }) => name !== anonymous.name && (canBind || !name.endsWith('-PLUS')))
-    .map((mechanism) => mechanism.name);
+    .map(({ name }) => name)
+    .filter((name) => name !== anonymous.name && (canBind || !name.endsWith('-PLUS')))
+    .filter((name) => !without.includes(name.replace(/-PLUS$/, '')));
 }
 
 /**

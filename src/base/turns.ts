@@ -5,6 +5,11 @@ import { isPromise, type MaybePromise } from './maybe.ts';
 export class Turns<K> {
   private readonly last = new Map<K, Promise<unknown>>();
 
+  /** Nothing is under way. */
+  get isIdle(): boolean {
+    return this.last.size === 0;
+  }
+
   /** Runs the work now when nothing of that key is under way, else after it; whatever it throws reaches only the caller. */
   run<T>(key: K, work: () => MaybePromise<T>): MaybePromise<T> {
     const before = this.last.get(key);

@@ -1,5 +1,6 @@
 // Attempts to log in on one stream header (RFC 6120 6.4.5), however they are framed: what is offered, the exchange that is under
 // way, what failures cost.
+import type { ScramHash } from '../auth/credentials.ts';
 import {
   createExchange,
   type Exchange,
@@ -31,13 +32,20 @@ export class LoginAttempts {
   private profile: SaslProfile | undefined;
   private failures = 0;
 
-  constructor(host: Host, { tls, address, isConfidential }: Transport, context: C2sContext) {
+  /** @param without the hash functions that the account has no key for, where it is known which one it is */
+  constructor(
+    host: Host,
+    { tls, address, isConfidential }: Transport,
+    context: C2sContext,
+    without: readonly ScramHash[],
+  ) {
     this.host = host;
     this.tls = tls;
     this.address = address;
     this.context = context;
     const anonymous = host.settings.authentication === 'anonymous';
-    this.offered = offeredMechanisms(tls, { tlsRequired: context.settings().requireTls && !isConfidential, anonymous });
+    const tlsRequired = context.settings().requireTls && !isConfidential;
+    this.offered = offeredMechanisms(tls, { tlsRequired, anonymous, without });
     // XEP-0484 6: a proof without a challenge is worth nothing where others can listen
     const isFast = isConfidential && !anonymous && host.accounts.clients.hasTokens;
     this.offeredForTokens = isFast ? offeredTokenMechanisms(tls) : [];

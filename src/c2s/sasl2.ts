@@ -2,7 +2,8 @@
 //
 // Not done, of what it recommends:
 // - 2.4: white space between elements is not noticed, as it is nowhere in a stream
-// - 5: the mechanisms are the same for everybody, known or not, and so need not be in random order
+// - 5: the mechanisms are the same for everybody, known or not, and so need not be in random order; only accounts from elsewhere
+//   that lack a key are told apart, for nobody could log in to them by what they lack (2.1)
 // - 5: offered without TLS where `tls.required` is false, as SASL is; that is for load tests
 import { decodeBase64 } from '../auth/base64.ts';
 import { provesPassword } from '../auth/sasl.ts';

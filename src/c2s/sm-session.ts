@@ -8,8 +8,8 @@ import { delayElement } from '../xmpp/delay.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
+import { HandledCounter, UnackedQueue, type Unacknowledged } from '../xmpp/sm-counters.ts';
 import { type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
-import { HandledCounter, UnackedQueue, type Unacknowledged } from './sm-counters.ts';
 
 // An acknowledgement is asked for behind so many stanzas or characters; else after a moment without any.
 const ASK_STANZAS = 16;

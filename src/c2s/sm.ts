@@ -18,9 +18,9 @@ import { type Element, el } from '../xml/element.ts';
 import { type Condition, StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
+import type { HandledCounter, Unacknowledged } from '../xmpp/sm-counters.ts';
 import type { Reach } from '../xmpp/stanza.ts';
 import { Hibernation } from './hibernation.ts';
-import type { HandledCounter, Unacknowledged } from './sm-counters.ts';
 import { type Carrier, type Keeper, ManagedSession, returned } from './sm-session.ts';
 import type { StoredSession } from './sm-store.ts';
 

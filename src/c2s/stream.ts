@@ -1,5 +1,6 @@
 // A client's connection: connected, secured, authenticated, bound (RFC 6120 4.3, 5, 6, 7). Carries the session once bound.
 import { channelBindingFeature } from '../auth/channel.ts';
+import type { ScramHash } from '../auth/credentials.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import { type ClientStream, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
@@ -7,6 +8,7 @@ import { clientSlot, type Session } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Transport } from '../net/transport.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import { type Element, el } from '../xml/element.ts';
 import type { StreamHeader } from '../xml/parser.ts';
 import { StreamError } from '../xmpp/errors.ts';
@@ -159,7 +161,7 @@ export class ClientConnection implements ClientStream, Carrier {
     if (from !== undefined && from.domain !== host.domain) throw new StreamError('invalid-from');
     const to = this.user === undefined ? from?.bare : Jid.of(this.user, host.domain).bare;
     this.stream.open({ from: host.domain, to });
-    return this.offer(host, from?.bare);
+    return this.offer(host, from);
   }
 
   /** RFC 6120 4.9.3.6, 4.9.3.7. */
@@ -173,7 +175,7 @@ export class ClientConnection implements ClientStream, Carrier {
     return host;
   }
 
-  private async offer(host: Host, from: string | undefined): Promise<void> {
+  private async offer(host: Host, from: Jid | undefined): Promise<void> {
     const login = this.stage === 'connected' ? await this.offerLogin(host, from) : [];
     const features = await this.features(host, login, this.stage);
     if (login.length > 0) {
@@ -196,11 +198,11 @@ export class ClientConnection implements ClientStream, Carrier {
   }
 
   /** Both profiles of SASL, of which the client chooses one. */
-  private async offerLogin(host: Host, from: string | undefined): Promise<readonly Element[]> {
-    const attempts = new LoginAttempts(host, this.carrier, this.context);
+  private async offerLogin(host: Host, from: Jid | undefined): Promise<readonly Element[]> {
+    const attempts = new LoginAttempts(host, this.carrier, this.context, await missingKeys(host, from));
     this.sasl = new SaslNegotiation(attempts);
     this.sasl2 = new Sasl2Negotiation(attempts, {
-      from,
+      from: from?.bare,
       configVersion: () => this.configVersion,
       reply: (answer) => this.stream.send(answer),
       complete: (login) => this.enter(host, login),
@@ -427,6 +429,17 @@ export class ClientConnection implements ClientStream, Carrier {
     await this.context.sessions.close(session);
     // XEP-0175 3: of a guest nothing remains
     if (session.host.settings.authentication === 'anonymous') await session.host.accounts.forget(session.jid.local);
+  }
+}
+
+/** XEP-0388 2.1: what cannot be offered to who says to be this one; nothing where that is not known now. */
+async function missingKeys(host: Host, from: Jid | undefined): Promise<readonly ScramHash[]> {
+  if (from === undefined || host.settings.authentication === 'anonymous') return [];
+  try {
+    return await host.accounts.missingKeys(from.local);
+  } catch (error) {
+    if (error instanceof StorageUnavailable) return [];
+    throw error;
   }
 }
 

@@ -8,7 +8,7 @@ import { findDataFolder, type LoadOptions, loadConfig } from '../config/load.ts'
 import { ConfigError, formatOrigin, formatPath, formatProblem } from '../config/problems.ts';
 import type { Config } from '../config/server.ts';
 import { adminCommands } from '../core/admin-commands.ts';
-import { type AnyCommand, CommandError, type ServerStatus } from '../core/commands.ts';
+import { type AnyCommand, CommandError, type ReachReport, type ServerStatus } from '../core/commands.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
 import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
@@ -61,6 +61,9 @@ class CommandLine {
       '--reason <text>',
       'told to the client',
     );
+    const s2s = this.common(program.command('s2s').description('Other servers'));
+    this.admin(s2s, 'ls [domain]', 's2s ls', (domain) => ({ domain }));
+    this.admin(s2s, 'close <domain>', 's2s close', (domain) => ({ domain }));
     const clients = this.common(program.command('client').description('Programs that log in'));
     this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
     this.addArchiveCommands(this.common(program.command('archive').description('Message archives')));
@@ -72,9 +75,15 @@ class CommandLine {
         return this.runAdmin('log level', { module, level, for: options.for }, options);
       });
     this.addConfigCommands(this.common(program.command('config').description('The configuration')));
-    this.common(
+    const doctor = this.common(
       program.command('doctor').description('Look at configuration, certificates, DNS, database and ports'),
     ).action((_: unknown, command: Command) => this.doctor(command.optsWithGlobals()));
+    this.common(doctor.command('s2s <domain>').description(find('s2s test').summary))
+      .option('--host <domain>', 'the domain of ours that asks')
+      .action((domain: string, _: unknown, command: Command) => {
+        const options = command.optsWithGlobals<Common & { host?: string }>();
+        return this.reach(domain, options);
+      });
     return program;
   }
 
@@ -310,6 +319,14 @@ class CommandLine {
     }
     if (checks.some(({ state }) => state === 'fail')) this.code = 1;
     this.answer(options, { checks }, () => renderChecks(checks));
+  }
+
+  private async reach(domain: string, options: Common & { readonly host?: string }): Promise<void> {
+    const args = options.host === undefined ? { domain } : { domain, host: options.host };
+    const command = find('s2s test');
+    const report = (await this.withRemote(options, false, (remote) => remote.run(command, args))) as ReachReport;
+    if (!report.reached) this.code = 1;
+    this.answer(options, report, () => command.render(report));
   }
 
   private async liveStatus(config: Config): Promise<ServerStatus | undefined> {

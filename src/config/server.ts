@@ -2,6 +2,7 @@
 // documentation and the example file are generated from here (`npm run docs`).
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { s2s } from './federation.ts';
 import type { ConfigSource } from './problems.ts';
 import { addresses, bytes, duration, jid, listener, path, quote, secret, url } from './schema.ts';
 
@@ -101,6 +102,19 @@ const limits = z
       .positive()
       .prefault(100)
       .meta({ description: 'The same, on all accounts together from one network address.' }),
+    'servers-connections-per-second': z.number().positive().prefault(20).meta({
+      description:
+        'New connections of other servers from one network address in the long run; beyond it, they are dropped.',
+    }),
+    'servers-connections-burst': z.int().positive().prefault(200).meta({
+      description: 'New connections of other servers from one network address at once before the rate counts.',
+    }),
+    'servers-unproved': z.int().positive().prefault(1000).meta({
+      description: 'Connections of other servers at a time that have not proved a name yet.',
+    }),
+    'servers-unproved-per-address': z.int().positive().prefault(50).meta({
+      description: 'The same, from one network address.',
+    }),
     'auth-timeout': duration()
       .prefault('30s')
       .meta({ description: 'How long a connection may take until it is authenticated.' }),
@@ -167,16 +181,6 @@ const contacts = z
     description:
       'Whom to write to, told by XEP-0157: one URI or several (`mailto:`, `xmpp:`, `https:`) for each purpose.',
   });
-
-const s2s = z
-  .strictObject({
-    enabled: z.boolean().prefault(true).meta({ description: 'Whether there is any exchange with other servers.' }),
-    'require-valid-certificates': z.boolean().prefault(false).meta({
-      description: 'Refuse servers that prove their name by dialback (XEP-0220) only.',
-    }),
-  })
-  .prefault({})
-  .meta({ description: 'Federation with other servers.' });
 
 const externalService = z.strictObject({
   type: z.enum(['stun', 'stuns', 'turn', 'turns']).meta({ description: 'Kind of service.' }),

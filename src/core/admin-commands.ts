@@ -7,6 +7,7 @@ import { account, accountsOf, split, table, time, withAccount } from './admin-co
 import { archiveCommands, describeArchive, renderArchive } from './archive-commands.ts';
 import { type AnyCommand, CommandError, defineCommand, defineOfflineCommand } from './commands.ts';
 import { logLevels } from './log.ts';
+import { s2sCommands } from './s2s-commands.ts';
 
 const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
 
@@ -362,5 +363,6 @@ export const adminCommands: readonly AnyCommand[] = [
   ...archiveCommands,
   sessionLs,
   sessionKick,
+  ...s2sCommands,
   logLevel,
 ];

@@ -104,6 +104,44 @@ export interface ServerStatus {
   readonly errors: readonly { readonly at: number; readonly message: string }[];
 }
 
+/** One stream with another server. */
+export interface ServerStreamInfo {
+  readonly direction: 'in' | 'out';
+  /** A domain of ours; undefined while the peer has not said which. */
+  readonly host: string | undefined;
+  /** Those that the peer has proved, or the one that is being connected to. */
+  readonly domains: readonly string[];
+  readonly state: string;
+  readonly address: string | undefined;
+  readonly tls: string | undefined;
+  /** How names were proved. */
+  readonly proof: string | undefined;
+  readonly bidi: boolean;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** Stanzas. */
+  readonly sent: number;
+  readonly received: number;
+  readonly waiting: number;
+}
+
+/** How it went to reach another server, step by step. */
+export interface ReachReport {
+  readonly domain: string;
+  /** The domain of ours that it was tried for. */
+  readonly host: string;
+  readonly reached: boolean;
+  readonly steps: readonly {
+    /** `dns`, `tcp`, `tls`, `stream`, `certificate` or `authentication`. */
+    readonly kind: string;
+    /** A sentence for people. */
+    readonly text: string;
+    readonly ok: boolean;
+    /** Milliseconds since the first step began. */
+    readonly at: number;
+  }[];
+}
+
 export interface ReloadReport {
   /** Settings that changed and hold now. */
   readonly applied: readonly string[];
@@ -122,6 +160,12 @@ export interface AdminContext {
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** Closes the sessions of a bare or full JID; returns how many. */
   kick(jid: string, reason?: string): MaybePromise<number>;
+  /** The streams with other servers. */
+  servers(): MaybePromise<readonly ServerStreamInfo[]>;
+  /** Ends the streams with a domain; returns how many there were. */
+  closeServer(domain: string): MaybePromise<number>;
+  /** Tries to reach a domain, on behalf of a host of ours. Rejects with CommandError where the host does not federate. */
+  reachServer(domain: string, host: string): Promise<ReachReport>;
   /** Reads the configuration again. Rejects with ConfigError, and then nothing has changed. */
   reload(): Promise<ReloadReport>;
   /** Begins an orderly stop and returns at once. */

@@ -6,7 +6,7 @@ import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Addressee, Cluster, Frame, NodeId } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
-import type { Element } from '../xml/element.ts';
+import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import {
@@ -54,6 +54,8 @@ export interface RouterParts {
   readonly remote?: Remote;
 }
 
+const nothing = (): void => {};
+
 export class Router {
   private readonly parts: RouterParts;
   private readonly accounts: AccountDelivery;
@@ -99,14 +101,33 @@ export class Router {
   private unsettled(transit: Transit | undefined): Unsettled | undefined {
     const work = transit?.settled;
     if (transit === undefined || work === undefined) return undefined;
-    const { el, from, to } = transit.stanza;
-    const settled = work
-      .then(
-        () => {},
-        (error: unknown) => this.refuse(el, to, from, error),
-      )
-      .catch((error: unknown) => this.parts.log.error({ err: error }, 'a failure could not be told'));
+    const { el: element, from, to } = transit.stanza;
+    // (an answer needs no more of it, and what hangs on the rest would have to be carried along until then)
+    const header = new Element(element.name, element.ns, element.attrs, []);
+    const settled = work.then(nothing, (error: unknown) => this.failed(header, from, to, error));
     return { settled };
+  }
+
+  private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<void> {
+    try {
+      await this.refuse(header, to, from, error);
+    } catch (failure) {
+      this.parts.log.error({ err: failure }, 'a failure could not be told');
+    }
+  }
+
+  /**
+   * Another server sent a stanza, from a domain that it may speak for to one of ours. Never rejects: what goes wrong is answered.
+   * @returns what the stanza still waits for, though it was handled
+   */
+  fromServer(element: Element, from: Jid, to: Jid): MaybePromise<Unsettled | undefined> {
+    let transit: Transit | undefined;
+    const done = this.guard(element, from, to, () => {
+      transit = new Transit(stanzaOf(restamp(element, from, to), from, to), { kind: 'server', domain: from.domain });
+      return this.forward(transit);
+    });
+    if (isPromise(done)) return done.then(() => this.unsettled(transit));
+    return this.unsettled(transit);
   }
 
   private outbound(session: Session, transit: Transit): MaybePromise<void> {
@@ -303,7 +324,7 @@ export class Router {
   }
 }
 
-function isStanzaName(name: string): boolean {
+export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
 }
 
@@ -324,6 +345,11 @@ function stamp(element: Element, from: Jid, to: Jid): Element {
   const name = element.name === 'presence' && fromBare.has(attrs.type) ? from.bare : from.full;
   if (attrs.to !== undefined && attrs.to !== to.full) return element.with({ from: name, to: to.full });
   return attrs.from === name ? element : element.with({ from: name });
+}
+
+function restamp(element: Element, from: Jid, to: Jid): Element {
+  const { attrs } = element;
+  return attrs.from === from.full && attrs.to === to.full ? element : element.with({ from: from.full, to: to.full });
 }
 
 function reachFrom({ home, id, to, copied }: Holders): Reach {

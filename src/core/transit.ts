@@ -23,7 +23,7 @@ export class Transit<S extends Stanza = Stanza> {
   stanza: S;
   readonly origin: Origin;
   private notes: Map<Note<never>, unknown> | undefined;
-  private work: Promise<unknown>[] | undefined;
+  private work: Promise<unknown> | undefined;
 
   constructor(stanza: S, origin: Origin) {
     this.stanza = stanza;
@@ -41,12 +41,11 @@ export class Transit<S extends Stanza = Stanza> {
 
   /** Durability: an acknowledgement to the sender waits for this work; delivery does not. */
   settle(work: Promise<unknown>): void {
-    this.work ??= [];
-    this.work.push(work);
+    this.work = this.work === undefined ? work : Promise.all([this.work, work]);
   }
 
   /** What an acknowledgement has to wait for; undefined when nothing is pending. */
   get settled(): Promise<unknown> | undefined {
-    return this.work === undefined ? undefined : Promise.all(this.work);
+    return this.work;
   }
 }

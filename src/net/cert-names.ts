@@ -52,16 +52,30 @@ export function certificateNames(certificate: Buffer): CertificateNames {
 }
 
 function subjectAltName(certificate: Buffer): readonly Der[] {
+  const extension = certificateExtensions(certificate).find(({ oid }) => oid === oids.subjectAltName);
+  return extension === undefined ? [] : readAll(readDer(extension.value).content);
+}
+
+/** One extension of a certificate (RFC 5280 4.1). */
+export interface CertificateExtension {
+  readonly oid: string;
+  readonly isCritical: boolean;
+  /** DER. */
+  readonly value: Buffer;
+}
+
+/** @throws RangeError when it is no certificate */
+export function certificateExtensions(certificate: Buffer): readonly CertificateExtension[] {
   const [tbs] = readAll(readDer(certificate).content);
   const extensions = readAll(tbs?.content ?? Buffer.alloc(0)).find(({ tag }) => tag === EXTENSIONS);
   if (extensions === undefined) return [];
-  for (const extension of readAll(readDer(extensions.content).content)) {
+  return readAll(readDer(extensions.content).content).flatMap((extension) => {
     const parts = readAll(extension.content);
     const value = parts.at(-1);
-    if (parts[0] === undefined || value?.tag !== Tag.octetString) continue;
-    if (readOid(parts[0].content) === oids.subjectAltName) return readAll(readDer(value.content).content);
-  }
-  return [];
+    if (parts[0] === undefined || value?.tag !== Tag.octetString) return [];
+    const isCritical = parts.some(({ tag, content }) => tag === Tag.boolean && content[0] !== 0);
+    return [{ oid: readOid(parts[0].content), isCritical, value: value.content }];
+  });
 }
 
 function readIp(content: Buffer): string {

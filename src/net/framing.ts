@@ -18,7 +18,9 @@ export interface Framing {
 
 /** One document: its root declares what all its children rely on. */
 export function documentFraming(contentNs: ContentNs): Framing {
-  const start = `<?xml version='1.0'?><stream:stream xmlns='${contentNs}' xmlns:stream='${NS.stream}'`;
+  // XEP-0220 2.4.1: the prefix is also how servers say that they know dialback
+  const dialback = contentNs === NS.server ? ` xmlns:db='${NS.dialback}'` : '';
+  const start = `<?xml version='1.0'?><stream:stream xmlns='${contentNs}' xmlns:stream='${NS.stream}'${dialback}`;
   return {
     header: (attrs) => `${start}${attributes(attrs)}>`,
     element: (xml) => xml,

@@ -149,7 +149,7 @@ export function tlsOf(socket: Socket): TlsInfo | undefined {
     endPoint: undefined,
     servername: undefined,
     alpn: undefined,
-    peerCertificate: undefined,
+    peerCertificates: [],
   };
 }
 

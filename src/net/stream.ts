@@ -15,16 +15,22 @@ import { bodyFraming, documentFraming, type Framing, frameFraming } from './fram
 import type { Transport, TransportShape } from './transport.ts';
 
 export interface StreamHandlers {
-  /** The peer opened a stream, or restarted it. Answer with {@link XmlStream.open}, or throw a StreamError. */
+  /** The peer opened a stream, or restarted it. Answer with {@link XmlStream.open} unless we began, or throw a StreamError. */
   header(header: StreamHeader): MaybePromise<void>;
-  /** A child of the stream's root arrived. Throws a StreamError to end the stream. */
-  element(element: Element): MaybePromise<void>;
+  /** A child of the stream's root arrived, so many bytes long. Throws a StreamError to end the stream. */
+  element(element: Element, bytes: number): MaybePromise<void>;
+  /** We are about to end the stream, of ourselves or because the peer did: the last words may be sent now. */
+  closing?(): void;
+  /** An element came behind our end of the stream, from a peer that has not ended it yet. Nothing can be answered. */
+  trailing?(element: Element): void;
   /** The stream is over, for whatever reason; called once. */
   closed(reason: string): void;
 }
 
 export interface StreamOptions {
   readonly contentNs: typeof NS.client | typeof NS.server;
+  /** We connected: our header comes first, and the peer's says which stream it is. */
+  readonly isInitiator?: boolean;
   readonly limits: Partial<ParserLimits>;
   /** What the peer may send, alone and with others. Exceeding one delays the peer, and never loses anything. */
   readonly budgets: readonly Budget[];
@@ -57,8 +63,10 @@ const noNamespaces: ReadonlyMap<string, string> = new Map();
 type State = 'open' | 'closing' | 'closed';
 
 export class XmlStream {
-  /** Of the stream, not of the connection: every restart gets a new one (RFC 6120 4.7.3). */
+  /** Of the stream, not of the connection: every restart gets a new one (RFC 6120 4.7.3), from whoever was connected to. */
   id = '';
+  /** The condition of the stream error with which the peer ended it, if it did. */
+  peerError: string | undefined;
   readonly transport: Transport;
   /** When the peer last sent anything, in milliseconds since 1970. */
   lastRead: number;
@@ -106,7 +114,7 @@ export class XmlStream {
     this.parser = new Parser(
       {
         onHeader: (header) => this.inLane(() => this.takeHeader(header)),
-        onElement: (element) => this.takeElement(element),
+        onElement: (element, bytes) => this.takeElement(element, bytes),
         onEnd: () => this.takeEnd(),
         onError: (condition, text) => this.parseFailed(condition, text),
       },
@@ -138,12 +146,13 @@ export class XmlStream {
     return this.closedByPeer;
   }
 
-  /** Sends our stream header (RFC 6120 4.7); once per header of the peer's. */
+  /** Sends our stream header (RFC 6120 4.7); once per header of the peer's, or to begin. */
   open({ from, to, lang }: OpenOptions): void {
     this.fallbackFrom = from;
     this.hasHeader = true;
-    this.id = randomBytes(12).toString('base64url');
-    this.transport.write(this.framing.header({ id: this.id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' }));
+    this.id = this.options.isInitiator === true ? '' : randomBytes(12).toString('base64url');
+    const id = this.id === '' ? undefined : this.id;
+    this.transport.write(this.framing.header({ id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' }));
   }
 
   /** Writes one serialised element, or an element. Dropped silently once the stream is closing. */
@@ -185,6 +194,7 @@ export class XmlStream {
   /** Ends the stream from our side (RFC 6120 4.4, 4.9); waits a little for the peer's closing tag. */
   close(error?: StreamError): void {
     if (this.state !== 'open') return;
+    if (this.hasHeader) this.handlers.closing?.();
     this.reason = error?.message ?? (this.reason || 'closed by the server');
     if (error !== undefined) {
       this.refusal = error;
@@ -264,6 +274,7 @@ export class XmlStream {
     if (header.contentNs !== this.options.contentNs) {
       throw new StreamError('invalid-namespace', `the content namespace must be ${this.options.contentNs}`);
     }
+    if (this.options.isInitiator === true) this.id = header.attrs.id ?? '';
     return this.handlers.header(header);
   }
 
@@ -301,7 +312,7 @@ export class XmlStream {
     } else this.fail(new StreamError('bad-format', `<${element.name}/> has no place here`));
   }
 
-  private takeElement(element: Element): void {
+  private takeElement(element: Element, bytes: number): void {
     if (this.shape === 'frames' && (element.ns === NS.framing || this.awaitsOpen)) {
       this.takeFramingElement(element);
       return;
@@ -311,15 +322,18 @@ export class XmlStream {
       this.fail(new StreamError('bad-format', 'the stream has to be restarted first'));
       return;
     }
-    // what comes after our goodbye is only read to find the peer's
-    if (this.state !== 'open') return;
+    // what comes after our goodbye is read to find the peer's
+    if (this.state !== 'open') {
+      this.handlers.trailing?.(element);
+      return;
+    }
     if (this.budgets.length > 0) {
       const now = this.options.clock.now();
       for (const budget of this.budgets) this.owe(budget.takeElement(now));
     }
     // RFC 6120 4.9.1: a peer's stream error ends the stream; nothing may answer it
     if (element.is('error', NS.stream)) this.peerFailed(element);
-    else this.inLane(() => this.handlers.element(element));
+    else this.inLane(() => this.handlers.element(element, bytes));
     // not only at the end of what was read: that may be thousands of elements, all in one turn of the event loop
     this.payUp();
   }
@@ -394,7 +408,9 @@ export class XmlStream {
 
   private peerFailed(element: Element): void {
     const condition = element.elements().find((child) => child.ns === NS.streams)?.name ?? element.name;
-    this.reason = `the peer ended the stream: ${condition}`;
+    this.peerError = condition;
+    const text = element.getChildText('text', NS.streams);
+    this.reason = `the peer ended the stream: ${condition}${text === undefined ? '' : ` (${text.slice(0, 200)})`}`;
     this.closedByPeer = true;
     this.close();
   }

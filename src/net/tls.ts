@@ -1,6 +1,7 @@
 // TLS: which certificate is shown for which domain, and what is known of a connection (RFC 7590, RFC 9325). Contexts are shared by
 // all connections: one of its own for each would cost more than the handshake.
 import { constants, createHash, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 import {
   createSecureContext,
   type SecureContext,
@@ -20,25 +21,9 @@ import {
 } from './cert-folder.ts';
 import { certificateDomain, certificateNames, coversDomain, endPointHash } from './cert-names.ts';
 import { createLocalAuthority } from './certs.ts';
+import { describeTls, servernameOf, type TlsInfo } from './tls-info.ts';
 
-/** What is known of a connection's TLS. */
-export interface TlsInfo {
-  /** `TLSv1.3`. */
-  readonly protocol: string;
-  /** The IANA name of the cipher suite. */
-  readonly cipher: string;
-  /** RFC 9266; undefined below TLS 1.3. */
-  readonly exporter: Buffer | undefined;
-  /** RFC 5929 3: the first Finished message of the handshake. TLS 1.3 knows no such binding, and some clients use it all the same. */
-  readonly unique: Buffer | undefined;
-  /** RFC 5929 4; undefined where the certificate's signature has no one hash function. */
-  readonly endPoint: Buffer | undefined;
-  /** The name that the peer asked for (SNI). */
-  readonly servername: string | undefined;
-  readonly alpn: string | undefined;
-  /** The peer's certificate in DER, where it showed one. It is not verified here. */
-  readonly peerCertificate: Buffer | undefined;
-}
+export type { TlsInfo } from './tls-info.ts';
 
 export interface TlsHost {
   readonly domain: string;
@@ -84,6 +69,21 @@ export interface AcceptOptions {
   readonly requestCertificate?: boolean;
 }
 
+export interface ConnectOptions {
+  /** Whose certificate is shown: that of a domain of ours. */
+  readonly domain: string;
+  /** The peer's domain, told as SNI unless it is an address. */
+  readonly servername: string;
+  /** RFC 7301; for direct TLS. */
+  readonly alpn?: string;
+}
+
+/** What takes a socket into TLS, and what to describe it with once the handshake is done. */
+export interface Handshake {
+  readonly options: TLSSocketOptions & { readonly servername?: string };
+  describe(socket: TLSSocket): TlsInfo;
+}
+
 export interface TlsContexts {
   /** The context for a domain or a service of ours. */
   contextFor(domain: string): SecureContext | undefined;
@@ -94,7 +94,9 @@ export interface TlsContexts {
    * For the server's side of one connection, made just before its handshake: options for a TLSSocket, and what to describe
    * that same socket with once the handshake is done.
    */
-  accept(options?: AcceptOptions): { readonly options: TLSSocketOptions; describe(socket: TLSSocket): TlsInfo };
+  accept(options?: AcceptOptions): Handshake;
+  /** For the client's side of one connection. Any certificate is taken: whoever connects has to look at it. */
+  connect(options: ConnectOptions): Handshake;
   /** For a server of node:tls or node:https; {@link follow} keeps its certificate up to date. */
   serverOptions(): TlsOptions;
   /** Gives a server the new default certificate whenever there is one; returns how to stop. */
@@ -138,6 +140,19 @@ interface Shown {
 }
 interface Entry extends Shown {
   readonly context: SecureContext;
+  /** See {@link fullHandshakes}. */
+  fullContext?: SecureContext;
+}
+
+/** A session that is resumed brings no chain of certificates with it: whoever has to show one makes a whole handshake each time. */
+function fullHandshakes(entry: Entry): SecureContext {
+  entry.fullContext ??= createSecureContext({
+    ...policy,
+    secureOptions: policy.secureOptions | constants.SSL_OP_NO_TICKET,
+    cert: entry.chain,
+    key: entry.key,
+  });
+  return entry.fullContext;
 }
 
 /**
@@ -193,18 +208,35 @@ class Contexts implements TlsContexts {
     return this.authority.certificate();
   }
 
-  accept(accept: AcceptOptions = {}): { readonly options: TLSSocketOptions; describe(socket: TLSSocket): TlsInfo } {
+  connect({ domain, servername, alpn }: ConnectOptions): Handshake {
+    const entry = this.current().entries.get(certificateDomain(domain)) ?? this.current().first;
+    const name = certificateDomain(servername);
+    return {
+      options: {
+        isServer: false,
+        secureContext: entry.context,
+        rejectUnauthorized: false,
+        ...(alpn === undefined ? {} : { ALPNProtocols: [alpn] }),
+        // RFC 6066 3: addresses are no names
+        ...(isIP(name) === 0 ? { servername: name } : {}),
+      },
+      describe: (socket) => describeTls(socket, undefined),
+    };
+  }
+
+  accept(accept: AcceptOptions = {}): Handshake {
     const generation = this.current();
     const entries = generation.entries;
     const fallback =
       (accept.domain === undefined ? undefined : entries.get(certificateDomain(accept.domain))) ?? generation.first;
     const choose = (servername: string | false | undefined): Entry =>
       (servername ? entries.get(servername.toLowerCase()) : undefined) ?? fallback;
+    const contextOf = accept.requestCertificate === true ? fullHandshakes : (entry: Entry) => entry.context;
     return {
       options: {
         isServer: true,
-        secureContext: fallback.context,
-        SNICallback: (servername, done) => done(null, choose(servername).context),
+        secureContext: contextOf(fallback),
+        SNICallback: (servername, done) => done(null, contextOf(choose(servername))),
         ...(accept.alpn === undefined ? {} : { ALPNProtocols: [...accept.alpn] }),
         ...(accept.requestCertificate === true ? { requestCert: true, rejectUnauthorized: false } : {}),
       },
@@ -216,7 +248,7 @@ class Contexts implements TlsContexts {
           !socket.isSessionReused() ||
           accept.domain !== undefined ||
           generation.byChain.size === 1;
-        return describe(socket, isSure ? endPoint : undefined);
+        return describeTls(socket, isSure ? endPoint : undefined);
       },
     };
   }
@@ -415,28 +447,4 @@ class Contexts implements TlsContexts {
       this.reportOnce(file, `This certificate ends on ${until}; see to its renewal`);
     }
   }
-}
-
-function servernameOf(socket: TLSSocket): string | undefined {
-  // `false` where the peer named none; the property lacks in the types
-  const name = (socket as TLSSocket & { readonly servername?: string | false | null }).servername;
-  return name || undefined;
-}
-
-/** Right after the handshake: what is shown may change later. */
-function describe(socket: TLSSocket, endPoint: Buffer | undefined): TlsInfo {
-  const protocol = socket.getProtocol() ?? 'unknown';
-  return {
-    protocol,
-    cipher: socket.getCipher().standardName,
-    // RFC 9266 4.2: below TLS 1.3 only with the extended master secret, and node:tls does not tell whether it is in use
-    exporter:
-      protocol === 'TLSv1.3' ? socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) : undefined,
-    // the server speaks first where a session is resumed
-    unique: socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished(),
-    endPoint,
-    servername: servernameOf(socket),
-    alpn: socket.alpnProtocol || undefined,
-    peerCertificate: socket.getPeerX509Certificate()?.raw,
-  };
 }

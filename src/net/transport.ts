@@ -1,6 +1,6 @@
 // Transports: what carries a stream's bytes. Writing never blocks and never waits; everything of one tick goes out in one write.
 import type { Socket } from 'node:net';
-import { TLSSocket, type TLSSocketOptions } from 'node:tls';
+import { type ConnectionOptions, connect, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import type { TlsInfo } from './tls.ts';
 
 /**
@@ -149,7 +149,10 @@ export class SocketTransport implements Transport {
     plain.removeAllListeners('end');
     plain.removeAllListeners('close');
     plain.removeAllListeners('error');
-    const secure = new TLSSocket(plain, options);
+    const secure =
+      options.isServer === true
+        ? new TLSSocket(plain, options)
+        : connect({ ...(options as ConnectionOptions), socket: plain });
     this.socket = secure;
     // what goes wrong underneath shows in the TLS socket too; without a listener it would end the process
     plain.on('error', (error) => secure.destroy(error));

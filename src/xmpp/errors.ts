@@ -32,6 +32,10 @@ const defaultTypes = {
 
 export type Condition = keyof typeof defaultTypes;
 
+export function isCondition(name: string): name is Condition {
+  return Object.hasOwn(defaultTypes, name);
+}
+
 export interface StanzaErrorOptions {
   /** The error type, where it is not the condition's usual one. */
   readonly type?: ErrorType;

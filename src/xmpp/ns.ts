@@ -67,6 +67,9 @@ export const NS = {
   msgOffline: 'msgoffline',
   // XEP-0172
   nick: 'http://jabber.org/protocol/nick',
+  // XEP-0220
+  dialback: 'jabber:server:dialback',
+  dialbackFeature: 'urn:xmpp:features:dialback',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
   // XEP-0198
@@ -84,6 +87,9 @@ export const NS = {
   // XEP-0280
   carbons: 'urn:xmpp:carbons:2',
   carbonsRules: 'urn:xmpp:carbons:rules:0',
+  // XEP-0288
+  bidi: 'urn:xmpp:bidi',
+  bidiFeature: 'urn:xmpp:features:bidi',
   // XEP-0292
   vcard4: 'urn:xmpp:vcard4',
   // XEP-0297

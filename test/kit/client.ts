@@ -11,6 +11,12 @@ export interface Address {
   readonly port: number;
 }
 
+/** A certificate to show, in PEM. */
+export interface Identity {
+  readonly certificate?: string;
+  readonly key?: string;
+}
+
 /** What a server can send. */
 export type Item =
   | { readonly kind: 'header'; readonly element: Element }
@@ -93,6 +99,15 @@ export class StreamClient {
     );
   }
 
+  /** As {@link open}, for a server that speaks for `from`; the end of the header may declare more. */
+  openServer(from: string | undefined, to: string, attrs = ''): void {
+    this.restart();
+    const who = from === undefined ? '' : ` from='${from}'`;
+    this.write(
+      `<?xml version='1.0'?><stream:stream to='${to}'${who} version='1.0' xmlns='jabber:server' xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams'${attrs}>`,
+    );
+  }
+
   /** The next thing that came, or comes within `ms`. */
   async next(ms: number = PATIENCE): Promise<Item | undefined> {
     await this.until(() => this.inbox.length > 0 || this.isClosed, ms);
@@ -128,10 +143,10 @@ export class StreamClient {
   }
 
   /** Takes the connection into TLS; call it when the server has agreed. */
-  async startTls(servername: string): Promise<TLSSocket> {
+  async startTls(servername: string, identity: Identity = {}): Promise<TLSSocket> {
     const plain = this.socket;
     plain.removeAllListeners('data').removeAllListeners('close').removeAllListeners('error');
-    const secured = await handshake(plain, servername);
+    const secured = await handshake(plain, servername, identity);
     this.socket = secured;
     this.decoder = new StringDecoder('utf8');
     this.restart();
@@ -235,10 +250,15 @@ export class StreamClient {
   }
 }
 
-async function handshake(socket: Socket, servername: string | undefined): Promise<TLSSocket> {
+async function handshake(
+  socket: Socket,
+  servername: string | undefined,
+  { certificate, key }: Identity = {},
+): Promise<TLSSocket> {
   const secured = connectTls({
     socket,
     rejectUnauthorized: false,
+    ...(certificate === undefined || key === undefined ? {} : { cert: certificate, key }),
     ...(servername === undefined ? {} : { servername }),
   });
   await once(secured, 'secureConnect');

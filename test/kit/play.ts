@@ -114,11 +114,14 @@ async function addPerson(stage: Stage, name: string, resources: readonly string[
   const user = name.toLowerCase();
   const had = stage.people.get(user);
   if (had === undefined) {
-    await stage.world.createAccount(`${user}@${HOST}`, PASSWORD);
-    stage.people.set(user, { name, user, resources: [...resources] });
-    stage.remember(user, `${user}@${HOST}`);
+    const { domains } = stage.world;
+    const domain = domains[stage.people.size % domains.length] ?? HOST;
+    await stage.world.createAccount(`${user}@${domain}`, PASSWORD);
+    stage.people.set(user, { name, user, domain, resources: [...resources] });
+    stage.remember(user, `${user}@${domain}`);
   } else had.resources.push(...resources);
-  for (const resource of resources) stage.remember(`${user}/${resource}`, `${user}@${HOST}/${resource}`);
+  const { domain } = stage.person(user);
+  for (const resource of resources) stage.remember(`${user}/${resource}`, `${user}@${domain}/${resource}`);
 }
 
 /** What leads to each part of a subscription state (RFC 6121 A.1), as the first sees it: who says it, and what. */
@@ -140,9 +143,9 @@ const ways: Readonly<Record<string, readonly (readonly [who: 0 | 1, type: string
 async function subscribe(stage: Stage, one: string, other: string, states: readonly string[]): Promise<void> {
   const both: { readonly client: StreamClient; readonly bare: string }[] = [];
   for (const name of [one, other]) {
-    const { user } = stage.person(name);
-    const { client } = await logIn(stage.world.nextAddress(), { domain: HOST, user, password: PASSWORD });
-    both.push({ client, bare: `${user}@${HOST}` });
+    const { user, domain } = stage.person(name);
+    const { client } = await logIn(stage.world.nextAddress(domain), { domain, user, password: PASSWORD });
+    both.push({ client, bare: `${user}@${domain}` });
   }
   for (const state of states) {
     for (const [who, type] of ways[state] ?? stage.fail(`there is no state "${state}"`)) {
@@ -173,8 +176,8 @@ async function arrive(stage: Stage, people: readonly Person[], how: string, prio
 const resourceOf = (speaker: Speaker): string => speaker.name.split('/').at(-1)!;
 
 async function enter(stage: Stage, person: Person, resource: string): Promise<Speaker> {
-  const { client } = await logIn(stage.world.nextAddress(), {
-    domain: HOST,
+  const { client } = await logIn(stage.world.nextAddress(person.domain), {
+    domain: person.domain,
     user: person.user,
     password: PASSWORD,
     resource,

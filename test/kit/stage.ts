@@ -15,6 +15,7 @@ export const PASSWORD = 'secret';
 export interface Person {
   readonly name: string;
   readonly user: string;
+  readonly domain: string;
   readonly resources: string[];
 }
 

@@ -2,8 +2,8 @@
 import type { Clock } from '../../src/base/clock.ts';
 import type { Logger } from '../../src/base/log.ts';
 import type { Cluster } from '../../src/cluster/cluster.ts';
-import type { ConfigInput } from '../../src/config/server.ts';
-import { createServer, type ParleyServer } from '../../src/index.ts';
+import type { ConfigInput, ListenerName } from '../../src/config/server.ts';
+import { createServer, type NameServer, type ParleyServer } from '../../src/index.ts';
 import type { Driver } from '../../src/storage/ports.ts';
 import type { Address } from './client.ts';
 
@@ -18,6 +18,7 @@ export interface TestServerOptions {
   readonly clock?: Clock;
   readonly cluster?: Cluster;
   readonly driver?: Driver;
+  readonly nameServer?: NameServer;
 }
 
 /** Settings for tests: no TLS needed, free ports on loopback, no limits on rates or silence, only clients served. */
@@ -25,6 +26,7 @@ const testSettings: ConfigInput = {
   database: 'memory',
   tls: { required: false },
   registration: 'open',
+  s2s: { enabled: false },
   limits: { enabled: false, 'idle-timeout': '100d' },
   listen: {
     address: ['127.0.0.1'],
@@ -65,7 +67,7 @@ export class TestServer implements AsyncDisposable {
     return this.addressOf('c2s');
   }
 
-  addressOf(listener: 'c2s' | 'c2s-tls' | 'http' | 'https'): Address {
+  addressOf(listener: ListenerName): Address {
     return this.server.address(listener);
   }
 

@@ -1,20 +1,25 @@
 // The worlds that scenes are played in. A scene must come out the same in all of them.
 import type { ConfigInput } from '../../src/config/server.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
-import type { Address } from './client.ts';
+import { type Address, PATIENCE } from './client.ts';
 import { FakeClock, turn } from './clock.ts';
 import { createNodes } from './cluster-pair.ts';
-import { type LogLine, TestServer } from './test-server.ts';
+import { federating, TestNames } from './federation.ts';
+import { type LogLine, mergeSettings, TestServer } from './test-server.ts';
 
 export interface World {
   readonly name: string;
+  /** People live at different servers. */
+  readonly isAbroad?: boolean;
   start(settings: ConfigInput): Promise<RunningWorld>;
 }
 
 export interface RunningWorld {
   readonly clock: FakeClock;
-  /** Where the next client is to connect: one node after another. */
-  nextAddress(): Address;
+  /** The domains that people live at, by turns; the first one is `{host}`. */
+  readonly domains: readonly string[];
+  /** Where the next client of a domain, of the first one unless said otherwise, is to connect: one node after another. */
+  nextAddress(domain?: string): Address;
   createAccount(jid: string, password: string): Promise<void>;
   /** Resolves when nothing is under way inside: between nodes, in timers that are due, in promises. */
   settle(): Promise<void>;
@@ -57,8 +62,61 @@ const twoNodes = (name: string, isLate: boolean): World => ({
   },
 });
 
-/** All of them, by name. Federation joins them with the milestone that brings it. */
-export const worlds: readonly World[] = [oneNode, twoNodes('two nodes', false)];
+/** The second domain, at a server of its own. */
+const ABROAD = 'mantua.test';
+
+const twoServers: World = {
+  name: 'two servers federated',
+  isAbroad: true,
+  async start(settings) {
+    const clock = new FakeClock();
+    const names = new TestNames();
+    const [home = ''] = Object.keys(settings.hosts ?? {});
+    const domains = [home, ABROAD];
+    const drivers = domains.map(() => createMemoryDriver(clock));
+    return running(
+      clock,
+      async () => {
+        const servers: TestServer[] = [];
+        for (const [i, domain] of domains.entries()) {
+          // a scene's settings for its host are for the other one too
+          const hosts = { [domain]: settings.hosts?.[home] ?? {} };
+          const own = mergeSettings({ ...settings, hosts }, federating(domain));
+          const server = await TestServer.start(own, { clock, driver: drivers[i]!, nameServer: names });
+          names.set(domain, { port: server.addressOf('s2s').port });
+          servers.push(server);
+        }
+        return { servers, settle: () => quiet(servers) };
+      },
+      domains,
+    );
+  },
+};
+
+const LEAST_ROUNDS = 500;
+
+/** Resolves when all that one server has sent to the other has arrived, and was handled. */
+async function quiet(servers: readonly TestServer[]): Promise<void> {
+  await turn();
+  const end = Date.now() + PATIENCE;
+  for (let rounds = 0; ; rounds++) {
+    const streams = servers.map(({ server }) => server.federation());
+    const count = (of: number, what: 'sent' | 'received'): number =>
+      streams[of]!.reduce((sum, stream) => sum + stream[what], 0);
+    const isBusy = streams
+      .flat()
+      .some(({ state, waiting, handling }) => handling > 0 || (state !== 'open' && waiting > 0));
+    if (!isBusy && count(0, 'sent') === count(1, 'received') && count(1, 'sent') === count(0, 'received')) break;
+    // on a machine that is very busy time passes without anything being done
+    if (Date.now() > end && rounds > LEAST_ROUNDS)
+      throw new Error(`the servers do not come to rest: ${JSON.stringify(streams)}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await turn();
+}
+
+/** All of them, by name. */
+export const worlds: readonly World[] = [oneNode, twoNodes('two nodes', false), twoServers];
 
 /** Two nodes that learn late of each other's sessions. Scenes are not played there: what they say of order does not hold. */
 export const lateNodes = twoNodes('two nodes that learn late of one another', true);
@@ -68,7 +126,12 @@ interface Nodes {
   settle(): Promise<void>;
 }
 
-async function running(clock: FakeClock, start: () => Promise<Nodes>): Promise<RunningWorld> {
+/** @param domains where each node serves one of its own; nodes that serve the same are one server otherwise */
+async function running(
+  clock: FakeClock,
+  start: () => Promise<Nodes>,
+  domains: readonly string[] = [],
+): Promise<RunningWorld> {
   let clients = 0;
   let nodes = await start();
   const errors: LogLine[] = [];
@@ -82,9 +145,14 @@ async function running(clock: FakeClock, start: () => Promise<Nodes>): Promise<R
   locate();
   return {
     clock,
-    nextAddress: () => nodes.servers[clients++ % nodes.servers.length]!.c2s,
+    domains,
+    nextAddress: (domain) => {
+      const own = domains.length === 0 ? clients++ % nodes.servers.length : Math.max(domains.indexOf(domain ?? ''), 0);
+      return nodes.servers[own]!.c2s;
+    },
     async createAccount(jid, password) {
-      await nodes.servers[0]!.server.accounts.create(jid, password);
+      const own = Math.max(domains.indexOf(jid.slice(jid.indexOf('@') + 1)), 0);
+      await nodes.servers[own]!.server.accounts.create(jid, password);
     },
     async settle() {
       // a stanza may cause another, on the other node: a few rounds for chains

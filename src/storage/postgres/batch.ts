@@ -6,12 +6,14 @@ import type { Database } from './database.ts';
 import { describe, isLost, isPassing, translate } from './failures.ts';
 
 /** While rows come in, a batch is written at most this often on average, in milliseconds. */
-const pace = 5;
+const pace = 10;
 /** After a pause so many batches are written at once, without gathering: who appends now and then does not wait. */
 const burst = 16;
 /** So many rows do not wait for the pace. */
-const enough = 100;
-const mostPerStatement = 500;
+const enough = 500;
+// The longer a commit takes, the more comes meanwhile, and goes with the next one: so many rows, or so many characters.
+const mostPerStatement = 4_000;
+const longestStatement = 8 * 1024 * 1024;
 const mostCharacters = 64 * 1024 * 1024;
 const longestRetry = 5_000;
 
@@ -20,16 +22,20 @@ export interface Target<R> {
   /** Writes rows in one transaction. `again`: it was tried before, and some or all may be there already. */
   write(client: pg.Client, rows: readonly R[], again: boolean): Promise<void>;
   /** The row appended last, while it waits. */
-  last: Promise<void> | undefined;
+  last: { readonly durable: Promise<void> } | undefined;
 }
 
 interface Waiting {
   readonly target: Target<unknown>;
   readonly row: unknown;
   readonly size: number;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
+  durable: Promise<void>;
+  resolve: () => void;
+  reject: (error: unknown) => void;
 }
+
+const nothing = (): void => {};
+const never = new Promise<void>(nothing);
 
 export class Batcher {
   readonly #database: Database;
@@ -61,24 +67,30 @@ export class Batcher {
     const why = this.#refusal();
     if (why !== undefined) return refused(why);
     this.#characters += size;
-    const durable = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ target: target as Target<unknown>, row, size, resolve, reject });
-    });
-    target.last = durable;
-    // (nobody else has to listen)
-    const forget = (): void => {
-      if (target.last === durable) target.last = undefined;
+    // (thousands wait at a time: each with one promise, and nothing else that the garbage collector has to carry along)
+    const waiting: Waiting = {
+      target: target as Target<unknown>,
+      row,
+      size,
+      durable: never,
+      resolve: nothing,
+      reject: nothing,
     };
-    durable.then(forget, forget);
+    waiting.durable = new Promise((resolve, reject) => {
+      waiting.resolve = resolve;
+      waiting.reject = reject;
+    });
+    this.#queue.push(waiting);
+    target.last = waiting;
     this.#schedule(false);
-    return durable;
+    return waiting.durable;
   }
 
   /** Settled when everything appended to the target so far is written; `undefined` when it is already. */
   written(target: Pick<Target<unknown>, 'last'>): Promise<void> | undefined {
     if (target.last === undefined) return undefined;
     this.#schedule(true);
-    return target.last;
+    return target.last.durable;
   }
 
   /**
@@ -149,11 +161,22 @@ export class Batcher {
 
   #start(): void {
     this.#due = Math.max(this.#due, performance.now() - burst * pace) + pace;
-    const rows = this.#queue.splice(0, mostPerStatement);
+    const rows = this.#queue.splice(0, this.#next());
     this.#writing = this.#write(rows).finally(() => {
       this.#writing = undefined;
       this.#schedule(false);
     });
+  }
+
+  /** How many rows go with the next batch. */
+  #next(): number {
+    let size = 0;
+    const most = Math.min(this.#queue.length, mostPerStatement);
+    for (let i = 0; i < most; i++) {
+      size += this.#queue[i]!.size;
+      if (size > longestStatement) return Math.max(i, 1);
+    }
+    return most;
   }
 
   async #write(rows: readonly Waiting[]): Promise<void> {
@@ -228,8 +251,13 @@ export class Batcher {
 
   #settle(row: Waiting, error?: unknown): void {
     this.#characters -= row.size;
+    if (row.target.last === row) row.target.last = undefined;
     if (error === undefined) row.resolve();
-    else row.reject(error);
+    else {
+      // (nobody has to listen)
+      row.durable.catch(nothing);
+      row.reject(error);
+    }
   }
 
   async #disconnect(): Promise<void> {

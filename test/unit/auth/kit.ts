@@ -48,7 +48,7 @@ export const tls13: TlsInfo = {
   endPoint: Buffer.alloc(32, 2),
   servername: domain,
   alpn: undefined,
-  peerCertificate: undefined,
+  peerCertificates: [],
 };
 export const tls12: TlsInfo = { ...tls13, protocol: 'TLSv1.2', exporter: undefined };
 

@@ -122,6 +122,41 @@ describe('a client makes the keys that its account lacks (XEP-0480)', () => {
     expect((await next(client)).getChild('malformed-request')).toBeDefined();
   });
 
+  test('nobody is offered what their account has no key for (XEP-0388 2.1)', async () => {
+    await start(['sha-1']);
+    const offeredTo = async (from: string): Promise<readonly string[]> => {
+      const client = await connect();
+      const features = await openStream(client, domain, from);
+      const names = (name: string, ns: string): readonly string[] =>
+        features
+          .getChild(name, ns)
+          ?.getChildren('mechanism')
+          .map((one) => one.getText()) ?? [];
+      expect(names('mechanisms', 'urn:ietf:params:xml:ns:xmpp-sasl')).toEqual(names('authentication', SASL2));
+      return names('authentication', SASL2);
+    };
+    expect(await offeredTo(` from='romeo@${domain}'`)).toEqual(['SCRAM-SHA-1', 'PLAIN']);
+    const all = ['SCRAM-SHA-512', 'SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN'];
+    expect(await offeredTo(` from='nobody@${domain}'`)).toEqual(all);
+    expect(await offeredTo('')).toEqual(all);
+  });
+
+  test('who takes an account over in the meantime gets no key from elsewhere', async () => {
+    const driver = await start(['sha-1']);
+    const client = await connect();
+    await openStream(client, domain);
+    client.write(authenticate(upgrade('SHA-256')));
+    expect((await next(client)).name).toBe('continue');
+    client.write(`<next xmlns='${SASL2}' task='UPGR-SCRAM-SHA-256'/>`);
+    await next(client);
+    await server!.server.accounts.remove(`romeo@${domain}`);
+    await server!.server.accounts.create(`romeo@${domain}`, 'another');
+    const before = await (await accountsIn(driver)).scram('romeo', 'romeo', 'sha-256');
+    client.write(hashed(Buffer.alloc(32)));
+    expect((await next(client)).getChild('not-authorized')).toBeDefined();
+    expect(await (await accountsIn(driver)).scram('romeo', 'romeo', 'sha-256')).toEqual(before);
+  });
+
   test.each([
     ['too short', Buffer.alloc(31)],
     ['empty', ''],
@@ -171,7 +206,7 @@ describe('in one packet (XEP-0509)', () => {
     const first = await connect();
     await openStream(first, domain);
     await startTls(first, domain);
-    const features = await openStream(first, domain);
+    const features = await openStream(first, domain, ` from='romeo@${domain}'`);
     const version = features.getChild('config-version', 'urn:xmpp:iap:0')?.attrs.value as string;
     first.write(
       authenticate(`<user-agent id='${agent}'/><request-token xmlns='urn:xmpp:fast:0' mechanism='${mechanism}'/>`),

@@ -3,7 +3,13 @@ import { AccountError } from '../../../src/auth/accounts.ts';
 import type { Client } from '../../../src/auth/clients.ts';
 import { parseBatch, runBatch } from '../../../src/cli/batch.ts';
 import { adminCommands, formatEndpoint, generatePassword } from '../../../src/core/admin-commands.ts';
-import { type AdminContext, CommandError, runCommand, type SessionInfo } from '../../../src/core/commands.ts';
+import {
+  type AdminContext,
+  CommandError,
+  runCommand,
+  type ServerStreamInfo,
+  type SessionInfo,
+} from '../../../src/core/commands.ts';
 
 /** A server with accounts in a map, and sessions that never change. */
 function fakeServer() {
@@ -33,6 +39,22 @@ function fakeServer() {
   const sessions: SessionInfo[] = [
     { jid: 'alice@localhost/phone', address: '127.0.0.1', since: 0, available: true, priority: 5 },
     { jid: 'bob@localhost/pc', since: 0, available: false, priority: 0 },
+  ];
+  const servers: ServerStreamInfo[] = [
+    {
+      direction: 'out',
+      host: 'localhost',
+      domains: ['mantua.test'],
+      state: 'open',
+      address: '192.0.2.1',
+      tls: 'TLSv1.3',
+      proof: 'external',
+      bidi: true,
+      since: 0,
+      sent: 3,
+      received: 2,
+      waiting: 1,
+    },
   ];
   const context: AdminContext = {
     hosts: ['localhost'],
@@ -96,6 +118,14 @@ function fakeServer() {
           },
     sessions: () => sessions,
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,
+    servers: () => servers,
+    closeServer: (domain) => servers.filter(({ domains }) => domains.includes(domain)).length,
+    reachServer: async (domain, host) => ({
+      domain,
+      host,
+      reached: domain === 'mantua.test',
+      steps: [{ kind: 'dns', text: 'there are no SRV records', ok: domain === 'mantua.test', at: 3 }],
+    }),
     reload: async () => ({ applied: ['registration'], restart: ['listen.c2s'] }),
     stop: () => void levels.push('stop'),
     status: () => ({
@@ -298,6 +328,22 @@ describe('the server', () => {
     expect(await code(run(context, 'session kick', { jid: 'alice@localhost/other' }))).toBe('not-found');
     expect(await code(run(context, 'session kick', { jid: 'localhost' }))).toBe('bad-arguments');
     expect(await code(run(context, 'session ls', { of: '@' }))).toBe('bad-arguments');
+  });
+
+  it('other servers are listed, left and tried', async () => {
+    const { context } = fakeServer();
+    const [head, line] = (await run(context, 's2s ls')).split('\n');
+    expect(head).toContain('PROVED BY');
+    expect(line).toMatch(/^out\+ +mantua\.test +localhost +open +TLSv1\.3 +external +192\.0\.2\.1 .* 3 +2 +1$/);
+    expect(await run(context, 's2s ls', { domain: 'elsewhere.test' })).toBe('there are no streams with other servers');
+    expect(await run(context, 's2s close', { domain: 'mantua.test' })).toBe('1 stream with mantua.test closed');
+    expect(await code(run(context, 's2s close', { domain: 'elsewhere.test' }))).toBe('not-found');
+    expect(await code(run(context, 's2s close', { domain: 'a b' }))).toBe('bad-arguments');
+    expect(await run(context, 's2s test', { domain: 'mantua.test' })).toBe(
+      'ok    dns: there are no SRV records (3 ms)\n\nlocalhost reaches mantua.test',
+    );
+    expect(await run(context, 's2s test', { domain: 'x.test', host: 'localhost' })).toMatch(/^fail .*does not reach/s);
+    expect(await code(run(context, 's2s test', { domain: 'x.test', host: 'other.test' }))).toBe('not-found');
   });
 
   it('its state fits on a screen', async () => {

@@ -137,9 +137,9 @@ describe('a handshake', () => {
     const own = root.issue({ names: ['peer.example'] });
     const options = { cert: own.certificate, key: own.key };
     const asking = await serve(tls, { requestCertificate: true });
-    expect((await asking.connect(options)).info.peerCertificate).toEqual(rawOf(own.certificate));
-    expect((await asking.connect()).info.peerCertificate).toBeUndefined();
-    expect((await (await serve(tls)).connect(options)).info.peerCertificate).toBeUndefined();
+    expect((await asking.connect(options)).info.peerCertificates).toEqual([rawOf(own.certificate)]);
+    expect((await asking.connect()).info.peerCertificates).toEqual([]);
+    expect((await (await serve(tls)).connect(options)).info.peerCertificates).toEqual([]);
   });
 });
 

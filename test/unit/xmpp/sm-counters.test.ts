@@ -1,7 +1,7 @@
 // The counters of XEP-0198 against models of a few lines, also where they start again at zero.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { HandledCounter, UnackedQueue } from '../../../src/c2s/sm-counters.ts';
+import { HandledCounter, UnackedQueue } from '../../../src/xmpp/sm-counters.ts';
 
 const WRAP = 2 ** 32;
 const start = fc.oneof(fc.integer({ min: WRAP - 20, max: WRAP - 1 }), fc.constant(0));

@@ -1,0 +1,85 @@
+// Administrative commands about other servers.
+import { z } from 'zod';
+import { prepareDomain } from '../xmpp/jid.ts';
+import { table, time } from './admin-common.ts';
+import { CommandError, defineCommand } from './commands.ts';
+
+/** @throws CommandError */
+function domainOf(text: string): string {
+  const domain = prepareDomain(text);
+  if (domain === undefined) throw new CommandError('bad-arguments', `"${text}" is not a domain`);
+  return domain;
+}
+
+const s2sLs = defineCommand({
+  name: 's2s ls',
+  readOnly: true,
+  summary: 'List the streams with other servers',
+  args: z.strictObject({ domain: z.string().optional().describe('Only with this domain') }),
+  async run(context, args) {
+    const domain = args.domain === undefined ? undefined : domainOf(args.domain);
+    const streams = await context.servers();
+    return { streams: streams.filter(({ domains }) => domain === undefined || domains.includes(domain)) };
+  },
+  render: ({ streams }) =>
+    streams.length === 0
+      ? 'there are no streams with other servers'
+      : table(
+          ['', 'DOMAIN', 'HOST', 'STATE', 'TLS', 'PROVED BY', 'ADDRESS', 'SINCE', 'SENT', 'RECEIVED', 'WAITING'],
+          streams.map((stream) => [
+            `${stream.direction}${stream.bidi ? '+' : ''}`,
+            stream.domains.join(' ') || '?',
+            stream.host ?? '?',
+            stream.state,
+            stream.tls ?? 'none',
+            stream.proof ?? '-',
+            stream.address ?? '-',
+            time(stream.since),
+            String(stream.sent),
+            String(stream.received),
+            String(stream.waiting),
+          ]),
+        ),
+});
+
+const s2sClose = defineCommand({
+  name: 's2s close',
+  summary: 'End the streams with another server; the next stanza opens new ones',
+  args: z.strictObject({ domain: z.string().describe('The domain of the other server') }),
+  async run(context, args) {
+    const domain = domainOf(args.domain);
+    const closed = await context.closeServer(domain);
+    if (closed === 0) throw new CommandError('not-found', `there is no stream with ${domain}`);
+    return { domain, closed };
+  },
+  render: ({ domain, closed }) => `${closed} ${closed === 1 ? 'stream' : 'streams'} with ${domain} closed`,
+});
+
+const s2sTest = defineCommand({
+  name: 's2s test',
+  readOnly: true,
+  summary: 'Try to reach another server, and tell every step',
+  args: z.strictObject({
+    domain: z.string().describe('The domain of the other server'),
+    host: z.string().optional().describe('The domain of ours that asks; the first one unless given'),
+  }),
+  async run(context, args) {
+    const host = args.host === undefined ? context.hosts[0] : domainOf(args.host);
+    if (host === undefined || !context.hosts.includes(host)) {
+      throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
+    }
+    return context.reachServer(domainOf(args.domain), host);
+  },
+  render: ({ domain, host, reached, steps }) =>
+    [
+      // what went wrong on the way does not matter so much where there was another way
+      ...steps.map(({ kind, text, ok, at }) => {
+        const state = ok ? 'ok' : reached ? 'warn' : 'fail';
+        return `${state.padEnd(6)}${kind}: ${text} (${at} ms)`;
+      }),
+      '',
+      reached ? `${host} reaches ${domain}` : `${host} does not reach ${domain}`,
+    ].join('\n'),
+});
+
+export const s2sCommands = [s2sLs, s2sClose, s2sTest] as const;

@@ -1,0 +1,180 @@
+// What comes in over one stream: whose stanzas are taken, and in which order they are handled.
+//
+// Order is kept for each pair of bare JIDs. A stanza that waits (for the disk, say) holds up those of its own pair; the stream itself
+// only when too much waits.
+import { isPromise, type MaybePromise } from '../base/maybe.ts';
+import { Turns } from '../base/turns.ts';
+import { isStanzaName, type Unsettled } from '../core/router.ts';
+import { type Element, el } from '../xml/element.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { NS } from '../xmpp/ns.ts';
+import { HandledCounter } from '../xmpp/sm-counters.ts';
+import type { S2sContext } from './context.ts';
+
+/** How a domain's name was proved. */
+export type Proof = 'certificate' | 'dialback';
+
+/** What may wait to be handled before the stream is read no further. */
+const MOST_WAITING = 1024;
+const MOST_WAITING_BYTES = 4 * 1024 * 1024;
+
+/** How many pairs of domains are remembered as allowed; a peer may have many names, and so may we. */
+const MOST_PAIRS = 1024;
+
+export class Intake {
+  /** How many stanzas came. */
+  received = 0;
+  private readonly context: S2sContext;
+  private readonly answer: (element: Element) => void;
+  private readonly proofs = new Map<string, Proof>();
+  private readonly allowed = new Set<string>();
+  private generation: number;
+  private readonly turns = new Turns<string>();
+  private waiting = 0;
+  private waitingBytes = 0;
+  private whenRoom: (() => void) | undefined;
+  private handled: HandledCounter | undefined;
+
+  /** @param answer sends an acknowledgement */
+  constructor(context: S2sContext, answer: (element: Element) => void) {
+    this.context = context;
+    this.answer = answer;
+    this.generation = context.generation;
+  }
+
+  /** The domains that the peer may speak for. */
+  get domains(): ReadonlyMap<string, Proof> {
+    return this.proofs;
+  }
+
+  /** How many stanzas are being handled. */
+  get handling(): number {
+    return this.waiting;
+  }
+
+  /** From now on stanzas from this domain are taken. A certificate is more than dialback. */
+  authorise(domain: string, proof: Proof): void {
+    if (this.proofs.get(domain) === 'certificate') return;
+    this.proofs.set(domain, proof);
+    this.allowed.clear();
+  }
+
+  /** From now on stanzas are counted (XEP-0198 4). */
+  manage(): void {
+    this.handled = new HandledCounter({ sendAck: () => this.acknowledge() });
+  }
+
+  /** Says what was handled; also the last word before a stream ends, so that nothing is sent again without need. */
+  acknowledge(): void {
+    if (this.handled !== undefined) this.answer(el('a', NS.sm, { h: String(this.handled.h) }));
+  }
+
+  /** The peer asks what was handled: it is told when everything that came before is done. */
+  ask(): void {
+    this.handled?.ask();
+  }
+
+  /**
+   * Takes a stanza, as many bytes long.
+   * @returns a promise to wait for when too much is being handled
+   * @throws StreamError when it is none, comes from a domain that was not proved, or is for one that is not served
+   */
+  take(element: Element, bytes: number): MaybePromise<void> {
+    if (element.ns !== null || !isStanzaName(element.name)) throw new StreamError('unsupported-stanza-type');
+    const { from: fromText, to: toText } = element.attrs;
+    if (fromText === undefined || toText === undefined) {
+      throw new StreamError('improper-addressing', 'between servers a stanza has "from" and "to"');
+    }
+    this.received++;
+    this.context.stanza('in');
+    const from = Jid.parse(fromText);
+    const to = Jid.parse(toText);
+    if (from === undefined || to === undefined) {
+      // the peer may be less strict than we are; one address of its users must not end the stream of all
+      if (from !== undefined) this.refuseAddress(element, from, toText);
+      this.handled?.add();
+      return;
+    }
+    this.check(from.domain, to.domain);
+    return this.handle(element, from, to, bytes);
+  }
+
+  /** RFC 6120 8.3.3.8: the domain answers for what is no address of it. A sender without an address cannot be answered. */
+  private refuseAddress(element: Element, from: Jid, to: string): void {
+    const domain = Jid.parse(to.replace(/\/.*$/s, '').replace(/^.*@/s, ''));
+    if (domain === undefined) return;
+    this.check(from.domain, domain.domain);
+    this.context.refuse(element, from, domain, new StanzaError('jid-malformed', 'the "to" address is not a JID'));
+  }
+
+  /** @throws StreamError */
+  private check(from: string, to: string): void {
+    const { generation } = this.context;
+    if (generation !== this.generation) {
+      this.generation = generation;
+      this.allowed.clear();
+    }
+    const pair = `${from} ${to}`;
+    if (this.allowed.has(pair)) return;
+    const proof = this.proofs.get(from);
+    // RFC 6120 4.9.3.9
+    if (proof === undefined) throw new StreamError('invalid-from', `nothing proves that you speak for ${from}`);
+    const settings = this.context.settings(to);
+    if (settings === undefined) throw new StreamError('host-unknown', `${to} is not served here`);
+    if (!settings.mayTalkTo(from)) throw new StreamError('policy-violation', `${to} does not talk to ${from}`);
+    if (settings.requireValidCertificates && proof !== 'certificate') {
+      throw new StreamError('policy-violation', `${to} asks for a valid certificate`);
+    }
+    if (this.allowed.size >= MOST_PAIRS) this.allowed.clear();
+    this.allowed.add(pair);
+  }
+
+  private handle(element: Element, from: Jid, to: Jid, bytes: number): MaybePromise<void> {
+    const { router } = this.context;
+    // the key is only made where somebody has to wait
+    const isFree = this.turns.isIdle;
+    const first = isFree ? router.fromServer(element, from, to) : undefined;
+    if (isFree && !isPromise(first)) return this.count(first?.settled, bytes);
+    const work = this.turns.run(`${from.bare} ${to.bare}`, () =>
+      isFree ? first : router.fromServer(element, from, to),
+    );
+    return this.count(isPromise(work) ? this.settled(work) : work?.settled, bytes);
+  }
+
+  /** Counts a stanza as handled, now or when its work is done: until then it is one of those that the stream may have waiting. */
+  private count(work: Promise<void> | undefined, bytes: number): MaybePromise<void> {
+    this.handled?.add(work);
+    return work && this.wait(work, bytes);
+  }
+
+  private async settled(work: Promise<Unsettled | undefined>): Promise<void> {
+    try {
+      const unsettled = await work;
+      await unsettled?.settled;
+    } catch (error) {
+      this.context.log.error({ err: error }, 'a stanza from another server failed');
+    }
+  }
+
+  private wait(work: Promise<void>, bytes: number): MaybePromise<void> {
+    this.waiting++;
+    this.waitingBytes += bytes;
+    const done = (): void => {
+      this.waiting--;
+      this.waitingBytes -= bytes;
+      if (this.whenRoom === undefined || this.isFull) return;
+      this.whenRoom();
+      this.whenRoom = undefined;
+    };
+    void work.then(done);
+    if (!this.isFull) return;
+    return new Promise((resolve) => {
+      this.whenRoom = resolve;
+    });
+  }
+
+  private get isFull(): boolean {
+    return this.waiting >= MOST_WAITING || this.waitingBytes >= MOST_WAITING_BYTES;
+  }
+}

@@ -1,0 +1,498 @@
+// An outgoing stream: from one domain of ours to one of others. Connects when there is something to say, proves who we are by SASL
+// EXTERNAL (XEP-0178) or dialback (XEP-0220), and keeps what is to be sent until then, in order and within bounds.
+import type { MaybePromise } from '../base/maybe.ts';
+import { type Element, el } from '../xml/element.ts';
+import { type Condition, StanzaError, StreamError } from '../xmpp/errors.ts';
+import { NS } from '../xmpp/ns.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+import { Backlog } from './backlog.ts';
+import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
+import { type Dialled, Dialler } from './dial.ts';
+import { type DialbackOutcome, type DomainPair, dialbackKey, readDialback, writeResultRequest } from './dialback.ts';
+import { InitiatedStream, type Offer } from './initiated.ts';
+import { Intake } from './intake.ts';
+import { headOf, keptOf, Outlet, type Queued, tooLarge } from './outlet.ts';
+import { DialbackReceiver } from './receiving.ts';
+import type { Trace } from './trace.ts';
+import { Verifications } from './verifications.ts';
+
+/** `connecting`: TCP, TLS; `offered`: the peer waits for what we want; `authenticating`; `open`: stanzas flow; `over`. */
+export type OutboundState = 'connecting' | 'offered' | 'authenticating' | 'open' | 'over';
+
+/** Why there is no stream. */
+export interface OutboundFailure {
+  readonly condition: Condition;
+  readonly reason: FailureReason;
+  /** A sentence for people. */
+  readonly text: string;
+}
+
+export interface OutboundEvents {
+  /** Stanzas flow from now on. */
+  opened(): void;
+  /**
+   * It is over; called once.
+   * @param left what was not sent, or sent once and never acknowledged; in order
+   * @param lost what was sent twice and never acknowledged
+   * @param failure undefined where it ended after it had been open
+   */
+  closed(left: readonly Queued[], lost: readonly Queued[], failure: OutboundFailure | undefined): void;
+}
+
+export class OutboundStream {
+  readonly pair: DomainPair;
+  readonly trace: Trace;
+  readonly since: number;
+  state: OutboundState = 'connecting';
+  /** How we proved who we are. */
+  method: 'external' | 'dialback' | undefined;
+  isBidi = false;
+  lastUsed: number;
+  private readonly context: S2sContext;
+  private readonly settings: S2sSettings;
+  private readonly events: OutboundEvents;
+  private readonly dialler: Dialler;
+  private readonly queue: Backlog;
+  private readonly verifications: Verifications;
+  private current: InitiatedStream | undefined;
+  private offer: Offer | undefined;
+  private out: Outlet | undefined;
+  private in: Intake | undefined;
+  private receiver: DialbackReceiver | undefined;
+  /** The peer does not take our certificate: it is not shown it again. */
+  private isExternalRefused = false;
+  private hasTriedExternal = false;
+  private isToProve = false;
+  private isClosing = false;
+  private hasSucceeded = false;
+  private hasAskedForResult = false;
+  private failure: OutboundFailure | undefined;
+  private cancelQueueTimer: (() => void) | undefined;
+  private cancelAttemptTimer: () => void = () => {};
+
+  constructor(pair: DomainPair, settings: S2sSettings, context: S2sContext, trace: Trace, events: OutboundEvents) {
+    this.pair = pair;
+    this.settings = settings;
+    this.context = context;
+    this.trace = trace;
+    this.events = events;
+    this.since = context.clock.now();
+    this.lastUsed = this.since;
+    this.queue = new Backlog(settings);
+    this.verifications = new Verifications(context.clock, settings.authTimeout);
+    this.dialler = new Dialler(context.dns, context.clock, pair.to, trace);
+  }
+
+  get address(): string | undefined {
+    return this.current?.address;
+  }
+
+  get tlsVersion(): string | undefined {
+    return this.current?.tlsVersion;
+  }
+
+  /** Stanzas go over it, or wait for it; else it is only there to ask about keys. */
+  get isForStanzas(): boolean {
+    return this.state === 'open' || this.state === 'authenticating' || this.queue.length > 0;
+  }
+
+  get sent(): number {
+    return this.out?.written ?? 0;
+  }
+
+  get received(): number {
+    return this.in?.received ?? 0;
+  }
+
+  /** How many stanzas that came back are being handled. */
+  get handling(): number {
+    return this.in?.handling ?? 0;
+  }
+
+  /** How many stanzas wait: for the stream, and for an acknowledgement. */
+  get waiting(): number {
+    return this.queue.length + (this.out?.waiting ?? 0);
+  }
+
+  /** Whether anything came or went since then, in milliseconds since 1970, or is still to be done. */
+  isUsedSince(time: number): boolean {
+    if (this.state !== 'open') return this.verifications.size + this.queue.length > 0 || this.lastUsed >= time;
+    return (
+      (this.out?.waiting ?? 0) > 0 ||
+      this.lastUsed >= time ||
+      (this.isBidi && (this.current?.stream.lastRead ?? 0) >= time)
+    );
+  }
+
+  /** Begins to connect. */
+  start(): void {
+    void this.nextMachine();
+  }
+
+  /** Begins to connect, and proves who we are though nothing is to be sent. */
+  prove(): void {
+    this.isToProve = true;
+    this.start();
+  }
+
+  /** Sends a stanza, now or when the stream is there. @throws StanzaError when too much waits already */
+  send(stanza: Stanza): void {
+    this.lastUsed = this.context.clock.now();
+    if (this.state === 'open' && this.current?.stream.isOpen === true) {
+      this.context.stanza('out');
+      this.out?.send(stanza);
+    } else this.enqueue(keptOf(stanza));
+  }
+
+  /** Puts what another stream could not send in front of everything that waits; returns what there is no room for. */
+  resume(left: readonly Queued[]): readonly Queued[] {
+    if (this.state === 'open') {
+      for (const queued of left) this.out?.sendQueued(queued);
+      return [];
+    }
+    const rest = this.queue.addFirst(left);
+    this.queued();
+    return rest;
+  }
+
+  /** XEP-0220 2.1.2: asks whether a key was given to whoever showed it to us. */
+  verify(pair: DomainPair, id: string, key: string): Promise<DialbackOutcome> {
+    this.lastUsed = this.context.clock.now();
+    return this.verifications.ask(this.state === 'connecting' ? undefined : this.current?.stream, pair, id, key);
+  }
+
+  /** Resolves when the peer has acknowledged everything, or will not any more. */
+  drain(): Promise<void> {
+    return this.out?.drain() ?? Promise.resolve();
+  }
+
+  /** Ends the stream in good order; what waits for it is given back. */
+  close(error?: StreamError): void {
+    const { current } = this;
+    this.isClosing = true;
+    if (current === undefined) this.over('closed');
+    else current.stream.close(error);
+  }
+
+  /** Drops the connection. */
+  abort(why: string): void {
+    if (this.current === undefined) this.over(why);
+    else this.current.stream.abort(why);
+  }
+
+  private enqueue(queued: Queued): void {
+    if (!this.queue.add(queued)) {
+      throw new StanzaError('resource-constraint', `too much waits for ${this.pair.to}`, { type: 'wait' });
+    }
+    this.queued();
+  }
+
+  /** Something waits. */
+  private queued(): void {
+    this.cancelQueueTimer ??= this.context.clock.after(this.settings.queueTimeout, () => this.tooLate());
+    if (this.state === 'offered') this.authenticate();
+  }
+
+  private tooLate(): void {
+    this.fail('remote-server-timeout', 'timeout', `${this.pair.to} could not be reached in time`);
+  }
+
+  /** RFC 6120 3.2.1: one machine after another, until one gets as far as its features. */
+  private async nextMachine(): Promise<void> {
+    const dialled = await this.dialler.next();
+    if (this.state === 'over') dialled?.socket.destroy();
+    else if (dialled === undefined) this.unreachable();
+    else this.connect(dialled);
+  }
+
+  private unreachable(): void {
+    const { isTemporary } = this.dialler;
+    const last = this.trace.steps.findLast((step) => !step.isOk);
+    const reason = last === undefined || last.kind === 'stream' ? 'peer' : last.kind;
+    this.failure ??= {
+      condition: isTemporary ? 'remote-server-timeout' : 'remote-server-not-found',
+      reason,
+      text: last?.text ?? `${this.pair.to} could not be reached`,
+    };
+    this.over(this.failure.text);
+  }
+
+  private connect({ socket, target }: Dialled): void {
+    this.state = 'connecting';
+    const current = new InitiatedStream(socket, target, this.pair, this.settings, this.context, this.trace, {
+      offered: (offer) => this.takeOffer(offer),
+      element: (element, bytes) => this.takeElement(element, bytes),
+      closing: () => this.in?.acknowledge(),
+      trailing: (element) => this.out?.takeLate(element),
+      closed: (why) => this.disconnected(current, why),
+    });
+    this.current = current;
+    this.hasTriedExternal = false;
+    this.hasSucceeded = false;
+    this.isBidi = false;
+    this.limitAttempt(current);
+    current.start();
+  }
+
+  private limitAttempt(current: InitiatedStream): void {
+    this.cancelAttemptTimer();
+    this.cancelAttemptTimer = this.context.clock.after(this.settings.authTimeout, () => {
+      current.failure = 'timeout';
+      this.trace.add('stream', `${current.address} does not answer in time`, false);
+      current.stream.abort('the peer does not answer in time');
+    });
+  }
+
+  private disconnected(current: InitiatedStream, why: string): void {
+    if (current !== this.current || this.state === 'over') return;
+    this.cancelAttemptTimer();
+    // one that was only there to ask about keys has done its work
+    const hasDone = this.state === 'offered' && this.queue.length === 0;
+    if (this.state === 'open' || this.isClosing || hasDone || this.failure !== undefined) {
+      this.over(why, hasDone);
+      return;
+    }
+    if (current.failure === 'peer') this.trace.add('stream', why, false);
+    const wasAuthenticating = this.state === 'authenticating';
+    this.state = 'connecting';
+    this.current = undefined;
+    this.hasAskedForResult = false;
+    this.verifications.failAsked(new StanzaError('remote-server-timeout'));
+    if (wasAuthenticating && (!this.hasTriedExternal || this.isExternalRefused)) {
+      this.fail(conditionOf(current.stream.peerError), current.failure, why);
+      return;
+    }
+    if (wasAuthenticating) {
+      // some end the stream when they do not take our certificate: they are asked once more, by dialback
+      this.isExternalRefused = true;
+      this.dialler.again();
+    } else if (current.stream.peerError !== 'host-unknown') this.dialler.isTemporary = true;
+    void this.nextMachine();
+  }
+
+  private takeOffer(offer: Offer): void {
+    this.offer = offer;
+    const { verdict } = offer;
+    if (this.state === 'authenticating') {
+      if (!this.hasSucceeded) throw new StreamError('bad-format', 'features in between');
+      this.opened();
+      return;
+    }
+    this.trace.add(
+      'certificate',
+      verdict.isValid ? `the certificate is valid for ${this.pair.to}` : verdict.why,
+      verdict.isValid,
+    );
+    if (!verdict.isValid && this.settings.requireValidCertificates) {
+      this.fail(
+        'remote-server-not-found',
+        'certificate',
+        `${this.pair.to} is not trusted: ${verdict.why}`,
+        'not-authorized',
+      );
+      return;
+    }
+    this.state = 'offered';
+    if (this.current !== undefined) this.verifications.flush(this.current.stream);
+    if (this.queue.length > 0 || this.isToProve) this.authenticate();
+    else this.cancelAttemptTimer();
+  }
+
+  /** For a stream that was only made to ask about keys, the proof comes when there is something to send. */
+  private authenticate(): void {
+    const { current, offer } = this;
+    if (current === undefined || offer === undefined) return;
+    this.state = 'authenticating';
+    this.limitAttempt(current);
+    const { features } = offer;
+    if (this.settings.bidi && !this.isBidi && features.getChild('bidi', NS.bidiFeature) !== undefined) {
+      // XEP-0288 2.2: behind TLS, before SASL and dialback
+      this.isBidi = true;
+      current.stream.send(el('bidi', NS.bidi));
+    }
+    const mechanisms = features.getChild('mechanisms', NS.sasl)?.getChildren('mechanism') ?? [];
+    const hasExternal = mechanisms.some((mechanism) => mechanism.getText().trim() === 'EXTERNAL');
+    if (hasExternal && !this.isExternalRefused) {
+      this.method = 'external';
+      this.hasTriedExternal = true;
+      const identity = Buffer.from(this.pair.from).toString('base64');
+      current.stream.send(el('auth', NS.sasl, { mechanism: 'EXTERNAL' }, identity));
+    } else if (offer.hasDialback) this.callBack(current);
+    else {
+      const why = hasExternal ? 'it does not accept our certificate' : 'it offers no way to prove who we are';
+      this.fail('remote-server-not-found', 'authentication', `${this.pair.to}: ${why}`);
+    }
+  }
+
+  private callBack(current: InitiatedStream): void {
+    const { pair } = this;
+    this.method = 'dialback';
+    this.hasAskedForResult = true;
+    current.stream.send(
+      writeResultRequest(pair, dialbackKey(this.context.secret, pair.to, pair.from, current.stream.id)),
+    );
+  }
+
+  private takeElement(element: Element, bytes: number): MaybePromise<void> {
+    switch (element.ns) {
+      case NS.sasl:
+        return this.takeSasl(element);
+      case NS.dialback:
+        return this.takeDialback(element);
+      case NS.sm:
+        return this.takeAcknowledgement(element);
+      case null:
+        // RFC 6120 4.1: stanzas come back over the same connection only where that was agreed
+        if (this.in === undefined || !this.isBidi) throw new StreamError('not-authorized');
+        this.lastUsed = this.context.clock.now();
+        return this.in.take(element, bytes);
+      default:
+        throw new StreamError('unsupported-stanza-type');
+    }
+  }
+
+  private takeSasl(element: Element): void {
+    const { current } = this;
+    if (this.state !== 'authenticating' || this.method !== 'external' || current === undefined) {
+      throw new StreamError('not-authorized');
+    }
+    if (element.name === 'success') {
+      this.trace.add('authentication', 'the server accepted our certificate (SASL EXTERNAL)');
+      this.hasSucceeded = true;
+      current.restart();
+      return;
+    }
+    const condition = element.elements()[0]?.name ?? element.name;
+    this.trace.add('authentication', `the server did not accept our certificate (SASL EXTERNAL: ${condition})`, false);
+    this.method = undefined;
+    if (this.offer?.hasDialback === true) this.callBack(current);
+    else this.fail('remote-server-not-found', 'authentication', `${this.pair.to} does not accept our certificate`);
+  }
+
+  private takeDialback(element: Element): void {
+    const message = readDialback(element);
+    const { current } = this;
+    if (message === undefined || current === undefined) throw new StreamError('bad-format', 'that is no dialback');
+    if ('key' in message) {
+      if (!this.isBidi || this.receiver === undefined) throw new StreamError('not-authorized');
+      this.receiver.take(message);
+      return;
+    }
+    if (message.name === 'verify') {
+      this.verifications.answered(message, message.id, message.outcome);
+      return;
+    }
+    const isOurs = message.from === this.pair.to && message.to === this.pair.from;
+    if (!isOurs || !this.hasAskedForResult) return;
+    this.hasAskedForResult = false;
+    this.takeResult(message.outcome);
+  }
+
+  private takeResult(outcome: DialbackOutcome): void {
+    if (outcome === 'valid') {
+      this.trace.add('authentication', 'the server called back, and accepted us (dialback)');
+      this.opened();
+      return;
+    }
+    const { to } = this.pair;
+    if (outcome === 'invalid') {
+      // XEP-0220 2.1.1
+      this.trace.add('authentication', 'the server says that our key is wrong (dialback)', false);
+      this.fail('internal-server-error', 'authentication', `${to} says that our key for dialback is wrong`);
+      return;
+    }
+    this.trace.add('authentication', `the server could not call back (dialback: ${outcome.condition})`, false);
+    this.fail('remote-server-timeout', 'authentication', `${to} could not verify who we are: ${outcome.message}`);
+  }
+
+  private opened(): void {
+    const { current, offer, settings, context } = this;
+    if (current === undefined || offer === undefined) return;
+    this.cancelAttemptTimer();
+    this.cancelQueueTimer?.();
+    this.cancelQueueTimer = undefined;
+    this.state = 'open';
+    const out = new Outlet(current.stream, context.clock, settings);
+    this.out = out;
+    this.in = new Intake(context, (element) => current.stream.send(element));
+    // whoever we reached answers for the domain: its certificate says so, or the way through DNS on which dialback relies too
+    this.in.authorise(this.pair.to, offer.verdict.isValid ? 'certificate' : 'dialback');
+    this.receiver = new DialbackReceiver(current.stream, this.in, context, (pair, proof) =>
+      this.in?.authorise(pair.from, proof),
+    );
+    if (offer.features.getChild('sm', NS.sm) !== undefined) {
+      // XEP-0198 3: what is sent behind it counts, whatever the answer
+      current.stream.send(el('enable', NS.sm));
+      out.manage();
+      this.in.manage();
+    }
+    this.events.opened();
+    // what is told before a name is proved is about what may come before that
+    if (this.method === 'external') out.mostBytes = mostBytesOf(offer.features);
+    for (const queued of this.queue.take()) {
+      if (!out.takes(queued.xml)) {
+        context.refuse(headOf(queued), queued.from, queued.to, tooLarge(this.pair.to));
+        continue;
+      }
+      context.stanza('out');
+      out.sendQueued(queued);
+    }
+  }
+
+  private takeAcknowledgement(element: Element): void {
+    switch (element.name) {
+      case 'a':
+        this.out?.acknowledge(element.attrs.h);
+        return;
+      case 'r':
+        this.in?.ask();
+        return;
+      case 'enabled':
+        return;
+      case 'failed':
+        // nothing is acknowledged: what was sent counts as sent
+        this.out?.close();
+        return;
+      default:
+        throw new StreamError('bad-format');
+    }
+  }
+
+  private fail(condition: Condition, reason: FailureReason, text: string, streamCondition?: 'not-authorized'): void {
+    if (this.state === 'over') return;
+    this.failure ??= { condition, reason, text };
+    const { current } = this;
+    current?.stream.close(streamCondition === undefined ? undefined : new StreamError(streamCondition, text));
+    // nobody has to wait for the peer's goodbye
+    this.over(text);
+  }
+
+  /** @param hasDone it was not open, and need not have been */
+  private over(why: string, hasDone = false): void {
+    if (this.state === 'over') return;
+    const isFine = this.state === 'open' || (this.isClosing && this.queue.length === 0) || hasDone;
+    this.state = 'over';
+    this.cancelAttemptTimer();
+    this.cancelQueueTimer?.();
+    const unacknowledged = this.out?.close() ?? [];
+    const left = unacknowledged.filter((queued) => !queued.isResent).map((queued) => ({ ...queued, isResent: true }));
+    const lost = unacknowledged.filter((queued) => queued.isResent);
+    const failure = this.failure ?? { condition: 'remote-server-timeout', reason: 'peer', text: why };
+    const isNowhere = failure.condition === 'remote-server-not-found';
+    this.verifications.failAll(new StanzaError(isNowhere ? 'remote-server-not-found' : 'remote-server-timeout'));
+    this.events.closed([...left, ...this.queue.take()], lost, isFine ? undefined : failure);
+  }
+}
+
+/** XEP-0478 3. */
+function mostBytesOf(features: Element): number {
+  const text = features.getChild('limits', NS.streamLimits)?.getChildText('max-bytes');
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
+}
+
+/** What senders are told when the peer ended the stream with an error. */
+function conditionOf(peerError: string | undefined): Condition {
+  return peerError === 'host-unknown' || peerError === 'host-gone' || peerError === 'policy-violation'
+    ? 'remote-server-not-found'
+    : 'remote-server-timeout';
+}

@@ -1,0 +1,192 @@
+// What goes out over one stream: stanzas, and with stream management (XEP-0198) what the peer has not acknowledged yet.
+import type { Clock } from '../base/clock.ts';
+import type { XmlStream } from '../net/stream.ts';
+import { type Element, el } from '../xml/element.ts';
+import { flatten } from '../xml/flatten.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import { NS } from '../xmpp/ns.ts';
+import { UnackedQueue } from '../xmpp/sm-counters.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+
+/** A stanza that waits: its text, and as much as an error to its sender needs. */
+export interface Queued {
+  xml: string;
+  readonly name: string;
+  type: string | undefined;
+  id: string | undefined;
+  readonly from: Jid;
+  readonly to: Jid;
+  /** It was written to a stream that ended before it was acknowledged. */
+  readonly isResent: boolean;
+}
+
+function queuedOf({ el: element, from, to }: Stanza): Queued {
+  const { type, id } = element.attrs;
+  return { xml: writeStanza(element, from, to), name: element.name, type, id, from, to, isResent: false };
+}
+
+/** A stanza that is going to wait: it keeps no input alive. */
+export function keptOf(stanza: Stanza): Queued {
+  const queued = queuedOf(stanza);
+  keep(queued);
+  return queued;
+}
+
+function keep(queued: Queued): void {
+  queued.xml = flatten(queued.xml);
+  queued.type = queued.type && flatten(queued.type);
+  queued.id = queued.id && flatten(queued.id);
+}
+
+/** The stanza without its children. */
+export function headOf({ name, type, id }: Queued): Element {
+  return el(name, null, { type, id });
+}
+
+export function tooLarge(domain: string): StanzaError {
+  return new StanzaError('policy-violation', `it is larger than ${domain} takes`);
+}
+
+/** RFC 6120 8.1.1.2, 8.1.2.2: between servers a stanza says both whom it is from and whom it is for. */
+function writeStanza(element: Element, from: Jid, to: Jid): string {
+  const { attrs } = element;
+  if (attrs.from !== undefined && attrs.to !== undefined) return element.toXml();
+  return element.with({ from: attrs.from ?? from.full, to: attrs.to ?? to.full }).toXml();
+}
+
+/** An acknowledgement is asked for behind so many stanzas, and a moment after the last one. */
+const ASK_BEHIND = 32;
+const ASK_AFTER = 100;
+/** How long the peer may take to acknowledge, in milliseconds: until what waits is copied, and then until it is given up. */
+const KEEP_AFTER = 2_000;
+const ACK_TIMEOUT = 60_000;
+
+const request = el('r', NS.sm).toXml();
+
+export class Outlet {
+  /** How many stanzas were written. */
+  written = 0;
+  /** The largest stanza that the peer takes, in bytes, where it has told (XEP-0478). */
+  mostBytes = Number.POSITIVE_INFINITY;
+  private readonly stream: XmlStream;
+  private readonly clock: Clock;
+  private readonly limits: { readonly queueStanzas: number; readonly queueBytes: number };
+  private unacked: UnackedQueue<Queued> | undefined;
+  private sinceAsked = 0;
+  private isAsked = false;
+  private cancelTimer: (() => void) | undefined;
+  private whenDrained: (() => void) | undefined;
+
+  constructor(stream: XmlStream, clock: Clock, limits: { readonly queueStanzas: number; readonly queueBytes: number }) {
+    this.stream = stream;
+    this.clock = clock;
+    this.limits = limits;
+  }
+
+  get isManaged(): boolean {
+    return this.unacked !== undefined;
+  }
+
+  /** How many stanzas wait to be acknowledged. */
+  get waiting(): number {
+    return this.unacked?.length ?? 0;
+  }
+
+  /** From now on what is written is kept until it is acknowledged. */
+  manage(): void {
+    this.unacked = new UnackedQueue<Queued>();
+  }
+
+  /** Whether the peer takes a stanza as large as this one. What it does not take would end the stream, for all others too. */
+  takes(xml: string): boolean {
+    // a character of UTF-16 is three bytes at most
+    return xml.length * 3 <= this.mostBytes || Buffer.byteLength(xml) <= this.mostBytes;
+  }
+
+  /** @throws StanzaError `policy-violation` where the peer does not take it */
+  send(stanza: Stanza): void {
+    const queued = queuedOf(stanza);
+    if (!this.takes(queued.xml)) throw tooLarge(stanza.to.domain);
+    this.sendQueued(queued);
+  }
+
+  sendQueued(queued: Queued): void {
+    this.written++;
+    this.stream.send(queued.xml);
+    const { unacked } = this;
+    if (unacked === undefined) return;
+    unacked.push({ xml: queued.xml, isFlat: false, at: 0, reach: queued });
+    if (unacked.length > this.limits.queueStanzas || unacked.size > this.limits.queueBytes) {
+      this.stream.abort('the peer does not acknowledge what it is sent');
+      return;
+    }
+    if (++this.sinceAsked >= ASK_BEHIND) this.ask();
+    else if (!this.isAsked) this.cancelTimer ??= this.clock.after(ASK_AFTER, () => this.ask());
+  }
+
+  /** The stream has been ended by us: what the peer still says of what it has handled. */
+  takeLate(element: Element): void {
+    const h = Number(element.is('a', NS.sm) ? element.attrs.h : undefined);
+    if (Number.isInteger(h)) this.unacked?.acknowledge(h);
+  }
+
+  /** The peer has handled so many. @throws StreamError where that cannot be (XEP-0198 4) */
+  acknowledge(text: string | undefined): void {
+    const h = /^\d{1,10}$/.test(text ?? '') ? Number(text) : Number.NaN;
+    const { unacked } = this;
+    if (unacked === undefined) return;
+    if (!(h < 2 ** 32) || !unacked.acknowledge(h)) {
+      const extra = el('handled-count-too-high', NS.sm, { h: text ?? '', 'send-count': String(unacked.sent) });
+      throw new StreamError('undefined-condition', 'more was acknowledged than was sent', extra);
+    }
+    this.isAsked = false;
+    this.cancelTimer?.();
+    this.cancelTimer = undefined;
+    if (unacked.length > 0) this.cancelTimer = this.clock.after(ASK_AFTER, () => this.ask());
+    else this.whenDrained?.();
+  }
+
+  /** Asks for an acknowledgement of everything; resolves when there is nothing left to wait for, or the stream is over. */
+  drain(): Promise<void> {
+    if (this.waiting === 0) return Promise.resolve();
+    if (!this.isAsked) this.ask();
+    return new Promise((resolve) => {
+      this.whenDrained = resolve;
+    });
+  }
+
+  /** The stream is over: what was never acknowledged. */
+  close(): readonly Queued[] {
+    if (this.unacked !== undefined) this.keepWaiting(this.unacked);
+    this.cancelTimer?.();
+    this.whenDrained?.();
+    const left = this.unacked?.waiting() ?? [];
+    this.unacked = undefined;
+    return left.map(({ reach }) => reach!);
+  }
+
+  /** What is not acknowledged soon is copied out of what came in with it; where peers are quick, that costs nothing. */
+  private keepWaiting({ length }: UnackedQueue<Queued>): void {
+    for (let i = 0; i < length; i++) {
+      const entry = this.unacked!.at(i);
+      if (entry.isFlat || entry.reach === undefined) continue;
+      keep(entry.reach);
+      entry.xml = entry.reach.xml;
+      entry.isFlat = true;
+    }
+  }
+
+  private ask(): void {
+    this.sinceAsked = 0;
+    this.isAsked = true;
+    this.cancelTimer?.();
+    this.stream.send(request);
+    this.cancelTimer = this.clock.after(KEEP_AFTER, () => {
+      if (this.unacked !== undefined) this.keepWaiting(this.unacked);
+      this.cancelTimer = this.clock.after(ACK_TIMEOUT, () =>
+        this.stream.abort('the peer does not acknowledge what it is sent'),
+      );
+    });
+  }
+}
