@@ -9,7 +9,7 @@ import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
 import { StreamManagement } from './c2s/sm.ts';
-import { StoredSessions, sessionStores } from './c2s/sm-store.ts';
+import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster, SessionEntry } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
@@ -31,7 +31,6 @@ import { Federation } from './s2s/federation.ts';
 import { openDialbackSecret } from './s2s/secret.ts';
 import { openStorage } from './storage/open.ts';
 import type { Driver } from './storage/ports.ts';
-import type { Opened } from './storage/specs.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
 
@@ -88,7 +87,7 @@ export class Server {
   private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
   readonly sm: StreamManagement;
-  private readonly stored = new Map<Host, StoredSessions>();
+  private readonly restart: SessionRestart;
   private readonly clients: ClientAcceptor;
   private readonly web: Web;
   private readonly http = new Http();
@@ -137,6 +136,7 @@ export class Server {
       perAddress: { limit: config.limits['auth-failures-per-address'] },
     });
     this.c2s = clientSettings(config);
+    this.restart = new SessionRestart({ driver, node: cluster.self, log: this.log });
     this.sm = new StreamManagement({
       settings: () => this.c2s.streamManagement,
       sessions: this.sessions,
@@ -145,7 +145,7 @@ export class Server {
       clock: this.clock,
       log: this.log.child({ part: 'c2s' }),
       metrics: this.metrics.open('sm', streamManagementMetrics, {}),
-      forget: async (host, id) => this.stored.get(host)?.forget(id),
+      forget: (host, id) => this.restart.forget(host, id),
     });
     const context = this.clientContext();
     this.clients = new ClientAcceptor(context);
@@ -182,7 +182,8 @@ export class Server {
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
       for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
-      await server.bringBackSessions();
+      await server.restart.bringBack(server.hosts.values(), server.sm);
+      if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.listen();
       return server;
     } catch (error) {
@@ -288,7 +289,7 @@ export class Server {
     for (const session of sessions) session.close(new StreamError('host-gone'));
     // what was never acknowledged is the modules' to keep
     await Promise.allSettled(sessions.map((session) => this.sessions.close(session)));
-    this.stored.delete(host);
+    this.restart.drop(host);
     await stopModules(host.instances);
   }
 
@@ -386,41 +387,6 @@ export class Server {
     this.metrics.process();
   }
 
-  /** Sessions go on where the process before left them; what waited for those that cannot is given back. */
-  private async bringBackSessions(): Promise<void> {
-    for (const host of this.hosts.values()) {
-      await (await this.storedSessions(host)).bringBack((stored) => this.sm.restore(host, stored));
-    }
-    this.sm.beginExpiry();
-    for (const [host, stored] of this.stored) {
-      await stored.giveBackLost((lost) => this.sm.giveBackStored(host, lost));
-      await stored.markTaken();
-    }
-    if (this.sessions.count > 0) this.log.info({ sessions: this.sessions.count }, 'sessions wait to be resumed');
-  }
-
-  private async storedSessions(host: Host): Promise<StoredSessions> {
-    const known = this.stored.get(host);
-    if (known !== undefined) return known;
-    const { suspended } = (await this.driver.open(host.domain, 'stream-management', sessionStores)) as Opened<
-      typeof sessionStores
-    >;
-    const stored = new StoredSessions(suspended, this.cluster.self, this.log);
-    this.stored.set(host, stored);
-    return stored;
-  }
-
-  /** What clients could resume is kept for the next process. A database that cannot take it does not hold up the stop. */
-  private async keepSessions(): Promise<void> {
-    for (const host of this.hosts.values()) {
-      try {
-        await (await this.storedSessions(host)).keep(this.sm.save(host));
-      } catch (error) {
-        this.log.error({ err: error, host: host.domain }, 'the sessions of clients could not be kept');
-      }
-    }
-  }
-
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     for (const listener of this.listeners.values()) await listener.close();
@@ -429,7 +395,7 @@ export class Server {
     await this.federation.close(STOP_DEADLINE);
     this.web.close();
     for (const host of this.hosts.values()) await stopModules(host.instances);
-    await this.keepSessions();
+    await this.restart.keep(this.hosts.values(), this.sm);
     await this.http.close();
     await this.cluster.close();
     await this.tls.close();
