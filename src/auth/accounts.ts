@@ -49,7 +49,8 @@ interface AccountRow {
 
 export const accountStores = {
   accounts: kv<AccountRow>({ cache: true }),
-  clients: map<ClientRow>(),
+  /** (A login reads its row in any case, before it is written: what is remembered lets nobody in.) */
+  clients: map<ClientRow>({ cache: true }),
   /** Under the owner `''`: the host's own secret, in base64. */
   secrets: kv<string>(),
 };
