@@ -68,7 +68,7 @@ const core = [
   ['XEP-0388 1.0.4', '`c2s/sasl2.ts`'],
   ['XEP-0440 1.0.0', '`auth/channel.ts`'],
   ['XEP-0474 0.5.0', '`auth/downgrade.ts`'],
-  ['XEP-0478 0.2.0', '`c2s/features.ts`'],
+  ['XEP-0478 0.2.0', '`c2s/features.ts`, `s2s/outlet.ts`'],
   ['XEP-0480 0.2.0', '`c2s/upgrade.ts`'],
   ['XEP-0484 0.2.0', '`auth/ht.ts`, `auth/clients.ts`'],
   ['XEP-0509 0.2.0', '`c2s/features.ts`, `c2s/sasl2.ts`'],

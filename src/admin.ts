@@ -16,7 +16,7 @@ import {
   type SessionInfo,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
-import type { Session } from './core/sessions.ts';
+import { clientSlot, type Session } from './core/sessions.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
 import type { Server } from './server.ts';
@@ -65,8 +65,11 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
 }
 
 function describeSession(session: Session): SessionInfo {
+  const client = session.get(clientSlot);
   return {
     jid: session.jid.full,
+    ...(client === undefined ? {} : { client }),
+    hibernating: session.stream === undefined,
     since: session.since,
     available: session.available,
     priority: session.priority,

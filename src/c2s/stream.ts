@@ -110,6 +110,10 @@ export class ClientConnection implements ClientStream, Carrier {
     return this.stream.isOpen;
   }
 
+  get queuedBytes(): number {
+    return this.isOpen ? this.carrier.queuedBytes : 0;
+  }
+
   get lastRead(): number {
     return this.stream.lastRead;
   }

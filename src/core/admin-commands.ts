@@ -1,11 +1,19 @@
 // The administrative commands there are. A new one is added to the list at the end, and every interface offers it.
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
+import type { Client } from '../auth/clients.ts';
 import { duration, quote, secret } from '../config/schema.ts';
 import { Jid, prepareDomain } from '../xmpp/jid.ts';
 import { account, accountsOf, split, table, time, withAccount } from './admin-common.ts';
 import { archiveCommands, describeArchive, renderArchive } from './archive-commands.ts';
-import { type AnyCommand, CommandError, defineCommand, defineOfflineCommand } from './commands.ts';
+import {
+  type AdminContext,
+  type AnyCommand,
+  CommandError,
+  defineCommand,
+  defineOfflineCommand,
+  type SessionInfo,
+} from './commands.ts';
 import { logLevels } from './log.ts';
 import { s2sCommands } from './s2s-commands.ts';
 
@@ -129,7 +137,8 @@ const userShow = defineOfflineCommand({
     const facts = await withAccount(context, args.jid, (accounts, user) => accounts.facts(user));
     if (!facts) throw new CommandError('not-found', `there is no account ${args.jid}`);
     const clients = await withAccount(context, args.jid, (accounts, user) => accounts.clientsOf(user));
-    const sessions = 'sessions' in context ? await context.sessions() : undefined;
+    const sessions =
+      'sessions' in context ? (await context.sessions()).filter(({ jid }) => isOf(jid, args.jid)) : undefined;
     const { user, host } = split(args.jid);
     const archive = await (await context.archives(host))?.state(user);
     return {
@@ -146,7 +155,7 @@ const userShow = defineOfflineCommand({
         token: hasToken,
       })),
       ...(archive === undefined ? {} : { archive: describeArchive(archive) }),
-      ...(sessions === undefined ? {} : { sessions: sessions.filter((session) => isOf(session.jid, args.jid)) }),
+      ...(sessions === undefined ? {} : { sessions: sessions.map((session) => withClient(session, clients)) }),
     };
   },
   render: (user) =>
@@ -157,10 +166,13 @@ const userShow = defineOfflineCommand({
       `password  set ${user.passwordSet}`,
       ...user.clients.map(
         ({ id, software, device, lastSeen, token }) =>
-          `client    ${id} ${[software, device].filter(Boolean).join(' on ') || '(no name)'}, last here ${lastSeen}${token ? ', with a token' : ''}`,
+          `client    ${id} ${nameOf({ software, device }) ?? '(no name)'}, last here ${lastSeen}${token ? ', with a token' : ''}`,
       ),
       ...(user.archive === undefined ? [] : [`archive   ${renderArchive(user.archive)}`]),
-      ...(user.sessions ?? []).map((session) => `session   ${session.jid} since ${time(session.since)}`),
+      ...(user.sessions ?? []).map(
+        (session) =>
+          `session   ${session.jid} since ${time(session.since)}${session.hibernating ? `, ${WAITING}` : ''}`,
+      ),
     ].join('\n'),
 });
 
@@ -209,6 +221,53 @@ function isOf(full: string, asked: string): boolean {
   return full === asked || jid?.bare === asked || jid?.domain === asked;
 }
 
+const WAITING = 'waiting to be resumed';
+
+const nameOf = ({
+  software,
+  device,
+}: {
+  readonly software?: string | undefined;
+  readonly device?: string | undefined;
+}) => [software, device].filter(Boolean).join(' on ') || undefined;
+
+/** A session with what its client calls itself. */
+function withClient(
+  session: SessionInfo,
+  clients: readonly Client[],
+): SessionInfo & { software?: string; device?: string } {
+  const { software, device } = clients.find(({ id }) => id === session.client) ?? {};
+  return { ...session, ...(software === undefined ? {} : { software }), ...(device === undefined ? {} : { device }) };
+}
+
+/** How many accounts are asked for their clients at a time. */
+const LOOKUPS = 8;
+
+/** The clients of those accounts that have one which said which one it is, by account. */
+async function clientsOf(
+  context: AdminContext,
+  sessions: readonly SessionInfo[],
+): Promise<ReadonlyMap<string, readonly Client[]>> {
+  const found = new Map<string, readonly Client[]>();
+  const bareOf = ({ jid }: SessionInfo): string => Jid.parse(jid)!.bare;
+  const waiting = new Set(sessions.filter(({ client }) => client !== undefined).map(bareOf)).values();
+  const worker = async (): Promise<void> => {
+    for (const bare of waiting) {
+      const { user, host } = split(bare);
+      // an account that has gone meanwhile has none
+      found.set(
+        bare,
+        (await context
+          .accounts(host)
+          ?.clientsOf(user)
+          .catch(() => [])) ?? [],
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: LOOKUPS }, worker));
+  return found;
+}
+
 const sessionLs = defineCommand({
   name: 'session ls',
   readOnly: true,
@@ -219,17 +278,21 @@ const sessionLs = defineCommand({
     if (args.of !== undefined && asked === undefined) {
       throw new CommandError('bad-arguments', `${quote(args.of)} is neither an account nor a domain`);
     }
-    const sessions = await context.sessions();
-    return { sessions: sessions.filter((session) => asked === undefined || isOf(session.jid, asked)) };
+    const sessions = (await context.sessions()).filter(({ jid }) => asked === undefined || isOf(jid, asked));
+    const clients = await clientsOf(context, sessions);
+    return {
+      sessions: sessions.map((session) => withClient(session, clients.get(Jid.parse(session.jid)!.bare) ?? [])),
+    };
   },
   render: ({ sessions }) =>
     sessions.length === 0
       ? 'nobody is connected'
       : table(
-          ['SESSION', 'FROM', 'SINCE', 'PRESENCE'],
-          sessions.map(({ jid: full, address, since, available, priority }) => [
+          ['SESSION', 'CLIENT', 'FROM', 'SINCE', 'PRESENCE'],
+          sessions.map(({ jid: full, address, since, available, priority, hibernating, ...client }) => [
             full,
-            address ?? 'waiting to be resumed',
+            nameOf(client) ?? '',
+            hibernating ? WAITING : (address ?? ''),
             time(since),
             available ? `available (${priority})` : 'unavailable',
           ]),

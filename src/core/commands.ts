@@ -66,8 +66,12 @@ export interface AdminArchives {
 export interface SessionInfo {
   /** The full JID. */
   readonly jid: string;
+  /** Our name for the client, where it has said which one it is. */
+  readonly client?: string;
   /** Network address of the client; absent while the session waits to be resumed. */
   readonly address?: string;
+  /** It waits to be resumed. */
+  readonly hibernating: boolean;
   /** Milliseconds since 1970. */
   readonly since: number;
   readonly available: boolean;

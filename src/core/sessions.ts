@@ -65,6 +65,8 @@ export interface SessionStream {
   readonly address: string;
   /** How the client is connected, in a word: `TLSv1.3`, `plain`. */
   readonly transport: string;
+  /** What was sent and is not on its way yet, because the client reads more slowly than that; 0 once the stream has ended. */
+  readonly queuedBytes: number;
   send(xml: string): void;
   close(error?: StreamError): void;
 }

@@ -11,7 +11,7 @@ import { type Dialled, Dialler } from './dial.ts';
 import { type DialbackOutcome, type DomainPair, dialbackKey, readDialback, writeResultRequest } from './dialback.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
 import { Intake } from './intake.ts';
-import { keptOf, Outlet, type Queued } from './outlet.ts';
+import { headOf, keptOf, Outlet, type Queued, tooLarge } from './outlet.ts';
 import { DialbackReceiver } from './receiving.ts';
 import type { Trace } from './trace.ts';
 import { Verifications } from './verifications.ts';
@@ -427,7 +427,13 @@ export class OutboundStream {
       this.in.manage();
     }
     this.events.opened();
+    // what is told before a name is proved is about what may come before that
+    if (this.method === 'external') out.mostBytes = mostBytesOf(offer.features);
     for (const queued of this.queue.take()) {
+      if (!out.takes(queued.xml)) {
+        context.refuse(headOf(queued), queued.from, queued.to, tooLarge(this.pair.to));
+        continue;
+      }
       context.stanza('out');
       out.sendQueued(queued);
     }
@@ -476,6 +482,12 @@ export class OutboundStream {
     this.verifications.failAll(new StanzaError(isNowhere ? 'remote-server-not-found' : 'remote-server-timeout'));
     this.events.closed([...left, ...this.queue.take()], lost, isFine ? undefined : failure);
   }
+}
+
+/** XEP-0478 3. */
+function mostBytesOf(features: Element): number {
+  const text = features.getChild('limits', NS.streamLimits)?.getChildText('max-bytes');
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
 }
 
 /** What senders are told when the peer ended the stream with an error. */

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import type { XmlStream } from '../net/stream.ts';
 import { type Element, el } from '../xml/element.ts';
 import { flatten } from '../xml/flatten.ts';
-import { StreamError } from '../xmpp/errors.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { UnackedQueue } from '../xmpp/sm-counters.ts';
@@ -44,6 +44,10 @@ export function headOf({ name, type, id }: Queued): Element {
   return el(name, null, { type, id });
 }
 
+export function tooLarge(domain: string): StanzaError {
+  return new StanzaError('policy-violation', `it is larger than ${domain} takes`);
+}
+
 /** RFC 6120 8.1.1.2, 8.1.2.2: between servers a stanza says both whom it is from and whom it is for. */
 function writeStanza(element: Element, from: Jid, to: Jid): string {
   const { attrs } = element;
@@ -63,6 +67,8 @@ const request = el('r', NS.sm).toXml();
 export class Outlet {
   /** How many stanzas were written. */
   written = 0;
+  /** The largest stanza that the peer takes, in bytes, where it has told (XEP-0478). */
+  mostBytes = Number.POSITIVE_INFINITY;
   private readonly stream: XmlStream;
   private readonly clock: Clock;
   private readonly limits: { readonly queueStanzas: number; readonly queueBytes: number };
@@ -92,11 +98,17 @@ export class Outlet {
     this.unacked = new UnackedQueue<Queued>();
   }
 
+  /** Whether the peer takes a stanza as large as this one. What it does not take would end the stream, for all others too. */
+  takes(xml: string): boolean {
+    // a character of UTF-16 is three bytes at most
+    return xml.length * 3 <= this.mostBytes || Buffer.byteLength(xml) <= this.mostBytes;
+  }
+
+  /** @throws StanzaError `policy-violation` where the peer does not take it */
   send(stanza: Stanza): void {
-    if (this.unacked === undefined) {
-      this.written++;
-      this.stream.send(writeStanza(stanza.el, stanza.from, stanza.to));
-    } else this.sendQueued(queuedOf(stanza));
+    const queued = queuedOf(stanza);
+    if (!this.takes(queued.xml)) throw tooLarge(stanza.to.domain);
+    this.sendQueued(queued);
   }
 
   sendQueued(queued: Queued): void {

@@ -65,6 +65,7 @@ export function createMemoryArchive(
   };
 
   const store: ArchiveStore = {
+    begin: check,
     append(owner, message) {
       check();
       for (const text of [owner, message.with, message.resource, message.xml]) checkText(text);

@@ -132,6 +132,11 @@ export interface ArchivePage {
  */
 export interface ArchiveStore {
   /**
+   * Asked once before a message is put into several archives: what is let in here is not refused later for want of room.
+   * @throws StorageUnavailable at once, when much waits for the database already
+   */
+  begin(): void;
+  /**
    * The id is known at once; `durable` is settled when the message is on disk, or never will be.
    * @throws StorageUnavailable at once, when too much waits for the database already
    * @throws UnstorableValue for text that no database can hold

@@ -348,6 +348,26 @@ describe('servers that are not well', () => {
     await romeo.client.destroy();
   });
 
+  test('what is larger than the peer takes goes back, and nothing else suffers from it (XEP-0478)', async () => {
+    await start();
+    const romeo = await enter(verona, 'romeo@verona.test');
+    const limits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>20000</max-bytes></limits>";
+    const server = await scripted('mantua.test', mantua, external + limits, takesAll);
+    const say = (id: string, body: string): void =>
+      romeo.client.write(`<message id='${id}' to='juliet@mantua.test'><body>${body}</body></message>`);
+    say('a', 'x'.repeat(25_000));
+    expect(told(await romeo.client.next())).toMatch(/id="a".*policy-violation.*larger than mantua.test takes/);
+    say('b', 'small');
+    say('c', 'ä'.repeat(10_000));
+    expect(told(await romeo.client.next())).toMatch(/id="c".*policy-violation/);
+    say('d', 'ä'.repeat(9_000));
+    await expect.poll(() => server.heard).toContain("id='d'");
+    expect(server.heard).toContain("id='b'");
+    expect(server.heard).not.toContain("id='c'");
+    expect(server.connections).toBe(1);
+    await romeo.client.destroy();
+  });
+
   test('acknowledging more than was sent ends the stream', async () => {
     await start();
     const romeo = await enter(verona, 'romeo@verona.test');

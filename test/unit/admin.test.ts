@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { adminContext, openOffline } from '../../src/admin.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { adminCommands } from '../../src/core/admin-commands.ts';
-import { type AdminContext, type OfflineContext, runCommand } from '../../src/core/commands.ts';
+import { type AdminContext, type OfflineContext, runCommand, type SessionInfo } from '../../src/core/commands.ts';
 import { loadModules } from '../../src/index.ts';
 import { Server } from '../../src/server.ts';
 import type { StreamClient } from '../kit/client.ts';
@@ -97,4 +97,20 @@ test('archives are looked after while the server is stopped, too', async () => {
   expect(await run(context, 'archive purge', { jid, before: '2026-01-01' })).toMatchObject({ removed: 0 });
   expect(await run(context, 'archive purge', { jid })).toMatchObject({ removed: 2 });
   expect(await run(context, 'user show', { jid })).toMatchObject({ archive: { messages: 0, retention: '1y' } });
+});
+
+test('a session that waits to be resumed is listed as such, and can be ended', async () => {
+  const { server, admin } = await start();
+  const orchard = await enter(server);
+  orchard.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  await orchard.fence();
+  const full = `${jid}/orchard`;
+  const listed = async () => (await run(admin, 'session ls', { of: jid })).sessions as readonly SessionInfo[];
+  expect(await listed()).toMatchObject([{ jid: full, address: '127.0.0.1', hibernating: false }]);
+  await orchard.reset();
+  await expect.poll(listed).toMatchObject([{ jid: full, hibernating: true }]);
+  expect((await listed())[0]).not.toHaveProperty('address');
+  expect(await run(admin, 'session kick', { jid: full })).toMatchObject({ ended: 1 });
+  expect(await listed()).toEqual([]);
+  await expect(run(admin, 'session kick', { jid: full })).rejects.toMatchObject({ code: 'not-found' });
 });

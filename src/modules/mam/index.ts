@@ -24,6 +24,7 @@ import { type Message, replaceElement } from '../../xmpp/stanza.ts';
 import { isVisible, roster as rosterService } from '../roster/index.ts';
 import { filterForm } from './filters.ts';
 import { readBefore, receivedAs, sentAs } from './notes.ts';
+import { readOn } from './pace.ts';
 import { Preferences, parsePrefs, prefsElement } from './prefs.ts';
 import { answerQuery, metadataOf, type QueryLimits, type Readable } from './query.ts';
 import { refOf, retractedBy } from './references.ts';
@@ -99,8 +100,13 @@ export default defineModule({
       // what stays in the account is archived when it arrives there, once
       if (stanza.from.bare === stanza.to.bare || !isWorthArchiving(stanza)) return;
       const wanted = prefs.wants(stanza.from, stanza.to);
-      return isPromise(wanted) ? wanted.then((later) => keepSent(transit, later)) : keepSent(transit, wanted);
+      // all or nothing: what the recipient's archive has to know is there before the sender's has the message
+      const known = isHere(stanza.to) ? prefs.wants(stanza.to, stanza.from) : undefined;
+      if (!isPromise(wanted) && !isPromise(known)) return keepSent(transit, wanted);
+      return Promise.all([wanted, known]).then(([later]) => keepSent(transit, later));
     }
+
+    const isHere = (jid: Jid): boolean => jid.local !== '' && jid.domain === host.domain;
 
     function archiveIn(transit: Transit<Message>): MaybePromise<void> {
       if (transit.note(redelivered) !== undefined) return recognise(transit);
@@ -125,12 +131,15 @@ export default defineModule({
 
     // 3.5: whom it is sent to must not see the id of this archive
     function keepSent(transit: Transit<Message>, wanted: boolean): void {
+      messages.begin();
       if (wanted) transit.leave(sentAs, keep(transit, transit.stanza.from, transit.stanza.to));
     }
 
     function keepReceived(transit: Transit<Message>, wanted: boolean): void {
       if (!wanted) return;
       const { stanza } = transit;
+      // (others have begun in `keepSent`)
+      if (transit.origin.kind !== 'client' || stanza.from.bare === stanza.to.bare) messages.begin();
       const id = keep(transit, stanza.to, stanza.from);
       transit.leave(receivedAs, id);
       transit.stanza = replaceElement(stanza, stanza.el.append(stanzaIdElement(stanza.to.bare, id)));
@@ -176,6 +185,7 @@ export default defineModule({
     }
 
     async function query({ iq, payload, session }: IqRequest): Promise<Element> {
+      if (session !== undefined && session.outbox?.room === undefined) await readOn(session, clock);
       const result = await answerQuery(readable(iq.to), payload, iq.from, limitsFor(session));
       metrics.queries.inc();
       metrics.replayed.inc(result.messages.length);

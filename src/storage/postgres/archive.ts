@@ -53,6 +53,7 @@ export function createArchiveTable(shape: TableShape, parts: ArchiveParts): Arch
     const search = createSearch(tables, { database, keys, statements, host, clock, settled, searchable });
     const caughtUp = (): Promise<void> => batcher.caughtUp(target, database.patience);
     return {
+      begin: () => batcher.begin(),
       append(owner, message) {
         const { with: party, resource, xml, ref } = message;
         for (const text of [owner, party, resource, xml]) checkText(text);

@@ -16,6 +16,8 @@ const mostPerStatement = 4_000;
 const longestStatement = 8 * 1024 * 1024;
 const mostCharacters = 64 * 1024 * 1024;
 const longestRetry = 5_000;
+/** The part of the room that is left for what belongs to rows which are there already. */
+const headroom = 0.1;
 
 /** A table as the batcher sees it. */
 export interface Target<R> {
@@ -54,6 +56,16 @@ export class Batcher {
   constructor(database: Database, mostRows = 50_000) {
     this.#database = database;
     this.#mostRows = mostRows;
+  }
+
+  /**
+   * Throws StorageUnavailable when so much waits that nothing new is to begin. For whoever appends several rows one after the other
+   * and must not be refused half-way: what began before finds room.
+   */
+  begin(): void {
+    const rows = this.#queue.length >= Math.floor(this.#mostRows * (1 - headroom));
+    if (rows || this.#characters > mostCharacters * (1 - headroom)) throw new StorageUnavailable(full);
+    this.check();
   }
 
   /** Throws StorageUnavailable when another row would be refused. */
@@ -135,7 +147,7 @@ export class Batcher {
   #refusal(): string | undefined {
     if (this.#closed) return 'the storage is closed';
     const isFull = this.#queue.length >= this.#mostRows || this.#characters > mostCharacters;
-    return isFull ? 'too many rows wait for the database' : undefined;
+    return isFull ? full : undefined;
   }
 
   #schedule(isUrgent: boolean): void {
@@ -266,6 +278,8 @@ export class Batcher {
     await client?.end().catch(() => {});
   }
 }
+
+const full = 'too many rows wait for the database';
 
 function refused(why: string): Promise<never> {
   const failed = Promise.reject(new StorageUnavailable(why));

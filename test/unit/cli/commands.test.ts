@@ -37,8 +37,16 @@ function fakeServer() {
     { id: 'c2', firstSeen: 0, lastSeen: 0, mechanism: 'HT-SHA-256-NONE', hasToken: false, knowsPassword: false },
   ];
   const sessions: SessionInfo[] = [
-    { jid: 'alice@localhost/phone', address: '127.0.0.1', since: 0, available: true, priority: 5 },
-    { jid: 'bob@localhost/pc', since: 0, available: false, priority: 0 },
+    {
+      jid: 'alice@localhost/phone',
+      client: 'c1',
+      address: '127.0.0.1',
+      hibernating: false,
+      since: 0,
+      available: true,
+      priority: 5,
+    },
+    { jid: 'bob@localhost/pc', hibernating: true, since: 0, available: false, priority: 0 },
   ];
   const servers: ServerStreamInfo[] = [
     {
@@ -322,6 +330,14 @@ describe('the server', () => {
   it('sessions are listed by account or domain, and ended', async () => {
     const { context } = fakeServer();
     expect((await run(context, 'session ls')).split('\n')).toHaveLength(3);
+    await run(context, 'user add', { jid: 'alice@localhost', password: 'one' });
+    expect(await run(context, 'session ls', { of: 'alice@localhost' })).toMatch(
+      /^alice@localhost\/phone +Gajim on laptop +127\.0\.0\.1 +1970-01-01T00:00:00Z +available \(5\)$/m,
+    );
+    await run(context, 'user add', { jid: 'bob@localhost', password: 'two' });
+    expect(await run(context, 'user show', { jid: 'bob@localhost' })).toMatch(
+      /\/pc since .*Z, waiting to be resumed$/m,
+    );
     expect(await run(context, 'session ls', { of: 'bob@localhost' })).toContain('waiting to be resumed');
     expect(await run(context, 'session ls', { of: 'elsewhere' })).toBe('nobody is connected');
     expect(await run(context, 'session kick', { jid: 'alice@localhost' })).toBe('1 session of alice@localhost ended');

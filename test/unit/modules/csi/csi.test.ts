@@ -46,6 +46,7 @@ beforeEach(async () => {
   session.stream = {
     address: stream.address,
     transport: stream.transport,
+    queuedBytes: 0,
     send(xml) {
       written.push(xml);
       stream.send(xml);

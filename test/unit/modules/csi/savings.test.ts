@@ -148,6 +148,7 @@ async function live(events: readonly Event[], isInactive: boolean): Promise<Outc
   session.stream = {
     address: stream.address,
     transport: stream.transport,
+    queuedBytes: 0,
     send(xml) {
       written.push(xml);
       stream.send(xml);

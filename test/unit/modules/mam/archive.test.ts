@@ -43,7 +43,7 @@ describe('on one node', () => {
   let broken: {
     append?: string;
     reading?: boolean;
-    prefs?: boolean;
+    prefs?: boolean | string;
     durable?: Promise<void>;
     retracting?: Promise<void>;
     /** Happens once the ends of an archive were read. */
@@ -86,7 +86,7 @@ describe('on one node', () => {
         const kv: KvStore<unknown> = {
           ...prefs,
           get(owner) {
-            check(broken.prefs);
+            check(broken.prefs === true || broken.prefs === owner);
             return prefs.get(owner);
           },
         };
@@ -129,6 +129,17 @@ describe('on one node', () => {
     client.write(`<message to='${juliet}' type='chat' id='${id}'><body>Lady</body>${more}</message>`);
     await client.fence();
   };
+
+  test("what the recipient's preferences are not known for is in nobody's archive, and there once when it is sent again", async () => {
+    const orchard = await enter('romeo', 'orchard');
+    broken = { prefs: 'juliet' };
+    await say(orchard, '1');
+    expect(heard(orchard)[0]!.getChild('error')!.attrs.type).toBe('wait');
+    broken = {};
+    await say(orchard, '1');
+    expect(await readArchive(orchard)).toEqual(['1']);
+    expect(await readArchive(await enter('juliet', 'balcony'))).toEqual(['1']);
+  });
 
   test.each([
     ["the sender's archive", { append: 'romeo' }],

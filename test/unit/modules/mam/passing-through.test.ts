@@ -153,6 +153,7 @@ async function enter(user: string, resource: string, ...said: string[]): Promise
   session.stream = {
     address: stream.address,
     transport: stream.transport,
+    queuedBytes: 0,
     send(xml) {
       lines.push(xml);
       stream.send(xml);
