@@ -49,8 +49,7 @@ interface AccountRow {
 
 export const accountStores = {
   accounts: kv<AccountRow>({ cache: true }),
-  /** (A login reads its row in any case, before it is written: what is remembered lets nobody in.) */
-  clients: map<ClientRow>({ cache: true }),
+  clients: map<ClientRow>(),
   /** Under the owner `''`: the host's own secret, in base64. */
   secrets: kv<string>(),
 };
