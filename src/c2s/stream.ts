@@ -131,7 +131,6 @@ export class ClientConnection implements ClientStream, Carrier {
     this.stream.delay(ms);
   }
 
-  /** Whether nothing can be told to the client now. */
   get isMute(): boolean {
     return this.carrier.isMute ?? false;
   }
