@@ -319,6 +319,7 @@ export class Server {
       sm: this.sm,
       throttle: this.config.limits.enabled ? this.throttle : undefined,
       budgets: new SharedBudgets((ms, fn) => void clock.after(ms, fn)),
+      unsettled: { count: 0 },
       flusher: new Flusher(),
       clock,
       log: this.log.child({ part: 'c2s' }),
