@@ -10,7 +10,7 @@ import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
 import { clientSettings } from './c2s/settings.ts';
 import { StreamManagement } from './c2s/sm.ts';
-import { type StoredSession, sessionStores, storeSessions, takeSessions } from './c2s/sm-store.ts';
+import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster, SessionEntry } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
@@ -32,8 +32,7 @@ import { Components, parentOf } from './s2s/components.ts';
 import { Federation } from './s2s/federation.ts';
 import { openDialbackSecret } from './s2s/secret.ts';
 import { openStorage } from './storage/open.ts';
-import type { Driver, KvStore } from './storage/ports.ts';
-import type { Opened } from './storage/specs.ts';
+import type { Driver } from './storage/ports.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
 
@@ -91,6 +90,7 @@ export class Server {
   private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
   readonly sm: StreamManagement;
+  private readonly restart: SessionRestart;
   private readonly clients: ClientAcceptor;
   private readonly web: Web;
   private readonly http = new Http();
@@ -151,6 +151,7 @@ export class Server {
       perAddress: { limit: config.limits['auth-failures-per-address'] },
     });
     this.c2s = clientSettings(config);
+    this.restart = new SessionRestart({ driver, node: cluster.self, log: this.log });
     this.sm = new StreamManagement({
       settings: () => this.c2s.streamManagement,
       sessions: this.sessions,
@@ -159,6 +160,7 @@ export class Server {
       clock: this.clock,
       log: this.log.child({ part: 'c2s' }),
       metrics: this.metrics.open('sm', streamManagementMetrics, {}),
+      forget: (host, id) => this.restart.forget(host, id),
     });
     const context = this.clientContext();
     this.clients = new ClientAcceptor(context);
@@ -196,7 +198,8 @@ export class Server {
       server.federation.start();
       for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
       server.tellServices();
-      await server.bringBackSessions();
+      await server.restart.bringBack(server.hosts.values(), server.sm);
+      if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.listen();
       return server;
     } catch (error) {
@@ -309,9 +312,11 @@ export class Server {
     const host = this.hosts.get(domain);
     if (host === undefined) return;
     this.hosts.delete(domain);
-    for (const session of [...this.sessions.all()]) {
-      if (session.host === host) session.close(new StreamError('host-gone'));
-    }
+    const sessions = [...this.sessions.all()].filter((session) => session.host === host);
+    for (const session of sessions) session.close(new StreamError('host-gone'));
+    // what was never acknowledged is the modules' to keep
+    await Promise.allSettled(sessions.map((session) => this.sessions.close(session)));
+    this.restart.drop(host);
     await stopModules(host.instances);
   }
 
@@ -341,6 +346,7 @@ export class Server {
       sm: this.sm,
       throttle: this.config.limits.enabled ? this.throttle : undefined,
       budgets: new SharedBudgets((ms, fn) => void clock.after(ms, fn)),
+      unsettled: { count: 0 },
       flusher: new Flusher(),
       clock,
       log: this.log.child({ part: 'c2s' }),
@@ -418,31 +424,6 @@ export class Server {
     this.metrics.process();
   }
 
-  private async sessionStore(host: Host): Promise<KvStore<readonly StoredSession[]>> {
-    const stores = await this.driver.open(host.domain, 'stream-management', sessionStores);
-    return (stores as Opened<typeof sessionStores>).suspended;
-  }
-
-  private async bringBackSessions(): Promise<void> {
-    for (const host of this.hosts.values()) {
-      await takeSessions(await this.sessionStore(host), this.cluster.self, (stored) => this.sm.restore(host, stored));
-    }
-    if (this.sessions.count > 0) this.log.info({ sessions: this.sessions.count }, 'sessions wait to be resumed');
-  }
-
-  /** What clients could resume is kept for the next process. A database that cannot take it does not hold up the stop. */
-  private async keepSessions(): Promise<void> {
-    for (const host of this.hosts.values()) {
-      const sessions = this.sm.save(host);
-      if (sessions.length === 0) continue;
-      try {
-        await storeSessions(await this.sessionStore(host), sessions, ({ session }) => Jid.parse(session.jid)!.local);
-      } catch (error) {
-        this.log.error({ err: error, host: host.domain }, 'the sessions of clients could not be kept');
-      }
-    }
-  }
-
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     for (const listener of this.listeners.values()) await listener.close();
@@ -452,7 +433,7 @@ export class Server {
     await this.federation.close(STOP_DEADLINE);
     this.web.close();
     for (const host of this.hosts.values()) await stopModules(host.instances);
-    await this.keepSessions();
+    await this.restart.keep(this.hosts.values(), this.sm);
     await this.http.close();
     await this.cluster.close();
     await this.tls.close();

@@ -1,5 +1,6 @@
 // A client as light as it gets: a raw socket, the RFC 6120 negotiation by pattern, and then bytes handed to the profile untouched.
 
+import { createHash } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, connect as tlsConnect } from 'node:tls';
 import { plainResponse, scramSha1, tokenProof } from './sasl.ts';
@@ -59,7 +60,8 @@ const LOGIN_TIMEOUT = 60_000;
 const FEATURES = /<(?:stream:)?features[^>]*\/>|<\/(?:stream:)?features>/;
 const BROKEN = /<stream:error[\s\S]*|<failure[\s\S]*/;
 const SM = 'urn:xmpp:sm:3';
-/** What users were given, by bare JID. */
+const RESUMED = /<resumed [^>]*>|<failed [^>]*\/>|<failed [\s\S]*?<\/failed>/;
+/** What clients were given, by user and resource. */
 const tokens = new Map<string, string>();
 
 /** Now, in microseconds on the clock that all processes of this machine share. */
@@ -102,6 +104,7 @@ export class Client {
   /** The stream error that came last. */
   private reason = '';
   private pings = 0;
+  private resource = '';
   /** A connection that was left to itself, and that the server may still believe in. */
   private abandoned: Socket | undefined;
 
@@ -124,12 +127,13 @@ export class Client {
       const connected = nowMicros();
       const { sasl } = this.target;
       const isOne = sasl === 'sasl2' || sasl === 'fast';
-      if (isOne) await this.enter(sasl === 'fast');
+      this.resource = options.resource ?? 'bench';
+      if (isOne) await this.enter("<bind xmlns='urn:xmpp:bind:0'/>");
       else await this.authenticate();
       const authenticated = nowMicros();
       if (!isOne) {
         await this.openStream();
-        await this.bind(options.resource ?? 'bench');
+        await this.bind(this.resource);
       }
       if (options.sm) await this.manage();
       if (options.carbons) {
@@ -186,11 +190,18 @@ export class Client {
       this.ended = false;
       await this.connect();
       const connected = nowMicros();
-      await this.authenticate();
+      const { sasl } = this.target;
+      const isOne = sasl === 'sasl2' || sasl === 'fast';
+      const request = `<resume xmlns='${SM}' h='${sm.received}' previd='${sm.id}'/>`;
+      let answer = '';
+      if (isOne) [answer = ''] = RESUMED.exec(await this.enter(request)) ?? [];
+      else await this.authenticate();
       const authenticated = nowMicros();
-      await this.openStream();
-      this.write(`<resume xmlns='${SM}' h='${sm.received}' previd='${sm.id}'/>`);
-      const [answer] = await this.expect(/<resumed [^>]*>|<failed [^>]*\/>|<failed [\s\S]*<\/failed>/);
+      if (!isOne) {
+        await this.openStream();
+        this.write(request);
+        [answer] = await this.expect(RESUMED);
+      }
       if (!answer.startsWith('<resumed')) throw new Error(`not resumed: ${answer}`);
       const end = nowMicros();
       this.isIn = true;
@@ -320,25 +331,29 @@ export class Client {
     if (!exchange.isGenuine(success!)) throw new Error('the server did not prove that it knows the password');
   }
 
-  /** One round trip; with tokens the first login of all costs one more. */
-  private async enter(isFast: boolean): Promise<void> {
-    const { password } = this.target;
-    const known = isFast ? tokens.get(this.bareJid) : undefined;
+  /** One round trip, with what is asked for inline; of tokens the first login gets one. Returns the answer. */
+  private async enter(inline: string): Promise<string> {
+    const { password, sasl } = this.target;
+    const isFast = sasl === 'fast';
+    const device = `${this.bareJid}/${this.resource}`;
+    const known = isFast ? tokens.get(device) : undefined;
     const response = known === undefined ? plainResponse(this.user, password) : tokenProof(this.user, known);
     const wants = isFast ? "<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/>" : '';
-    const agent = `<user-agent id='00000000-0000-4000-8000-${String(this.index).padStart(12, '0')}'/>`;
+    const agent = `<user-agent id='${uuidOf(device)}'/>`;
     this.write(
       `<authenticate xmlns='urn:xmpp:sasl:2' mechanism='${known === undefined ? 'PLAIN' : 'HT-SHA-256-NONE'}'>` +
         `<initial-response>${response}</initial-response>${isFast ? agent : ''}` +
-        `${known === undefined ? wants : "<fast xmlns='urn:xmpp:fast:0'/>"}<bind xmlns='urn:xmpp:bind:0'/></authenticate>`,
+        `${known === undefined ? wants : "<fast xmlns='urn:xmpp:fast:0'/>"}${inline}</authenticate>`,
     );
     const [success, jid] = await this.expect(
       /<success[^>]*>[\s\S]*<authorization-identifier>([^<]*)[\s\S]*<\/success>/,
     );
     this.jid = jid!;
     const token = attribute(/<token [^>]*>/.exec(success)?.[0] ?? '', 'token');
-    if (token !== undefined) tokens.set(this.bareJid, token);
-    await this.expect(FEATURES);
+    if (token !== undefined) tokens.set(device, token);
+    // a session that goes on has no further features (XEP-0198 9.2)
+    if (!success.includes('<resumed')) await this.expect(FEATURES);
+    return success;
   }
 
   private async bind(resource: string): Promise<void> {
@@ -487,4 +502,10 @@ function sharedContext(): SecureContext {
 export function attribute(tag: string, name: string): string | undefined {
   const found = new RegExp(`\\s${name}=(?:"([^"]*)"|'([^']*)')`).exec(tag);
   return found?.[1] ?? found?.[2];
+}
+
+/** The UUID that a client calls itself by: another for each of a user's. */
+function uuidOf(device: string): string {
+  const hex = createHash('sha256').update(device).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

@@ -11,6 +11,7 @@ import type { Sessions } from '../core/sessions.ts';
 import type { TlsContexts } from '../net/tls.ts';
 import type { Flusher } from '../net/transport.ts';
 import type { StreamManagement, StreamManagementSettings } from './sm.ts';
+import type { UnsettledTotal } from './unsettled.ts';
 
 /** Settings of client connections; times in milliseconds. Read afresh at every use, so that a reload takes hold. */
 export interface C2sSettings {
@@ -52,6 +53,7 @@ export interface C2sContext {
   readonly throttle: Throttle | undefined;
   /** By network address, and by bare JID. */
   readonly budgets: SharedBudgets;
+  readonly unsettled: UnsettledTotal;
   readonly flusher: Flusher;
   readonly clock: Clock;
   readonly log: Logger;

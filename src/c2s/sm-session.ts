@@ -24,6 +24,8 @@ const request = el('r', NS.sm).toXml();
 /** A client's connection, as far as the session in it is concerned. */
 export interface Carrier extends SessionStream {
   readonly isOpen: boolean;
+  /** Whether nothing can be told to the client now. */
+  readonly isMute: boolean;
   /** Drops the connection, whose client does not answer. */
   cut(reason: string): void;
   /**
@@ -82,6 +84,8 @@ export class ManagedSession implements Outbox {
   /** Until when it can be resumed, while it hibernates. */
   until = 0;
   cancelExpiry: (() => void) | undefined;
+  /** Another process had it, and it may be in the store still. */
+  wasStored = false;
   /** The attempt to resume it that is under way. */
   resuming: Promise<unknown> | undefined;
   private readonly keeper: Keeper;
@@ -217,7 +221,8 @@ export class ManagedSession implements Outbox {
       max: this.max,
       handled: this.inbound.h,
       acked: this.queue.acked,
-      left: Math.max(this.until - this.keeper.now(), 0),
+      // (the stream of one that is still busy with what came over it is as good as gone)
+      left: this.session.stream === undefined ? Math.max(this.until - this.keeper.now(), 0) : this.max,
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
@@ -233,7 +238,7 @@ export class ManagedSession implements Outbox {
 }
 
 /** A stanza that comes back, as it was when it was delivered. */
-export function returned({ xml, reach }: Unacknowledged<Reach>, session: Session): Stanza {
+export function returned({ xml, reach }: Unacknowledged<Reach>, session: Pick<Session, 'jid'>): Stanza {
   const element = parseElement(xml);
   const from = Jid.parse(element.attrs.from ?? '') ?? session.jid.withResource('');
   const to = Jid.parse(element.attrs.to ?? '') ?? session.jid;

@@ -16,7 +16,7 @@ import type { Router } from '../core/router.ts';
 import type { Session, Sessions } from '../core/sessions.ts';
 import { type Element, el } from '../xml/element.ts';
 import { type Condition, StreamError } from '../xmpp/errors.ts';
-import type { BareJid } from '../xmpp/jid.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import type { HandledCounter, Unacknowledged } from '../xmpp/sm-counters.ts';
 import type { Reach } from '../xmpp/stanza.ts';
@@ -59,6 +59,8 @@ export interface StreamManagementParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: StreamManagementMetrics;
+  /** Of a session that was brought back: it was resumed, or is over, and need not be kept in the store. */
+  readonly forget: (host: Host, id: string) => Promise<void>;
 }
 
 /** What answers an attempt to resume. */
@@ -193,6 +195,7 @@ export class StreamManagement implements Keeper {
       managed.cancelExpiry = undefined;
       this.hibernation.forget(managed);
       this.parts.sessions.resume(session, carrier, () => managed.resend());
+      void this.forget(managed);
       this.parts.metrics.resumed.inc();
       this.parts.log.debug({ jid: session.jid.full, address: carrier.address }, 'session resumed');
       return true;
@@ -202,7 +205,10 @@ export class StreamManagement implements Keeper {
 
   private async forgotten(previd: string, account: BareJid): Promise<Resumption> {
     const old = this.remembered.get(previd);
-    if (old === undefined || old.account !== account) return this.refuse('item-not-found');
+    if (old === undefined || old.account !== account) {
+      // 5: those that it was not switched off for are found, or remembered
+      return this.refuse(this.parts.settings().resumeTimeout > 0 ? 'item-not-found' : 'feature-not-implemented');
+    }
     await old.handled.idle();
     return this.refuse('item-not-found', old.handled.h);
   }
@@ -289,6 +295,10 @@ export class StreamManagement implements Keeper {
       managed.settleDown();
       if (managed.asked === 0) {
         if (managed.queue.length > 0) managed.ask();
+      } else if (managed.carrier.isMute) {
+        // it was not asked yet, or cannot answer: how long that may go on is for BOSH to say (XEP-0124 10)
+        managed.asked = now;
+        this.watch(managed);
       } else if (now - managed.asked >= ackTimeout) {
         this.parts.metrics.unanswered.inc();
         managed.carrier.cut('the client does not acknowledge what it is sent');
@@ -322,16 +332,27 @@ export class StreamManagement implements Keeper {
       this.hibernation.forget(managed);
       this.remembered.set(id, { account: session.jid.bare, handled: managed.inbound });
     }
-    if (waiting.length === 0) return;
-    this.parts.metrics.returned.inc(waiting.length);
-    return this.giveBack(session, waiting).catch((error: unknown) =>
-      this.parts.log.error({ err: error }, 'unacknowledged stanzas could not be given back'),
-    );
+    if (waiting.length === 0) return this.forget(managed);
+    return this.giveBack(session, waiting)
+      .catch((error: unknown) => this.parts.log.error({ err: error }, 'unacknowledged stanzas could not be given back'))
+      .then(() => this.forget(managed));
   }
 
-  private async giveBack(session: Session, waiting: readonly Unacknowledged<Reach>[]): Promise<void> {
-    const { router } = this.parts;
+  private async giveBack(
+    session: Pick<Session, 'host' | 'jid' | 'sid'>,
+    waiting: readonly Unacknowledged<Reach>[],
+  ): Promise<void> {
+    const { router, metrics } = this.parts;
+    metrics.returned.inc(waiting.length);
     await inOrder(waiting, (entry) => router.takeBack(session.host, returned(entry, session), session.sid, entry.at));
+  }
+
+  /** Nothing more has to be kept in the store of a session that was brought back. */
+  private async forget({ id, session, wasStored }: ManagedSession): Promise<void> {
+    if (!wasStored || id === undefined) return;
+    await this.parts
+      .forget(session.host, id)
+      .catch((error: unknown) => this.parts.log.warn({ err: error }, 'a stored session could not be removed'));
   }
 
   /**
@@ -370,17 +391,39 @@ export class StreamManagement implements Keeper {
     return saved;
   }
 
-  /** Brings back a session that another process had. It waits for its client as long as it would have waited there. */
+  /**
+   * Brings back a session that another process had. It waits for its client as long as it would have waited there, from
+   * {@link beginExpiry} on. @throws Error when it cannot be brought back
+   */
   async restore(host: Host, { session: saved, stream }: StoredSession): Promise<void> {
     const session = await this.parts.sessions.restore(host, saved);
-    if (session === undefined) return;
+    if (session === undefined) throw new Error(`${saved.jid} is no good, or taken`);
     const { id, max, handled, acked } = stream;
     const managed = new ManagedSession(session, this, { id, max }, { handled, acked });
     managed.restore(stream, (reach) => this.parts.router.delivery.adopt(reach));
     session.outbox = managed;
     this.byId.set(id, managed);
     managed.until = this.now() + stream.left;
-    this.awaitResumption(managed);
+    managed.wasStored = true;
+  }
+
+  /** All sessions are back: what one of them gives up others may have. */
+  beginExpiry(): void {
+    for (const managed of [...this.hibernating()]) this.awaitResumption(managed);
+  }
+
+  /** Gives back what waited for a session that cannot be brought back. */
+  async giveBackStored(host: Host, { session, stream }: StoredSession): Promise<void> {
+    const jid = Jid.parse(session.jid);
+    if (jid === undefined) return;
+    const { delivery } = this.parts.router;
+    const waiting = stream.waiting.map(({ xml, at, had }) => ({
+      xml,
+      at,
+      isFlat: true,
+      reach: had && delivery.adopt(had),
+    }));
+    await this.giveBack({ host, jid, sid: session.sid }, waiting);
   }
 
   private end(managed: ManagedSession): void {

@@ -131,7 +131,6 @@ export class ClientConnection implements ClientStream, Carrier {
     this.stream.delay(ms);
   }
 
-  /** Whether nothing can be told to the client now. */
   get isMute(): boolean {
     return this.carrier.isMute ?? false;
   }
@@ -244,7 +243,7 @@ export class ClientConnection implements ClientStream, Carrier {
   private handled(session: Session, settled: Promise<void> | undefined): Promise<void> | undefined {
     session.outbox?.handled(settled);
     if (settled === undefined) return undefined;
-    this.unsettled ??= new Unsettled(this.context.clock);
+    this.unsettled ??= new Unsettled(this.context.clock, this.context.unsettled);
     return this.unsettled.add(settled);
   }
 

@@ -5,17 +5,26 @@ import type { Clock } from '../base/clock.ts';
 /** A client that waits for nothing never has so many on their way to the disk; bulk does. */
 const MOST = 256;
 const FEW = 128;
+/** So many of all clients together keep any database busy, and are far below what may wait for it. */
+const MOST_OF_ALL = 8_000;
 /** A storage that takes nothing for so long, in milliseconds, is away, and to wait for it would hold up deliveries for nothing. */
 const PATIENCE = 1_000;
 
+/** How many stanzas of all clients wait for the disk. */
+export interface UnsettledTotal {
+  count: number;
+}
+
 export class Unsettled {
   private readonly clock: Clock;
+  private readonly total: UnsettledTotal;
   private count = 0;
   private isGivenUp = false;
   private release: (() => void) | undefined = undefined;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, total: UnsettledTotal) {
     this.clock = clock;
+    this.total = total;
   }
 
   /**
@@ -23,8 +32,9 @@ export class Unsettled {
    */
   add(settled: Promise<void>): Promise<void> | undefined {
     this.count++;
+    this.total.count++;
     void settled.then(() => this.less());
-    if (this.count < MOST || this.isGivenUp) return undefined;
+    if ((this.count < MOST && this.total.count < MOST_OF_ALL) || this.isGivenUp) return undefined;
     return new Promise((resolve) => {
       const cancel = this.clock.after(PATIENCE, () => {
         this.isGivenUp = true;
@@ -39,7 +49,9 @@ export class Unsettled {
   }
 
   private less(): void {
-    if (--this.count > FEW) return;
+    this.total.count--;
+    this.count--;
+    if (this.count > 0 && (this.count > FEW || this.total.count >= MOST_OF_ALL)) return;
     this.isGivenUp = false;
     this.release?.();
   }

@@ -1,11 +1,9 @@
 // Sessions that wait to be resumed, as administrators see them; resumption over WebSockets and BOSH; counters at their end (XEP-0198).
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { adminContext } from '../../../src/admin.ts';
-import { type StoredSession, sessionStores, takeSessions } from '../../../src/c2s/sm-store.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import { loadModules } from '../../../src/index.ts';
 import { Server } from '../../../src/server.ts';
-import type { KvStore } from '../../../src/storage/ports.ts';
 import { BoshClient, wrapperOf } from '../../kit/bosh-client.ts';
 import { type Address, StreamClient } from '../../kit/client.ts';
 import { authenticate, logIn, openStream } from '../../kit/login.ts';
@@ -105,15 +103,12 @@ describe('a session that waits to be resumed', () => {
 test('counters start again at zero, both of them', async () => {
   const last = 2 ** 32 - 1;
   const host = server.hosts.get(domain)!;
-  const { suspended } = (await server.driver.open(domain, 'stream-management', sessionStores)) as {
-    suspended: KvStore<readonly StoredSession[]>;
-  };
   const jid = `romeo@${domain}/here`;
   const waiting = { xml: `<message to='${jid}' from='juliet@${domain}' id='a'/>`, at: 0 };
   const session = { jid, sid: 'sid', since: 0, priority: 0, shared: {}, slots: {} };
   const stream = { id: 'old.solo', max: 60_000, left: 60_000, handled: last, acked: last, waiting: [waiting] };
-  await suspended.set('romeo', [{ node: 'solo', session, stream }]);
-  await takeSessions(suspended, 'solo', (stored) => server.sm.restore(host, stored));
+  await server.sm.restore(host, { node: 'solo', session, stream });
+  server.sm.beginExpiry();
 
   const { client } = await connectAgain();
   client.write(`<resume xmlns='${SM}' previd='old.solo' h='${last}'/>`);

@@ -49,6 +49,19 @@ test('a session goes on after its BOSH session was silent for too long', async (
   expect(body.getChildren('message').map((message) => message.getChildText('body'))).toEqual(['ay me']);
 });
 
+test('a client that pauses has nothing to acknowledge meanwhile', async () => {
+  const clock = new FakeClock();
+  await using server = await start({ clock });
+  const { client } = await enter(server);
+  // what waits for it is to be acknowledged, and it has no request open that could tell it so
+  await client.ask(toSelf);
+  expect((await client.ask('', { pause: 120 })).children).toEqual([]);
+  for (let s = 0; s < 110; s += 5) await clock.advance(5_000);
+  const body = await client.ask();
+  expect(body.attrs.type).toBeUndefined();
+  expect(body.getChild('r', SM)).toBeDefined();
+});
+
 test('a session goes on over another BOSH session, while the lost one is not known to be lost', async () => {
   await using server = await start();
   const { client, id } = await enter(server);
