@@ -293,6 +293,18 @@ describe('while a component is away', () => {
     expect(answer).toContain(`from="${gateway}"`);
   });
 
+  test('one that does not read is given up, and its senders are told', async () => {
+    const server = await start({ s2s: { 'send-queue-bytes': '100kB' } });
+    const component = await join(server);
+    component.pause();
+    const { client } = await person(server);
+    const body = 'a'.repeat(50_000);
+    for (let i = 0; i < 400; i++)
+      client.writeQuietly(`<message to='a@${gateway}' id='m${i}'><body>${body}</body></message>`);
+    expect(told(await client.next(10_000))).toContain('<remote-server-timeout');
+    expect(server.log.some(({ message }) => message === 'a component has gone')).toBe(true);
+  });
+
   test('errors and results for it are dropped', async () => {
     const server = await start();
     const { client } = await person(server);
