@@ -108,8 +108,11 @@ test('a database that was killed is started again at once, and nobody is told an
   process.kill(server!.databasePid!, 'SIGKILL');
   romeo.client.write(`<message to='nurse@${domain}' type='chat' id='kept'><body>kept</body></message>`);
   const nurse = await online('nurse');
-  const message = await find(nurse.client, saying('kept'));
-  expect(message.getChild('delay', 'urn:xmpp:delay')).toBeDefined();
+  // (from the queue, or straight, where the message had waited for the database as the login did)
+  await find(nurse.client, saying('kept'));
+  nurse.client.write(`<iq type='get' id='all'><ping xmlns='urn:xmpp:ping'/></iq>`);
+  await find(nurse.client, ({ attrs }) => attrs.id === 'all');
+  expect(nurse.client.inbox.some((item) => item.kind === 'element' && saying('kept')(item.element))).toBe(false);
   expect(romeo.client.inbox.filter((item) => item.kind === 'element' && item.element.attrs.type === 'error')).toEqual(
     [],
   );
