@@ -11,6 +11,7 @@ const titles = {
   'XEP-0077': 'In-Band Registration',
   'XEP-0082': 'XMPP Date and Time Profiles',
   'XEP-0092': 'Software Version',
+  'XEP-0114': 'Jabber Component Protocol',
   'XEP-0115': 'Entity Capabilities',
   'XEP-0124': 'Bidirectional-streams Over Synchronous HTTP (BOSH)',
   'XEP-0128': 'Service Discovery Extensions',
@@ -53,6 +54,7 @@ const titles = {
 
 /** What the core does, below the modules. */
 const core = [
+  ['XEP-0114 1.6', '`s2s/component.ts`, `s2s/components.ts`'],
   ['XEP-0124 1.11.2', '`net/bosh.ts`'],
   ['XEP-0156 1.4.0', '`c2s/web.ts`'],
   ['XEP-0175 1.2', '`auth/anonymous.ts`'],

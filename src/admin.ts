@@ -154,6 +154,7 @@ async function status(server: Server, errors: ServerStatus['errors']): Promise<S
     hosts: [...server.hosts.keys()],
     listeners: server.listening,
     sessions: server.sessions.count,
+    components: server.components.list(),
     certificates: server.certificates(),
     database,
     errors,

@@ -8,6 +8,7 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { ClientAcceptor } from './c2s/acceptor.ts';
 import type { C2sContext, C2sSettings } from './c2s/context.ts';
+import { clientSettings } from './c2s/settings.ts';
 import { StreamManagement } from './c2s/sm.ts';
 import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
@@ -27,6 +28,7 @@ import { Http } from './net/http.ts';
 import { type Listener, listenTcp } from './net/listener.ts';
 import { createTlsContexts, type TlsContexts, type TlsHost } from './net/tls.ts';
 import { Flusher } from './net/transport.ts';
+import { Components, parentOf } from './s2s/components.ts';
 import { Federation } from './s2s/federation.ts';
 import { openDialbackSecret } from './s2s/secret.ts';
 import { openStorage } from './storage/open.ts';
@@ -79,6 +81,7 @@ export class Server {
   readonly tls: TlsContexts;
   readonly log: Logger;
   readonly federation: Federation;
+  readonly components: Components;
   config: Config;
   private readonly parts: ServerParts;
   private readonly clock: Clock;
@@ -118,11 +121,23 @@ export class Server {
       cluster,
       clock: this.clock,
       log: this.log.child({ part: 'router' }),
-      remote: { send: (transit) => this.federation.send(transit) },
+      remote: {
+        send: (transit) =>
+          this.components.has(transit.stanza.to.domain) ? this.components.send(transit) : this.federation.send(transit),
+      },
+    });
+    this.components = new Components({
+      config: () => this.config,
+      router: this.router,
+      clock: this.clock,
+      log: this.log,
+      metrics: this.metrics,
     });
     this.federation = new Federation({
       config: () => this.config,
-      hosts: this.hosts,
+      settingsOf: (domain) =>
+        this.hosts.get(domain)?.settings.s2s ??
+        (this.components.has(domain) ? componentFederation(domain, this.config) : undefined),
       router: this.router,
       tls,
       secret: dialbackSecret,
@@ -182,6 +197,7 @@ export class Server {
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
       for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
+      server.tellServices();
       await server.restart.bringBack(server.hosts.values(), server.sm);
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.listen();
@@ -244,6 +260,9 @@ export class Server {
           await installModules(host, this.loaderParts());
       }
     }
+    this.tellServices();
+    this.components.reload();
+    await this.listenForComponents();
     this.federation.reload();
   }
 
@@ -279,6 +298,14 @@ export class Server {
     });
     await installModules(host, this.loaderParts());
     this.hosts.set(domain, host);
+  }
+
+  /** Hosts tell of the components below them. */
+  private tellServices(): void {
+    const components = Object.keys(this.config.components);
+    for (const host of this.hosts.values()) {
+      host.services = components.filter((domain) => parentOf(domain, this.hosts.keys()) === host.domain);
+    }
   }
 
   private async removeHost(domain: string): Promise<void> {
@@ -340,8 +367,17 @@ export class Server {
     await this.listenOn('s2s-tls', (addresses, port) =>
       listenTcp('servers, direct TLS', addresses, port, (socket) => this.federation.accept(socket, true)),
     );
+    await this.listenForComponents();
     await this.listenOn('http', (addresses, port) => this.http.listen('HTTP', addresses, port));
     await this.listenOn('https', (addresses, port) => this.http.listen('HTTPS', addresses, port, this.tls));
+  }
+
+  /** Once there are any: a port that nobody needs is not taken. */
+  private async listenForComponents(): Promise<void> {
+    if (Object.keys(this.config.components).length === 0 || this.listeners.has('component')) return;
+    await this.listenOn('component', (addresses, port) =>
+      listenTcp('components', addresses, port, (socket) => this.components.accept(socket)),
+    );
   }
 
   private async listenOn(
@@ -393,6 +429,7 @@ export class Server {
     for (const listener of this.listeners.values()) await listener.close();
     await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
+    await this.components.close(STOP_DEADLINE);
     await this.federation.close(STOP_DEADLINE);
     this.web.close();
     for (const host of this.hosts.values()) await stopModules(host.instances);
@@ -411,52 +448,15 @@ function checkModules(config: Config, modules: Modules): void {
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-/** The settings of client connections, as the configuration has them. */
-function clientSettings(config: Config): C2sSettings {
-  const { limits, tls, 'stream-management': sm } = config;
-  const unlimited = Number.POSITIVE_INFINITY;
-  return {
-    requireTls: tls.required,
-    stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
-    stanzaBytes: limits['stanza-bytes'],
-    allowances: limits.enabled
-      ? {
-          stream: {
-            bytes: { rate: limits['bytes-per-second'], burst: limits['bytes-burst'] },
-            elements: { rate: limits['stanzas-per-second'], burst: limits['stanzas-burst'] },
-          },
-          account: {
-            bytes: { rate: limits['account-bytes-per-second'], burst: limits['account-bytes-burst'] },
-            elements: { rate: limits['account-stanzas-per-second'], burst: limits['account-stanzas-burst'] },
-          },
-          address: {
-            bytes: { rate: limits['address-bytes-per-second'], burst: limits['address-bytes-burst'] },
-            elements: { rate: limits['address-stanzas-per-second'], burst: limits['address-stanzas-burst'] },
-          },
-        }
-      : undefined,
-    connectionRate: limits.enabled
-      ? { rate: limits['address-connections-per-second'], burst: limits['address-connections-burst'] }
-      : undefined,
-    outboundBytes: limits['send-queue-bytes'],
-    connectionsPerAddress: limits.enabled ? limits['connections-per-address'] : unlimited,
-    sessionsPerAccount: limits.enabled ? limits['sessions-per-account'] : unlimited,
-    authAttempts: limits['auth-attempts'],
-    preAuthTimeout: limits['auth-timeout'],
-    idleTimeout: limits['idle-timeout'],
-    streamManagement: {
-      resumeTimeout: sm['resume-timeout'],
-      ackTimeout: sm['ack-timeout'],
-      queueStanzas: sm['queue-stanzas'],
-      queueSize: sm['queue-bytes'],
-      hibernatingSize: sm['hibernating-bytes'],
-      location: sm.location,
-    },
-  };
+function tlsHosts(config: Config): TlsHost[] {
+  // other servers ask for components by name
+  const components = Object.keys(config.components).filter((domain) => componentFederation(domain, config).enabled);
+  return [...Object.keys(config.hosts), ...components].map((domain) => ({ domain }));
 }
 
-function tlsHosts(config: Config): TlsHost[] {
-  return Object.keys(config.hosts).map((domain) => ({ domain }));
+/** A component talks to other servers as the host above it does. */
+function componentFederation(domain: string, { hosts, s2s }: Config): HostSettings['s2s'] {
+  return hosts[parentOf(domain, Object.keys(hosts)) ?? '']?.s2s ?? s2s;
 }
 
 function storageOptions(

@@ -113,7 +113,7 @@ const limits = z
       description: 'Connections of other servers at a time that have not proved a name yet.',
     }),
     'servers-unproved-per-address': z.int().positive().prefault(50).meta({
-      description: 'The same, from one network address.',
+      description: 'The same, from one network address; components count by themselves, all together.',
     }),
     'auth-timeout': duration()
       .prefault('30s')
@@ -410,7 +410,11 @@ export const serverSchema = z.strictObject({
       z.strictObject({ secret: secret().meta({ description: 'What the component proves to know.' }) }),
     )
     .prefault({})
-    .meta({ description: 'External components (XEP-0114), by their domain.', keys: 'domain' }),
+    .meta({
+      description:
+        'External components (XEP-0114), by their domain. Sizes and rates are those of other servers, under `s2s`.',
+      keys: 'domain',
+    }),
   'external-services': hostable['external-services'],
   contacts,
   modules: hostable.modules,

@@ -381,6 +381,10 @@ const status = defineCommand({
       `hosts         ${server.hosts.join(', ')}`,
       `sessions      ${server.sessions}`,
       ...server.listeners.map(({ name, address, port }) => `${name.padEnd(14)}${formatEndpoint(address, port)}`),
+      ...server.components.map(
+        ({ domain, connected, address }) =>
+          `component     ${domain}: ${connected ? `connected from ${address}` : 'not connected'}`,
+      ),
       ...server.certificates.map(
         ({ host, issuer, days }) => `certificate   ${host}: ${issuer}, ${days < 0 ? 'EXPIRED' : `${days} days left`}`,
       ),

@@ -92,6 +92,12 @@ export interface ServerStatus {
   readonly hosts: readonly string[];
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
   readonly sessions: number;
+  /** External components, connected or not. */
+  readonly components: readonly {
+    readonly domain: string;
+    readonly connected: boolean;
+    readonly address?: string;
+  }[];
   readonly certificates: readonly {
     readonly host: string;
     /** `local`: made by the local authority. */

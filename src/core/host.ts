@@ -35,6 +35,8 @@ export class Host {
   readonly log: Logger;
   readonly accounts: Accounts;
   settings: HostSettings;
+  /** The domains of the services below this one, for disco#items. */
+  services: readonly string[] = [];
   private tables: Tables;
 
   constructor(domain: string, kind: HostKind, settings: HostSettings, accounts: Accounts, log: Logger) {

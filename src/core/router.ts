@@ -302,13 +302,17 @@ export class Router {
     }
   }
 
-  private refuse(element: Element, from: Jid, to: Jid, error: unknown): MaybePromise<void> {
+  /**
+   * Answers a stanza with an error, where that may be: `from` answers, `to` had sent it.
+   * @throws StreamError when the error is one
+   */
+  refuse(element: Element, from: Jid, to: Jid, error: unknown): MaybePromise<void> {
     if (error instanceof StreamError) throw error;
     const reply = errorReply(element, from.full, to.full, this.explain(element, error));
     if (reply === undefined) return;
     const host = this.parts.hosts.get(from.domain) ?? this.parts.hosts.get(to.domain);
-    if (host === undefined) return;
-    const origin: Origin = { kind: 'host', host };
+    // neither is ours where a component talks to another server
+    const origin: Origin = host === undefined ? { kind: 'server', domain: from.domain } : { kind: 'host', host };
     return this.route(new Transit(stanzaOf(reply, from, to), origin));
   }
 

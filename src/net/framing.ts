@@ -3,7 +3,8 @@
 import { escapeAttr } from '../xml/escape.ts';
 import { NS } from '../xmpp/ns.ts';
 
-type ContentNs = typeof NS.client | typeof NS.server;
+/** What a stream carries: clients', servers' or components' stanzas. */
+export type ContentNs = typeof NS.client | typeof NS.server | typeof NS.component;
 
 /** Attributes of a stream's header (RFC 6120 4.7); those that are undefined are left out. */
 export type HeaderAttrs = Readonly<Record<string, string | undefined>>;

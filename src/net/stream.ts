@@ -11,7 +11,7 @@ import type { Element } from '../xml/element.ts';
 import { defaultLimits, type ParseCondition, Parser, type ParserLimits, type StreamHeader } from '../xml/parser.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { NS } from '../xmpp/ns.ts';
-import { bodyFraming, documentFraming, type Framing, frameFraming } from './framing.ts';
+import { bodyFraming, type ContentNs, documentFraming, type Framing, frameFraming } from './framing.ts';
 import type { Transport, TransportShape } from './transport.ts';
 
 export interface StreamHandlers {
@@ -28,7 +28,7 @@ export interface StreamHandlers {
 }
 
 export interface StreamOptions {
-  readonly contentNs: typeof NS.client | typeof NS.server;
+  readonly contentNs: ContentNs;
   /** We connected: our header comes first, and the peer's says which stream it is. */
   readonly isInitiator?: boolean;
   readonly limits: Partial<ParserLimits>;
@@ -152,7 +152,9 @@ export class XmlStream {
     this.hasHeader = true;
     this.id = this.options.isInitiator === true ? '' : randomBytes(12).toString('base64url');
     const id = this.id === '' ? undefined : this.id;
-    this.transport.write(this.framing.header({ id, from, to, version: '1.0', 'xml:lang': lang ?? 'en' }));
+    // XEP-0114 3: older than versions and features, so neither is promised
+    const version = this.options.contentNs === NS.component ? undefined : '1.0';
+    this.transport.write(this.framing.header({ id, from, to, version, 'xml:lang': lang ?? 'en' }));
   }
 
   /** Writes one serialised element, or an element. Dropped silently once the stream is closing. */

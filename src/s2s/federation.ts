@@ -5,7 +5,6 @@ import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config, HostSettings } from '../config/server.ts';
-import type { Host } from '../core/host.ts';
 import { type Counter, counter, type Metrics } from '../core/metrics.ts';
 import type { Remote, Router } from '../core/router.ts';
 import type { Transit } from '../core/transit.ts';
@@ -13,10 +12,7 @@ import { Dns, type NameServer } from '../net/dns.ts';
 import type { TlsContexts } from '../net/tls.ts';
 import { Flusher } from '../net/transport.ts';
 import { Trust } from '../net/trust.ts';
-import type { Element } from '../xml/element.ts';
-import { type StanzaError, StreamError } from '../xmpp/errors.ts';
-import type { Jid } from '../xmpp/jid.ts';
-import { errorReply, stanzaOf } from '../xmpp/stanza.ts';
+import { StreamError } from '../xmpp/errors.ts';
 import { type AcceptLimits, ServerAcceptor } from './acceptor.ts';
 import type { Direction, FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { Pool } from './pool.ts';
@@ -25,7 +21,8 @@ import type { Step } from './trace.ts';
 export interface FederationParts {
   /** The configuration as it is now. */
   readonly config: () => Config;
-  readonly hosts: ReadonlyMap<string, Host>;
+  /** The settings of a domain that is served here, by ourselves or by a component. */
+  readonly settingsOf: (domain: string) => HostSettings['s2s'] | undefined;
   readonly router: Router;
   readonly tls: TlsContexts;
   /** Of dialback. */
@@ -178,7 +175,7 @@ export class Federation implements Remote {
     const { parts } = this;
     const self = this;
     return {
-      serves: (domain) => parts.hosts.has(domain),
+      serves: (domain) => parts.settingsOf(domain) !== undefined,
       settings: (domain) => this.settingsOf(domain),
       get generation() {
         return self.generation;
@@ -200,26 +197,18 @@ export class Federation implements Remote {
       log: parts.log.child({ part: 's2s' }),
       stanza: (direction) => this.counters[direction].inc(),
       failure: (direction, reason) => this.countFailure(direction, reason),
-      refuse: (element, from, to, error) => this.refuse(element, from, to, error),
+      // the error goes to whoever sent the stanza, in the name of whom it was for
+      refuse: (element, from, to, error) => void parts.router.refuse(element, to, from, error),
       verify: (pair, id, key) => this.pool.verify(pair, id, key),
     };
   }
 
-  /** The error goes to whoever sent the stanza, in the name of whom it was for. */
-  private refuse(element: Element, from: Jid, to: Jid, error: StanzaError): void {
-    const { hosts, router } = this.parts;
-    const reply = errorReply(element, to.full, from.full, error);
-    const host = hosts.get(from.domain) ?? hosts.get(to.domain);
-    if (reply === undefined || host === undefined) return;
-    void router.send(stanzaOf(reply, to, from), host);
-  }
-
   private settingsOf(domain: string): S2sSettings | undefined {
     if (!this.settings.has(domain)) {
-      const settings = this.parts.hosts.get(domain)?.settings;
+      const settings = this.parts.settingsOf(domain);
       // strangers must not fill the memory with names
       if (settings === undefined) return undefined;
-      this.settings.set(domain, settings.s2s.enabled ? federationSettings(settings, this.parts.config()) : undefined);
+      this.settings.set(domain, settings.enabled ? federationSettings(settings, this.parts.config()) : undefined);
     }
     return this.settings.get(domain);
   }
@@ -261,7 +250,7 @@ export class Federation implements Remote {
   }
 }
 
-function federationSettings({ s2s }: HostSettings, { limits }: Config): S2sSettings {
+function federationSettings(s2s: HostSettings['s2s'], { limits }: Config): S2sSettings {
   return {
     requireValidCertificates: s2s['require-valid-certificates'],
     mayTalkTo: policyOf(s2s),

@@ -1,23 +1,16 @@
-// What comes in over one stream: whose stanzas are taken, and in which order they are handled.
-//
-// Order is kept for each pair of bare JIDs. A stanza that waits (for the disk, say) holds up those of its own pair; the stream itself
-// only when too much waits.
-import { isPromise, type MaybePromise } from '../base/maybe.ts';
-import { Turns } from '../base/turns.ts';
-import { isStanzaName, type Unsettled } from '../core/router.ts';
+// What comes in over one stream: whose stanzas are taken.
+import type { MaybePromise } from '../base/maybe.ts';
+import { isStanzaName } from '../core/router.ts';
 import { type Element, el } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { HandledCounter } from '../xmpp/sm-counters.ts';
 import type { S2sContext } from './context.ts';
+import { Handling } from './handling.ts';
 
 /** How a domain's name was proved. */
 export type Proof = 'certificate' | 'dialback';
-
-/** What may wait to be handled before the stream is read no further. */
-const MOST_WAITING = 1024;
-const MOST_WAITING_BYTES = 4 * 1024 * 1024;
 
 /** How many pairs of domains are remembered as allowed; a peer may have many names, and so may we. */
 const MOST_PAIRS = 1024;
@@ -30,10 +23,7 @@ export class Intake {
   private readonly proofs = new Map<string, Proof>();
   private readonly allowed = new Set<string>();
   private generation: number;
-  private readonly turns = new Turns<string>();
-  private waiting = 0;
-  private waitingBytes = 0;
-  private whenRoom: (() => void) | undefined;
+  private readonly pending: Handling;
   private handled: HandledCounter | undefined;
 
   /** @param answer sends an acknowledgement */
@@ -41,6 +31,7 @@ export class Intake {
     this.context = context;
     this.answer = answer;
     this.generation = context.generation;
+    this.pending = new Handling(context.router, context.log);
   }
 
   /** The domains that the peer may speak for. */
@@ -50,7 +41,7 @@ export class Intake {
 
   /** How many stanzas are being handled. */
   get handling(): number {
-    return this.waiting;
+    return this.pending.waiting;
   }
 
   /** From now on stanzas from this domain are taken. A certificate is more than dialback. */
@@ -97,7 +88,7 @@ export class Intake {
       return;
     }
     this.check(from.domain, to.domain);
-    return this.handle(element, from, to, bytes);
+    return this.pending.take(element, from, to, bytes, this.handled);
   }
 
   /** RFC 6120 8.3.3.8: the domain answers for what is no address of it. A sender without an address cannot be answered. */
@@ -128,53 +119,5 @@ export class Intake {
     }
     if (this.allowed.size >= MOST_PAIRS) this.allowed.clear();
     this.allowed.add(pair);
-  }
-
-  private handle(element: Element, from: Jid, to: Jid, bytes: number): MaybePromise<void> {
-    const { router } = this.context;
-    // the key is only made where somebody has to wait
-    const isFree = this.turns.isIdle;
-    const first = isFree ? router.fromServer(element, from, to) : undefined;
-    if (isFree && !isPromise(first)) return this.count(first?.settled, bytes);
-    const work = this.turns.run(`${from.bare} ${to.bare}`, () =>
-      isFree ? first : router.fromServer(element, from, to),
-    );
-    return this.count(isPromise(work) ? this.settled(work) : work?.settled, bytes);
-  }
-
-  /** Counts a stanza as handled, now or when its work is done: until then it is one of those that the stream may have waiting. */
-  private count(work: Promise<void> | undefined, bytes: number): MaybePromise<void> {
-    this.handled?.add(work);
-    return work && this.wait(work, bytes);
-  }
-
-  private async settled(work: Promise<Unsettled | undefined>): Promise<void> {
-    try {
-      const unsettled = await work;
-      await unsettled?.settled;
-    } catch (error) {
-      this.context.log.error({ err: error }, 'a stanza from another server failed');
-    }
-  }
-
-  private wait(work: Promise<void>, bytes: number): MaybePromise<void> {
-    this.waiting++;
-    this.waitingBytes += bytes;
-    const done = (): void => {
-      this.waiting--;
-      this.waitingBytes -= bytes;
-      if (this.whenRoom === undefined || this.isFull) return;
-      this.whenRoom();
-      this.whenRoom = undefined;
-    };
-    void work.then(done);
-    if (!this.isFull) return;
-    return new Promise((resolve) => {
-      this.whenRoom = resolve;
-    });
-  }
-
-  private get isFull(): boolean {
-    return this.waiting >= MOST_WAITING || this.waitingBytes >= MOST_WAITING_BYTES;
   }
 }

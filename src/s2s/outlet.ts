@@ -49,7 +49,7 @@ export function tooLarge(domain: string): StanzaError {
 }
 
 /** RFC 6120 8.1.1.2, 8.1.2.2: between servers a stanza says both whom it is from and whom it is for. */
-function writeStanza(element: Element, from: Jid, to: Jid): string {
+export function writeStanza(element: Element, from: Jid, to: Jid): string {
   const { attrs } = element;
   if (attrs.from !== undefined && attrs.to !== undefined) return element.toXml();
   return element.with({ from: attrs.from ?? from.full, to: attrs.to ?? to.full }).toXml();

@@ -53,6 +53,8 @@ export const NS = {
   mood: 'http://jabber.org/protocol/mood',
   // XEP-0108
   activity: 'http://jabber.org/protocol/activity',
+  // XEP-0114
+  component: 'jabber:component:accept',
   // XEP-0115
   caps: 'http://jabber.org/protocol/caps',
   // XEP-0122

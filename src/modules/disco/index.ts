@@ -5,7 +5,7 @@ import type { Instance } from '../../core/host.ts';
 import { defineModule, type IqRequest, type Item, iqGet, on } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import type { Jid } from '../../xmpp/jid.ts';
+import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { roster as rosterService } from '../roster/index.ts';
 import { type Info, infoQuery, makeInfo } from './info.ts';
@@ -47,7 +47,7 @@ export default defineModule({
       const { node } = payload.attrs;
       if (iq.to.local !== '' && !(await maySee(iq.to, iq.from))) return noItems({ payload });
       if (isNode(node)) throw unknownNode();
-      const list: Item[] = [];
+      const list: Item[] = iq.to.local === '' ? host.services.map((domain) => ({ jid: Jid.of('', domain) })) : [];
       for (const { installed } of host.instances) list.push(...((await installed.items?.(iq.to, iq.from)) ?? []));
       return el('query', NS.discoItems, { node }, ...list.map(itemElement));
     }

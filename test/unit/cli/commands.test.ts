@@ -144,6 +144,10 @@ function fakeServer() {
       hosts: ['localhost'],
       listeners: [{ name: 'c2s', address: '::1', port: 5222 }],
       sessions: 2,
+      components: [
+        { domain: 'irc.localhost', connected: true, address: '127.0.0.1' },
+        { domain: 'bot.localhost', connected: false },
+      ],
       certificates: [{ host: 'localhost', issuer: 'us', expires: Date.now() - 1 }],
       database: { kind: 'postgres', ok: false, problem: 'gone' },
       errors: [{ at: 0, message: 'boom' }],
@@ -368,6 +372,8 @@ describe('the server', () => {
     expect(text).toContain('postgres, FAILS: gone');
     expect(text).toContain('[::1]:5222');
     expect(text).toContain('EXPIRED');
+    expect(text).toContain('irc.localhost: connected from 127.0.0.1');
+    expect(text).toContain('bot.localhost: not connected');
     expect(text).toContain('boom');
   });
 

@@ -1,0 +1,239 @@
+// External components (XEP-0114): which there are, which of them are connected, and what goes to them.
+import type { Socket } from 'node:net';
+import type { Allowance } from '../base/budget.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Config } from '../config/server.ts';
+import { type Counter, counter, type Metrics } from '../core/metrics.ts';
+import type { Router } from '../core/router.ts';
+import type { Transit } from '../core/transit.ts';
+import { Flusher, SocketTransport } from '../net/transport.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { ComponentStream } from './component.ts';
+import type { Direction } from './context.ts';
+
+export interface ComponentLimits {
+  readonly stanzaBytesBeforeAuth: number;
+  readonly stanzaBytes: number;
+  /** What one component may send. Undefined: no rate limits. */
+  readonly allowance: Allowance | undefined;
+  /** In milliseconds. */
+  readonly authTimeout: number;
+}
+
+/** What a component's stream needs of the server it belongs to. */
+export interface ComponentContext {
+  /** What a component has to know; undefined for a domain that is none. */
+  secret(domain: string): string | undefined;
+  limits(): ComponentLimits;
+  readonly defaultDomain: string;
+  readonly router: Router;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Counts a stanza. */
+  stanza(direction: Direction): void;
+}
+
+export interface ComponentsParts {
+  /** The configuration as it is now. */
+  readonly config: () => Config;
+  readonly router: Router;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** One component, as people see it. */
+export interface ComponentView {
+  readonly domain: string;
+  readonly connected: boolean;
+  readonly address?: string;
+  /** Milliseconds since 1970. */
+  readonly since?: number;
+  /** Stanzas, over this connection. */
+  readonly sent: number;
+  readonly received: number;
+}
+
+const stanzaMetrics = { stanzas: counter('Stanzas exchanged with components') };
+const failureMetrics = { failures: counter('Streams of components that ended with an error, by its condition') };
+
+export class Components {
+  private readonly parts: ComponentsParts;
+  private readonly log: Logger;
+  private readonly context: ComponentContext;
+  private readonly flusher = new Flusher();
+  private readonly streams = new Set<ComponentStream>();
+  /** Those that have proved themselves, by domain. */
+  private readonly ready = new Map<string, ComponentStream>();
+  /** The secrets that streams were let in with, by domain. */
+  private secrets: Config['components'];
+  private readonly failures = new Map<string, Counter>();
+  private unproved = 0;
+  private whenEmpty: (() => void) | undefined;
+
+  constructor(parts: ComponentsParts) {
+    this.parts = parts;
+    this.log = parts.log.child({ part: 'component' });
+    this.secrets = parts.config().components;
+    this.context = this.createContext();
+    parts.metrics.observe('components_connected', 'Whether a component is connected', ['component'], (gauge) => {
+      for (const { domain, connected } of this.list()) gauge.set({ component: domain }, connected ? 1 : 0);
+    });
+  }
+
+  /** Whether a domain is a component's, connected or not. */
+  has(domain: string): boolean {
+    return this.context.secret(domain) !== undefined;
+  }
+
+  /** All components there may be. */
+  list(): ComponentView[] {
+    return Object.keys(this.parts.config().components).map((domain) => {
+      const stream = this.connection(domain);
+      return stream === undefined
+        ? { domain, connected: false, sent: 0, received: 0 }
+        : {
+            domain,
+            connected: true,
+            address: stream.address,
+            since: stream.since,
+            sent: stream.sent,
+            received: stream.received,
+          };
+    });
+  }
+
+  /**
+   * Sends a stanza to the component of its domain.
+   * @throws StanzaError `remote-server-timeout` while the component is away
+   */
+  send({ stanza }: Transit): void {
+    const stream = this.connection(stanza.to.domain);
+    if (stream === undefined) throw new StanzaError('remote-server-timeout', 'the component is not connected');
+    stream.send(stanza);
+  }
+
+  /** Takes a connection. */
+  accept(socket: Socket): void {
+    const { limits, s2s } = this.parts.config();
+    const transport = new SocketTransport(socket, this.flusher, s2s['send-queue-bytes']);
+    if (limits.enabled && this.unproved >= limits['servers-unproved-per-address']) {
+      this.fail('policy-violation');
+      transport.destroy();
+      return;
+    }
+    this.unproved++;
+    const stream = new ComponentStream(transport, this.context, {
+      ready: (one) => this.welcome(one),
+      closed: (one, reason) => this.gone(one, reason),
+    });
+    this.streams.add(stream);
+  }
+
+  /** Settings have changed: a component that is no more, or has another secret, is sent away. */
+  reload(): void {
+    const old = this.secrets;
+    this.secrets = this.parts.config().components;
+    for (const stream of this.streams) {
+      const { domain } = stream;
+      if (domain === undefined) continue;
+      const secret = this.context.secret(domain);
+      if (secret === undefined) stream.close(new StreamError('host-gone'));
+      else if (secret !== old[domain]?.secret) stream.close(new StreamError('reset', 'the secret has changed'));
+    }
+  }
+
+  /** Says goodbye to all; resolves when they are gone, or after `deadline` milliseconds. */
+  async close(deadline: number): Promise<void> {
+    for (const stream of this.streams) stream.close(new StreamError('system-shutdown'));
+    if (this.streams.size === 0) return;
+    let cancel = (): void => {};
+    await new Promise<void>((resolve) => {
+      this.whenEmpty = resolve;
+      cancel = this.parts.clock.after(deadline, resolve);
+    });
+    cancel();
+    for (const stream of [...this.streams]) stream.abort('the server stops');
+  }
+
+  private connection(domain: string): ComponentStream | undefined {
+    const stream = this.ready.get(domain);
+    return stream?.isOpen === true ? stream : undefined;
+  }
+
+  private welcome(stream: ComponentStream): void {
+    this.unproved--;
+    const domain = stream.domain!;
+    const old = this.ready.get(domain);
+    this.ready.set(domain, stream);
+    // it knows the secret, so it is the same one, come back before we noticed that it had gone
+    old?.close(new StreamError('conflict', 'replaced by a new connection'));
+    this.log.info({ component: domain, address: stream.address }, 'a component connected');
+  }
+
+  private gone(stream: ComponentStream, reason: string): void {
+    const { domain, error } = stream;
+    this.streams.delete(stream);
+    if (error !== undefined) this.fail(error.condition);
+    if (!stream.isAuthenticated) this.unproved--;
+    else this.log.info({ component: domain, reason }, 'a component has gone');
+    if (domain !== undefined && this.ready.get(domain) === stream) this.ready.delete(domain);
+    if (this.streams.size === 0) this.whenEmpty?.();
+  }
+
+  private fail(reason: string): void {
+    let known = this.failures.get(reason);
+    if (known === undefined) {
+      known = this.parts.metrics.open('component', failureMetrics, { reason }).failures;
+      this.failures.set(reason, known);
+    }
+    known.inc();
+  }
+
+  private createContext(): ComponentContext {
+    const { parts } = this;
+    const counters: Readonly<Record<Direction, Counter>> = {
+      in: parts.metrics.open('component', stanzaMetrics, { direction: 'in' }).stanzas,
+      out: parts.metrics.open('component', stanzaMetrics, { direction: 'out' }).stanzas,
+    };
+    return {
+      secret: (domain) => {
+        const { components } = parts.config();
+        return Object.hasOwn(components, domain) ? components[domain]?.secret : undefined;
+      },
+      limits: () => limitsOf(parts.config()),
+      get defaultDomain() {
+        return Object.keys(parts.config().hosts)[0] ?? 'localhost';
+      },
+      router: parts.router,
+      clock: parts.clock,
+      log: this.log,
+      stanza: (direction) => counters[direction].inc(),
+    };
+  }
+}
+
+/** A component speaks for as many people as another server does. */
+function limitsOf({ limits, s2s }: Config): ComponentLimits {
+  return {
+    stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
+    stanzaBytes: s2s['stanza-bytes'],
+    allowance: limits.enabled
+      ? {
+          bytes: { rate: s2s['bytes-per-second'], burst: s2s['bytes-burst'] },
+          elements: { rate: s2s['stanzas-per-second'], burst: s2s['stanzas-burst'] },
+        }
+      : undefined,
+    authTimeout: limits['auth-timeout'],
+  };
+}
+
+/** The closest of the domains that a component's name is below, if it is below one. */
+export function parentOf(component: string, domains: Iterable<string>): string | undefined {
+  let closest: string | undefined;
+  for (const domain of domains) {
+    if (component.endsWith(`.${domain}`) && domain.length > (closest?.length ?? 0)) closest = domain;
+  }
+  return closest;
+}
