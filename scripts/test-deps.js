@@ -41,6 +41,11 @@ const packages = [
     isThere: () => isProgram('ejabberdctl'),
     why: 'federation with a server that others wrote',
   },
+  {
+    name: 'biboumi',
+    isThere: () => isProgram('biboumi'),
+    why: 'a gateway that others wrote, as a component',
+  },
 ];
 
 function isProgram(name) {
