@@ -56,10 +56,12 @@ export async function comparePeers(args: readonly string[]): Promise<number> {
   const given = new Set(
     args.filter((arg) => arg.startsWith('--')).map((arg) => arg.replace(/^--(no-)?/, '').split('=')[0]!),
   );
-  const { common, own } = parseOptions(args, all, () => 0);
-  const loads = String(own.profiles)
-    .split(',')
-    .map((name) => loadOf(name, common.users, (option) => (given.has(option) ? own[option] : undefined)));
+  const { common: asked, own } = parseOptions(args, all, () => 0);
+  const names = String(own.profiles).split(',');
+  const common = { ...asked, isFull: asked.isFull || names.some((name) => profileNamed(name).needsFull === true) };
+  const loads = names.map((name) =>
+    loadOf(name, common.users, (option) => (given.has(option) ? own[option] : undefined)),
+  );
   const peers = await installed(String(own.servers).split(','), common.json);
   const users = Math.max(...loads.map((load) => load.users));
   const base = temporaryDirectory();
@@ -75,9 +77,9 @@ export async function comparePeers(args: readonly string[]): Promise<number> {
       }
     }
   }
-  const names = peers.map((peer) => peer.name);
+  const servers = peers.map((peer) => peer.name);
   if (common.json) console.log(JSON.stringify(toJson(results, failures)));
-  else printResults(results, names, failures);
+  else printResults(results, servers, failures);
   return failures.length === 0 ? 0 : 1;
 }
 

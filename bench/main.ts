@@ -32,7 +32,8 @@ async function main(): Promise<number> {
 
 async function benchmark(name: string, args: readonly string[]): Promise<number> {
   const profile = profileNamed(name);
-  const { common, own } = parseOptions(args, profile.options, (options) => profile.defaultUsers(options));
+  const { common: asked, own } = parseOptions(args, profile.options, (options) => profile.defaultUsers(options));
+  const common = { ...asked, isFull: asked.isFull || profile.needsFull === true };
   const { target, users } = common;
   if (common.makeUsers !== undefined) {
     const { domain, userPrefix, password } = target;

@@ -34,6 +34,8 @@ interface Bench {
 export interface Profile {
   readonly summary: string;
   readonly options: OptionSpecs;
+  /** A server that is started for it needs archive, carbons and stream management, whether `--full` is said or not. */
+  readonly needsFull?: true;
   /** How many users the options call for, unless `--users` says so. */
   defaultUsers(options: OptionValues): number;
   work(share: Share): Steps;

@@ -19,6 +19,7 @@ type Way = (typeof WAYS)[number];
 
 export const mam: Profile = {
   summary: 'clients page through an archive of --messages messages, which is filled first',
+  needsFull: true,
   options: {
     messages: {
       value: 100_000,

@@ -12,6 +12,7 @@ const BODY = /<body>resume (\d+)<\/body>/;
 
 export const resume: Profile = {
   summary: 'sessions are cut and resumed all at once, with messages waiting (--waiting)',
+  needsFull: true,
   options: {
     concurrency: { value: 100, help: 'resumptions under way at a time' },
     waiting: { value: 0, help: 'messages sent to each session while it sleeps' },
