@@ -40,6 +40,8 @@ export const histogram = (help: string, buckets?: readonly number[]): Measure<Hi
 /** The metrics of one server. Label values come from a closed set: `host`, `kind`, never addresses. */
 export class Metrics {
   readonly registry = new Registry();
+  // of their own: their observers live as long as the process, and would keep a stopped server alive through its registry
+  private readonly ofProcess = new Registry();
   private readonly made = new Map<string, PromCounter | PromGauge | PromHistogram>();
 
   /** Opens declared metrics as `parley_<prefix>_<name>`, each with these labels fixed. */
@@ -71,12 +73,12 @@ export class Metrics {
 
   /** What Node tells of the process: memory, CPU, delay of the event loop. */
   process(): void {
-    collectDefaultMetrics({ register: this.registry });
+    collectDefaultMetrics({ register: this.ofProcess });
   }
 
   /** The text of `/metrics`. */
-  text(): Promise<string> {
-    return this.registry.metrics();
+  async text(): Promise<string> {
+    return (await this.registry.metrics()) + (await this.ofProcess.metrics());
   }
 
   private metric(
