@@ -5,6 +5,7 @@ import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config, HostSettings } from '../config/server.ts';
+import type { ServerStreamInfo } from '../core/commands.ts';
 import { type Counter, counter, type Metrics } from '../core/metrics.ts';
 import type { Remote, Router } from '../core/router.ts';
 import type { Transit } from '../core/transit.ts';
@@ -35,26 +36,8 @@ export interface FederationParts {
 }
 
 /** One stream with another server, as people see it. */
-export interface StreamView {
-  readonly direction: Direction;
-  /** A domain of ours; undefined while the peer has not said which. */
-  readonly host: string | undefined;
-  /** The peer's domains that were proved, or that is being connected to. */
-  readonly domains: readonly string[];
-  readonly state: string;
-  readonly address: string | undefined;
-  readonly tls: string | undefined;
-  /** How names were proved. */
-  readonly proof: string | undefined;
-  readonly bidi: boolean;
-  /** Milliseconds since 1970. */
-  readonly since: number;
-  /** Stanzas. */
-  readonly sent: number;
-  readonly received: number;
-  /** Those that wait to be sent, or to be acknowledged. */
-  readonly waiting: number;
-  /** Those that came and are being handled. */
+export interface StreamView extends ServerStreamInfo {
+  /** Stanzas that came and are being handled. */
   readonly handling: number;
 }
 
