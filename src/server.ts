@@ -43,6 +43,12 @@ export interface ServerParts {
   readonly iterations?: number;
   /** Whom to ask for the addresses of other servers, in place of the name servers that are configured. */
   readonly nameServer?: NameServer;
+  /** What this node is called among others. */
+  readonly name?: string;
+  /** Where the embedded database is, if another process looks after it. */
+  readonly database?: string;
+  /** The text of `/metrics`, where it tells of other nodes too. */
+  readonly figures?: () => Promise<string>;
 }
 
 /** How long an orderly stop waits for clients to go, in milliseconds. */
@@ -181,7 +187,7 @@ export class Server {
     const log = parts.log ?? silent;
     const clock = parts.clock ?? systemClock;
     const cluster = parts.cluster ?? createSolo();
-    const driver = parts.driver ?? (await openStorage(storageOptions(config, log, clock, cluster)));
+    const driver = parts.driver ?? (await openStorage(storageOptions(config, parts, log, clock, cluster)));
     let server: Server | undefined;
     try {
       const tls = await createTlsContexts({
@@ -279,7 +285,11 @@ export class Server {
       // figures are for the machine's own network: HTTPS is open to the world
       encrypted
         ? { status: 404, body: 'not here: ask on the http listener\n' }
-        : { status: 200, type: this.metrics.registry.contentType, body: await this.metrics.text() },
+        : {
+            status: 200,
+            type: this.metrics.registry.contentType,
+            body: await (this.parts.figures?.() ?? this.metrics.text()),
+          },
     );
   }
 
@@ -313,12 +323,13 @@ export class Server {
 
 function storageOptions(
   config: Config,
+  parts: ServerParts,
   log: Logger,
   clock: Clock,
   cluster: Cluster,
 ): Parameters<typeof openStorage>[0] {
   return {
-    database: config.database,
+    database: parts.database ?? config.database,
     data: config.data,
     log: log.child({ part: 'storage' }),
     clock,

@@ -111,6 +111,11 @@ class CommandLine {
         this.code = await start(() => this.load(options), options.config, this.io);
       },
     );
+    this.common(program.command('node', { hidden: true })).action(async (_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<Common>();
+      const { runNode } = await import('./node.ts');
+      this.code = await runNode((text) => this.load(options, text));
+    });
     for (const name of ['reload', 'status']) this.admin(program, name, name, () => ({}));
     this.common(program.command('stop').description(find('stop').summary)).action((_: unknown, command: Command) =>
       this.stop(command.optsWithGlobals()),
@@ -216,8 +221,9 @@ class CommandLine {
     return { file: options.config, folder: this.io.folder, environment: this.io.environment };
   }
 
-  private load(options: Common): Config {
-    return loadConfig(this.source(options));
+  /** @param text what the file says, where it was read already */
+  private load(options: Common, text?: string): Config {
+    return loadConfig({ ...this.source(options), text });
   }
 
   /** Mistakes that somebody is just making in the file do not keep a running server from being asked or stopped. */
@@ -233,7 +239,7 @@ class CommandLine {
   }
 
   private async loadWhole(options: Common): Promise<Config> {
-    const { readWhole } = await import('./start.ts');
+    const { readWhole } = await import('./settings.ts');
     return readWhole(() => this.load(options));
   }
 
