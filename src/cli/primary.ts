@@ -186,8 +186,7 @@ export class Primary {
   /** Where no node is named, all of this machine. */
   private async drain(args: { readonly state?: string; readonly node?: string }): Promise<object> {
     if (args.node !== undefined) return this.anyNode().command('drain', args);
-    const names = this.serving.map(({ name }) => name);
-    const results = await Promise.all(names.map((node) => this.anyNode().command('drain', { ...args, node })));
+    const results = await Promise.all(this.serving.map((node) => node.command('drain', args)));
     return { nodes: results.flatMap((result) => (result as { readonly nodes: readonly object[] }).nodes) };
   }
 

@@ -8,7 +8,13 @@ import { silent } from '../../../src/base/log.ts';
 import { connectAdmin } from '../../../src/cli/admin-client.ts';
 import { type AdminServer, AlreadyRunningError, createAdminServer } from '../../../src/cli/admin-server.ts';
 import { adminSocketPath, LINE_LIMIT, LineReader } from '../../../src/cli/admin-socket.ts';
-import { type AdminContext, type AnyCommand, CommandError, defineCommand, runCommand } from '../../../src/core/commands.ts';
+import {
+  type AdminContext,
+  type AnyCommand,
+  CommandError,
+  defineCommand,
+  runCommand,
+} from '../../../src/core/commands.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'parley-admin-'));
 const path = join(folder, 'admin.sock');
