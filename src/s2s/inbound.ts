@@ -145,8 +145,8 @@ export class InboundStream {
   /** Sends a stanza back (XEP-0288). */
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
-    this.context.stanza('out');
     this.out?.send(stanza);
+    this.context.stanza('out');
   }
 
   /** Resolves when the peer has acknowledged everything, or will not any more. */
