@@ -251,11 +251,7 @@ async function openTo(stage: Stage, [name, domain, attrs]: readonly string[]): P
   const to = fill(domain!, stage.names);
   if (!stage.speakers.has(name!)) await connectStream(stage, [name, undefined, to]);
   const speaker = stage.speaker(name!);
-  speaker.features = await openStream(
-    speaker.client,
-    to,
-    attrs === undefined ? '' : ` ${fill(attrs, stage.names)}`,
-  );
+  speaker.features = await openStream(speaker.client, to, attrs === undefined ? '' : ` ${fill(attrs, stage.names)}`);
 }
 
 async function authenticateStream(stage: Stage, [name, who, mechanism]: readonly string[]): Promise<void> {
