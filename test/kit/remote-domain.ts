@@ -59,7 +59,7 @@ export class RemoteDomain implements AsyncDisposable {
     );
     const isAnswered = (one: string): boolean => this.server.heard.includes(`id='${one}'`);
     await expect.poll(() => isAnswered(id) && isAnswered(`${id}b`), { timeout: 5_000, interval: 5 }).toBe(true);
-    const stanzas = [...this.server.heard.matchAll(/<(message|presence|iq)\b[^>]*?(?:\/>|>[^]*?<\/\1>)/g)].map(
+    const stanzas = [...this.server.heard.matchAll(/<(message|presence|iq)\b[^>]*?(?:\/>|>[\s\S]*?<\/\1>)/g)].map(
       ([text]) => text,
     );
     const news = stanzas.slice(this.read).filter((text) => !text.includes("id='fence-"));
