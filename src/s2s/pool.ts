@@ -55,7 +55,8 @@ export class Pool implements Remote {
     }
     const settings = this.check(pair);
     const returning = this.returning.get(key);
-    if (returning?.isOpen === true) returning.send(stanza);
+    // what it has not seen acknowledged goes first
+    if (returning !== undefined && (returning.isOpen || returning.waiting > 0)) returning.send(stanza);
     else if (outgoing !== undefined) outgoing.send(stanza);
     else this.reach(pair, settings, stanza);
   }
@@ -121,8 +122,7 @@ export class Pool implements Remote {
   /** Ends streams that policy does not allow any more. */
   enforce(): void {
     for (const stream of this.outgoing.values()) {
-      const settings = this.context.settings(stream.pair.from);
-      if (settings === undefined || !settings.mayTalkTo(stream.pair.to)) this.retire(stream);
+      if (!stream.isAllowed()) this.retire(stream);
     }
   }
 
@@ -151,7 +151,8 @@ export class Pool implements Remote {
   /** @throws StanzaError */
   private check({ from, to }: DomainPair): S2sSettings {
     const settings = this.context.settings(from);
-    if (settings === undefined || this.isClosing) throw new StanzaError('remote-server-not-found');
+    if (settings === undefined) throw new StanzaError('remote-server-not-found');
+    if (this.isClosing) throw new StanzaError('remote-server-timeout', 'this server stops');
     if (!settings.mayTalkTo(to)) throw new StanzaError('not-allowed', `${from} does not talk to ${to}`);
     return settings;
   }
@@ -236,10 +237,10 @@ export class Pool implements Remote {
     for (const queued of list) this.context.refuse(headOf(queued), queued.from, queued.to, error);
   }
 
-  /** Nothing takes it any more; it says goodbye by itself. */
+  /** It says goodbye by itself. Nothing takes it any more, unless it holds what has to go first. */
   private retire(stream: OutboundStream): void {
     const key = keyOf(stream.pair);
-    if (this.outgoing.get(key) === stream) this.outgoing.delete(key);
+    if (stream.waiting === 0 && this.outgoing.get(key) === stream) this.outgoing.delete(key);
     stream.close();
   }
 }

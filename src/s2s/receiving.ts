@@ -49,7 +49,9 @@ export class DialbackReceiver {
   private answerVerify(pair: DomainPair, id: string, key: string): void {
     const { from, to } = pair;
     let outcome: DialbackOutcome;
-    if (this.context.settings(to) === undefined) outcome = new StanzaError('item-not-found');
+    // without TLS anybody on the way could turn the answer round
+    if (this.stream.transport.tls === undefined) outcome = new StanzaError('policy-violation', 'TLS comes first');
+    else if (this.context.settings(to) === undefined) outcome = new StanzaError('item-not-found');
     else outcome = isDialbackKey(key, this.context.secret, from, to, id) ? 'valid' : 'invalid';
     this.stream.send(writeVerify(pair, id, outcome));
   }
