@@ -154,8 +154,8 @@ export class InboundStream {
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
     if (this.stream.isOpen) {
-      this.context.stanza('out');
       this.outlet().send(stanza);
+      this.context.stanza('out');
     } else if (this.late?.add(keptOf(stanza)) !== true) throw new StanzaError('resource-constraint');
   }
 
