@@ -40,6 +40,11 @@ async function find(client: StreamClient, wanted: RegExp): Promise<string> {
   throw new Error(`${wanted} did not come, but this:\n${seen.join('\n')}`);
 }
 
+/** Of the messages that came. */
+function idsOf({ inbox }: StreamClient): readonly string[] {
+  return inbox.map((item) => /^<message .*?id="(k\d+)"/.exec(told(item))?.[1]).filter((id) => id !== undefined);
+}
+
 async function talk(from: Person, to: Person, body: string): Promise<void> {
   from.client.write(`<message to='${to.jid}' type='chat'><body>${body}</body></message>`);
   expect(await find(to.client, /<body>/)).toContain(body);
@@ -324,6 +329,39 @@ describe.each(kinds)('with %s', (name, Kind) => {
     expect(scene.server.errors).toEqual([]);
   }, 90_000);
 });
+
+test('of what is said while Prosody is killed and comes back, each message is there or was given back', async () => {
+  await using scene = await Scene.start(Prosody, 'prosody.example');
+  const romeo = await enter(scene.server, 'romeo@parley.example');
+  // away: what Prosody has acknowledged is in a file of its own then
+  const juliet = await scene.peer.enter('juliet', 'balcony');
+  await juliet.client.destroy();
+  const ids = Array.from({ length: 400 }, (_, i) => `k${i}`);
+  const waiting = (): number => scene.server.server.federation().reduce((sum, stream) => sum + stream.waiting, 0);
+  let isBack: Promise<void> | undefined;
+  for (const [i, id] of ids.entries()) {
+    romeo.client.write(`<message id='${id}' type='chat' to='juliet@prosody.example'><body>${id}</body></message>`);
+    if (i % 20 === 0) await romeo.client.fence();
+    if (i === 150) await expect.poll(waiting, { timeout: PATIENCE }).toBe(0);
+    if (i === 200) isBack = scene.peer.stop('SIGKILL').then(() => scene.peer.start());
+    if (i > 200) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await isBack;
+  await expect.poll(waiting, { timeout: PATIENCE }).toBe(0);
+  await romeo.client.fence();
+  const returned = idsOf(romeo.client);
+  const again = await scene.peer.comeBack('juliet', 'tomb');
+  again.client.write('<presence/>');
+  await again.client.fence();
+  const there = idsOf(again.client);
+  const known = new Set([...returned, ...there]);
+  expect(ids.filter((id) => !known.has(id))).toEqual([]);
+  expect(returned.length).toBeGreaterThan(0);
+  expect(there.length).toBeGreaterThan(100);
+  // each pair's order holds, also over the gap
+  const firsts = [...new Set(there)];
+  expect(firsts).toEqual(firsts.toSorted((a, b) => Number(a.slice(1)) - Number(b.slice(1))));
+}, 60_000);
 
 describe.each(kinds)('with %s, whose certificate is not right', (name, Kind) => {
   const remote = `odd.${name.toLowerCase()}.example`;
