@@ -22,8 +22,8 @@ import { DialbackReceiver } from './receiving.ts';
 export interface InboundEvents {
   /** Stanzas may go back over this stream for a pair of domains, the first of which is ours (XEP-0288). */
   canSend(stream: InboundStream, pair: DomainPair): void;
-  /** A peer proved its name: it is there. */
-  proved(domain: string): void;
+  /** A peer proved its name, `pair.to`, to a host of ours. */
+  proved(pair: DomainPair): void;
   /** It is over; called once. As in {@link import('./outbound.ts').OutboundEvents}. */
   closed(stream: InboundStream, left: readonly Queued[], lost: readonly Queued[]): void;
 }
@@ -126,8 +126,13 @@ export class InboundStream {
     return this.stream.isOpen;
   }
 
+  /** When anything last came or went, in milliseconds since 1970. */
+  get lastSign(): number {
+    return Math.max(this.lastUsed, this.stream.lastRead);
+  }
+
   isUsedSince(time: number): boolean {
-    return this.waiting > 0 || this.handling > 0 || this.lastUsed >= time || this.stream.lastRead >= time;
+    return this.waiting > 0 || this.handling > 0 || this.lastSign >= time;
   }
 
   /** Whether policy has nothing against it now. */
@@ -149,8 +154,8 @@ export class InboundStream {
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
     if (this.stream.isOpen) {
-      this.context.stanza('out');
       this.outlet().send(stanza);
+      this.context.stanza('out');
     } else if (this.late?.add(keptOf(stanza)) !== true) throw new StanzaError('resource-constraint');
   }
 
@@ -372,7 +377,7 @@ export class InboundStream {
       );
     }
     this.outlet();
-    this.events.proved(from);
+    this.events.proved({ from: to, to: from });
   }
 
   /** XEP-0288 2.2: stanzas go back for pairs that were proved. */

@@ -159,8 +159,8 @@ export class OutboundStream {
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
     if (this.isFlowing) {
-      this.context.stanza('out');
       this.out?.send(stanza);
+      this.context.stanza('out');
     } else this.enqueue(keptOf(stanza));
   }
 

@@ -115,10 +115,9 @@ export class DialbackReceiver {
       return;
     }
     // XEP-0220 2.5
-    const isTimeout = outcome.condition === 'remote-server-timeout';
-    this.stream.send(
-      writeResult(pair, new StanzaError(isTimeout ? 'remote-server-timeout' : 'remote-server-not-found')),
-    );
+    const { condition } = outcome;
+    const isToWait = condition === 'remote-server-timeout' || condition === 'resource-constraint';
+    this.stream.send(writeResult(pair, new StanzaError(isToWait ? condition : 'remote-server-not-found')));
   }
 
   private accept(pair: DomainPair, proof: Proof): void {

@@ -311,6 +311,37 @@ describe('servers that are not well', () => {
     await romeo.client.destroy();
   });
 
+  test('what is not acknowledged is bounded, without the stream', async () => {
+    await start({ s2s: { 'queue-stanzas': 10 } });
+    const romeo = await enter(verona, 'romeo@verona.test');
+    const managed = `${external}<sm xmlns='urn:xmpp:sm:3'/>`;
+    let acknowledge = (): void => {};
+    const slow = await scripted('mantua.test', mantua, managed, (socket, said) => {
+      takesAll(socket, said);
+      if (said.includes('<enable')) socket.write("<enabled xmlns='urn:xmpp:sm:3'/>");
+      acknowledge = () => socket.write("<a xmlns='urn:xmpp:sm:3' h='10'/>");
+    });
+    const say = (i: number): void =>
+      romeo.client.write(`<message id='m${i}' to='juliet@mantua.test'><body>${i}</body></message>`);
+    say(0);
+    await expect.poll(() => slow.heard).toContain("id='m0'");
+    for (let i = 1; i < 12; i++) say(i);
+    for (const i of [10, 11]) {
+      expect(told(await romeo.client.next())).toMatch(new RegExp(`id="m${i}".*type="wait".*resource-constraint`));
+    }
+    acknowledge();
+    await expect
+      .poll(() => {
+        say(12);
+        return slow.heard;
+      })
+      .toContain("id='m12'");
+    const order = [...slow.heard.matchAll(/id='m(\d+)'/g)].map(([, n]) => Number(n));
+    expect(order.slice(0, 11)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]);
+    expect(slow.connections).toBe(1);
+    await romeo.client.destroy();
+  });
+
   test('one that never reads is cut off, and does not hold up others', async () => {
     await start({ s2s: { 'send-queue-bytes': '256kB' } });
     const romeo = await enter(verona, 'romeo@verona.test');

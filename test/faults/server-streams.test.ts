@@ -10,6 +10,7 @@ import { loadModules } from '../../src/index.ts';
 import { Server } from '../../src/server.ts';
 import { TestAuthority } from '../kit/certificates.ts';
 import { StreamClient } from '../kit/client.ts';
+import { FakeClock } from '../kit/clock.ts';
 import { federating, TestNames } from '../kit/federation.ts';
 import { logIn } from '../kit/login.ts';
 import { authenticateAs, connectAs, open, ScriptedServer, told } from '../kit/server-peer.ts';
@@ -40,10 +41,16 @@ function configOf(more: ConfigInput = {}): Config {
   return parseConfig(mergeSettings(federating('verona.test', ours), more));
 }
 
-async function start(more: ConfigInput = {}): Promise<void> {
+async function start(more: ConfigInput = {}, clock?: FakeClock): Promise<void> {
   const config = configOf(more);
   const modules = await loadModules(config);
-  verona = await Server.start(config, { modules, nameServer: names, iterations: 1, log: silent });
+  verona = await Server.start(config, {
+    modules,
+    nameServer: names,
+    iterations: 1,
+    log: silent,
+    ...(clock && { clock }),
+  });
 }
 beforeEach(() => {
   names = new TestNames();
@@ -53,11 +60,12 @@ afterEach(async () => {
   await verona.stop();
 });
 
-async function enterAsRomeo() {
-  await verona.hosts.get('verona.test')!.accounts.create('romeo', 'secret');
-  const where = verona.address('c2s')!;
-  return logIn(where, { domain: 'verona.test', user: 'romeo', password: 'secret', resource: 'here' });
+async function enterAs(user: string, domain: string) {
+  await verona.hosts.get(domain)!.accounts.create(user, 'secret');
+  return logIn(verona.address('c2s')!, { domain, user, password: 'secret', resource: 'here' });
 }
+
+const enterAsRomeo = () => enterAs('romeo', 'verona.test');
 
 const s2s = () => verona.address('s2s')!;
 
@@ -183,5 +191,107 @@ describe('at the end of a stream', () => {
     await romeo.client.fence();
     expect(romeo.client.inbox).toEqual([]);
     await romeo.client.destroy();
+  });
+});
+
+describe('policy', () => {
+  test('that asks for certificates from now on ends streams where there was none, both ways', async () => {
+    const listen = { c2s: 0, s2s: 0 };
+    await start({ listen });
+    const stranger = new TestAuthority('Nobody trusts me').issue({ names: ['mantua.test'] });
+    const server = await ScriptedServer.start('mantua.test', stranger, external, (socket, said) => {
+      if (said.includes('<auth')) socket.write("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    });
+    others.push(server);
+    names.set('mantua.test', { port: server.port });
+    const good = authority.issue({ names: ['padua.test'] });
+    const padua = await authenticateAs(s2s(), 'padua.test', 'verona.test', good);
+    const romeo = await enterAsRomeo();
+    romeo.client.write("<message id='m1' to='juliet@mantua.test'><body>x</body></message>");
+    await expect.poll(() => ids(server)).toEqual(['m1']);
+    await verona.reload(configOf({ listen, s2s: { 'require-valid-certificates': true } }));
+    await expect.poll(() => server.heard).toContain('</stream:stream>');
+    romeo.client.write("<message id='m2' to='juliet@mantua.test'><body>x</body></message>");
+    expect(told(await romeo.client.next())).toMatch(/id="m2".*remote-server-not-found/);
+    expect(ids(server)).toEqual(['m1']);
+    expect(padua.isClosed).toBe(false);
+    // and a domain is not left alone for what the settings before had against it
+    await verona.reload(configOf({ listen }));
+    romeo.client.write("<message id='m3' to='juliet@mantua.test'><body>x</body></message>");
+    await expect.poll(() => ids(server)).toEqual(['m1', 'm3']);
+    await Promise.all([romeo.client.destroy(), padua.destroy()]);
+  });
+
+  test('of one host is no reason to leave a domain alone for another', async () => {
+    await start({ hosts: { 'capulet.test': { s2s: { 'require-valid-certificates': true } } } });
+    const stranger = new TestAuthority('Nobody trusts me').issue({ names: ['mantua.test'] });
+    const server = await ScriptedServer.start('mantua.test', stranger, external, (socket, said) => {
+      if (said.includes('<auth')) socket.write("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    });
+    others.push(server);
+    names.set('mantua.test', { port: server.port });
+    const romeo = await enterAsRomeo();
+    const tybalt = await enterAs('tybalt', 'capulet.test');
+    tybalt.client.write("<message id='m1' to='juliet@mantua.test'><body>x</body></message>");
+    expect(told(await tybalt.client.next())).toMatch(/id="m1".*remote-server-not-found/);
+    romeo.client.write("<message id='m2' to='juliet@mantua.test'><body>x</body></message>");
+    await expect.poll(() => ids(server)).toEqual(['m2']);
+    await Promise.all([romeo.client.destroy(), tybalt.client.destroy()]);
+  });
+});
+
+test('a domain that could not be reached is called back all the same when somebody comes in its name', async () => {
+  const clock = new FakeClock();
+  await start({ s2s: { bidi: false } }, clock);
+  const romeo = await enterAsRomeo();
+  names.set('mantua.test', { port: 1 });
+  for (const id of ['m1', 'm2', 'm3']) {
+    romeo.client.write(`<message id='${id}' to='juliet@mantua.test'><body>x</body></message>`);
+    expect(told(await romeo.client.next())).toContain('remote-server-timeout');
+    await clock.advance(id === 'm3' ? 3_000 : 30_000);
+  }
+  const server = await reachable("<dialback xmlns='urn:xmpp:features:dialback'/>", (socket, said) => {
+    const id = / id='([^']+)'/.exec(/<db:verify[^>]*/.exec(said)?.[0] ?? '')?.[1];
+    if (id !== undefined) socket.write(`<db:verify type='valid' id='${id}' from='mantua.test' to='verona.test'/>`);
+    if (said.includes('<db:result')) socket.write("<db:result type='valid' from='mantua.test' to='verona.test'/>");
+  });
+  romeo.client.write("<message id='m4' to='juliet@mantua.test'><body>x</body></message>");
+  expect(told(await romeo.client.next())).toContain('remote-server-timeout');
+  const { client } = await connectAs(s2s(), 'mantua.test', 'verona.test');
+  client.write("<db:result from='mantua.test' to='verona.test'>key</db:result>");
+  expect(told(await client.next())).toMatch(/db:result.*type="valid"/);
+  // it is there: nobody leaves it alone any more
+  romeo.client.write("<message id='m5' to='juliet@mantua.test'><body>x</body></message>");
+  await expect.poll(() => ids(server)).toEqual(['m5']);
+  await Promise.all([romeo.client.destroy(), client.destroy()]);
+});
+
+describe('too many', () => {
+  test('streams of one domain: the one that was silent for longest makes room', async () => {
+    await start();
+    const streams: StreamClient[] = [];
+    for (let i = 0; i < 36; i++) streams.push(await arrive());
+    const ended = (): boolean[] => streams.map(({ inbox }) => inbox.some(({ kind }) => kind === 'end'));
+    await expect.poll(() => ended().filter(Boolean).length).toBe(4);
+    expect(ended().slice(0, 4)).toEqual([true, true, true, true]);
+    await Promise.all(streams.map((one) => one.destroy()));
+  });
+
+  test('domains to be called back are bounded, over all streams', async () => {
+    await start();
+    const mute = await ScriptedServer.start('mute.test', mantua, undefined);
+    others.push(mute);
+    const peers = await Promise.all(Array.from({ length: 9 }, () => connectAs(s2s(), undefined, 'verona.test')));
+    for (const [n, { client }] of peers.entries()) {
+      for (let i = 0; i < 32; i++) {
+        names.set(`${n}-${i}.test`, { port: mute.port });
+        client.write(`<db:result from='${n}-${i}.test' to='verona.test'>key</db:result>`);
+      }
+    }
+    const answers = (): string[] => peers.flatMap(({ client }) => client.inbox.map(told));
+    await expect.poll(() => answers().length).toBe(32);
+    expect(answers().every((answer) => answer.includes('resource-constraint'))).toBe(true);
+    expect(verona.federation.streams().filter(({ direction }) => direction === 'out')).toHaveLength(256);
+    await Promise.all(peers.map(({ client }) => client.destroy()));
   });
 });
