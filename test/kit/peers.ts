@@ -210,7 +210,12 @@ export abstract class PeerServer implements AsyncDisposable {
     const isMade = answer?.kind === 'element' && answer.element.attrs.type === 'result';
     if (!isMade)
       throw new Error(`no account: ${answer?.kind === 'element' ? answer.element : answer?.kind}\n${this.log()}`);
-    return logIn(this.address, { domain, user, password: 'secret', resource });
+    return this.comeBack(user, resource);
+  }
+
+  /** Logs in where there is an account. */
+  comeBack(user: string, resource: string): Promise<{ readonly client: StreamClient; readonly jid: string }> {
+    return logIn(this.address, { domain: this.options.domain, user, password: 'secret', resource });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
