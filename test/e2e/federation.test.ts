@@ -407,6 +407,56 @@ describe.each(kinds)('with a strict %s', (name, Kind) => {
   }, 90_000);
 });
 
+test.each(kinds)(
+  'with %s over direct TLS only, both ways',
+  async (name, Kind) => {
+    const remote = `direct.${name.toLowerCase()}.example`;
+    const [ours, theirs] = [await freePort(), await freePort()];
+    const folder = mkdtempSync(join(tmpdir(), 'parley federation '));
+    try {
+      await using names = await NameServerProgram.start([
+        { domain: 'parley.example', port: ours, isDirectTls: true },
+        { domain: remote, port: theirs, isDirectTls: true },
+      ]);
+      await using peer = new Kind({
+        domain: remote,
+        certificate: authority.issue({ names: [remote] }),
+        ca: authority.certificate,
+        dnsPort: names.port,
+        s2sPort: theirs,
+        isDirectTls: true,
+      });
+      const { certificate, key } = authority.issue({ names: ['parley.example'] });
+      writeFileSync(join(folder, 'parley.example.pem'), `${certificate}\n${key}`);
+      writeFileSync(join(folder, 'ca.crt'), authority.certificate);
+      await using server = await TestServer.start(
+        mergeSettings(federating('parley.example'), {
+          tls: { certificates: folder, ca: join(folder, 'ca.crt') },
+          // one connection would do: each side is to find the other
+          s2s: { bidi: false },
+          dns: { servers: [`127.0.0.1:${names.port}`] },
+          listen: { s2s: null, 's2s-tls': ours },
+        }),
+      );
+      await peer.start();
+      const juliet = await peer.enter('juliet', 'balcony');
+      const romeo = await enter(server, 'romeo@parley.example');
+      try {
+        await talk(romeo, juliet, 'Wherefore?');
+        await talk(juliet, romeo, 'Deny thy father');
+      } catch (error) {
+        throw new Error(`${error}\n${peer.log().split('\n').slice(-80).join('\n')}`, { cause: error });
+      }
+      const proofs = server.server.federation().map(({ direction, proof }) => `${direction} ${proof}`);
+      expect([...new Set(proofs)].sort()).toEqual(['in certificate', 'out external']);
+      expect(server.errors).toEqual([]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+  90_000,
+);
+
 test('three servers, three pairs', async () => {
   const [ours, first, second] = [await freePort(), await freePort(), await freePort()];
   await using names = await NameServerProgram.start([
