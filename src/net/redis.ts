@@ -12,8 +12,8 @@ export type RedisTarget =
   | {
       readonly sentinels: readonly string[];
       readonly name: string;
-      readonly password?: string;
-      readonly username?: string;
+      readonly password?: string | undefined;
+      readonly username?: string | undefined;
     }
   | { readonly cluster: readonly string[] };
 
