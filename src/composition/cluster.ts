@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import { ProtocolMismatch } from '../cluster/redis/protocol.ts';
 import { createSolo } from '../cluster/solo.ts';
 import type { Config } from '../config/server.ts';
 
@@ -37,7 +38,8 @@ export async function openCluster(
     });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the cluster cannot be joined: ${why}. Correct "redis", or start what it names`, { cause: error });
+    const remedy = error instanceof ProtocolMismatch ? '' : '. Correct "redis", or start what it names';
+    throw new Error(`the cluster cannot be joined: ${why}${remedy}`, { cause: error });
   }
 }
 
