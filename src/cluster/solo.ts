@@ -65,6 +65,8 @@ export function createSolo(): Cluster {
     owner: () => self,
     onNode: () => () => {},
     onOrphans: () => () => {},
+    onDisplaced: () => () => {},
+    onGap: () => () => {},
     members: () => [
       {
         node: self,
