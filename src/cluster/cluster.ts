@@ -101,6 +101,8 @@ export interface Cluster {
    * `isOurs`: it may be word of this node that others have missed.
    */
   onGap(fn: (isOurs: boolean) => void): () => void;
+  /** Tells the others that this node is about to stop, or is not: nothing new is given to it then. */
+  drain(isOn: boolean): MaybePromise<void>;
   /** All nodes that are alive, this one among them. */
   members(): MaybePromise<readonly Member[]>;
   close(): Promise<void>;
