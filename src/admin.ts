@@ -87,7 +87,7 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
   if (config.database === 'memory') {
     throw new CommandError('not-running', 'the server is not running, and its database is kept in memory only');
   }
-  const none = { publish() {}, subscribe: () => () => {} };
+  const none = { publish() {}, subscribe: () => () => {}, onGap: () => () => {} };
   const driver = await openStorage({
     database: config.database,
     data: config.data,
