@@ -11,6 +11,7 @@ import { defineModule, on } from '../../../src/core/module.ts';
 import { loadModules } from '../../../src/index.ts';
 import { Server } from '../../../src/server.ts';
 import { TestAuthority } from '../../kit/certificates.ts';
+import { StreamClient } from '../../kit/client.ts';
 import { FakeClock } from '../../kit/clock.ts';
 import { federating, TestNames } from '../../kit/federation.ts';
 import { logIn } from '../../kit/login.ts';
@@ -290,6 +291,17 @@ test('streams and failures are counted', async () => {
   expect(verona.federation.closeDomain('mantua.test')).toBeGreaterThan(0);
   await expect.poll(() => open(verona)).toEqual([]);
   for (const { client } of [romeo, juliet]) await client.destroy();
+});
+
+test('who connects and proves nothing is counted once, by reason', async () => {
+  const clock = new FakeClock();
+  const verona = await start('verona.test', { s2s: { 'auth-timeout': '10s' } }, undefined, clock);
+  const mute = await StreamClient.connect(verona.address('s2s')!);
+  await expect.poll(() => verona.federation.streams().map(({ state }) => state)).toEqual(['connecting']);
+  for (let i = 0; i < 6; i++) await clock.advance(5_000);
+  expect(await mute.closed()).toBe(true);
+  expect(await verona.metrics.text()).toContain('parley_s2s_failures_total{direction="in",reason="timeout"} 1');
+  await mute.destroy();
 });
 
 test('a stream that was only made to ask about a key goes again, and nobody is the worse for it', async () => {
