@@ -66,6 +66,8 @@ export function createSolo(): Cluster {
     owner: () => self,
     onNode: () => () => {},
     onOrphans: () => () => {},
+    onDisplaced: () => () => {},
+    onGap: () => () => {},
     drain(isOn) {
       isDraining = isOn;
     },
