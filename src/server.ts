@@ -14,6 +14,7 @@ import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster, SessionEntry } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
+import { grantsOn } from './config/components.ts';
 import { moduleSettings, validateModules } from './config/load.ts';
 import { ConfigError } from './config/problems.ts';
 import type { Config, HostSettings, ListenerName } from './config/server.ts';
@@ -132,6 +133,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       metrics: this.metrics,
+      hosts: this.hosts,
     });
     this.federation = new Federation({
       config: () => this.config,
@@ -251,17 +253,25 @@ export class Server {
     this.c2s = clientSettings(config);
     for (const domain of this.hosts.keys()) if (config.hosts[domain] === undefined) await this.removeHost(domain);
     await this.tls.reload(tlsHosts(config));
+    const renewed = new Map<Host, Host['grants']>();
     for (const [domain, settings] of Object.entries(config.hosts)) {
       const host = this.hosts.get(domain);
+      const grants = host?.grants ?? new Map();
       if (host === undefined) await this.addHost(domain, settings);
       else {
         host.settings = settings;
-        if (JSON.stringify(old.hosts[domain]) !== JSON.stringify(settings))
-          await installModules(host, this.loaderParts());
+        host.grants = grantsOn(config.components, domain);
+        const isSame =
+          JSON.stringify(old.hosts[domain]) === JSON.stringify(settings) &&
+          JSON.stringify([...grants]) === JSON.stringify([...host.grants]);
+        if (isSame) continue;
+        await installModules(host, this.loaderParts());
       }
+      renewed.set(this.hosts.get(domain)!, grants);
     }
     this.tellServices();
     this.components.reload();
+    for (const [host, before] of renewed) this.components.introduce(host, before);
     await this.listenForComponents();
     this.federation.reload();
   }
@@ -296,6 +306,7 @@ export class Server {
         await close(user, error, (entry) => clientOf(entry) === client);
       },
     });
+    host.grants = grantsOn(this.config.components, domain);
     await installModules(host, this.loaderParts());
     this.hosts.set(domain, host);
   }

@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { dirname, relative, resolve } from 'node:path';
 import type { z } from 'zod';
 import { prepareDomain } from '../xmpp/jid.ts';
+import { checkComponents } from './components.ts';
 import {
   ConfigError,
   type ConfigProblem,
@@ -327,9 +328,7 @@ function checkTogether(
       report(['cluster', 'processes'], `${asked} needs a database that processes can share, not "memory"`);
     }
   }
-  for (const domain of Object.keys(settings.components)) {
-    if (domains.includes(domain)) report(['components', domain], 'is served by this server itself (see "hosts")');
-  }
+  checkComponents(settings.components, domains, report);
   if (!settings.tls.required) {
     const open = (Object.keys(listeners) as ListenerName[]).find((name) => {
       const { port, address } = listeners[name];
