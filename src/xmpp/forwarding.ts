@@ -7,11 +7,13 @@ export function forwardedElement(stanza: Element): Element {
   return el('forwarded', NS.forward, undefined, stanza);
 }
 
-/** What the <forwarded/> of an element holds; undefined where it is not exactly one element of that name in `jabber:client`. */
+/** What the <forwarded/> of an element holds; undefined where it is not exactly one stanza of that name. */
 export function forwardedIn(parent: Element, name: string): Element | undefined {
   const held = parent.getChild('forwarded', NS.forward)?.elements() ?? [];
-  const [only] = held.filter((child) => child.name === name);
-  return held.length === 1 && only?.ns === NS.client ? withContentNs(only) : undefined;
+  const [only] = held;
+  if (held.length !== 1 || only?.name !== name) return undefined;
+  // (from another node it comes as what it will be)
+  return only.ns === NS.client || only.ns === null ? withContentNs(only) : undefined;
 }
 
 /** An element of `jabber:client` as it stands on a stream of its own, with whatever in it has that namespace too. */

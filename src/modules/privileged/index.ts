@@ -132,12 +132,17 @@ export default defineModule({
 });
 
 /** 6.3: each of these is `forbidden`. */
-function problemOf({ type, to: account }: Iq, inner: Element, privileges: Privileges | undefined): StanzaError | undefined {
+function problemOf(
+  { type, to: account }: Iq,
+  inner: Element,
+  privileges: Privileges | undefined,
+): StanzaError | undefined {
   if (!account.isBare || account.local === '') return forbidden('an account is to be named by its bare address');
   if (inner.ns !== NS.client) return forbidden('the IQ inside is one of jabber:client');
   if (inner.attrs.type !== type) return forbidden('both IQs have the same type');
   const { from } = inner.attrs;
-  if (from !== undefined && Jid.parse(from)?.full !== account.full) return forbidden('the IQ inside is from the account');
+  if (from !== undefined && Jid.parse(from)?.full !== account.full)
+    return forbidden('the IQ inside is from the account');
   const [payload] = inner.elements();
   const granted = privileges?.iq.find(({ namespace }) => namespace === payload?.ns)?.type;
   return granted === type || granted === 'both' ? undefined : forbidden('you may not send such requests for others');
