@@ -42,6 +42,11 @@ const packages = [
     why: 'federation with a server that others wrote',
   },
   {
+    name: 'redis-server',
+    isThere: () => isProgram('redis-server'),
+    why: 'what joins the nodes of a cluster',
+  },
+  {
     name: 'biboumi',
     isThere: () => isProgram('biboumi'),
     why: 'a gateway that others wrote, as a component',

@@ -1,7 +1,5 @@
 // Server: the one composition root. Everything is built here, in order, and stopped in the opposite order. Nothing is global.
 import { join } from 'node:path';
-import { accountStores, openAccounts } from './auth/accounts.ts';
-import { createPasswordHasher } from './auth/credentials.ts';
 import { createThrottle, type Throttle } from './auth/throttle.ts';
 import { SharedBudgets } from './base/budget.ts';
 import { type Clock, systemClock } from './base/clock.ts';
@@ -12,30 +10,26 @@ import { clientSettings } from './c2s/settings.ts';
 import { StreamManagement } from './c2s/sm.ts';
 import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
-import type { Cluster, SessionEntry } from './cluster/cluster.ts';
+import type { Cluster } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
-import { grantsOn } from './config/components.ts';
-import { moduleSettings, validateModules } from './config/load.ts';
-import { ConfigError } from './config/problems.ts';
-import type { Config, HostSettings, ListenerName } from './config/server.ts';
-import { accountCreated, accountRemoving } from './core/events.ts';
-import { Host } from './core/host.ts';
-import { installModules, type LoaderParts, type Modules, stopModules } from './core/loader.ts';
-import { counter, Metrics } from './core/metrics.ts';
+import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
+import { Listeners } from './composition/listeners.ts';
+import { clientMetrics, observe, streamManagementMetrics } from './composition/measures.ts';
+import type { Config, ListenerName } from './config/server.ts';
+import type { Host } from './core/host.ts';
+import type { Modules } from './core/loader.ts';
+import { Metrics } from './core/metrics.ts';
 import { Router } from './core/router.ts';
-import { clientOf, Sessions } from './core/sessions.ts';
+import { Sessions } from './core/sessions.ts';
 import type { NameServer } from './net/dns.ts';
 import { Http } from './net/http.ts';
-import { type Listener, listenTcp } from './net/listener.ts';
-import { createTlsContexts, type TlsContexts, type TlsHost } from './net/tls.ts';
+import { createTlsContexts, type TlsContexts } from './net/tls.ts';
 import { Flusher } from './net/transport.ts';
-import { Components, parentOf } from './s2s/components.ts';
+import { Components } from './s2s/components.ts';
 import { Federation } from './s2s/federation.ts';
 import { openDialbackSecret } from './s2s/secret.ts';
 import { openStorage } from './storage/open.ts';
 import type { Driver } from './storage/ports.ts';
-import { StreamError } from './xmpp/errors.ts';
-import { Jid } from './xmpp/jid.ts';
 
 /** What a server is built on; all but the modules have a usual implementation. For tests, and for programs with wishes. */
 export interface ServerParts {
@@ -54,25 +48,6 @@ export interface ServerParts {
 /** How long an orderly stop waits for clients to go, in milliseconds. */
 const STOP_DEADLINE = 3_000;
 
-const streamManagementMetrics = {
-  enabled: counter('Sessions that switched stream management on'),
-  resumed: counter('Sessions that were resumed'),
-  failed: counter('Attempts to resume a session that failed'),
-  hibernated: counter('Sessions that lost their connection and waited to be resumed'),
-  expired: counter('Sessions that waited to be resumed for too long'),
-  unanswered: counter('Connections given up because the client did not acknowledge what it was sent'),
-  overflowed: counter('Sessions ended because too much waited to be acknowledged'),
-  displaced: counter('Sessions ended early because those that waited to be resumed took too much memory'),
-  returned: counter('Stanzas that were never acknowledged, and went back through the rules of delivery'),
-};
-
-const serverMetrics = {
-  stanzasIn: counter('Stanzas received from clients'),
-  authOk: counter('Successful authentications'),
-  authFailed: counter('Failed authentications'),
-  streamErrors: counter('Client streams that ended with an error'),
-};
-
 export class Server {
   readonly metrics = new Metrics();
   readonly hosts = new Map<string, Host>();
@@ -88,14 +63,14 @@ export class Server {
   private readonly clock: Clock;
   private readonly cluster: Cluster;
   private readonly router: Router;
-  private readonly hasher = createPasswordHasher();
   private readonly throttle: Throttle;
   readonly sm: StreamManagement;
   private readonly restart: SessionRestart;
   private readonly clients: ClientAcceptor;
   private readonly web: Web;
   private readonly http = new Http();
-  private readonly listeners = new Map<ListenerName, Listener>();
+  private readonly listeners: Listeners;
+  private readonly served: Hosts;
   private c2s: C2sSettings;
   private stopping: Promise<void> | undefined;
 
@@ -172,8 +147,30 @@ export class Server {
       context,
       httpsPort: () => this.listeners.get('https')?.port,
     });
+    this.listeners = new Listeners({
+      config: () => this.config,
+      clients: this.clients,
+      federation: this.federation,
+      components: this.components,
+      http: this.http,
+      tls,
+    });
+    this.served = new Hosts(this.hosts, {
+      modules: parts.modules,
+      driver,
+      router: this.router,
+      cluster,
+      clock: this.clock,
+      metrics: this.metrics,
+      config: () => this.config,
+      sessions: this.sessions,
+      log: this.log,
+      iterations: parts.iterations,
+      removed: (host) => this.restart.drop(host),
+    });
     this.addRoutes();
-    this.observe();
+    const { metrics, sessions, sm, clients, web } = this;
+    observe({ metrics, domains: () => this.hosts.keys(), sessions, sm, clients, web });
   }
 
   /**
@@ -198,11 +195,10 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
-      for (const [domain, settings] of Object.entries(config.hosts)) await server.addHost(domain, settings);
-      server.tellServices();
+      await server.served.follow();
       await server.restart.bringBack(server.hosts.values(), server.sm);
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
-      await server.listen();
+      await server.listeners.open();
       return server;
     } catch (error) {
       if (server !== undefined) await server.stop();
@@ -219,9 +215,7 @@ export class Server {
 
   /** Names, addresses and ports of all listeners. */
   get listening(): readonly { readonly name: ListenerName; readonly address: string; readonly port: number }[] {
-    return [...this.listeners].flatMap(([name, { addresses, port }]) =>
-      addresses.map((address) => ({ name, address, port })),
-    );
+    return this.listeners.list();
   }
 
   /** Certificates in use, by host. */
@@ -251,98 +245,13 @@ export class Server {
     const old = this.config;
     this.config = config;
     this.c2s = clientSettings(config);
-    for (const domain of this.hosts.keys()) if (config.hosts[domain] === undefined) await this.removeHost(domain);
+    await this.served.dropOld();
     await this.tls.reload(tlsHosts(config));
-    const renewed = new Map<Host, Host['grants']>();
-    for (const [domain, settings] of Object.entries(config.hosts)) {
-      const host = this.hosts.get(domain);
-      const grants = host?.grants ?? new Map();
-      if (host === undefined) await this.addHost(domain, settings);
-      else {
-        host.settings = settings;
-        host.grants = grantsOn(config.components, domain);
-        const isSame =
-          JSON.stringify(old.hosts[domain]) === JSON.stringify(settings) &&
-          JSON.stringify([...grants]) === JSON.stringify([...host.grants]);
-        if (isSame) continue;
-        await installModules(host, this.loaderParts());
-      }
-      renewed.set(this.hosts.get(domain)!, grants);
-    }
-    this.tellServices();
+    const renewed = await this.served.follow(old);
     this.components.reload();
     for (const [host, before] of renewed) this.components.introduce(host, before);
-    await this.listenForComponents();
+    await this.listeners.open(['component']);
     this.federation.reload();
-  }
-
-  private async addHost(domain: string, settings: HostSettings): Promise<void> {
-    const stores = (await this.driver.open(domain, 'auth', accountStores)) as never;
-    const accounts = await openAccounts({
-      domain,
-      stores,
-      hasher: this.hasher,
-      clock: this.clock,
-      purge: (owner) => this.driver.purge(domain, owner),
-      clients: () => (this.config.hosts[domain] ?? settings).clients,
-      ...(this.parts.iterations === undefined ? {} : { iterations: this.parts.iterations }),
-    });
-    const host = new Host(domain, 'users', settings, accounts, this.log);
-    const close = (user: string, error: StreamError, isMeant?: (entry: SessionEntry) => boolean): Promise<unknown> =>
-      this.sessions.closeAccount(Jid.of(user, domain).bare, error, isMeant);
-    accounts.listen({
-      created: (user) => host.notify(accountCreated, { user }),
-      removing: async (user) => {
-        await close(user, new StreamError('not-authorized', 'this account is being removed'));
-        await host.collect(accountRemoving, { user });
-      },
-      disabled: async (user) =>
-        void (await close(user, new StreamError('not-authorized', 'this account was disabled'))),
-      passwordChanged: async (user, by) => {
-        await close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by);
-      },
-      clientRevoked: async (user, client) => {
-        const error = new StreamError('not-authorized', 'this client was logged out');
-        await close(user, error, (entry) => clientOf(entry) === client);
-      },
-    });
-    host.grants = grantsOn(this.config.components, domain);
-    await installModules(host, this.loaderParts());
-    this.hosts.set(domain, host);
-  }
-
-  /** Hosts tell of the components below them. */
-  private tellServices(): void {
-    const components = Object.keys(this.config.components);
-    for (const host of this.hosts.values()) {
-      host.services = components.filter((domain) => parentOf(domain, this.hosts.keys()) === host.domain);
-    }
-  }
-
-  private async removeHost(domain: string): Promise<void> {
-    const host = this.hosts.get(domain);
-    if (host === undefined) return;
-    this.hosts.delete(domain);
-    const sessions = [...this.sessions.all()].filter((session) => session.host === host);
-    for (const session of sessions) session.close(new StreamError('host-gone'));
-    // what was never acknowledged is the modules' to keep
-    await Promise.allSettled(sessions.map((session) => this.sessions.close(session)));
-    this.restart.drop(host);
-    await stopModules(host.instances);
-  }
-
-  private loaderParts(): LoaderParts {
-    const { modules } = this.parts;
-    const { driver, router, cluster, clock, metrics } = this;
-    return {
-      modules,
-      driver,
-      router,
-      cluster,
-      clock,
-      metrics,
-      settingsOf: (domain, name, schema) => moduleSettings(this.config, domain, name, schema),
-    };
   }
 
   private clientContext(): C2sContext {
@@ -361,42 +270,8 @@ export class Server {
       flusher: new Flusher(),
       clock,
       log: this.log.child({ part: 'c2s' }),
-      metrics: this.metrics.open('c2s', serverMetrics, {}),
+      metrics: this.metrics.open('c2s', clientMetrics, {}),
     };
-  }
-
-  private async listen(): Promise<void> {
-    await this.listenOn('c2s', (addresses, port) =>
-      listenTcp('clients', addresses, port, (socket) => this.clients.accept(socket)),
-    );
-    await this.listenOn('c2s-tls', (addresses, port) =>
-      listenTcp('clients, direct TLS', addresses, port, (socket) => this.clients.accept(socket, true)),
-    );
-    await this.listenOn('s2s', (addresses, port) =>
-      listenTcp('servers', addresses, port, (socket) => this.federation.accept(socket)),
-    );
-    await this.listenOn('s2s-tls', (addresses, port) =>
-      listenTcp('servers, direct TLS', addresses, port, (socket) => this.federation.accept(socket, true)),
-    );
-    await this.listenForComponents();
-    await this.listenOn('http', (addresses, port) => this.http.listen('HTTP', addresses, port));
-    await this.listenOn('https', (addresses, port) => this.http.listen('HTTPS', addresses, port, this.tls));
-  }
-
-  /** Once there are any: a port that nobody needs is not taken. */
-  private async listenForComponents(): Promise<void> {
-    if (Object.keys(this.config.components).length === 0 || this.listeners.has('component')) return;
-    await this.listenOn('component', (addresses, port) =>
-      listenTcp('components', addresses, port, (socket) => this.components.accept(socket)),
-    );
-  }
-
-  private async listenOn(
-    name: ListenerName,
-    start: (addresses: readonly string[], port: number) => Promise<Listener>,
-  ): Promise<void> {
-    const { port, address } = this.config.listen[name];
-    if (port !== null) this.listeners.set(name, await start(address, port));
   }
 
   private addRoutes(): void {
@@ -421,53 +296,21 @@ export class Server {
     }
   }
 
-  private observe(): void {
-    this.metrics.observe('sessions', 'Bound resources on this node', ['host'], (gauge) => {
-      for (const domain of this.hosts.keys()) gauge.set({ host: domain }, 0);
-      for (const session of this.sessions.all()) gauge.inc({ host: session.host.domain });
-    });
-    this.metrics.observe('sm_hibernating', 'Sessions that wait to be resumed', ['host'], (gauge) => {
-      for (const domain of this.hosts.keys()) gauge.set({ host: domain }, 0);
-      for (const { session } of this.sm.hibernating()) gauge.inc({ host: session.host.domain });
-    });
-    this.metrics.observe('c2s_connections', 'Open client connections', [], (gauge) => gauge.set(this.clients.count));
-    this.metrics.observe('bosh_sessions', 'Open BOSH sessions', [], (gauge) => gauge.set(this.web.boshSessions));
-    this.metrics.process();
-  }
-
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
-    for (const listener of this.listeners.values()) await listener.close();
+    await this.listeners.close(true);
     await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
     await this.components.close(STOP_DEADLINE);
     await this.federation.close(STOP_DEADLINE);
     this.web.close();
-    for (const host of this.hosts.values()) await stopModules(host.instances);
+    await this.served.stopModules();
     await this.restart.keep(this.hosts.values(), this.sm);
     await this.http.close();
     await this.cluster.close();
     await this.tls.close();
     if (this.parts.driver === undefined) await this.driver.close();
   }
-}
-
-/** @throws ConfigError */
-function checkModules(config: Config, modules: Modules): void {
-  const schemas = new Map([...modules].map(([name, { config: schema }]) => [name, schema]));
-  const problems = validateModules(config, schemas);
-  if (problems.length > 0) throw new ConfigError(problems);
-}
-
-function tlsHosts(config: Config): TlsHost[] {
-  // other servers ask for components by name
-  const components = Object.keys(config.components).filter((domain) => componentFederation(domain, config).enabled);
-  return [...Object.keys(config.hosts), ...components].map((domain) => ({ domain }));
-}
-
-/** A component talks to other servers as the host above it does. */
-function componentFederation(domain: string, { hosts, s2s }: Config): HostSettings['s2s'] {
-  return hosts[parentOf(domain, Object.keys(hosts)) ?? '']?.s2s ?? s2s;
 }
 
 function storageOptions(

@@ -68,7 +68,7 @@ const layers: readonly (readonly (readonly [name: string, matches: RegExp])[])[]
     ['storage drivers', /^storage\//],
     ['cluster adapters', /^cluster\//],
   ],
-  [['composition', /^(main|server|admin|index)\.ts$|^cli\//]],
+  [['composition', /^(main|server|admin|index)\.ts$|^(cli|composition)\//]],
 ];
 
 function layerOf(path: string): { readonly height: number; readonly name: string } {

@@ -3,6 +3,7 @@ import type { MaybePromise } from '../base/maybe.ts';
 import type { BareJid, Jid } from '../xmpp/jid.ts';
 import type { Holders } from '../xmpp/stanza.ts';
 
+/** One life of a node: a process that is started anew under the same name is another one. */
 export type NodeId = string & { readonly __brand: 'node' };
 
 /** A bound resource, as every node knows it. */
@@ -47,12 +48,35 @@ export interface Addressee {
   readonly sid: string;
 }
 
+/** A node as the others see it. */
+export interface Member {
+  readonly node: NodeId;
+  /** The same for every life of the node. */
+  readonly name: string;
+  /** Version of the software. */
+  readonly version: string;
+  /** When this life began, in milliseconds since 1970. */
+  readonly started: number;
+  readonly sessions: number;
+  /** What waits in its inbox to be handled. */
+  readonly inbox: number;
+  /** How long what it handled last had waited in the inbox, in milliseconds. */
+  readonly lag: number;
+  /** It is about to stop: nothing new is given to it. */
+  readonly isDraining: boolean;
+}
+
 export interface Cluster {
   readonly self: NodeId;
+  /** The nodes that are alive, this one among them. */
   readonly nodes: ReadonlySet<NodeId>;
   readonly directory: Directory;
-  /** In order between two nodes, at most once. */
-  send(node: NodeId, frame: Frame): void;
+  /**
+   * In order between two nodes, at most once.
+   * @returns when the frame will be dealt with even if this node dies: by the receiver or, if that dies, by another node;
+   *   undefined where there is nothing to wait for. Rejects when it is known that nobody will.
+   */
+  send(node: NodeId, frame: Frame): MaybePromise<void>;
   /** Whom to give the frames that arrive; one receiver. */
   receive(fn: (frame: Frame, from: NodeId) => void): void;
   /** Asks another node; rejects when it does not answer in time. */
@@ -65,5 +89,12 @@ export interface Cluster {
   /** The node that owns a key while the membership is as it is. */
   owner(key: string): NodeId;
   onNode(fn: (node: NodeId, up: boolean) => void): () => void;
+  /**
+   * Sessions that a dead node has left, when they are out of the directory: one of the nodes that live is told, and another one
+   * if that dies before `fn` has resolved.
+   */
+  onOrphans(fn: (sessions: readonly SessionEntry[]) => MaybePromise<void>): () => void;
+  /** All nodes that are alive, this one among them. */
+  members(): MaybePromise<readonly Member[]>;
   close(): Promise<void>;
 }

@@ -1,29 +1,38 @@
 // One process: a cluster of one. Everything is local and synchronous.
 import type { MaybePromise } from '../base/maybe.ts';
+import { softwareVersion } from '../base/software.ts';
 import type { BareJid } from '../xmpp/jid.ts';
 import type { Cluster, Directory, NodeId, SessionEntry } from './cluster.ts';
 
 const none: readonly SessionEntry[] = [];
 
 /** The directory of a single node. */
-function createDirectory(): Directory {
+function createDirectory(): Directory & { readonly count: number } {
+  let count = 0;
   const byUser = new Map<BareJid, SessionEntry[]>();
   return {
+    get count() {
+      return count;
+    },
     sessions: (user) => byUser.get(user) ?? none,
     put(entry) {
       const entries = byUser.get(entry.jid.bare);
       if (entries === undefined) {
+        count++;
         byUser.set(entry.jid.bare, [entry]);
         return undefined;
       }
       const at = entries.findIndex((one) => one.jid.resource === entry.jid.resource);
       const old = entries[at];
+      if (old === undefined) count++;
       // a new array each time: readers may be in the middle of the old one
       byUser.set(entry.jid.bare, at < 0 ? [...entries, entry] : entries.with(at, entry));
       return old === undefined || old.sid === entry.sid ? undefined : old;
     },
     drop(jid, sid) {
-      const rest = (byUser.get(jid.bare) ?? []).filter((one) => one.sid !== sid);
+      const entries = byUser.get(jid.bare) ?? none;
+      const rest = entries.filter((one) => one.sid !== sid);
+      count -= entries.length - rest.length;
       if (rest.length === 0) byUser.delete(jid.bare);
       else byUser.set(jid.bare, rest);
     },
@@ -33,11 +42,13 @@ function createDirectory(): Directory {
 /** The cluster of a server that runs alone. */
 export function createSolo(): Cluster {
   const self = 'solo' as NodeId;
+  const started = Date.now();
+  const directory = createDirectory();
   const answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
   return {
     self,
     nodes: new Set([self]),
-    directory: createDirectory(),
+    directory,
     send() {},
     receive() {},
     async call(_node, method, body) {
@@ -53,6 +64,19 @@ export function createSolo(): Cluster {
     subscribe: () => () => {},
     owner: () => self,
     onNode: () => () => {},
+    onOrphans: () => () => {},
+    members: () => [
+      {
+        node: self,
+        name: self,
+        version: softwareVersion(),
+        started,
+        sessions: directory.count,
+        inbox: 0,
+        lag: 0,
+        isDraining: false,
+      },
+    ],
     async close() {},
   };
 }

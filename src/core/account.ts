@@ -1,5 +1,5 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
-import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Addressee, Cluster, SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
@@ -121,7 +121,7 @@ export class AccountDelivery {
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       if (route.to.length > 0) {
-        return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to);
+        return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to, transit);
       }
       if (route.otherwise === 'ignore' || reach?.to.includes(STORE) === false) return;
       return this.offline(host, transit);
@@ -139,12 +139,13 @@ export class AccountDelivery {
       if (isOver(verdict)) return;
       const { stanza } = transit;
       // RFC 6121 8.5.3.1, 8.5.3.2.2: to that resource, or to nobody
-      if (!stanza.to.isBare) return this.write(stanza, matching(stanza, entries));
+      if (!stanza.to.isBare) return this.write(stanza, matching(stanza, entries), transit);
       // RFC 6121 8.5.2.1.2: to every available resource, whatever its priority
       if (stanza.type !== 'error')
         this.write(
           stanza,
           entries.filter((entry) => entry.available),
+          transit,
         );
     });
   }
@@ -157,7 +158,7 @@ export class AccountDelivery {
       if (stanza.to.isBare)
         return this.parts.answerIq(host, transit, stanza.from.bare === stanza.to.bare ? ownAccount : anyAccount);
       const match = matching(stanza, entries);
-      if (match.length > 0) return this.write(stanza, match);
+      if (match.length > 0) return this.write(stanza, match, transit);
       // RFC 6121 8.5.3.2.3; results and errors for a resource that left are of no use to anybody
       if (stanza.type === 'get' || stanza.type === 'set') throw new StanzaError('service-unavailable');
     });
@@ -200,8 +201,11 @@ export class AccountDelivery {
     return this.reaches.adopt(reach);
   }
 
-  /** Hands a stanza to sessions, here or on other nodes; one frame for each node. */
-  write(stanza: Stanza, to: readonly SessionEntry[]): void {
+  /**
+   * Hands a stanza to sessions, here or on other nodes; one frame for each node.
+   * @param transit what brought it here: its sender's acknowledgement waits until the other nodes' inboxes have it
+   */
+  write(stanza: Stanza, to: readonly SessionEntry[], transit?: Transit): void {
     let elsewhere: Map<SessionEntry['node'], Addressee[]> | undefined;
     for (const entry of to) {
       if (entry.node === this.cluster.self) {
@@ -221,12 +225,13 @@ export class AccountDelivery {
     const xml = stanza.el.toXml();
     const reach = stanza.kind === 'message' ? stanza.reach : undefined;
     for (const [node, list] of elsewhere) {
-      this.cluster.send(node, {
-        kind: 'deliver',
-        to: list,
-        xml,
-        ...(reach === undefined ? {} : { had: holdersOf(reach) }),
+      const had = reach === undefined ? {} : { had: holdersOf(reach) };
+      const sent = this.cluster.send(node, { kind: 'deliver', to: list, xml, ...had });
+      if (!isPromise(sent)) continue;
+      const done = sent.catch(() => {
+        for (const { sid } of list) this.parts.missed(stanza, sid);
       });
+      transit?.settle(done);
     }
   }
 

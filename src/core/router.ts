@@ -310,7 +310,9 @@ export class Router {
     });
     if (missing.length === 0) return;
     const { xml } = frame;
-    this.parts.cluster.send(from, { kind: 'undelivered', to: missing, xml, ...(had === undefined ? {} : { had }) });
+    const back: Frame = { kind: 'undelivered', to: missing, xml, ...(had === undefined ? {} : { had }) };
+    // a node that cannot be told is gone, and what it had sent with it
+    Promise.resolve(this.parts.cluster.send(from, back)).catch(nothing);
   }
 
   /** A session left before a stanza from another node reached it. */

@@ -1,5 +1,5 @@
-// An outgoing stream: from one domain of ours to one of others. Connects when there is something to say, proves who we are by SASL
-// EXTERNAL (XEP-0178) or dialback (XEP-0220), and keeps what is to be sent until then, in order and within bounds.
+// An outgoing stream: from one domain of ours to one of others. Connects when there is something to say, has it proved who we are, and
+// keeps what is to be sent until then, in order and within bounds.
 import type { MaybePromise } from '../base/maybe.ts';
 import { type Element, el } from '../xml/element.ts';
 import { type Condition, StanzaError, StreamError } from '../xmpp/errors.ts';
@@ -8,10 +8,11 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import { Backlog } from './backlog.ts';
 import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { type Dialled, Dialler } from './dial.ts';
-import { type DialbackOutcome, type DomainPair, dialbackKey, readDialback, writeResultRequest } from './dialback.ts';
+import { type DialbackOutcome, type DomainPair, readDialback } from './dialback.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
 import { Intake } from './intake.ts';
 import { headOf, keptOf, Outlet, type Queued, tooLarge } from './outlet.ts';
+import { Proving } from './proving.ts';
 import { DialbackReceiver } from './receiving.ts';
 import type { Trace } from './trace.ts';
 import { Verifications } from './verifications.ts';
@@ -44,8 +45,6 @@ export class OutboundStream {
   readonly trace: Trace;
   readonly since: number;
   state: OutboundState = 'connecting';
-  /** How we proved who we are. */
-  method: 'external' | 'dialback' | undefined;
   isBidi = false;
   lastUsed: number;
   private readonly context: S2sContext;
@@ -54,18 +53,14 @@ export class OutboundStream {
   private readonly dialler: Dialler;
   private readonly queue: Backlog;
   private readonly verifications: Verifications;
+  private readonly proving: Proving;
   private current: InitiatedStream | undefined;
   private offer: Offer | undefined;
   private out: Outlet | undefined;
   private in: Intake | undefined;
   private receiver: DialbackReceiver | undefined;
-  /** The peer does not take our certificate: it is not shown it again. */
-  private isExternalRefused = false;
-  private hasTriedExternal = false;
   private isToProve = false;
   private isClosing = false;
-  private hasSucceeded = false;
-  private hasAskedForResult = false;
   private failure: OutboundFailure | undefined;
   private cancelQueueTimer: (() => void) | undefined;
   private cancelAttemptTimer: () => void = () => {};
@@ -81,6 +76,15 @@ export class OutboundStream {
     this.queue = new Backlog(settings);
     this.verifications = new Verifications(context.clock, settings.authTimeout);
     this.dialler = new Dialler(context.dns, context.clock, pair.to, trace);
+    this.proving = new Proving(pair, context.secret, trace, {
+      accepted: () => this.opened(),
+      refused: (condition, text) => this.fail(condition, 'authentication', text),
+    });
+  }
+
+  /** How we proved who we are. */
+  get method(): 'external' | 'dialback' | undefined {
+    return this.proving.method;
   }
 
   get address(): string | undefined {
@@ -227,8 +231,6 @@ export class OutboundStream {
       closed: (why) => this.disconnected(current, why),
     });
     this.current = current;
-    this.hasTriedExternal = false;
-    this.hasSucceeded = false;
     this.isBidi = false;
     this.limitAttempt(current);
     current.start();
@@ -256,15 +258,12 @@ export class OutboundStream {
     const wasAuthenticating = this.state === 'authenticating';
     this.state = 'connecting';
     this.current = undefined;
-    this.hasAskedForResult = false;
     this.verifications.failAsked(new StanzaError('remote-server-timeout'));
-    if (wasAuthenticating && (!this.hasTriedExternal || this.isExternalRefused)) {
-      this.fail(conditionOf(current.stream.peerError), current.failure, why);
-      return;
-    }
     if (wasAuthenticating) {
-      // some end the stream when they do not take our certificate: they are asked once more, by dialback
-      this.isExternalRefused = true;
+      if (!this.proving.disconnected()) {
+        this.fail(conditionOf(current.stream.peerError), current.failure, why);
+        return;
+      }
       this.dialler.again();
     } else if (current.stream.peerError !== 'host-unknown') this.dialler.isTemporary = true;
     void this.nextMachine();
@@ -274,7 +273,7 @@ export class OutboundStream {
     this.offer = offer;
     const { verdict } = offer;
     if (this.state === 'authenticating') {
-      if (!this.hasSucceeded) throw new StreamError('bad-format', 'features in between');
+      if (!this.proving.hasSucceeded) throw new StreamError('bad-format', 'features in between');
       this.opened();
       return;
     }
@@ -310,33 +309,15 @@ export class OutboundStream {
       this.isBidi = true;
       current.stream.send(el('bidi', NS.bidi));
     }
-    const mechanisms = features.getChild('mechanisms', NS.sasl)?.getChildren('mechanism') ?? [];
-    const hasExternal = mechanisms.some((mechanism) => mechanism.getText().trim() === 'EXTERNAL');
-    if (hasExternal && !this.isExternalRefused) {
-      this.method = 'external';
-      this.hasTriedExternal = true;
-      const identity = Buffer.from(this.pair.from).toString('base64');
-      current.stream.send(el('auth', NS.sasl, { mechanism: 'EXTERNAL' }, identity));
-    } else if (offer.hasDialback) this.callBack(current);
-    else {
-      const why = hasExternal ? 'it does not accept our certificate' : 'it offers no way to prove who we are';
-      this.fail('remote-server-not-found', 'authentication', `${this.pair.to}: ${why}`);
-    }
-  }
-
-  private callBack(current: InitiatedStream): void {
-    const { pair } = this;
-    this.method = 'dialback';
-    this.hasAskedForResult = true;
-    current.stream.send(
-      writeResultRequest(pair, dialbackKey(this.context.secret, pair.to, pair.from, current.stream.id)),
-    );
+    this.proving.begin(current, offer);
   }
 
   private takeElement(element: Element, bytes: number): MaybePromise<void> {
     switch (element.ns) {
       case NS.sasl:
-        return this.takeSasl(element);
+        if (this.state !== 'authenticating') throw new StreamError('not-authorized');
+        this.proving.takeSasl(element);
+        return;
       case NS.dialback:
         return this.takeDialback(element);
       case NS.sm:
@@ -349,24 +330,6 @@ export class OutboundStream {
       default:
         throw new StreamError('unsupported-stanza-type');
     }
-  }
-
-  private takeSasl(element: Element): void {
-    const { current } = this;
-    if (this.state !== 'authenticating' || this.method !== 'external' || current === undefined) {
-      throw new StreamError('not-authorized');
-    }
-    if (element.name === 'success') {
-      this.trace.add('authentication', 'the server accepted our certificate (SASL EXTERNAL)');
-      this.hasSucceeded = true;
-      current.restart();
-      return;
-    }
-    const condition = element.elements()[0]?.name ?? element.name;
-    this.trace.add('authentication', `the server did not accept our certificate (SASL EXTERNAL: ${condition})`, false);
-    this.method = undefined;
-    if (this.offer?.hasDialback === true) this.callBack(current);
-    else this.fail('remote-server-not-found', 'authentication', `${this.pair.to} does not accept our certificate`);
   }
 
   private takeDialback(element: Element): void {
@@ -382,27 +345,7 @@ export class OutboundStream {
       this.verifications.answered(message, message.id, message.outcome);
       return;
     }
-    const isOurs = message.from === this.pair.to && message.to === this.pair.from;
-    if (!isOurs || !this.hasAskedForResult) return;
-    this.hasAskedForResult = false;
-    this.takeResult(message.outcome);
-  }
-
-  private takeResult(outcome: DialbackOutcome): void {
-    if (outcome === 'valid') {
-      this.trace.add('authentication', 'the server called back, and accepted us (dialback)');
-      this.opened();
-      return;
-    }
-    const { to } = this.pair;
-    if (outcome === 'invalid') {
-      // XEP-0220 2.1.1
-      this.trace.add('authentication', 'the server says that our key is wrong (dialback)', false);
-      this.fail('internal-server-error', 'authentication', `${to} says that our key for dialback is wrong`);
-      return;
-    }
-    this.trace.add('authentication', `the server could not call back (dialback: ${outcome.condition})`, false);
-    this.fail('remote-server-timeout', 'authentication', `${to} could not verify who we are: ${outcome.message}`);
+    this.proving.takeResult(message, message.outcome);
   }
 
   private opened(): void {

@@ -2,7 +2,14 @@
 // as JSON and read again, so that a test fails where something would not survive the wire.
 import { createHash } from 'node:crypto';
 import type { MaybePromise } from '../../src/base/maybe.ts';
-import type { Cluster, Directory, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
+import type {
+  Cluster,
+  Directory,
+  Frame,
+  Member as MemberInfo,
+  NodeId,
+  SessionEntry,
+} from '../../src/cluster/cluster.ts';
 import { type BareJid, Jid } from '../../src/xmpp/jid.ts';
 
 interface Parcel {
@@ -42,8 +49,10 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
   }
   const kill = (node: NodeId): void => {
     members.delete(node);
-    shared.sweep(node);
+    const orphans = shared.sweep(node);
     for (const member of members.values()) member.noticeLoss(node);
+    const [heir] = members.values();
+    if (orphans.length > 0) heir?.inherit(orphans);
   };
   for (const member of members.values()) member.onClose = () => kill(member.self);
   bus.deliver = ({ from, to, json }) => members.get(to)?.arrive(from, JSON.parse(json) as Content);
@@ -119,8 +128,10 @@ class SharedDirectory implements Directory {
     if (this.entries.get(jid.full)?.sid === sid) this.entries.delete(jid.full);
   }
 
-  sweep(node: NodeId): void {
-    for (const [full, entry] of this.entries) if (entry.node === node) this.entries.delete(full);
+  sweep(node: NodeId): readonly SessionEntry[] {
+    const swept = [...this.entries.values()].filter((entry) => entry.node === node);
+    for (const { jid } of swept) this.entries.delete(jid);
+    return swept.map(restore);
   }
 }
 
@@ -180,11 +191,12 @@ class Member implements Cluster {
   readonly directory: Directory;
   onClose: () => void = () => {};
   private readonly bus: Bus;
-  private readonly members: ReadonlyMap<NodeId, Member>;
+  private readonly all: ReadonlyMap<NodeId, Member>;
   private readonly timeout: number;
   private receiver: (frame: Frame, from: NodeId) => void = () => {};
   private readonly answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
   private readonly topics = new Map<string, Set<(body: unknown, from: NodeId) => void>>();
+  private readonly heirs = new Set<(sessions: readonly SessionEntry[]) => MaybePromise<void>>();
   private readonly watchers = new Set<(node: NodeId, up: boolean) => void>();
   private readonly calls = new Map<number, { resolve(body: unknown): void; reject(error: Error): void }>();
   private lastCall = 0;
@@ -204,12 +216,12 @@ class Member implements Cluster {
       this.subscribe('directory', (user) => late.forget(String(user)));
       this.directory = late;
     } else this.directory = shared;
-    this.members = members;
+    this.all = members;
     this.timeout = timeout;
   }
 
   get nodes(): ReadonlySet<NodeId> {
-    return new Set(this.members.keys());
+    return new Set(this.all.keys());
   }
 
   send(node: NodeId, frame: Frame): void {
@@ -242,7 +254,7 @@ class Member implements Cluster {
   }
 
   publish(topic: string, body: unknown): void {
-    for (const node of this.members.keys()) if (node !== this.self) this.post(node, { kind: 'topic', topic, body });
+    for (const node of this.all.keys()) if (node !== this.self) this.post(node, { kind: 'topic', topic, body });
   }
 
   subscribe(topic: string, fn: (body: unknown, from: NodeId) => void): () => void {
@@ -253,7 +265,7 @@ class Member implements Cluster {
 
   owner(key: string): NodeId {
     const weight = (node: NodeId): string => createHash('sha1').update(`${node}\0${key}`).digest('hex');
-    return [...this.members.keys()].reduce((best, node) => (weight(node) > weight(best) ? node : best));
+    return [...this.all.keys()].reduce((best, node) => (weight(node) > weight(best) ? node : best));
   }
 
   onNode(fn: (node: NodeId, up: boolean) => void): () => void {
@@ -261,8 +273,30 @@ class Member implements Cluster {
     return () => this.watchers.delete(fn);
   }
 
+  onOrphans(fn: (sessions: readonly SessionEntry[]) => MaybePromise<void>): () => void {
+    this.heirs.add(fn);
+    return () => this.heirs.delete(fn);
+  }
+
+  members(): readonly MemberInfo[] {
+    return [...this.all.keys()].map((node) => ({
+      node,
+      name: node,
+      version: '0',
+      started: 0,
+      sessions: 0,
+      inbox: 0,
+      lag: 0,
+      isDraining: false,
+    }));
+  }
+
   async close(): Promise<void> {
     this.onClose();
+  }
+
+  inherit(orphans: readonly SessionEntry[]): void {
+    for (const fn of this.heirs) void fn(orphans);
   }
 
   noticeLoss(node: NodeId): void {
@@ -302,6 +336,6 @@ class Member implements Cluster {
 
   private post(to: NodeId, content: Content): void {
     // a dead node speaks no more
-    if (this.members.has(this.self)) this.bus.send({ from: this.self, to, json: JSON.stringify(content) });
+    if (this.all.has(this.self)) this.bus.send({ from: this.self, to, json: JSON.stringify(content) });
   }
 }

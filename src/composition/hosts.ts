@@ -1,0 +1,155 @@
+// The hosts of a server: each with its accounts and modules, added and removed while it runs.
+import { accountStores, openAccounts } from '../auth/accounts.ts';
+import { createPasswordHasher } from '../auth/credentials.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { SessionEntry } from '../cluster/cluster.ts';
+import { grantsOn } from '../config/components.ts';
+import { moduleSettings, validateModules } from '../config/load.ts';
+import { ConfigError } from '../config/problems.ts';
+import type { Config, HostSettings } from '../config/server.ts';
+import { accountCreated, accountRemoving } from '../core/events.ts';
+import { Host } from '../core/host.ts';
+import { installModules, type LoaderParts, type Modules, stopModules } from '../core/loader.ts';
+import { clientOf, type Sessions } from '../core/sessions.ts';
+import type { TlsHost } from '../net/tls.ts';
+import { parentOf } from '../s2s/components.ts';
+import { StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+
+export interface HostsParts extends Omit<LoaderParts, 'settingsOf'> {
+  /** The configuration as it is now. */
+  readonly config: () => Config;
+  readonly sessions: Sessions;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Rounds of hashing for new passwords; undefined for the usual number. */
+  readonly iterations: number | undefined;
+  /** A host is served no more, and its sessions are over. */
+  readonly removed: (host: Host) => void;
+}
+
+export class Hosts {
+  /** By domain. */
+  private readonly all: Map<string, Host>;
+  private readonly parts: HostsParts;
+  private readonly loader: LoaderParts;
+  private readonly hasher = createPasswordHasher();
+
+  /** @param all is kept true to what is served */
+  constructor(all: Map<string, Host>, parts: HostsParts) {
+    this.all = all;
+    this.parts = parts;
+    this.loader = {
+      ...parts,
+      settingsOf: (domain, name, schema) => moduleSettings(parts.config(), domain, name, schema),
+    };
+  }
+
+  /**
+   * Serves all that are configured, and as they are configured: those that stay keep their sessions.
+   * @returns those with new modules, and what components could do there before
+   */
+  async follow(old?: Config): Promise<ReadonlyMap<Host, Host['grants']>> {
+    const config = this.parts.config();
+    const renewed = new Map<Host, Host['grants']>();
+    for (const [domain, settings] of Object.entries(config.hosts)) {
+      const host = this.all.get(domain);
+      if (host === undefined) renewed.set(await this.add(domain, settings), new Map());
+      else {
+        const { grants } = host;
+        host.settings = settings;
+        host.grants = grantsOn(config.components, domain);
+        const is = [settings, ...host.grants];
+        if (JSON.stringify([old?.hosts[domain], ...grants]) === JSON.stringify(is)) continue;
+        await installModules(host, this.loader);
+        renewed.set(host, grants);
+      }
+    }
+    // hosts tell of the components below them
+    const components = Object.keys(config.components);
+    for (const host of this.all.values()) {
+      host.services = components.filter((domain) => parentOf(domain, this.all.keys()) === host.domain);
+    }
+    return renewed;
+  }
+
+  /** Ends those that are not configured any more. */
+  async dropOld(): Promise<void> {
+    const { hosts } = this.parts.config();
+    for (const domain of this.all.keys()) if (hosts[domain] === undefined) await this.remove(domain);
+  }
+
+  async stopModules(): Promise<void> {
+    for (const host of this.all.values()) await stopModules(host.instances);
+  }
+
+  private async add(domain: string, settings: HostSettings): Promise<Host> {
+    const { parts } = this;
+    const stores = (await parts.driver.open(domain, 'auth', accountStores)) as never;
+    const accounts = await openAccounts({
+      domain,
+      stores,
+      hasher: this.hasher,
+      clock: parts.clock,
+      purge: (owner) => parts.driver.purge(domain, owner),
+      clients: () => (parts.config().hosts[domain] ?? settings).clients,
+      ...(parts.iterations === undefined ? {} : { iterations: parts.iterations }),
+    });
+    const host = new Host(domain, 'users', settings, accounts, parts.log);
+    const close = (user: string, error: StreamError, isMeant?: (entry: SessionEntry) => boolean): Promise<unknown> =>
+      parts.sessions.closeAccount(Jid.of(user, domain).bare, error, isMeant);
+    accounts.listen({
+      created: (user) => host.notify(accountCreated, { user }),
+      removing: async (user) => {
+        await close(user, new StreamError('not-authorized', 'this account is being removed'));
+        await host.collect(accountRemoving, { user });
+      },
+      disabled: async (user) =>
+        void (await close(user, new StreamError('not-authorized', 'this account was disabled'))),
+      passwordChanged: async (user, by) => {
+        await close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by);
+      },
+      clientRevoked: async (user, client) => {
+        const error = new StreamError('not-authorized', 'this client was logged out');
+        await close(user, error, (entry) => clientOf(entry) === client);
+      },
+    });
+    host.grants = grantsOn(parts.config().components, domain);
+    await installModules(host, this.loader);
+    this.all.set(domain, host);
+    return host;
+  }
+
+  private async remove(domain: string): Promise<void> {
+    const host = this.all.get(domain);
+    if (host === undefined) return;
+    this.all.delete(domain);
+    const { sessions } = this.parts;
+    const over = [...sessions.all()].filter((session) => session.host === host);
+    for (const session of over) session.close(new StreamError('host-gone'));
+    // what was never acknowledged is the modules' to keep
+    await Promise.allSettled(over.map((session) => sessions.close(session)));
+    this.parts.removed(host);
+    await stopModules(host.instances);
+  }
+}
+
+/** @throws ConfigError */
+export function checkModules(config: Config, modules: Modules): void {
+  const schemas = new Map([...modules].map(([name, { config: schema }]) => [name, schema]));
+  const problems = validateModules(config, schemas);
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** All domains that a certificate is needed for. */
+export function tlsHosts(config: Config): TlsHost[] {
+  // other servers ask for components by name
+  const components = Object.keys(config.components).filter((domain) => componentFederation(domain, config).enabled);
+  return [...Object.keys(config.hosts), ...components].map((domain) => ({ domain }));
+}
+
+/** A component talks to other servers as the host above it does. */
+export function componentFederation(domain: string, { hosts, s2s }: Config): HostSettings['s2s'] {
+  return hosts[parentOf(domain, Object.keys(hosts)) ?? '']?.s2s ?? s2s;
+}

@@ -1,0 +1,435 @@
+// Connections to Redis or Valkey: one server, one that Sentinel watches, or a Redis Cluster. Commands fail at once while there is no
+// connection, and when theirs breaks: none is sent a second time from here, because the first may have been carried out.
+// The only file that knows ioredis, which is loaded when the first connection is opened.
+import { createHash } from 'node:crypto';
+import type { Redis as Client, Cluster as ClusterClient, RedisOptions } from 'ioredis';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+
+/** A URL (`redis:`, `rediss:`, `redis+unix:`), what Sentinel calls a server, or some nodes of a Redis Cluster. */
+export type RedisTarget =
+  | string
+  | {
+      readonly sentinels: readonly string[];
+      readonly name: string;
+      readonly password?: string;
+      readonly username?: string;
+    }
+  | { readonly cluster: readonly string[] };
+
+/** A script that Redis runs as one step. All its keys have the same tag, so that they are in one slot of a Redis Cluster. */
+export interface RedisScript {
+  readonly lua: string;
+  readonly sha: string;
+}
+
+export type RedisArgument = string | number;
+
+export interface RedisConnectionOptions {
+  readonly target: RedisTarget;
+  /** What all keys and channels start with; `parley:` unless said otherwise. */
+  readonly prefix?: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+/** Something that answers commands. */
+export interface RedisCommands {
+  /**
+   * Sends a command; what Redis answers, with maps as flat lists.
+   * @throws Error where Redis refuses it, and where nobody knows whether it was carried out: the connection is not there or broke
+   */
+  command(name: string, ...args: readonly RedisArgument[]): Promise<unknown>;
+  /** Runs a script; throws as `command`. */
+  run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown>;
+}
+
+/** A connection of its own for commands that wait. */
+export interface RedisReader extends RedisCommands {
+  readonly isUp: boolean;
+  /** Called each time the connection is there: the first time too, unless it is there already. */
+  onUp(fn: () => void): () => void;
+  close(): void;
+}
+
+export interface RedisConnection extends RedisCommands {
+  readonly isUp: boolean;
+  /** A key or channel in the slot of a tag: `parley:{tag}:name`. */
+  key(tag: string, name: string): string;
+  /** Resolves when commands can be sent; rejects when they cannot within that time, in milliseconds. */
+  whenUp(timeout: number): Promise<void>;
+  /** What is published on a channel from now on, until the function returned is called. Resolves when Redis has heard of it. */
+  subscribe(channel: string, fn: (message: string) => void): Promise<() => void>;
+  publish(channel: string, message: string): Promise<unknown>;
+  /** Called when a connection is there again after a break: published messages, and what this node had put, may be lost. */
+  onReconnected(fn: () => void): () => void;
+  /** Called when commands can no longer be sent. */
+  onDown(fn: () => void): () => void;
+  /** Another connection to the same place. */
+  openReader(): RedisReader;
+  close(): void;
+}
+
+export function defineScript(lua: string): RedisScript {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') };
+}
+
+type AnyClient = Client | ClusterClient;
+type Library = Pick<typeof import('ioredis'), 'Redis' | 'Cluster'>;
+type ClientOptions = RedisOptions & { replyMapping?: 'legacy' };
+
+/** Without a word from Redis for so long, though it was asked, a connection counts as broken. */
+const SILENCE_MS = 4000;
+const CONNECT_MS = 3000;
+const RETRY_MIN_MS = 50;
+const RETRY_MAX_MS = 1000;
+
+/** Opens a connection; it is there when `whenUp` has resolved, and comes back by itself whenever it breaks. */
+export async function openRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
+  return new Connection(await import('ioredis'), options);
+}
+
+class Connection implements RedisConnection {
+  private readonly library: Library;
+  private readonly options: RedisConnectionOptions;
+  private readonly prefix: string;
+  private readonly log: Logger;
+  private readonly client: AnyClient;
+  private readonly subscriber: Subscriber;
+  private readonly readers = new Set<Reader>();
+  private readonly returnees = new Set<() => void>();
+  private readonly mourners = new Set<() => void>();
+  private wasUp = false;
+  private isDown = false;
+  private isClosed = false;
+
+  constructor(library: Library, options: RedisConnectionOptions) {
+    this.library = library;
+    this.options = options;
+    this.prefix = options.prefix ?? 'parley:';
+    this.log = options.log;
+    this.client = this.createClient();
+    this.client.on('ready', () => this.rise());
+    this.client.on('close', () => this.fall());
+    this.client.on('error', (err: Error) => this.fall(err));
+    this.subscriber = new Subscriber(
+      () => this.createSubscriber(),
+      () => this.returned(),
+    );
+  }
+
+  get isUp(): boolean {
+    return this.client.status === 'ready';
+  }
+
+  key(tag: string, name: string): string {
+    // Redis takes what is between the first brace and the next closing one, unless that is nothing
+    return `${this.prefix}{${tag.includes('}') ? tag.replaceAll('}', '%7D') : tag}}:${name}`;
+  }
+
+  command(name: string, ...args: readonly RedisArgument[]): Promise<unknown> {
+    return this.client.call(name, ...args);
+  }
+
+  run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
+    return runScript(this.client, script, keys, args);
+  }
+
+  whenUp(timeout: number): Promise<void> {
+    if (this.isUp) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        this.client.off('ready', arrive);
+        cancel();
+      };
+      const arrive = (): void => {
+        done();
+        resolve();
+      };
+      const cancel = this.options.clock.after(timeout, () => {
+        done();
+        reject(new Error('Redis cannot be reached'));
+      });
+      this.client.on('ready', arrive);
+    });
+  }
+
+  subscribe(channel: string, fn: (message: string) => void): Promise<() => void> {
+    return this.subscriber.subscribe(this.prefix + channel, fn);
+  }
+
+  publish(channel: string, message: string): Promise<unknown> {
+    return this.client.call('PUBLISH', this.prefix + channel, message);
+  }
+
+  onReconnected(fn: () => void): () => void {
+    this.returnees.add(fn);
+    return () => this.returnees.delete(fn);
+  }
+
+  onDown(fn: () => void): () => void {
+    this.mourners.add(fn);
+    return () => this.mourners.delete(fn);
+  }
+
+  openReader(): RedisReader {
+    const reader = new Reader(this.createClient(), () => this.readers.delete(reader));
+    this.readers.add(reader);
+    return reader;
+  }
+
+  close(): void {
+    this.isClosed = true;
+    for (const reader of this.readers) reader.close();
+    this.subscriber.close();
+    this.client.disconnect();
+  }
+
+  private rise(): void {
+    if (this.isDown) this.log.info({}, 'Redis is back');
+    this.isDown = false;
+    if (this.wasUp) this.returned();
+    this.wasUp = true;
+  }
+
+  private fall(err?: Error): void {
+    if (this.isDown || this.isClosed || this.isUp) return;
+    this.isDown = true;
+    this.log.warn({ err }, 'Redis cannot be reached');
+    for (const mourner of this.mourners) mourner();
+  }
+
+  private returned(): void {
+    for (const fn of this.returnees) fn();
+  }
+
+  private createClient(): AnyClient {
+    const { target } = this.options;
+    const { Cluster, Redis } = this.library;
+    if (typeof target === 'string' || !('cluster' in target)) return new Redis(optionsOf(target));
+    const nodes = target.cluster.map((url) => optionsOf(url));
+    const { host: _host, port: _port, retryStrategy: _retry, enableOfflineQueue: _queue, ...redisOptions } = nodes[0]!;
+    return new Cluster(
+      nodes.map(({ host, port }) => ({ host: host!, port: port! })),
+      {
+        redisOptions,
+        enableOfflineQueue: false,
+        clusterRetryStrategy: backOff,
+        clusterNodeRetryStrategy: backOff,
+        slotsRefreshTimeout: CONNECT_MS,
+        // a command that broke off may have been carried out
+        retryDelayOnFailover: 0,
+        dnsLookup: (address, callback) => callback(null, address),
+      },
+    );
+  }
+
+  /** Whichever node of a Redis Cluster it listens to, it hears what is published at any. */
+  private createSubscriber(): Client {
+    const { target } = this.options;
+    const { Redis } = this.library;
+    if (typeof target === 'string' || !('cluster' in target))
+      return new Redis({ ...optionsOf(target), retryStrategy: null });
+    const known = 'nodes' in this.client ? this.client.nodes('all') : [];
+    const { host, port } = known[Math.floor(Math.random() * known.length)]?.options ?? {};
+    const seed = optionsOf(target.cluster[Math.floor(Math.random() * target.cluster.length)]!);
+    return new Redis({ ...seed, ...(host !== undefined && port !== undefined && { host, port }), retryStrategy: null });
+  }
+}
+
+class Reader implements RedisReader {
+  private readonly client: AnyClient;
+  private readonly onClose: () => void;
+
+  constructor(client: AnyClient, onClose: () => void) {
+    this.client = client;
+    this.onClose = onClose;
+    // whoever opened the connection says so
+    client.on('error', () => {});
+  }
+
+  get isUp(): boolean {
+    return this.client.status === 'ready';
+  }
+
+  command(name: string, ...args: readonly RedisArgument[]): Promise<unknown> {
+    return this.client.call(name, ...args);
+  }
+
+  run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
+    return runScript(this.client, script, keys, args);
+  }
+
+  onUp(fn: () => void): () => void {
+    this.client.on('ready', fn);
+    return () => this.client.off('ready', fn);
+  }
+
+  close(): void {
+    this.client.disconnect();
+    this.onClose();
+  }
+}
+
+/** Listens to channels over a connection of its own, and over another one when that breaks. */
+class Subscriber {
+  private readonly create: () => Client;
+  private readonly onReturn: () => void;
+  private readonly channels = new Map<string, Set<(message: string) => void>>();
+  private client: Client | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private pulse: NodeJS.Timeout | undefined;
+  private attempts = 0;
+  private waiting: (() => void)[] = [];
+  private isListening = false;
+  private wasUp = false;
+  private isClosed = false;
+
+  constructor(create: () => Client, onReturn: () => void) {
+    this.create = create;
+    this.onReturn = onReturn;
+  }
+
+  async subscribe(channel: string, fn: (message: string) => void): Promise<() => void> {
+    const listeners = this.channels.get(channel) ?? new Set();
+    this.channels.set(channel, listeners.add(fn));
+    if (this.client === undefined) this.connect();
+    await this.listensTo(channel);
+    return () => {
+      listeners.delete(fn);
+      if (listeners.size > 0 || this.channels.get(channel) !== listeners) return;
+      this.channels.delete(channel);
+      if (this.client?.status === 'ready') this.client.unsubscribe(channel).catch(() => {});
+    };
+  }
+
+  private async listensTo(channel: string): Promise<void> {
+    try {
+      if (this.isListening) {
+        await this.client?.subscribe(channel);
+        return;
+      }
+    } catch {
+      // the next connection will start with all channels
+    }
+    await new Promise<void>((resolve) => this.waiting.push(resolve));
+  }
+
+  close(): void {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    clearInterval(this.pulse);
+    this.client?.disconnect();
+  }
+
+  private connect(): void {
+    const client = this.create();
+    this.client = client;
+    client.on('error', () => {});
+    client.on('message', (channel: string, message: string) => {
+      for (const fn of this.channels.get(channel) ?? []) fn(message);
+    });
+    client.on('ready', () => void this.listen(client));
+    client.on('end', () => this.again());
+  }
+
+  private async listen(client: Client): Promise<void> {
+    // those that are added while it waits are asked for by `subscribe`
+    this.isListening = true;
+    try {
+      if (this.channels.size > 0) await client.subscribe(...this.channels.keys());
+    } catch {
+      client.disconnect();
+      return;
+    }
+    this.attempts = 0;
+    clearInterval(this.pulse);
+    // a connection on which nothing is ever asked would not be known to be broken
+    this.pulse = setInterval(() => client.ping().catch(() => {}), SILENCE_MS / 2).unref();
+    for (const resolve of this.waiting.splice(0)) resolve();
+    if (this.wasUp) this.onReturn();
+    this.wasUp = true;
+  }
+
+  private again(): void {
+    this.isListening = false;
+    clearInterval(this.pulse);
+    if (this.isClosed) return;
+    this.timer = setTimeout(() => this.connect(), backOff(++this.attempts)).unref();
+  }
+}
+
+async function runScript(
+  client: AnyClient,
+  { lua, sha }: RedisScript,
+  keys: readonly string[],
+  args: readonly RedisArgument[],
+): Promise<unknown> {
+  try {
+    return await client.call('EVALSHA', sha, keys.length, ...keys, ...args);
+  } catch (err) {
+    if (!(err instanceof Error && err.message.startsWith('NOSCRIPT'))) throw err;
+    return client.call('EVAL', lua, keys.length, ...keys, ...args);
+  }
+}
+
+function backOff(attempt: number): number {
+  return Math.min(RETRY_MIN_MS * 2 ** Math.min(attempt, 10), RETRY_MAX_MS) * (0.5 + Math.random() / 2);
+}
+
+const common = {
+  retryStrategy: backOff,
+  maxRetriesPerRequest: 0,
+  autoResendUnfulfilledCommands: false,
+  enableOfflineQueue: false,
+  connectTimeout: CONNECT_MS,
+  socketTimeout: SILENCE_MS,
+  // a server that has become a replica is not the one to write to
+  reconnectOnError: (err: Error) => err.message.startsWith('READONLY'),
+  disableClientInfo: true,
+  protocol: 2,
+} as const satisfies RedisOptions;
+
+/** How ioredis is told of a server, or of the sentinels that know it. */
+function optionsOf(target: Exclude<RedisTarget, { readonly cluster: readonly string[] }>): ClientOptions {
+  if (typeof target !== 'string') {
+    const sentinels = target.sentinels.map((url) => new URL(url));
+    const first = sentinels[0];
+    const isTls = first?.protocol === 'rediss:';
+    return {
+      ...common,
+      name: target.name,
+      sentinels: sentinels.map(({ hostname, port }) => ({
+        host: bareHost(hostname),
+        port: port === '' ? 26379 : Number(port),
+      })),
+      ...(first?.password && { sentinelPassword: decodeURIComponent(first.password) }),
+      ...(first?.username && { sentinelUsername: decodeURIComponent(first.username) }),
+      ...(target.password !== undefined && { password: target.password }),
+      ...(target.username !== undefined && { username: target.username }),
+      ...(isTls && { tls: {}, enableTLSForSentinelMode: true }),
+      sentinelRetryStrategy: backOff,
+    };
+  }
+  const url = new URL(target);
+  const password = decodeURIComponent(url.password) || url.searchParams.get('password');
+  const username = decodeURIComponent(url.username);
+  const isUnix = url.protocol === 'redis+unix:';
+  const db = Number((isUnix ? url.searchParams.get('db') : url.pathname.slice(1)) || 0);
+  const address = isUnix
+    ? { path: decodeURIComponent(url.pathname) }
+    : { host: bareHost(url.hostname) || '127.0.0.1', port: url.port === '' ? 6379 : Number(url.port) };
+  return {
+    ...common,
+    ...address,
+    db,
+    ...(password && { password }),
+    ...(username && { username }),
+    ...(url.protocol === 'rediss:' && { tls: { servername: bareHost(url.hostname) } }),
+  };
+}
+
+/** Without the brackets of an IPv6 address. */
+function bareHost(host: string): string {
+  return host.startsWith('[') ? host.slice(1, -1) : host;
+}

@@ -1,0 +1,94 @@
+// The connection to Redis, with a real one: what is asked while it is away, and what is heard when it is back.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock } from '../../../src/base/clock.ts';
+import { silent } from '../../../src/base/log.ts';
+import { defineScript, openRedis, type RedisConnection, type RedisTarget } from '../../../src/net/redis.ts';
+import { startRedis, type TestRedis } from '../../kit/redis.ts';
+
+describe('a connection to Redis', () => {
+  let redis: TestRedis;
+  const opened: RedisConnection[] = [];
+  const open = async (target: RedisTarget = redis.url): Promise<RedisConnection> => {
+    const connection = await openRedis({ target, log: silent, clock: systemClock });
+    opened.push(connection);
+    await connection.whenUp(5_000);
+    return connection;
+  };
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+  afterEach(() => {
+    for (const connection of opened.splice(0)) connection.close();
+  });
+  afterAll(() => redis.remove());
+
+  test('commands and scripts are answered', async () => {
+    const connection = await open();
+    const key = connection.key('romeo@verona.test', 'n');
+    expect(key).toBe('parley:{romeo@verona.test}:n');
+    await connection.command('SET', key, 'ü1');
+    expect(await connection.command('GET', key)).toBe('ü1');
+    const script = defineScript("return {redis.call('GET', KEYS[1]), ARGV[1]}");
+    expect(await connection.run(script, [key], ['x'])).toEqual(['ü1', 'x']);
+    await connection.command('SCRIPT', 'FLUSH');
+    expect(await connection.run(script, [key], ['y'])).toEqual(['ü1', 'y']);
+    await expect(connection.command('INCR', key)).rejects.toThrow('not an integer');
+  });
+
+  test('all keys of a tag are in one slot, whatever braces it has', async () => {
+    const connection = await open();
+    for (const tag of ['plain', 'a}b', '}x@verona.test', '{', '{}']) {
+      const [one, two] = [connection.key(tag, 'one'), connection.key(tag, 'two')];
+      const tagOf = (key: string): string => key.slice(key.indexOf('{') + 1, key.indexOf('}', key.indexOf('{') + 1));
+      expect(tagOf(one)).not.toBe('');
+      expect(tagOf(one)).toBe(tagOf(two));
+    }
+  });
+
+  test('what is published is heard by those who subscribed, until they stop', async () => {
+    const [one, two] = [await open(), await open()];
+    const heard: string[] = [];
+    const stop = await two.subscribe('news', (message) => heard.push(message));
+    await one.publish('news', 'a');
+    await expect.poll(() => heard).toEqual(['a']);
+    stop();
+    await one.publish('news', 'b');
+    await two.subscribe('other', (message) => heard.push(message));
+    await one.publish('other', 'c');
+    await expect.poll(() => heard).toEqual(['a', 'c']);
+  });
+
+  test('while Redis is away commands fail at once, and it says when it is back', async () => {
+    const connection = await open();
+    const heard: string[] = [];
+    await connection.subscribe('news', (message) => heard.push(message));
+    const events: string[] = [];
+    connection.onDown(() => events.push('down'));
+    connection.onReconnected(() => events.push('back'));
+    const reader = connection.openReader();
+    await new Promise<void>((resolve) => reader.onUp(resolve));
+    const waiting = expect(reader.command('BLPOP', 'nothing', 0)).rejects.toThrow();
+    await redis.stop();
+    await waiting;
+    await expect.poll(() => connection.isUp).toBe(false);
+    await expect(connection.command('PING')).rejects.toThrow();
+    await expect(connection.whenUp(50)).rejects.toThrow('cannot be reached');
+    await redis.start();
+    await connection.whenUp(5_000);
+    expect(await connection.command('PING')).toBe('PONG');
+    // once for commands, once for what is published
+    await expect.poll(() => events).toEqual(['down', 'back', 'back']);
+    await connection.publish('news', 'again');
+    await expect.poll(() => heard).toEqual(['again']);
+    await expect.poll(() => reader.isUp).toBe(true);
+  });
+
+  test('a server that is there but silent counts as gone, and comes back', async () => {
+    const connection = await open();
+    redis.freeze(true);
+    await expect(connection.command('PING')).rejects.toThrow();
+    redis.freeze(false);
+    await connection.whenUp(5_000);
+    expect(await connection.command('PING')).toBe('PONG');
+  });
+});
