@@ -18,6 +18,7 @@ const abroad: ReadonlySet<string> = new Set(
     'offline',
     'ping',
     'presence',
+    'privileged-presence',
     'stanzas',
     'subscription-states',
     'subscriptions',

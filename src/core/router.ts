@@ -34,8 +34,9 @@ export interface Remote {
 }
 
 interface Pending {
-  readonly from: string;
+  readonly from: Jid;
   readonly done: (reply: Iq) => void;
+  readonly fail: () => void;
   readonly cancel: () => void;
 }
 
@@ -206,14 +207,20 @@ export class Router {
     const id = `${this.parts.cluster.self}:${randomBytes(9).toString('base64url')}`;
     const iq = make(id);
     return new Promise((resolve) => {
-      const cancel = this.parts.clock.after(timeout, () => {
+      const fail = (): void => {
+        this.pending.get(id)?.cancel();
         this.pending.delete(id);
         const error = errorReply(iq.el, iq.to.full, iq.from.full, new StanzaError('remote-server-timeout'));
         resolve(stanzaOf(error!, iq.to, iq.from) as Iq);
-      });
-      this.pending.set(id, { from: iq.to.full, done: resolve, cancel });
+      };
+      this.pending.set(id, { from: iq.to, done: resolve, fail, cancel: this.parts.clock.after(timeout, fail) });
       void (by === undefined ? this.send(iq, host) : this.fromAccount(host, iq, by));
     });
+  }
+
+  /** Nobody answers for a domain any more: what it was asked has failed. */
+  giveUp(domain: string): void {
+    for (const { from, fail } of this.pending.values()) if (from.domain === domain) fail();
   }
 
   /** The sessions of a host on this node. */
@@ -286,7 +293,7 @@ export class Router {
   private takeReply(stanza: Stanza): boolean {
     if (stanza.kind !== 'iq' || stanza.type === 'get' || stanza.type === 'set') return false;
     const pending = this.pending.get(stanza.id);
-    if (pending === undefined || pending.from !== stanza.from.full) return false;
+    if (pending === undefined || pending.from.full !== stanza.from.full) return false;
     this.pending.delete(stanza.id);
     pending.cancel();
     pending.done(stanza);

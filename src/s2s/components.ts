@@ -196,6 +196,7 @@ export class Components {
     if (domain !== undefined && this.ready.get(domain) === stream) {
       this.ready.delete(domain);
       const component = Jid.of('', domain);
+      this.parts.router.giveUp(domain);
       for (const host of this.parts.hosts.values()) host.notify(componentGone, { component });
     }
     if (this.streams.size === 0) this.whenEmpty?.();
