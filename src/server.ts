@@ -195,8 +195,7 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
-      await server.served.follow();
-      await server.restart.bringBack(server.hosts.values(), server.sm);
+      await server.restart.bringBack(await server.served.follow(), server.sm);
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.listeners.open();
       return server;
@@ -247,7 +246,8 @@ export class Server {
     this.c2s = clientSettings(config);
     await this.served.dropOld();
     await this.tls.reload(tlsHosts(config));
-    const renewed = await this.served.follow(old);
+    const { added, renewed } = await this.served.follow(old);
+    await this.restart.bringBack(added, this.sm);
     this.components.reload();
     for (const [host, before] of renewed) this.components.introduce(host, before);
     await this.listeners.open(['component']);

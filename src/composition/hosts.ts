@@ -29,6 +29,13 @@ export interface HostsParts extends Omit<LoaderParts, 'settingsOf'> {
   readonly removed: (host: Host) => void;
 }
 
+/** What has become of hosts. */
+export interface Followed {
+  readonly added: readonly Host[];
+  /** Those with other modules than before, new ones too, and what components could do there. */
+  readonly renewed: ReadonlyMap<Host, Host['grants']>;
+}
+
 export class Hosts {
   /** By domain. */
   private readonly all: Map<string, Host>;
@@ -46,16 +53,14 @@ export class Hosts {
     };
   }
 
-  /**
-   * Serves all that are configured, and as they are configured: those that stay keep their sessions.
-   * @returns those with new modules, and what components could do there before
-   */
-  async follow(old?: Config): Promise<ReadonlyMap<Host, Host['grants']>> {
+  /** Serves all that are configured, and as they are configured: those that stay keep their sessions. */
+  async follow(old?: Config): Promise<Followed> {
     const config = this.parts.config();
+    const added: Host[] = [];
     const renewed = new Map<Host, Host['grants']>();
     for (const [domain, settings] of Object.entries(config.hosts)) {
       const host = this.all.get(domain);
-      if (host === undefined) renewed.set(await this.add(domain, settings), new Map());
+      if (host === undefined) added.push(await this.add(domain, settings));
       else {
         const { grants } = host;
         host.settings = settings;
@@ -71,7 +76,8 @@ export class Hosts {
     for (const host of this.all.values()) {
       host.services = components.filter((domain) => parentOf(domain, this.all.keys()) === host.domain);
     }
-    return renewed;
+    for (const host of added) renewed.set(host, new Map());
+    return { added, renewed };
   }
 
   /** Ends those that are not configured any more. */
@@ -127,7 +133,8 @@ export class Hosts {
     this.all.delete(domain);
     const { sessions } = this.parts;
     const over = [...sessions.all()].filter((session) => session.host === host);
-    for (const session of over) session.close(new StreamError('host-gone'));
+    // (those that wait for their client end right below, where it is waited for)
+    for (const session of over) session.stream?.close(new StreamError('host-gone'));
     // what was never acknowledged is the modules' to keep
     await Promise.allSettled(over.map((session) => sessions.close(session)));
     this.parts.removed(host);

@@ -53,7 +53,7 @@ export class Intake {
 
   /** From now on stanzas are counted (XEP-0198 4). */
   manage(): void {
-    this.handled = new HandledCounter({ sendAck: () => this.acknowledge() });
+    this.handled ??= new HandledCounter({ sendAck: () => this.acknowledge() });
   }
 
   /** Says what was handled; also the last word before a stream ends, so that nothing is sent again without need. */
@@ -89,6 +89,19 @@ export class Intake {
     }
     this.check(from.domain, to.domain);
     return this.pending.take(element, from, to, bytes, this.handled);
+  }
+
+  /**
+   * Takes a stanza that came after our end of the stream, which the peer had not seen then (RFC 6120 4.4). Where stanzas are counted
+   * the peer sends it again; else it would be lost.
+   */
+  takeLate(element: Element): void {
+    if (this.handled !== undefined || this.pending.isFull) return;
+    try {
+      void this.take(element, 0);
+    } catch {
+      // what would have ended the stream can do no more
+    }
   }
 
   /** RFC 6120 8.3.3.8: the domain answers for what is no address of it. A sender without an address cannot be answered. */
