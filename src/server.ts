@@ -195,7 +195,7 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
-      await server.restart.bringBack(await server.served.follow(), server.sm);
+      await server.restart.bringBack((await server.served.follow()).added, server.sm);
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.listeners.open();
       return server;

@@ -6,8 +6,7 @@ import type { Path } from './problems.ts';
 import { quote, secret } from './schema.ts';
 
 const domainProblem = (value: unknown): string => `${quote(value)} is not a domain. Try "example.org".`;
-const namespaceProblem = (value: unknown): string =>
-  `${quote(value)} is not a namespace. Try "http://jabber.org/protocol/pubsub".`;
+const namespaceProblem = (value: unknown): string => `${quote(value)} is not a namespace. Try "${NS.ping}".`;
 
 const namespace = () =>
   z

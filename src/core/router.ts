@@ -46,8 +46,12 @@ export interface Unsettled {
 }
 
 interface RequestOptions {
+  /** In milliseconds. */
   readonly timeout?: number;
+  /** The component that asks in the name of an account of the host. */
   readonly by?: string;
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RouterParts {
@@ -198,11 +202,9 @@ export class Router {
 
   /**
    * Asks, and waits for the reply. Never to be awaited by a handler in the lane of whoever is asked: use `background`.
-   * @param timeout in milliseconds
-   * @param by the component that asks in the name of an account of the host
    * @returns the result or the error; an error of type `wait`, `remote-server-timeout`, when nothing comes
    */
-  request(host: Host, make: (id: string) => Iq, { timeout = 30_000, by }: RequestOptions = {}): Promise<Iq> {
+  request(host: Host, make: (id: string) => Iq, { timeout = 30_000, by, signal }: RequestOptions = {}): Promise<Iq> {
     // the node's name in the id lets another node bring the reply here
     const id = `${this.parts.cluster.self}:${randomBytes(9).toString('base64url')}`;
     const iq = make(id);
@@ -213,7 +215,13 @@ export class Router {
         const error = errorReply(iq.el, iq.to.full, iq.from.full, new StanzaError('remote-server-timeout'));
         resolve(stanzaOf(error!, iq.to, iq.from) as Iq);
       };
-      this.pending.set(id, { from: iq.to, done: resolve, fail, cancel: this.parts.clock.after(timeout, fail) });
+      const stopWaiting = this.parts.clock.after(timeout, fail);
+      signal?.addEventListener('abort', fail);
+      const cancel = (): void => {
+        stopWaiting();
+        signal?.removeEventListener('abort', fail);
+      };
+      this.pending.set(id, { from: iq.to, done: resolve, fail, cancel });
       void (by === undefined ? this.send(iq, host) : this.fromAccount(host, iq, by));
     });
   }

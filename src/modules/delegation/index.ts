@@ -44,9 +44,9 @@ export default defineModule({
     failed: counter('Requests that the component did not answer, or not as it should'),
   },
 
-  setup({ host, router, cluster, metrics, background, log }) {
+  setup({ host, router, cluster, metrics, background, signal, log }) {
     const owners = ownersOf(host.grants.values());
-    const nesting = new Nesting({ host, router, cluster, background, log });
+    const nesting = new Nesting({ host, router, cluster, background, signal, log });
     const stopListening = nesting.listen();
     let waiting = 0;
 
@@ -107,7 +107,7 @@ export default defineModule({
         const attrs = { type: 'set', from: host.domain, to: component.full };
         const make = (id: string): Iq =>
           stanzaOf(el('iq', null, { ...attrs, id }, delegation), host.jid, component) as Iq;
-        const reply = await router.request(host, make);
+        const reply = await router.request(host, make, { signal });
         return reply.type === 'result' ? answerIn(reply, request) : undefined;
       } finally {
         waiting--;

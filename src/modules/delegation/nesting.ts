@@ -38,6 +38,8 @@ export interface NestingParts {
   readonly router: Router;
   readonly cluster: Cluster;
   readonly background: (work: Promise<unknown>, what: string) => void;
+  /** Ends the waiting for answers. */
+  readonly signal: AbortSignal;
   readonly log: Logger;
 }
 
@@ -105,11 +107,11 @@ export class Nesting {
   }
 
   private async askFor(component: Jid, node: string): Promise<readonly Element[]> {
-    const { host, router, log } = this.parts;
+    const { host, router, signal, log } = this.parts;
     const attrs = { type: 'get', from: host.domain, to: component.full };
     const query = el('query', NS.discoInfo, { node });
     const make = (id: string): Iq => stanzaOf(el('iq', null, { ...attrs, id }, query), host.jid, component) as Iq;
-    const { type, payload } = await router.request(host, make);
+    const { type, payload } = await router.request(host, make, { signal });
     if (type !== 'result' || payload?.is('query', NS.discoInfo) !== true) return [];
     const told = payload.elements().filter(isInfo);
     if (isHashable(told)) return told;

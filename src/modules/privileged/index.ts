@@ -30,7 +30,7 @@ export default defineModule({
   summary: 'Lets external components act in the name of people, as far as the configuration allows it',
   needs: [rosterService],
 
-  setup({ host, router, cluster, use, background }) {
+  setup({ host, router, cluster, use, background, signal }) {
     const watchers = new Watchers({ host, router, cluster, roster: use(rosterService), background });
     const stopListening = watchers.listen();
 
@@ -105,7 +105,7 @@ export default defineModule({
     /** Under an id of ours, so that whoever answers cannot be mistaken for somebody else. */
     async function forward(request: Iq, element: Element, to: Jid): Promise<void> {
       const make = (id: string): Iq => stanzaOf(element.with({ id }), request.to, to) as Iq;
-      const reply = await router.request(host, make, { by: request.from.domain });
+      const reply = await router.request(host, make, { by: request.from.domain, signal });
       const told = forwardedElement(reply.el.with({ id: element.attrs.id }));
       await router.send(iqResult(request, el('privilege', NS.privilege, undefined, told)), host);
     }
