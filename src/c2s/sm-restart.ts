@@ -20,11 +20,12 @@ export class SessionRestart {
     this.parts = parts;
   }
 
-  /** Sessions go on where the process before left them; what waited for those that cannot is given back. */
-  async bringBack(hosts: Iterable<Host>, sm: StreamManagement): Promise<void> {
+  /** Sessions of hosts that are new go on where the process before left them; what waited for those that cannot is given back. */
+  async bringBack(hosts: readonly Host[], sm: StreamManagement): Promise<void> {
     for (const host of hosts) await (await this.of(host)).bringBack((stored) => sm.restore(host, stored));
-    sm.beginExpiry();
-    for (const [host, stored] of this.byHost) {
+    if (hosts.length > 0) sm.beginExpiry();
+    for (const host of hosts) {
+      const stored = await this.of(host);
       await stored.giveBackLost((lost) => sm.giveBackStored(host, lost));
       await stored.markTaken();
     }
