@@ -253,9 +253,19 @@ export class OutboundStream {
     this.cancelAttemptTimer();
     this.cancelAttemptTimer = this.context.clock.after(this.settings.authTimeout, () => {
       current.failure = 'timeout';
-      this.trace.add('stream', `${current.address} does not answer in time`, false);
+      this.traceSilence(current);
       current.stream.abort('the peer does not answer in time');
     });
+  }
+
+  private traceSilence({ address }: InitiatedStream): void {
+    const { method } = this.proving;
+    if (this.state !== 'authenticating' || method === undefined) {
+      this.trace.add('stream', `${address} does not answer in time`, false);
+      return;
+    }
+    const what = method === 'external' ? 'our certificate (SASL EXTERNAL)' : 'dialback: perhaps it cannot call us back';
+    this.trace.add('authentication', `${address} does not answer in time to ${what}`, false);
   }
 
   private disconnected(current: InitiatedStream, why: string): void {
@@ -267,7 +277,7 @@ export class OutboundStream {
       this.over(why, hasDone);
       return;
     }
-    if (current.failure === 'peer') this.trace.add('stream', why, false);
+    if (current.failure === 'peer') this.trace.add('stream', this.explain(current, why), false);
     const wasAuthenticating = this.state === 'authenticating';
     this.state = 'connecting';
     this.current = undefined;
@@ -280,6 +290,12 @@ export class OutboundStream {
       this.dialler.again();
     } else if (current.stream.peerError !== 'host-unknown') this.dialler.isTemporary = true;
     void this.nextMachine();
+  }
+
+  private explain({ stream, hasHeader }: InitiatedStream, why: string): string {
+    if (stream.peerError === 'host-unknown') return `the server there does not serve ${this.pair.to} (host-unknown)`;
+    if (!hasHeader && stream.error !== undefined) return `what answers there does not speak XMPP (${why})`;
+    return why;
   }
 
   private takeOffer(offer: Offer): void {
@@ -297,6 +313,7 @@ export class OutboundStream {
     );
     // they may have changed since it began
     if (!verdict.isValid && this.context.settings(this.pair.from)?.requireValidCertificates !== false) {
+      this.trace.add('certificate', `${this.pair.from} asks for a valid one (s2s.require-valid-certificates)`, false);
       this.fail(
         'remote-server-not-found',
         'certificate',
