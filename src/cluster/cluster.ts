@@ -94,6 +94,8 @@ export interface Cluster {
    * if that dies before `fn` has resolved.
    */
   onOrphans(fn: (sessions: readonly SessionEntry[]) => MaybePromise<void>): () => void;
+  /** Tells the others that this node is about to stop, or is not: nothing new is given to it then. */
+  drain(isOn: boolean): MaybePromise<void>;
   /** All nodes that are alive, this one among them. */
   members(): MaybePromise<readonly Member[]>;
   close(): Promise<void>;

@@ -45,6 +45,7 @@ export function createSolo(): Cluster {
   const started = Date.now();
   const directory = createDirectory();
   const answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
+  let isDraining = false;
   return {
     self,
     nodes: new Set([self]),
@@ -65,6 +66,9 @@ export function createSolo(): Cluster {
     owner: () => self,
     onNode: () => () => {},
     onOrphans: () => () => {},
+    drain(isOn) {
+      isDraining = isOn;
+    },
     members: () => [
       {
         node: self,
@@ -74,7 +78,7 @@ export function createSolo(): Cluster {
         sessions: directory.count,
         inbox: 0,
         lag: 0,
-        isDraining: false,
+        isDraining,
       },
     ],
     async close() {},

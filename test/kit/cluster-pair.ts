@@ -190,6 +190,7 @@ class Member implements Cluster {
   readonly self: NodeId;
   readonly directory: Directory;
   onClose: () => void = () => {};
+  isDraining = false;
   private readonly bus: Bus;
   private readonly all: ReadonlyMap<NodeId, Member>;
   private readonly timeout: number;
@@ -278,8 +279,12 @@ class Member implements Cluster {
     return () => this.heirs.delete(fn);
   }
 
+  drain(isOn: boolean): void {
+    this.isDraining = isOn;
+  }
+
   members(): readonly MemberInfo[] {
-    return [...this.all.keys()].map((node) => ({
+    return [...this.all].map(([node, { isDraining }]) => ({
       node,
       name: node,
       version: '0',
@@ -287,7 +292,7 @@ class Member implements Cluster {
       sessions: 0,
       inbox: 0,
       lag: 0,
-      isDraining: false,
+      isDraining,
     }));
   }
 
