@@ -70,7 +70,7 @@ export function banner(
       'database',
       config.database === 'embedded' ? 'embedded Postgres, in the data folder' : maskUrl(config.database),
     ),
-    ...(config.redis === null ? [] : [row('redis', maskUrl(config.redis))]),
+    ...(config.redis === null ? [] : [row('redis', redisPlace(config.redis))]),
     ...(processes === 1 ? [] : [row('processes', String(processes))]),
     row(
       'tls',
@@ -89,3 +89,10 @@ export function banner(
 }
 
 const row = (name: string, value: string): string => `  ${name.padEnd(10)} ${value}`;
+
+function redisPlace(redis: NonNullable<Config['redis']>): string {
+  if (typeof redis === 'string') return maskUrl(redis);
+  return 'cluster' in redis
+    ? `cluster of ${redis.cluster.map(maskUrl).join(', ')}`
+    : `${redis.name}, watched by ${redis.sentinels.map(maskUrl).join(', ')}`;
+}
