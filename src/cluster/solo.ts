@@ -67,6 +67,8 @@ export function createSolo(): Cluster {
     onNode: () => () => {},
     onExpelled: () => () => {},
     onOrphans: () => () => {},
+    onDisplaced: () => () => {},
+    onGap: () => () => {},
     drain(isOn) {
       isDraining = isOn;
     },

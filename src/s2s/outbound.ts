@@ -8,7 +8,7 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import { Backlog } from './backlog.ts';
 import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { type Dialled, Dialler } from './dial.ts';
-import { type DialbackOutcome, type DomainPair, readDialback } from './dialback.ts';
+import { type DialbackOutcome, type DomainPair, readDialback, writeResult } from './dialback.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
 import { Intake } from './intake.ts';
 import { headOf, keptOf, Outlet, type Queued, tooLarge } from './outlet.ts';
@@ -253,9 +253,19 @@ export class OutboundStream {
     this.cancelAttemptTimer();
     this.cancelAttemptTimer = this.context.clock.after(this.settings.authTimeout, () => {
       current.failure = 'timeout';
-      this.trace.add('stream', `${current.address} does not answer in time`, false);
+      this.traceSilence(current);
       current.stream.abort('the peer does not answer in time');
     });
+  }
+
+  private traceSilence({ address }: InitiatedStream): void {
+    const { method } = this.proving;
+    if (this.state !== 'authenticating' || method === undefined) {
+      this.trace.add('stream', `${address} does not answer in time`, false);
+      return;
+    }
+    const what = method === 'external' ? 'our certificate (SASL EXTERNAL)' : 'dialback: perhaps it cannot call us back';
+    this.trace.add('authentication', `${address} does not answer in time to ${what}`, false);
   }
 
   private disconnected(current: InitiatedStream, why: string): void {
@@ -267,7 +277,7 @@ export class OutboundStream {
       this.over(why, hasDone);
       return;
     }
-    if (current.failure === 'peer') this.trace.add('stream', why, false);
+    if (current.failure === 'peer') this.trace.add('stream', this.explain(current, why), false);
     const wasAuthenticating = this.state === 'authenticating';
     this.state = 'connecting';
     this.current = undefined;
@@ -280,6 +290,12 @@ export class OutboundStream {
       this.dialler.again();
     } else if (current.stream.peerError !== 'host-unknown') this.dialler.isTemporary = true;
     void this.nextMachine();
+  }
+
+  private explain({ stream, hasHeader }: InitiatedStream, why: string): string {
+    if (stream.peerError === 'host-unknown') return `the server there does not serve ${this.pair.to} (host-unknown)`;
+    if (!hasHeader && stream.error !== undefined) return `what answers there does not speak XMPP (${why})`;
+    return why;
   }
 
   private takeOffer(offer: Offer): void {
@@ -297,6 +313,7 @@ export class OutboundStream {
     );
     // they may have changed since it began
     if (!verdict.isValid && this.context.settings(this.pair.from)?.requireValidCertificates !== false) {
+      this.trace.add('certificate', `${this.pair.from} asks for a valid one (s2s.require-valid-certificates)`, false);
       this.fail(
         'remote-server-not-found',
         'certificate',
@@ -352,7 +369,9 @@ export class OutboundStream {
     if (message === undefined || current === undefined) throw new StreamError('bad-format', 'that is no dialback');
     if ('key' in message) {
       if (!this.isBidi || this.receiver === undefined) throw new StreamError('not-authorized');
-      this.receiver.take(message);
+      // XEP-0288 2.2: a key is not asked about over the connection that it came over; for this pair nobody needs to be
+      if (message.name === 'result' && this.isReverse(message)) current.stream.send(writeResult(message, 'valid'));
+      else this.receiver.take(message);
       return;
     }
     if (message.name === 'verify') {
@@ -360,6 +379,11 @@ export class OutboundStream {
       return;
     }
     this.proving.takeResult(message, message.outcome);
+  }
+
+  /** Whether it is between our two domains, from theirs to ours. */
+  private isReverse({ from, to }: DomainPair): boolean {
+    return from === this.pair.to && to === this.pair.from;
   }
 
   private opened(): void {

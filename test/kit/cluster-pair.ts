@@ -198,6 +198,7 @@ class Member implements Cluster {
   private readonly answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
   private readonly topics = new Map<string, Set<(body: unknown, from: NodeId) => void>>();
   private readonly heirs = new Set<(sessions: readonly SessionEntry[]) => MaybePromise<void>>();
+  private readonly doubters = new Set<(isOurs: boolean) => void>();
   private readonly watchers = new Set<(node: NodeId, up: boolean) => void>();
   private readonly calls = new Map<number, { resolve(body: unknown): void; reject(error: Error): void }>();
   private lastCall = 0;
@@ -283,6 +284,15 @@ class Member implements Cluster {
     return () => this.heirs.delete(fn);
   }
 
+  onDisplaced(): () => void {
+    return () => {};
+  }
+
+  onGap(fn: (isOurs: boolean) => void): () => void {
+    this.doubters.add(fn);
+    return () => this.doubters.delete(fn);
+  }
+
   drain(isOn: boolean): void {
     this.isDraining = isOn;
   }
@@ -310,6 +320,7 @@ class Member implements Cluster {
 
   noticeLoss(node: NodeId): void {
     for (const watcher of this.watchers) watcher(node, false);
+    for (const doubter of this.doubters) doubter(false);
   }
 
   arrive(from: NodeId, content: Content): void {
