@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Addressee, Cluster, Frame, NodeId } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
@@ -308,11 +308,11 @@ export class Router {
     return true;
   }
 
-  private fromNode(frame: Frame, from: NodeId): void {
+  /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */
+  private fromNode(frame: Frame, from: NodeId): MaybePromise<void> {
     const element = parseElement(frame.xml);
     if (frame.kind === 'undelivered') {
-      for (const addressee of frame.to) this.redeliver(element, addressee, frame.had);
-      return;
+      return this.redeliverAll(element, frame.to, frame.had);
     }
     const { had } = frame;
     const reach = had && reachFrom(had);
@@ -326,18 +326,23 @@ export class Router {
     if (missing.length === 0) return;
     const { xml } = frame;
     const back: Frame = { kind: 'undelivered', to: missing, xml, ...(had === undefined ? {} : { had }) };
-    // a node that cannot be told is gone, and what it had sent with it
-    Promise.resolve(this.parts.cluster.send(from, back)).catch(nothing);
+    const sent = this.parts.cluster.send(from, back);
+    // where the sender is gone, this node sees to it
+    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, missing, had));
+  }
+
+  private redeliverAll(element: Element, to: readonly Addressee[], had: Holders | undefined): MaybePromise<void> {
+    return inOrder(to, (addressee) => this.redeliver(element, addressee, had));
   }
 
   /** A session left before a stanza from another node reached it. */
-  private redeliver(element: Element, { jid, sid }: Addressee, had: Holders | undefined): void {
+  private redeliver(element: Element, { jid, sid }: Addressee, had: Holders | undefined): MaybePromise<void> {
     const gone = Jid.parse(jid);
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
     const host = gone && this.parts.hosts.get(gone.domain);
     if (to === undefined || host === undefined) return;
     const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    void this.takeBack(host, withReach(stanza, had && reachFrom(had)), sid);
+    return this.takeBack(host, withReach(stanza, had && reachFrom(had)), sid);
   }
 
   /** Another node brings back a message that this one had delivered there. */

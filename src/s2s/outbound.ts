@@ -8,7 +8,7 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import { Backlog } from './backlog.ts';
 import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { type Dialled, Dialler } from './dial.ts';
-import { type DialbackOutcome, type DomainPair, readDialback } from './dialback.ts';
+import { type DialbackOutcome, type DomainPair, readDialback, writeResult } from './dialback.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
 import { Intake } from './intake.ts';
 import { headOf, keptOf, Outlet, type Queued, tooLarge } from './outlet.ts';
@@ -369,7 +369,9 @@ export class OutboundStream {
     if (message === undefined || current === undefined) throw new StreamError('bad-format', 'that is no dialback');
     if ('key' in message) {
       if (!this.isBidi || this.receiver === undefined) throw new StreamError('not-authorized');
-      this.receiver.take(message);
+      // XEP-0288 2.2: a key is not asked about over the connection that it came over; for this pair nobody needs to be
+      if (message.name === 'result' && this.isReverse(message)) current.stream.send(writeResult(message, 'valid'));
+      else this.receiver.take(message);
       return;
     }
     if (message.name === 'verify') {
@@ -377,6 +379,11 @@ export class OutboundStream {
       return;
     }
     this.proving.takeResult(message, message.outcome);
+  }
+
+  /** Whether it is between our two domains, from theirs to ours. */
+  private isReverse({ from, to }: DomainPair): boolean {
+    return from === this.pair.to && to === this.pair.from;
   }
 
   private opened(): void {
