@@ -122,6 +122,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       metrics: this.metrics,
+      hosts: this.hosts,
     });
     this.federation = new Federation({
       config: () => this.config,
@@ -220,7 +221,7 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
-      await server.restart.bringBack(await server.served.follow(), server.sm);
+      await server.restart.bringBack((await server.served.follow()).added, server.sm);
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.administration.checkDatabase();
       await server.listeners.open();
@@ -286,8 +287,10 @@ export class Server {
     this.c2s = clientSettings(config);
     await this.served.dropOld();
     await this.tls.reload(tlsHosts(config));
-    await this.restart.bringBack(await this.served.follow(old), this.sm);
+    const { added, renewed } = await this.served.follow(old);
+    await this.restart.bringBack(added, this.sm);
     this.components.reload();
+    for (const [host, before] of renewed) this.components.introduce(host, before);
     await this.listeners.open(['component']);
     this.federation.reload();
   }
