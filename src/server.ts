@@ -16,7 +16,7 @@ import { ClusterAdmin } from './composition/cluster-admin.ts';
 import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
 import { Listeners } from './composition/listeners.ts';
-import { clientMetrics, observe, streamManagementMetrics } from './composition/measures.ts';
+import { clientMetrics, isOnRedis, observe, observeRedis, streamManagementMetrics } from './composition/measures.ts';
 import type { Config, ListenerName } from './config/server.ts';
 import type { Host } from './core/host.ts';
 import type { Modules } from './core/loader.ts';
@@ -137,10 +137,9 @@ export class Server {
       metrics: this.metrics,
       ...(parts.nameServer === undefined ? {} : { nameServer: parts.nameServer }),
     });
-    this.throttle = createThrottle(this.clock, {
-      perAccount: { limit: config.limits['auth-failures-per-account'] },
-      perAddress: { limit: config.limits['auth-failures-per-address'] },
-    });
+    const perAccount = { limit: config.limits['auth-failures-per-account'] };
+    const perAddress = { limit: config.limits['auth-failures-per-address'] };
+    this.throttle = createThrottle(this.clock, { perAccount, perAddress }, cluster);
     this.c2s = clientSettings(config);
     this.restart = new SessionRestart({ driver, node: cluster.self, log: this.log });
     this.sm = new StreamManagement({
@@ -197,6 +196,7 @@ export class Server {
     this.addRoutes();
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => this.hosts.keys(), sessions, sm, clients, web });
+    if (isOnRedis(cluster)) observeRedis(metrics, cluster);
   }
 
   /**
@@ -372,5 +372,6 @@ function storageOptions(
     log: log.child({ part: 'storage' }),
     clock,
     invalidation: cluster,
+    redis: isOnRedis(cluster) ? cluster.redis : undefined,
   };
 }
