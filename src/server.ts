@@ -16,7 +16,7 @@ import { ClusterAdmin } from './composition/cluster-admin.ts';
 import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
 import { Listeners } from './composition/listeners.ts';
-import { clientMetrics, observe, streamManagementMetrics } from './composition/measures.ts';
+import { clientMetrics, isOnRedis, observe, observeRedis, streamManagementMetrics } from './composition/measures.ts';
 import type { Config, ListenerName } from './config/server.ts';
 import type { Host } from './core/host.ts';
 import type { Modules } from './core/loader.ts';
@@ -120,6 +120,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       metrics: this.metrics,
+      hosts: this.hosts,
     });
     this.federation = new Federation({
       config: () => this.config,
@@ -134,10 +135,9 @@ export class Server {
       metrics: this.metrics,
       ...(parts.nameServer === undefined ? {} : { nameServer: parts.nameServer }),
     });
-    this.throttle = createThrottle(this.clock, {
-      perAccount: { limit: config.limits['auth-failures-per-account'] },
-      perAddress: { limit: config.limits['auth-failures-per-address'] },
-    });
+    const perAccount = { limit: config.limits['auth-failures-per-account'] };
+    const perAddress = { limit: config.limits['auth-failures-per-address'] };
+    this.throttle = createThrottle(this.clock, { perAccount, perAddress }, cluster);
     this.c2s = clientSettings(config);
     this.restart = new SessionRestart({ driver, node: cluster.self, log: this.log });
     this.sm = new StreamManagement({
@@ -194,6 +194,7 @@ export class Server {
     this.addRoutes();
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => this.hosts.keys(), sessions, sm, clients, web });
+    if (isOnRedis(cluster)) observeRedis(metrics, cluster);
   }
 
   /**
@@ -222,7 +223,7 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, secret);
       server.federation.start();
-      await server.restart.bringBack(await server.served.follow(), server.sm);
+      await server.restart.bringBack((await server.served.follow()).added, server.sm);
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await checkDatabase(cluster, fingerprintOf(secret));
       await server.listeners.open();
@@ -291,8 +292,10 @@ export class Server {
     this.c2s = clientSettings(config);
     await this.served.dropOld();
     await this.tls.reload(tlsHosts(config));
-    await this.restart.bringBack(await this.served.follow(old), this.sm);
+    const { added, renewed } = await this.served.follow(old);
+    await this.restart.bringBack(added, this.sm);
     this.components.reload();
+    for (const [host, before] of renewed) this.components.introduce(host, before);
     await this.listeners.open(['component']);
     this.federation.reload();
   }
@@ -374,5 +377,6 @@ function storageOptions(
     log: log.child({ part: 'storage' }),
     clock,
     invalidation: cluster,
+    redis: isOnRedis(cluster) ? cluster.redis : undefined,
   };
 }

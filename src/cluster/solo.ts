@@ -65,6 +65,7 @@ export function createSolo(): Cluster {
     subscribe: () => () => {},
     owner: () => self,
     onNode: () => () => {},
+    onExpelled: () => () => {},
     onOrphans: () => () => {},
     onDisplaced: () => () => {},
     onGap: () => () => {},

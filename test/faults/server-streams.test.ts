@@ -156,6 +156,24 @@ describe('out of turn', () => {
   });
 });
 
+test('a key is not asked about over the stream that it came over (XEP-0288 2.2): whoever was reached has been proved', async () => {
+  await start();
+  const stranger = new TestAuthority('Nobody trusts me').issue({ names: ['mantua.test'] });
+  const features = `${external}<bidi xmlns='urn:xmpp:features:bidi'/>`;
+  const server = await ScriptedServer.start('mantua.test', stranger, features, (socket, said) => {
+    if (said.includes('<auth')) socket.write("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    if (said.includes('<message')) socket.write("<db:result from='mantua.test' to='verona.test'>key</db:result>");
+  });
+  others.push(server);
+  names.set('mantua.test', { port: server.port });
+  const romeo = await enterAsRomeo();
+  romeo.client.write("<message id='m1' to='juliet@mantua.test'><body>x</body></message>");
+  await expect.poll(() => server.heard).toMatch(/<db:result [^>]*type='valid'/);
+  expect(server.heard).not.toContain('<db:verify');
+  expect(server.connections).toBe(1);
+  await romeo.client.destroy();
+});
+
 describe('counting', () => {
   test('what comes back before the peer counts too is not counted (XEP-0198 4)', async () => {
     await start();

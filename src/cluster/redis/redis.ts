@@ -11,7 +11,7 @@ import { openRedis, type RedisConnection, type RedisTarget } from '../../net/red
 import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
-import { RedisDirectory } from './directory.ts';
+import { type DirectoryFigures, RedisDirectory } from './directory.ts';
 import { Membership } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
 import { ownProtocol, type Protocol } from './protocol.ts';
@@ -47,13 +47,8 @@ export interface RedisCluster extends Cluster {
   readonly isUp: boolean;
   /** What other nodes have not handled yet of what was sent from here, in characters. */
   readonly backlog: number;
-  /** Says that this node is about to stop, or is not: it is given nothing new. */
-  drain(on: boolean): Promise<void>;
-  /**
-   * Called when the others hold this node for dead, and `self` is a new life: its sessions are gone from the directory, and what
-   * was sent to them and did not arrive is dealt with elsewhere.
-   */
-  onExpelled(fn: () => void): () => void;
+  /** How the directory's memory has served. */
+  readonly directoryFigures: DirectoryFigures;
   /** Ends at once, as if the process had died: nobody is told. For tests. */
   abandon(): void;
 }
@@ -144,6 +139,10 @@ class RedisNode implements RedisCluster {
 
   get backlog(): number {
     return this.life.bus.backlog;
+  }
+
+  get directoryFigures(): DirectoryFigures {
+    return this.life.directory.figures;
   }
 
   async start(): Promise<void> {
