@@ -1,10 +1,10 @@
 // Nodes of different releases: who understands whom, and what is said where they do not.
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { systemClock } from '../../../src/base/clock.ts';
-import { silent } from '../../../src/base/log.ts';
-import { isUnderstood, type Protocol } from '../../../src/cluster/redis/protocol.ts';
-import { createRedisCluster, type RedisCluster } from '../../../src/cluster/redis/redis.ts';
-import { startRedis, type TestRedis } from '../../kit/redis.ts';
+import { systemClock } from '../../../../src/base/clock.ts';
+import { silent } from '../../../../src/base/log.ts';
+import { isUnderstood, type Protocol } from '../../../../src/cluster/redis/protocol.ts';
+import { createRedisCluster, type RedisCluster } from '../../../../src/cluster/redis/redis.ts';
+import { startRedis, type TestRedis } from '../../../kit/redis.ts';
 
 let redis: TestRedis;
 const nodes: RedisCluster[] = [];
