@@ -47,6 +47,8 @@ export interface ServerParts {
 
 /** How long an orderly stop waits for clients to go, in milliseconds. */
 const STOP_DEADLINE = 3_000;
+/** How long it takes sessions to other nodes, in milliseconds. */
+const HAND_OVER_DEADLINE = 10_000;
 
 export class Server {
   readonly metrics = new Metrics();
@@ -127,15 +129,17 @@ export class Server {
       perAddress: { limit: config.limits['auth-failures-per-address'] },
     });
     this.c2s = clientSettings(config);
-    this.restart = new SessionRestart({ driver, node: cluster.self, log: this.log });
+    this.restart = new SessionRestart({ driver, cluster, log: this.log });
     this.sm = new StreamManagement({
       settings: () => this.c2s.streamManagement,
+      hosts: this.hosts,
       sessions: this.sessions,
       router: this.router,
-      node: cluster.self,
+      cluster,
       clock: this.clock,
       log: this.log.child({ part: 'c2s' }),
       metrics: this.metrics.open('sm', streamManagementMetrics, {}),
+      claim: (host, user, id) => this.restart.claim(host, user, id),
       forget: (host, id) => this.restart.forget(host, id),
     });
     const context = this.clientContext();
@@ -196,6 +200,10 @@ export class Server {
       server.federation.start();
       await server.served.follow();
       await server.restart.bringBack(server.hosts.values(), server.sm);
+      const { cluster: joined } = server;
+      joined.onNode((_node, isUp) => {
+        if (!isUp) void server?.takeAfter();
+      });
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.listeners.open();
       return server;
@@ -294,9 +302,31 @@ export class Server {
     }
   }
 
+  /**
+   * Takes the sessions of clients that can resume them to other nodes, by load; their connections end as if the network had gone.
+   * When nothing listens for clients any more, lest they come back here. Returns how many went, and how many are here still: for
+   * want of other nodes, or of time.
+   */
+  async handOver(deadline = HAND_OVER_DEADLINE): Promise<{ readonly moved: number; readonly left: number }> {
+    const outcome = await this.sm.handOver(deadline);
+    if (outcome.moved > 0) this.log.info(outcome, 'sessions were handed over to other nodes');
+    return outcome;
+  }
+
+  /** What a node that is no more has left in the store, as the last one or by dying, one of those that live takes. */
+  private async takeAfter(): Promise<void> {
+    if (this.stopping !== undefined || this.cluster.owner('stored sessions') !== this.cluster.self) return;
+    try {
+      await this.restart.bringBack(this.hosts.values(), this.sm);
+    } catch (error) {
+      this.log.error({ err: error }, 'sessions that a node has left could not be brought back');
+    }
+  }
+
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     await this.listeners.close(true);
+    await this.handOver();
     await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
     await this.components.close(STOP_DEADLINE);

@@ -246,18 +246,31 @@ export class Router {
     }
     const { had } = frame;
     const reach = had && reachFrom(had);
-    const missing = frame.to.filter(({ jid, sid }) => {
-      const session = this.parts.sessions.get(jid);
+    const { sessions } = this.parts;
+    const missing: Addressee[] = [];
+    for (const addressee of frame.to) {
+      const session = sessions.get(addressee.jid);
       // another session may have come under its name
-      if (session === undefined || session.sid !== sid) return true;
-      session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
-      return false;
-    });
+      if (session?.sid === addressee.sid) {
+        session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
+        continue;
+      }
+      const place = sessions.moves.whither(addressee.sid);
+      if (place === undefined) missing.push(addressee);
+      else this.sendOn({ ...frame, to: [addressee] }, place, element);
+    }
     if (missing.length === 0) return;
     const { xml } = frame;
     const back: Frame = { kind: 'undelivered', to: missing, xml, ...(had === undefined ? {} : { had }) };
     // a node that cannot be told is gone, and what it had sent with it
     Promise.resolve(this.parts.cluster.send(from, back)).catch(nothing);
+  }
+
+  /** A session has gone to another node, and what is for it follows. */
+  private sendOn(frame: Frame, place: NodeId, element: Element): void {
+    Promise.resolve(this.parts.cluster.send(place, frame)).catch(() => {
+      for (const addressee of frame.to) this.redeliver(element, addressee, frame.had);
+    });
   }
 
   /** A session left before a stanza from another node reached it. */
@@ -276,7 +289,10 @@ export class Router {
     const host = reader && this.parts.hosts.get(reader.domain);
     if (reader === undefined || host === undefined) throw new Error(`${to} is not served here`);
     const message = messageOf(parseElement(xml), addressOf(from, reader), reader);
-    return this.takeBack(host, withReach(message, reachFrom(had)), sid, at);
+    const reach: Reach = { ...reachFrom(had), back: [...(had.back ?? [])] };
+    return this.guard(message.el, message.from, reader, () =>
+      this.accounts.decide(host, { ...message, reach }, sid, at),
+    );
   }
 
   /**

@@ -15,6 +15,7 @@ import {
   sessionResumed,
 } from './events.ts';
 import type { Host } from './host.ts';
+import { Moves } from './moves.ts';
 
 /** How a slot's value is written down, as JSON, where a session outlives its process. */
 export interface Keeping<T> {
@@ -114,7 +115,7 @@ const nothingShared: Readonly<Record<string, string | number | boolean>> = Objec
 export class Session implements SessionEntry {
   readonly jid: Jid;
   readonly host: Host;
-  /** Ends in the name of its node (see reaches.ts). */
+  /** The session's for life; ends in the name of the node where it was born (see moves.ts). */
   readonly sid: string;
   /** When it was bound, in milliseconds since 1970. */
   readonly since: number;
@@ -272,6 +273,7 @@ const replaced = { condition: 'conflict', text: 'another connection took this re
 
 /** The sessions of this node, of all hosts. */
 export class Sessions {
+  readonly moves: Moves;
   private readonly byFull = new Map<string, Session>();
   private readonly byBare = new Map<BareJid, Session[]>();
   private readonly cluster: Cluster;
@@ -280,6 +282,7 @@ export class Sessions {
 
   constructor(cluster: Cluster, now: () => number) {
     this.cluster = cluster;
+    this.moves = new Moves(cluster);
     this.now = now;
     this.owner = {
       node: cluster.self,
@@ -371,15 +374,56 @@ export class Sessions {
     session.host.notify(sessionResumed, { session });
   }
 
-  /** Brings back a session of another process, without a stream; undefined when its address is no good, or taken. */
-  async restore(host: Host, saved: SavedSession): Promise<Session | undefined> {
+  /**
+   * Takes over a session of another process, or node, without a stream: from here on it is this node's in the directory, and the
+   * same one. Undefined when its address is no good, or another session has it.
+   * @param prepare is given the session before anybody knows of it
+   */
+  async restore(host: Host, saved: SavedSession, prepare?: (session: Session) => void): Promise<Session | undefined> {
     const jid = Jid.parse(saved.jid);
-    if (jid === undefined || this.byFull.has(jid.full)) return undefined;
+    if (jid === undefined) return undefined;
+    const entries = await this.cluster.directory.sessions(jid.bare, true);
+    const isTaken = entries.some((entry) => entry.jid.full === jid.full && entry.sid !== saved.sid);
+    if (isTaken || this.byFull.has(jid.full)) return undefined;
     const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
     session.restore(saved);
+    prepare?.(session);
     this.add(session);
-    await this.cluster.directory.put(session);
+    if (!(await this.claim(session))) return undefined;
+    this.moves.arrived([session.sid]);
     return session;
+  }
+
+  /** A session that was about to leave stays: the directory has it as this node's again. */
+  async keep(session: Session): Promise<void> {
+    if (this.byFull.get(session.jid.full) !== session || (await this.claim(session))) return;
+    session.isOver = true;
+    await session.outbox?.giveBack();
+  }
+
+  /** A session has gone to another node, whose entry in the directory it is: it is not over, only not here any more. */
+  depart(session: Session, to: NodeId): void {
+    session.isOver = true;
+    this.remove(session);
+    this.moves.left(session.sid, to);
+  }
+
+  /** A session that was taken over was over already: nobody has to be told. */
+  async discard(session: Session): Promise<void> {
+    if (this.byFull.get(session.jid.full) !== session) return;
+    session.isOver = true;
+    this.remove(session);
+    await this.cluster.directory.drop(session.jid, session.sid);
+    await session.outbox?.giveBack();
+  }
+
+  /** Makes the directory say that a session is here; false where another has taken its address meanwhile, which keeps it. */
+  private async claim(session: Session): Promise<boolean> {
+    const other = await this.publish(session);
+    if (other === undefined) return true;
+    this.remove(session);
+    await this.cluster.directory.put(other);
+    return false;
   }
 
   /**
