@@ -10,7 +10,7 @@ import { parley } from './peers/parley.ts';
 import { type Peer, temporaryDirectory } from './peers/peer.ts';
 import { prosody } from './peers/prosody.ts';
 import { relay } from './peers/relay.ts';
-import { portOf, startPeer } from './peers/start.ts';
+import { startFor } from './peers/start.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
 import { runProfile } from './run.ts';
 
@@ -70,6 +70,7 @@ export async function comparePeers(args: readonly string[]): Promise<number> {
   for (let round = 1; round <= Number(own.rounds); round++) {
     for (const peer of peers) {
       for (const load of loads) {
+        if (profileNamed(load.name).needsPartner && !peer.canFederate) continue;
         const report = await measure(peer, join(base, peer.name), load, users, common);
         record(results, load.name, peer.name, report);
         for (const failure of report.failures) failures.push(`${peer.name} ${load.name}, round ${round}: ${failure}`);
@@ -93,19 +94,13 @@ function loadOf(name: string, users: number, given: (option: string) => OptionVa
 
 /** One load on a fresh process: what one leaves behind is not to colour the next. */
 async function measure(peer: Peer, dir: string, load: Load, users: number, common: CommonOptions): Promise<Report> {
-  mkdirSync(dir, { recursive: true });
-  const server = await startPeer(peer, dir, users, common);
+  const { name, options } = load;
+  // two servers that talk to each other are set up otherwise
+  const home = profileNamed(name).needsPartner ? join(dir, name) : dir;
+  mkdirSync(home, { recursive: true });
+  const server = await startFor(profileNamed(name), options, peer, home, users, common);
   try {
-    const target = { ...common.target, host: server.host, port: portOf(server, common.target) };
-    const { options } = load;
-    return await runProfile(load.name, {
-      target,
-      users: load.users,
-      workers: common.workers,
-      pids: server.pids,
-      databasePids: server.databasePids ?? [],
-      options,
-    });
+    return await runProfile(name, { ...server, users: load.users, workers: common.workers, options });
   } finally {
     await server.stop();
   }

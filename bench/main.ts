@@ -2,13 +2,14 @@
 
 import { writeFileSync } from 'node:fs';
 import { comparePeers, describePeersCommand } from './compare-peers.ts';
+import type { OptionValues, Profile } from './load/profile.ts';
 import { printReport, type Report, reportToJson } from './load/report.ts';
 import { type CommonOptions, describeCommonOptions, describeOptions, parseOptions, UsageError } from './options.ts';
 import { parley } from './peers/parley.ts';
-import { type RunningPeer, temporaryDirectory } from './peers/peer.ts';
-import { portOf, startPeer } from './peers/start.ts';
+import { temporaryDirectory } from './peers/peer.ts';
+import { startFor } from './peers/start.ts';
 import { profileNamed, profiles } from './profiles/index.ts';
-import { registerUsers, runProfile } from './run.ts';
+import { type Place, registerUsers, runProfile } from './run.ts';
 import { userBatch } from './users.ts';
 
 async function main(): Promise<number> {
@@ -40,12 +41,10 @@ async function benchmark(name: string, args: readonly string[]): Promise<number>
     writeFileSync(common.makeUsers, userBatch(common.userFormat, { domain, userPrefix, password, users }));
     return 0;
   }
-  const report = await withServer(common, async (server) => {
-    const reached = server ? { ...target, port: portOf(server, target) } : target;
-    if (common.register) await registerUsers(reached, users);
-    const pids = server?.pids ?? common.pids;
-    const databasePids = server?.databasePids ?? common.databasePids;
-    return runProfile(name, { target: reached, users, workers: common.workers, pids, databasePids, options: own });
+  if (common.host !== undefined && profile.needsPartner) throw new UsageError(`${name} starts its servers by itself`);
+  const report = await withServer(profile, own, common, async (place) => {
+    if (common.register) await registerUsers(place.target, users);
+    return runProfile(name, { ...place, users, workers: common.workers, options: own });
   });
   if (common.json)
     console.log(JSON.stringify({ profile: name, tls: target.tls, sasl: target.sasl, users, ...reportToJson(report) }));
@@ -55,12 +54,15 @@ async function benchmark(name: string, args: readonly string[]): Promise<number>
 
 /** Starts a Parley of our own unless a host was given. */
 async function withServer(
+  profile: Profile,
+  options: OptionValues,
   common: CommonOptions,
-  work: (server: RunningPeer | undefined) => Promise<Report>,
+  work: (place: Place & { readonly partner?: Place }) => Promise<Report>,
 ): Promise<Report> {
-  if (common.host !== undefined) return work(undefined);
+  const { target, pids, databasePids } = common;
+  if (common.host !== undefined) return work({ target, pids, databasePids });
   if ((await parley.version()) === undefined) throw new UsageError('there is no Parley to start here; give --host');
-  const server = await startPeer(parley, temporaryDirectory(), common.users, common);
+  const server = await startFor(profile, options, parley, temporaryDirectory(), common.users, common);
   try {
     return await work(server);
   } finally {

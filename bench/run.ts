@@ -7,25 +7,41 @@ import { eachLimited, type OptionValues } from './load/profile.ts';
 import type { Report } from './load/report.ts';
 import { profileNamed } from './profiles/index.ts';
 
-export interface RunOptions {
+/** A server under load. */
+export interface Place {
   readonly target: Target;
-  readonly users: number;
-  readonly workers: number;
   readonly pids: readonly number[];
   readonly databasePids?: readonly number[];
+}
+
+export interface RunOptions extends Place {
+  /** The server that it talks to, for a profile that needs one. */
+  readonly partner?: Place;
+  readonly users: number;
+  readonly workers: number;
   readonly options: OptionValues;
 }
 
 /** Throws when the load cannot be made at all; failures under load are in the report. */
 export async function runProfile(name: string, run: RunOptions): Promise<Report> {
-  const { target, users, workers, pids, databasePids = [], options } = run;
+  const { target, partner, users, workers, options } = run;
   const profile = profileNamed(name);
-  const crew = await Crew.start(name, { workers, target, users, options });
+  const crew = await Crew.start(name, {
+    workers,
+    target,
+    ...(partner === undefined ? {} : { partner: partner.target }),
+    users,
+    options,
+  });
   try {
-    return await profile.conduct({ users, options, crew, probe: new Probe(pids, databasePids) });
+    return await profile.conduct({ users, options, crew, probe: probeOf(run), partnerProbe: probeOf(partner) });
   } finally {
     crew.stop();
   }
+}
+
+function probeOf(place: Place | undefined): Probe {
+  return new Probe(place?.pids ?? [], place?.databasePids);
 }
 
 /** Registers the users in-band. */

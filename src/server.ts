@@ -198,11 +198,10 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
-      await server.served.follow();
-      await server.restart.bringBack(server.hosts.values(), server.sm);
-      const { cluster: joined } = server;
-      joined.onNode((_node, isUp) => {
-        if (!isUp) void server?.takeAfter();
+      await server.restart.bringBack(await server.served.follow(), server.sm);
+      const running = server;
+      cluster.onNode((_node, isUp) => {
+        if (!isUp) void running.takeAfter();
       });
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await server.listeners.open();
@@ -254,7 +253,7 @@ export class Server {
     this.c2s = clientSettings(config);
     await this.served.dropOld();
     await this.tls.reload(tlsHosts(config));
-    await this.served.follow(old);
+    await this.restart.bringBack(await this.served.follow(old), this.sm);
     this.components.reload();
     await this.listeners.open(['component']);
     this.federation.reload();

@@ -17,6 +17,8 @@ export interface Share {
   readonly worker: number;
   readonly workers: number;
   readonly target: Target;
+  /** The server that the first one talks to, for a profile that needs one. */
+  readonly partner?: Target;
   readonly users: number;
   readonly options: OptionValues;
 }
@@ -29,6 +31,16 @@ interface Bench {
   readonly options: OptionValues;
   readonly crew: Crew;
   readonly probe: Probe;
+  /** Of the server that the first one talks to. */
+  readonly partnerProbe: Probe;
+}
+
+/** How a server and the one it talks to are set up. */
+export interface Partnership {
+  /** Of the other server. */
+  readonly domain: string;
+  /** They know each other by dialback, not by certificates. */
+  readonly isDialback: boolean;
 }
 
 export interface Profile {
@@ -36,6 +48,8 @@ export interface Profile {
   readonly options: OptionSpecs;
   /** A server that is started for it needs archive, carbons and stream management, whether `--full` is said or not. */
   readonly needsFull?: true;
+  /** It is about two servers that talk to each other: they are started for it. */
+  readonly needsPartner?: (options: OptionValues) => Partnership;
   /** How many users the options call for, unless `--users` says so. */
   defaultUsers(options: OptionValues): number;
   work(share: Share): Steps;

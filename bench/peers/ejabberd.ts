@@ -6,6 +6,7 @@ import { eachLimited } from '../load/profile.ts';
 import { userNames } from '../users.ts';
 import {
   debianVersion,
+  type FederationOptions,
   freePort,
   LOOPBACK,
   makeCertificate,
@@ -22,14 +23,15 @@ const ERLANG_LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-g
 
 export const ejabberd: Peer = {
   name: 'ejabberd',
+  canFederate: true,
 
   version: () => debianVersion('ejabberd'),
 
   async start(options) {
-    const { dir, domain, database } = options;
+    const { dir, domain, database, federation } = options;
     const spool = join(dir, 'spool');
     mkdirSync(spool, { recursive: true });
-    const { pem } = await makeCertificate(dir, domain);
+    const { pem } = federation?.certificate ?? (await makeCertificate(dir, domain));
     const port = await freePort();
     const directTlsPort = await freePort();
     const apiPort = await freePort();
@@ -42,8 +44,8 @@ export const ejabberd: Peer = {
 hosts: ["${domain}"]
 certfiles: ["${pem}"]
 auth_password_format: scram
-${database ? storageIn(database) : ''}listen:
-  - { port: ${port}, ip: "${LOOPBACK}", module: ejabberd_c2s, starttls: true, starttls_required: false, access: all, shaper: none, backlog: 1024 }
+${federation ? federationWith(federation) : ''}${database ? storageIn(database) : ''}listen:
+${federation ? `  - { port: ${federation.port}, ip: "${LOOPBACK}", module: ejabberd_s2s_in, shaper: none }\n` : ''}  - { port: ${port}, ip: "${LOOPBACK}", module: ejabberd_c2s, starttls: true, starttls_required: false, access: all, shaper: none, backlog: 1024 }
   - { port: ${directTlsPort}, ip: "${LOOPBACK}", module: ejabberd_c2s, tls: true, access: all, shaper: none, backlog: 1024 }
   - { port: ${apiPort}, ip: "${LOOPBACK}", module: ejabberd_http, request_handlers: { /api: mod_http_api } }
   - { port: ${webPort}, ip: "${LOOPBACK}", module: ejabberd_http, request_handlers: { /xmpp-websocket: ejabberd_http_ws } }
@@ -65,7 +67,7 @@ modules:
   mod_time: {}
   mod_vcard: { search: false }
   mod_version: {}
-${options.isFull ? FULL : ''}`,
+${federation?.isDialback ? '  mod_s2s_dialback: {}\n' : ''}${options.isFull ? FULL : ''}`,
     );
     if (database) await prepare(database);
     const libraries = erlangLibraries();
@@ -75,6 +77,7 @@ ${options.isFull ? FULL : ''}`,
       ['-noinput', '+sbwt', 'none', '-mnesia', 'dir', `"${spool}"`, '-s', 'ejabberd'],
       {
         ...(libraries ? { ERL_LIBS: libraries } : {}),
+        ...(federation ? { ERL_INETRC: resolverFile(dir, federation) } : {}),
         EJABBERD_CONFIG_PATH: config,
         EJABBERD_LOG_PATH: join(dir, 'ejabberd.log'),
         HOME: dir,
@@ -100,6 +103,26 @@ const FULL = `  mod_mam: { default: always, request_activates_archiving: false }
   mod_carboncopy: {}
   mod_stream_mgmt: { resend_on_timeout: if_offline, resume_timeout: 600, max_resume_timeout: 600, queue_type: ram }
 `;
+
+function federationWith({ authority }: FederationOptions): string {
+  return `ca_file: "${authority}"
+s2s_use_starttls: required
+outgoing_s2s_families: [ipv4]
+`;
+}
+
+/** Erlang's own resolver, which asks nobody else. */
+function resolverFile(dir: string, { dnsPort }: FederationOptions): string {
+  const file = join(dir, 'inetrc');
+  const lines = [
+    '{lookup, [dns]}.',
+    '{resolv_conf, ""}.',
+    '{hosts_file, ""}.',
+    `{nameserver, {127,0,0,1}, ${dnsPort}}.`,
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  return file;
+}
 
 function storageIn({ host, port, user, database }: DatabaseAddress): string {
   return `default_db: sql

@@ -1,10 +1,11 @@
 // Parley itself, started as an operator would: the command, a config file, the embedded database.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { userBatch } from '../users.ts';
 import {
+  type FederationOptions,
   freePort,
   LOOPBACK,
   output,
@@ -24,6 +25,7 @@ const MINIMAL = 'modules: { carbons: false, mam: false }\n';
 
 export const parley: Peer = {
   name: 'parley',
+  canFederate: true,
 
   async version() {
     if (!existsSync(COMMAND)) return undefined;
@@ -38,7 +40,7 @@ export const parley: Peer = {
     const directTlsPort = await freePort();
     const webPort = await freePort();
     const secureWebPort = await freePort();
-    const { database } = options;
+    const { database, federation } = options;
     const config = join(dir, 'parley.yaml');
     writeFileSync(
       config,
@@ -49,13 +51,12 @@ listen:
   address: ["${LOOPBACK}"]
   c2s: ${port}
   c2s-tls: ${directTlsPort}
-  s2s: null
+  s2s: ${federation?.port ?? null}
   s2s-tls: null
   component: null
   http: ${webPort}
   https: ${secureWebPort}
-tls: { required: false }
-limits: { enabled: false }
+${federation ? federationWith(federation) : 'tls: { required: false }\n'}limits: { enabled: false }
 ${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
 `,
     );
@@ -79,6 +80,13 @@ ${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
     return { host: LOOPBACK, port, directTlsPort, webPort, secureWebPort, pids, stop: () => stopDaemon(daemon) };
   },
 };
+
+function federationWith({ certificate, authority, dnsPort, isDialback }: FederationOptions): string {
+  return `tls: { required: false, certificates: ${JSON.stringify(dirname(certificate.pem))}, ca: ${JSON.stringify(authority)} }
+dns: { servers: ["${LOOPBACK}:${dnsPort}"] }
+s2s: { require-valid-certificates: ${!isDialback} }
+`;
+}
 
 /** The embedded Postgres may outlive the server that started it and is then no child: its process id is in its data directory. */
 function databasePids(data: string): number[] {

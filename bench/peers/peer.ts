@@ -9,6 +9,26 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { DatabaseAddress } from './postgres.ts';
 
+/** What a server needs that talks to another one. */
+export interface FederationOptions {
+  /** Where it is to listen for the other. */
+  readonly port: number;
+  /** Of a name server on loopback that knows where both are. */
+  readonly dnsPort: number;
+  readonly certificate: Certificate;
+  /** PEM file of the authority that it is to trust. */
+  readonly authority: string;
+  /** Names are proved by dialback (XEP-0220); otherwise nothing counts but certificates. */
+  readonly isDialback: boolean;
+}
+
+/** Files in PEM: the key, the certificate, and both in one. */
+export interface Certificate {
+  readonly key: string;
+  readonly cert: string;
+  readonly pem: string;
+}
+
 export interface PeerOptions {
   /** A directory that lasts as long as the benchmark: started a second time in it, the server finds its users again. */
   readonly dir: string;
@@ -18,6 +38,8 @@ export interface PeerOptions {
   readonly password: string;
   /** With an archive for everybody, carbons and stream management; otherwise without any of these. */
   readonly isFull: boolean;
+  /** Undefined: it talks to no other server. */
+  readonly federation?: FederationOptions | undefined;
   /** Where it is to keep its data; undefined: where it does by itself. */
   readonly database: DatabaseAddress | undefined;
 }
@@ -39,6 +61,8 @@ export interface RunningPeer {
 
 export interface Peer {
   readonly name: string;
+  /** It talks to other servers, where that is wanted. */
+  readonly canFederate: boolean;
   /** The version installed, or undefined when the server is not installed here. */
   version(): Promise<string | undefined>;
   start(options: PeerOptions): Promise<RunningPeer>;
@@ -129,18 +153,45 @@ export async function stopDaemon({ process: child }: Daemon, signal: NodeJS.Sign
   clearTimeout(timer);
 }
 
-/** A self-signed ECDSA P-256 certificate for the domain, made once per directory. */
-export async function makeCertificate(
-  dir: string,
-  domain: string,
-): Promise<{ key: string; cert: string; pem: string }> {
+/** An authority; the certificate is an ECDSA P-256 one. */
+export interface Authority {
+  readonly key: string;
+  readonly cert: string;
+}
+
+/** Makes an authority that nobody else knows. */
+export async function makeAuthority(dir: string): Promise<Authority> {
+  const key = join(dir, 'ca-key.pem');
+  const cert = join(dir, 'ca.pem');
+  const use = ['-addext', 'keyUsage=critical,keyCertSign'];
+  if (!existsSync(cert))
+    await run('openssl', [...newCertificate, '-subj', '/CN=Bench', ...use, '-keyout', key, '-out', cert]);
+  return { key, cert };
+}
+
+const newCertificate = [
+  'req',
+  '-x509',
+  '-newkey',
+  'ec',
+  '-pkeyopt',
+  'ec_paramgen_curve:prime256v1',
+  '-nodes',
+  '-days',
+  '30',
+];
+
+/** An ECDSA P-256 certificate for the domain, made once per directory: self-signed, or signed by an authority. */
+export async function makeCertificate(dir: string, domain: string, authority?: Authority): Promise<Certificate> {
   const key = join(dir, 'key.pem');
   const cert = join(dir, 'cert.pem');
   const pem = join(dir, 'both.pem');
   if (!existsSync(pem)) {
     const name = ['-subj', `/CN=${domain}`, '-addext', `subjectAltName=DNS:${domain}`];
-    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'];
-    await run('openssl', ['req', '-x509', ...kind, ...name, '-keyout', key, '-out', cert]);
+    const signer = authority
+      ? ['-CA', authority.cert, '-CAkey', authority.key, '-addext', 'basicConstraints=critical,CA:FALSE']
+      : [];
+    await run('openssl', [...newCertificate, ...name, ...signer, '-keyout', key, '-out', cert]);
     writeFileSync(pem, readFileSync(key, 'utf8') + readFileSync(cert, 'utf8'));
   }
   return { key, cert, pem };

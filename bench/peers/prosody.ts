@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { writeProsodyAccounts } from '../users.ts';
 import {
   debianVersion,
+  type FederationOptions,
   freePort,
   LOOPBACK,
   makeCertificate,
@@ -17,14 +18,15 @@ import type { DatabaseAddress } from './postgres.ts';
 
 export const prosody: Peer = {
   name: 'prosody',
+  canFederate: true,
 
   version: () => debianVersion('prosody'),
 
   async start(options) {
-    const { dir, domain, database } = options;
+    const { dir, domain, database, federation } = options;
     const data = join(dir, 'data');
     mkdirSync(data, { recursive: true });
-    const { key, cert } = await makeCertificate(dir, domain);
+    const { key, cert } = federation?.certificate ?? (await makeCertificate(dir, domain));
     const port = await freePort();
     const directTlsPort = await freePort();
     const webPort = await freePort();
@@ -40,7 +42,7 @@ log = { { levels = { min = "warn" }, to = "console" } }
 interfaces = { "${LOOPBACK}" }
 c2s_ports = { ${port} }
 c2s_direct_tls_ports = { ${directTlsPort} }
-s2s_ports = { }
+${federation ? federationWith(federation) : 's2s_ports = { }'}
 http_ports = { ${webPort} }
 https_ports = { ${secureWebPort} }
 https_ssl = { key = "${key}", certificate = "${cert}" }
@@ -50,15 +52,15 @@ allow_unencrypted_plain_auth = true
 authentication = "internal_hashed"
 ${database ? storageIn(database) : 'storage = "internal"'}
 certificates = "${dir}"
-ssl = { key = "${key}", certificate = "${cert}" }
+ssl = { key = "${key}", certificate = "${cert}"${federation ? `, cafile = "${federation.authority}"` : ''} }
 c2s_direct_tls_ssl = { key = "${key}", certificate = "${cert}" }
 modules_enabled = { "disco", "roster", "saslauth", "tls", "private", "ping", "time", "uptime", "version", "lastactivity",
-  "vcard_legacy", "pep", "offline", "posix", "server_contact_info", "websocket"${options.isFull ? ', "mam", "carbons", "smacks"' : ''} }
+  "vcard_legacy", "pep", "offline", "posix", "server_contact_info", "websocket"${options.isFull ? ', "mam", "carbons", "smacks"' : ''}${federation?.isDialback ? ', "dialback"' : ''} }
 default_archive_policy = true
 archive_expires_after = "never"
 max_archive_query_results = 250
 smacks_max_queue_size = 5000
-modules_disabled = { "s2s" }
+${federation ? '' : 'modules_disabled = { "s2s" }'}
 VirtualHost "${domain}"
 `,
     );
@@ -75,6 +77,15 @@ VirtualHost "${domain}"
     };
   },
 };
+
+function federationWith({ port, dnsPort, isDialback }: FederationOptions): string {
+  return `s2s_ports = { ${port} }
+s2s_direct_tls_ports = { }
+s2s_require_encryption = true
+s2s_secure_auth = ${!isDialback}
+use_ipv6 = false
+unbound = { resolvconf = false; hoststxt = false; forward = { "${LOOPBACK}@${dnsPort}" }; options = { ["do-not-query-localhost:"] = "no" } }`;
+}
 
 /** Accounts stay in files, which are written without a process for each. */
 function storageIn({ host, port, user, database }: DatabaseAddress): string {

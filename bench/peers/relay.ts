@@ -13,6 +13,7 @@ const STREAM_OPEN = /<stream:stream[^>]*>/;
 
 export const relay: Peer = {
   name: 'relay',
+  canFederate: false,
 
   async version() {
     return 'sockets only';

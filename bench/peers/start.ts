@@ -1,12 +1,24 @@
 // Starts a server as the options say, with a database of the machine's own if that is wanted.
 
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Target } from '../load/client.ts';
+import type { OptionValues, Partnership, Profile } from '../load/profile.ts';
 import { type CommonOptions, UsageError } from '../options.ts';
-import type { Peer, RunningPeer } from './peer.ts';
+import type { Place } from '../run.ts';
+import { startNames } from './names.ts';
+import {
+  type FederationOptions,
+  freePort,
+  makeAuthority,
+  makeCertificate,
+  type Peer,
+  type RunningPeer,
+} from './peer.ts';
 import { startPostgres } from './postgres.ts';
 
 /** The port of a server that was started for the way in that is to be measured. Throws UsageError when there is none. */
-export function portOf(server: RunningPeer, { tls, transport }: CommonOptions['target']): number {
+function portOf(server: RunningPeer, { tls, transport }: Target): number {
   const isDirect = tls === 'direct';
   if (transport === 'tcp') return isDirect ? server.directTlsPort : server.port;
   const port = isDirect ? server.secureWebPort : server.webPort;
@@ -14,11 +26,102 @@ export function portOf(server: RunningPeer, { tls, transport }: CommonOptions['t
   return port;
 }
 
+/** What was started, as a profile takes it. */
+export interface Started extends Place {
+  readonly partner?: Place;
+  stop(): Promise<void>;
+}
+
+/** Starts what a profile needs: a server, or two that talk to each other. */
+export async function startFor(
+  profile: Profile,
+  options: OptionValues,
+  peer: Peer,
+  dir: string,
+  users: number,
+  common: CommonOptions,
+): Promise<Started> {
+  const partnership = profile.needsPartner?.(options);
+  if (partnership !== undefined) return startPair(partnership, peer, dir, users, common);
+  const server = await startPeer(peer, dir, users, common);
+  return { ...placeOf(server, common.target), stop: () => server.stop() };
+}
+
+async function startPair(
+  { domain, isDialback }: Partnership,
+  peer: Peer,
+  dir: string,
+  users: number,
+  common: CommonOptions,
+): Promise<Started> {
+  const domains = [common.target.domain, domain] as const;
+  if (domains[0] === domains[1]) throw new UsageError('two servers need two domains');
+  const ports = new Map<string, number>();
+  for (const name of domains) ports.set(name, await freePort());
+  mkdirSync(dir, { recursive: true });
+  const authority = await makeAuthority(dir);
+  const names = await startNames(join(dir, 'names'), ports);
+  const running: RunningPeer[] = [];
+  const stop = async () => {
+    await Promise.all(running.map((server) => server.stop()));
+    await names.stop();
+  };
+  try {
+    for (const name of domains) {
+      const home = join(dir, name);
+      const certificates = join(home, 'certificates');
+      mkdirSync(certificates, { recursive: true });
+      const certificate = await makeCertificate(certificates, name, isDialback ? undefined : authority);
+      const federation = {
+        port: ports.get(name)!,
+        dnsPort: names.port,
+        certificate,
+        authority: authority.cert,
+        isDialback,
+      };
+      running.push(await startPeer(peer, home, users, withDomain(common, name), federation));
+    }
+    const [first, second] = running as [RunningPeer, RunningPeer];
+    return {
+      ...placeOf(first, common.target),
+      partner: placeOf(second, withDomain(common, domain).target),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function withDomain(common: CommonOptions, domain: string): CommonOptions {
+  return { ...common, target: { ...common.target, domain } };
+}
+
+function placeOf(server: RunningPeer, target: Target): Place {
+  const { host, pids, databasePids = [] } = server;
+  return { target: { ...target, host, port: portOf(server, target) }, pids, databasePids };
+}
+
 /** Started a second time in the same `dir`, it finds its users and its data again. */
-export async function startPeer(peer: Peer, dir: string, users: number, common: CommonOptions): Promise<RunningPeer> {
+async function startPeer(
+  peer: Peer,
+  dir: string,
+  users: number,
+  common: CommonOptions,
+  federation?: FederationOptions,
+): Promise<RunningPeer> {
   const { domain, userPrefix, password } = common.target;
   const postgres = common.onPostgres ? await startPostgres(join(dir, 'database')) : undefined;
-  const options = { dir, domain, userPrefix, password, users, isFull: common.isFull, database: postgres?.address };
+  const options = {
+    dir,
+    domain,
+    userPrefix,
+    password,
+    users,
+    isFull: common.isFull,
+    database: postgres?.address,
+    federation,
+  };
   try {
     const server = await peer.start(options);
     return {

@@ -1,40 +1,19 @@
 // Profile `chat`: pairs of users send each other messages of some 350 bytes, at a set rate or as fast as a window allows.
-// Every message carries a mark with its sender, number and time of sending, so that each delivery is timed and loss shows.
 
-import { Client, type LoginOptions, nowMicros } from '../load/client.ts';
-import { eachLimited, numberOption, type Profile, type Share, type Steps, sleep } from '../load/profile.ts';
+import { Chatter, chatOptions, reportFailures } from '../load/chatter.ts';
+import { Client } from '../load/client.ts';
+import { numberOption, type Profile } from '../load/profile.ts';
 import { ReportBuilder } from '../load/report.ts';
-import { Tally } from '../load/tally.ts';
-
-// |~ sender (6 digits) number (8 digits) microseconds (13 digits) ~|
-const MARK = '|~';
-const SENDER_AT = 2;
-const NUMBER_AT = SENDER_AT + 6;
-const TIME_AT = NUMBER_AT + 8;
-const MARK_LENGTH = TIME_AT + 13 + 2;
-const TEXT = 'Shall we meet at the usual place at eight? I have the tickets with me, and Anna comes along, too.';
-const LOGINS_AT_ONCE = 32;
 
 export const chat: Profile = {
   summary: 'pairs of users exchange messages at a set rate (--rate) or as fast as a window allows (--window)',
-  options: {
-    pairs: { value: 50, help: 'pairs of users, each sending to the other' },
-    rate: { value: 4000, help: 'messages per second in all, when there is no window' },
-    window: { value: 0, help: 'messages on their way in each direction of a pair; 0: send at --rate' },
-    seconds: { value: 10, help: 'how long to measure' },
-    warmup: { value: 3, help: 'seconds of the same load before measuring' },
-    patience: { value: 15, help: 'seconds without any delivery after which what is missing counts as lost' },
-    to: { value: 'bare', help: 'send to the bare or to the full JID' },
-    sm: { value: false, help: 'stream management: acknowledge what the server asks about, and ask' },
-    'ack-every': { value: 10, help: 'with --sm: ask after so many messages of a client' },
-    carbons: { value: false, help: 'enable carbons' },
-    devices: {
-      value: 1,
-      help: 'clients of each user; those beyond the first only listen (with --carbons, to copies, too)',
-    },
-  },
+  options: chatOptions,
   defaultUsers: (options) => 2 * numberOption(options, 'pairs'),
-  work: (share) => new ChatWorker(share).steps(),
+  work: (share) =>
+    new Chatter(share, Math.floor(share.users / 2), (pair) => [
+      new Client(share.target, 2 * pair + 1),
+      new Client(share.target, 2 * pair + 2),
+    ]).steps(),
 
   async conduct({ options, crew, probe }) {
     const report = new ReportBuilder();
@@ -53,238 +32,8 @@ export const chat: Profile = {
       .cpu(spent, delivered, 'delivery')
       .memory(probe)
       .generator(tally, crew.size, spent.seconds);
-    for (const part of [opened, warm, tally]) report.failuresOf(part);
-    for (const what of ['lost', 'misordered', 'bounced', 'unacknowledged', 'not copied']) {
-      const n = warm.get(what) + tally.get(what);
-      if (n > 0) report.fail(`${n} messages ${what}`);
-    }
-    const behind = tally.get('unsent');
-    if (behind > 0) report.fail(`the load generator fell behind: ${behind} messages were not sent in time`);
+    reportFailures(report, [opened, warm], [tally]);
     await crew.run('close');
     return report.done();
   },
 };
-
-/** One direction of a pair. */
-interface Lane {
-  readonly from: Client;
-  readonly to: Client;
-  readonly sender: string;
-  readonly head: string;
-  sent: number;
-  /** The least number that the next message received may have. */
-  due: number;
-  /** What the server was asked about and has not acknowledged: a count of stanzas, and when it was asked. */
-  readonly asked: { readonly count: number; readonly at: number }[];
-}
-
-class ChatWorker {
-  private readonly share: Share;
-  private readonly window: number;
-  private readonly lanes: Lane[] = [];
-  private tally = new Tally();
-  private latency = this.tally.time('latency');
-  private acknowledged = this.tally.time('acknowledged');
-  private isSending = false;
-  private received = 0;
-  private sent = 0;
-  private readonly ackEvery: number;
-  private readonly devices: number;
-  /** Those that only listen, and how many messages came to them. */
-  private readonly listeners: Client[] = [];
-  private copies = 0;
-
-  constructor(share: Share) {
-    this.share = share;
-    this.window = numberOption(share.options, 'window');
-    this.ackEvery = share.options.sm === true ? numberOption(share.options, 'ack-every') : 0;
-    this.devices = numberOption(share.options, 'devices');
-  }
-
-  steps(): Steps {
-    return { open: () => this.open(), chat: (seconds) => this.chat(seconds), close: () => this.close() };
-  }
-
-  private async open(): Promise<Tally> {
-    const { share } = this;
-    const tally = new Tally();
-    const pairs: number[] = [];
-    const total = Math.floor(share.users / 2);
-    for (let pair = share.worker; pair < total; pair += share.workers) pairs.push(pair);
-    await eachLimited(pairs, LOGINS_AT_ONCE / share.workers, async (pair) => {
-      const a = new Client(share.target, 2 * pair + 1);
-      const b = new Client(share.target, 2 * pair + 2);
-      const options = { sm: share.options.sm === true, carbons: share.options.carbons === true };
-      await a.login(options);
-      await b.login(options);
-      for (const { index } of [a, b]) {
-        for (let device = 2; device <= this.devices; device++) await this.listen(index, device, options);
-      }
-      this.join(a, b, 2 * pair + 1);
-      this.join(b, a, 2 * pair + 2);
-      tally.count('pairs');
-    });
-    return tally;
-  }
-
-  private join(from: Client, to: Client, number: number): void {
-    const address = this.share.options.to === 'full' ? to.jid : to.bareJid;
-    const sender = String(number).padStart(SENDER_AT + 4, '0');
-    const lane: Lane = {
-      from,
-      to,
-      sender,
-      head: `<message to='${address}' type='chat' id='b${sender}`,
-      sent: 0,
-      due: 0,
-      asked: [],
-    };
-    from.onAck = (acked) => {
-      while (lane.asked.length > 0 && lane.asked[0]!.count <= acked) {
-        this.acknowledged.record(nowMicros() - lane.asked.shift()!.at);
-      }
-    };
-    this.lanes.push(lane);
-    let rest = '';
-    to.onChunk = (chunk) => {
-      const text = rest === '' ? chunk.toString('latin1') : rest + chunk.toString('latin1');
-      rest = this.read(lane, text);
-    };
-    from.onLost = (why) => this.tally.fail(`${from.user}: ${why}`);
-  }
-
-  private async listen(user: number, device: number, options: LoginOptions): Promise<void> {
-    const client = new Client(this.share.target, user);
-    await client.login({ ...options, resource: `bench${device}` });
-    let rest = '';
-    client.onChunk = (chunk) => {
-      const text = rest + chunk.toString('latin1');
-      let from = 0;
-      for (let at = text.indexOf(MARK); at >= 0; at = text.indexOf(MARK, from)) {
-        this.copies++;
-        from = at + MARK.length;
-      }
-      rest = text.endsWith('|') ? '|' : '';
-    };
-    client.onLost = (why) => this.tally.fail(`${client.user}/bench${device}: ${why}`);
-    this.listeners.push(client);
-  }
-
-  /** Takes the marks out of what arrived and returns the beginning of one that is not complete yet. */
-  private read(lane: Lane, text: string): string {
-    let at = text.indexOf(MARK);
-    let n = 0;
-    const now = nowMicros();
-    while (at >= 0) {
-      if (at + MARK_LENGTH > text.length) break;
-      this.take(lane, text, at, now);
-      n++;
-      at = text.indexOf(MARK, at + MARK_LENGTH);
-    }
-    if (n > 0 && this.window > 0 && this.isSending) this.send(lane, n);
-    if (at >= 0) return text.slice(at);
-    return text.endsWith('|') ? '|' : '';
-  }
-
-  private take(lane: Lane, text: string, at: number, now: number): void {
-    if (text.slice(at + SENDER_AT, at + NUMBER_AT) !== lane.sender) {
-      this.tally.count('bounced'); // one's own message, come back as an error
-      return;
-    }
-    const number = Number(text.slice(at + NUMBER_AT, at + TIME_AT));
-    // A gap is either a loss, which the sum at the end shows, or closed too late; the latter is what is counted here.
-    if (number < lane.due) this.tally.count('misordered');
-    else lane.due = number + 1;
-    this.received++;
-    this.latency.record(now - Number(text.slice(at + TIME_AT, at + TIME_AT + 13)));
-  }
-
-  private send(lane: Lane, n: number): void {
-    let xml = '';
-    const time = String(nowMicros()).padStart(13, '0');
-    for (let i = 0; i < n; i++) {
-      const number = String(lane.sent++).padStart(8, '0');
-      xml +=
-        `${lane.head}-${number}'><body>${MARK}${lane.sender}${number}${time}~| ${TEXT}</body>` +
-        `<active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/>` +
-        `<origin-id xmlns='urn:xmpp:sid:0' id='b${lane.sender}-${number}'/></message>`;
-    }
-    this.sent += n;
-    const every = this.ackEvery;
-    const asks = every > 0 && Math.floor(lane.sent / every) > Math.floor((lane.sent - n) / every);
-    lane.from.send(xml, n, asks);
-    if (asks) lane.asked.push({ count: lane.from.sm!.sent, at: nowMicros() });
-  }
-
-  private async chat(seconds: number): Promise<Tally> {
-    this.tally = new Tally();
-    this.latency = this.tally.time('latency');
-    this.acknowledged = this.tally.time('acknowledged');
-    this.sent = 0;
-    this.received = 0;
-    this.copies = 0;
-    this.isSending = true;
-    if (this.window > 0) await this.sendByWindow(seconds);
-    else await this.sendAtRate(seconds);
-    this.isSending = false;
-    await this.drain();
-    this.tally.count('delivered', this.received);
-    if (this.sent > this.received) this.tally.count('lost', this.sent - this.received);
-    if (this.copies !== this.expectedCopies()) this.tally.count('not copied', this.expectedCopies() - this.copies);
-    for (const { asked } of this.lanes) if (asked.length > 0) this.tally.count('unacknowledged', asked.length);
-    return this.tally;
-  }
-
-  private async sendByWindow(seconds: number): Promise<void> {
-    for (const lane of this.lanes) this.send(lane, this.window);
-    await sleep(seconds);
-  }
-
-  private async sendAtRate(seconds: number): Promise<void> {
-    const rate = numberOption(this.share.options, 'rate') / this.share.workers;
-    const total = Math.round(rate * seconds);
-    const start = nowMicros();
-    const end = start + seconds * 1e6;
-    let next = 0;
-    while (this.sent < total) {
-      const now = nowMicros();
-      // What is still unsent a second after the end never will be: the rate is beyond the generator.
-      if (now > end + 1e6) break;
-      const due = Math.min(total, Math.floor(((now - start) * rate) / 1e6));
-      while (this.sent < due) {
-        this.send(this.lanes[next]!, 1);
-        next = (next + 1) % this.lanes.length;
-      }
-      await sleep(0.001);
-    }
-    if (this.sent < total) this.tally.count('unsent', total - this.sent);
-  }
-
-  private async drain(): Promise<void> {
-    const patience = numberOption(this.share.options, 'patience');
-    let quiet = 0;
-    const missing = () =>
-      this.sent - this.received + this.expectedCopies() - this.copies + sum(this.lanes, ({ asked }) => asked.length);
-    while (missing() > 0 && quiet < patience) {
-      const before = missing();
-      await sleep(0.01);
-      quiet = missing() === before ? quiet + 0.01 : 0;
-    }
-  }
-
-  /** To the bare JID all devices of the recipient get it; those of the sender get a copy, as do the recipient's others otherwise. */
-  private expectedCopies(): number {
-    const { carbons, to } = this.share.options;
-    const listening = (carbons ? 1 : 0) + (carbons || to !== 'full' ? 1 : 0);
-    return this.sent * (this.devices - 1) * listening;
-  }
-
-  private async close(): Promise<Tally> {
-    await Promise.all([...this.lanes.map((lane) => lane.from), ...this.listeners].map((client) => client.close()));
-    return new Tally();
-  }
-}
-
-function sum<T>(items: readonly T[], value: (item: T) => number): number {
-  return items.reduce((total, item) => total + value(item), 0);
-}

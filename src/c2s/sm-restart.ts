@@ -23,7 +23,7 @@ export class SessionRestart {
 
   /**
    * Sessions that wait for anybody go on where the process before left them; what waited for those that cannot is given back. At the
-   * start, and when a node has died.
+   * start, for hosts that are new, and when a node is no more.
    */
   async bringBack(hosts: Iterable<Host>, sm: StreamManagement): Promise<void> {
     const lost = new Map<StoredSessions, readonly [Host, readonly StoredSession[]]>();

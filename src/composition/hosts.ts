@@ -45,12 +45,13 @@ export class Hosts {
     };
   }
 
-  /** Serves all that are configured, and as they are configured: those that stay keep their sessions. */
-  async follow(old?: Config): Promise<void> {
+  /** Serves all that are configured, and as they are configured: those that stay keep their sessions. Returns those that are new. */
+  async follow(old?: Config): Promise<readonly Host[]> {
     const config = this.parts.config();
+    const added: Host[] = [];
     for (const [domain, settings] of Object.entries(config.hosts)) {
       const host = this.all.get(domain);
-      if (host === undefined) await this.add(domain, settings);
+      if (host === undefined) added.push(await this.add(domain, settings));
       else {
         host.settings = settings;
         if (JSON.stringify(old?.hosts[domain]) !== JSON.stringify(settings)) await installModules(host, this.loader);
@@ -61,6 +62,7 @@ export class Hosts {
     for (const host of this.all.values()) {
       host.services = components.filter((domain) => parentOf(domain, this.all.keys()) === host.domain);
     }
+    return added;
   }
 
   /** Ends those that are not configured any more. */
@@ -73,7 +75,7 @@ export class Hosts {
     for (const host of this.all.values()) await stopModules(host.instances);
   }
 
-  private async add(domain: string, settings: HostSettings): Promise<void> {
+  private async add(domain: string, settings: HostSettings): Promise<Host> {
     const { parts } = this;
     const stores = (await parts.driver.open(domain, 'auth', accountStores)) as never;
     const accounts = await openAccounts({
@@ -106,6 +108,7 @@ export class Hosts {
     });
     await installModules(host, this.loader);
     this.all.set(domain, host);
+    return host;
   }
 
   private async remove(domain: string): Promise<void> {
@@ -114,7 +117,8 @@ export class Hosts {
     this.all.delete(domain);
     const { sessions } = this.parts;
     const over = [...sessions.all()].filter((session) => session.host === host);
-    for (const session of over) session.close(new StreamError('host-gone'));
+    // (those that wait for their client end right below, where it is waited for)
+    for (const session of over) session.stream?.close(new StreamError('host-gone'));
     // what was never acknowledged is the modules' to keep
     await Promise.allSettled(over.map((session) => sessions.close(session)));
     this.parts.removed(host);

@@ -43,8 +43,9 @@ export const s2s = z
     'stanzas-burst': z.int().positive().prefault(10_000).meta({
       description: 'The same, at once before the rate counts.',
     }),
-    'queue-stanzas': z.int().positive().prefault(2000).meta({
-      description: 'Stanzas that may wait for one domain until it is reached, or until it has acknowledged them.',
+    'queue-stanzas': z.int().positive().prefault(10_000).meta({
+      description:
+        'Stanzas that may wait for one domain until it is reached, or until it has acknowledged them; beyond it, senders get an error.',
     }),
     'queue-bytes': bytes().prefault('8MiB').meta({ description: 'The same, in characters of XML.' }),
     'queue-time': duration().prefault('1m').meta({

@@ -98,7 +98,10 @@ export class AccountDelivery {
   // RFC 6121 8.5.1
   private toNobody(host: Host, transit: Transit): MaybePromise<void> {
     const { stanza } = transit;
-    if (stanza.kind === 'presence') return;
+    if (stanza.kind === 'presence') {
+      // RFC 6121 4.3.2: a probe is answered as by an account that shows nothing, so that nobody can tell the two apart
+      return stanza.type === 'probe' ? this.presence(host, transit as Transit<Presence>, []) : undefined;
+    }
     if (stanza.kind === 'iq' && stanza.to.isBare) return this.parts.answerIq(host, transit as Transit<Iq>, nobody);
     throw new StanzaError('service-unavailable');
   }

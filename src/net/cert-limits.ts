@@ -95,8 +95,8 @@ function nameConstraints(value: Buffer): (names: CertificateNames) => boolean {
       ...names.srv.map((name) => name.replace(/^_[^.]*\./, '')),
     ];
     return (
-      allows(domains, DNS_NAME, permitted, excluded, isBelow) &&
-      allows(names.ip, IP_ADDRESS, permitted, excluded, isInNet)
+      allows(domains, DNS_NAME, permitted, excluded, isBelow, reaches) &&
+      allows(names.ip, IP_ADDRESS, permitted, excluded, isInNet, isInNet)
     );
   };
 }
@@ -107,6 +107,7 @@ function allows(
   permitted: readonly Der[],
   excluded: readonly Der[],
   isWithin: (name: string, base: Buffer) => boolean,
+  touches: (name: string, base: Buffer) => boolean,
 ): boolean {
   const basesIn = (list: readonly Der[]): Buffer[] =>
     list.filter(({ tag }) => tag === type).map(({ content }) => content);
@@ -115,8 +116,15 @@ function allows(
   return names.every(
     (name) =>
       (inside.length === 0 || inside.some((base) => isWithin(name, base))) &&
-      !outside.some((base) => isWithin(name, base)),
+      !outside.some((base) => touches(name, base)),
   );
+}
+
+/** A wildcard also stands for names that are excluded one by one. */
+function reaches(name: string, base: Buffer): boolean {
+  const parent = base.toString('latin1').toLowerCase().replace(/^\./, '');
+  const isOneOf = name.startsWith('*.') && parent.slice(parent.indexOf('.') + 1) === name.slice(2);
+  return isOneOf || isBelow(name, base);
 }
 
 function isBelow(name: string, base: Buffer): boolean {

@@ -125,11 +125,16 @@ export function coversDomain(
   const dot = wanted.indexOf('.');
   const wildcard = dot > 0 ? `*${wanted.slice(dot)}` : undefined;
   if (names.dns.some((name) => name === wanted || name === wildcard)) return true;
-  if (names.xmppAddr.some((name) => certificateDomain(name) === wanted)) return true;
+  if (names.xmppAddr.some((name) => isSame(name, wanted))) return true;
   return names.srv.some((name) => {
     const match = /^_(xmpp-client|xmpp-server)\.(.+)$/.exec(name);
-    return match !== null && (service === undefined || match[1] === service) && certificateDomain(match[2]!) === wanted;
+    return match !== null && (service === undefined || match[1] === service) && isSame(match[2]!, wanted);
   });
+}
+
+/** What is no domain, though a part of it is one, speaks for none: parsers of URLs are more generous. */
+function isSame(name: string, wanted: string): boolean {
+  return !/[/\\?#@:%\s]/.test(name) && certificateDomain(name) === wanted;
 }
 
 // The hash function by the signature algorithm's, or by a hash algorithm's own, object identifier.

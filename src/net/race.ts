@@ -48,6 +48,8 @@ class Race {
   private unresolved = 2;
   private isStarted = false;
   private isOver = false;
+  /** Every address there is has been tried, and another one is late already. */
+  private isShort = false;
   private tried = 0;
   /** IPv6 first (RFC 8305 4), then by turns. */
   private next: 4 | 6 = 6;
@@ -76,7 +78,7 @@ class Race {
     this.waiting[family].push(...addresses);
     if (this.isOver) return;
     if (this.isStarted) {
-      if (this.running.size === 0) this.proceed();
+      if (this.running.size === 0 || this.isShort) this.proceed();
     } else if (family === 6 || this.unresolved === 0) this.proceed();
     else this.cancelTimer = this.options.clock.after(RESOLUTION_DELAY, () => this.proceed());
   }
@@ -86,6 +88,7 @@ class Race {
     if (this.isOver) return;
     this.cancelTimer();
     const address = this.take();
+    this.isShort = address === undefined;
     if (address === undefined) {
       if (this.running.size === 0 && this.unresolved === 0) this.giveUp();
       return;

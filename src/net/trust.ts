@@ -22,6 +22,8 @@ const systemBundles = [
 
 /** Longer chains are none. */
 const LONGEST_PATH = 8;
+/** How long a verdict holds for one chain, in milliseconds: whoever proves many names shows the same one again and again. */
+const REMEMBERED = 60_000;
 /** Certificates tried for one chain: crossed signatures must not cost without end. */
 const MOST_CHECKS = 64;
 
@@ -60,6 +62,7 @@ interface Anchor {
 export class Trust {
   private readonly files: readonly string[];
   private anchors: Map<string, Anchor[]> | undefined;
+  private readonly verdicts = new WeakMap<readonly Buffer[], Verdict>();
 
   /** @param files PEM files of authorities besides those of the system */
   constructor(files: readonly string[]) {
@@ -73,20 +76,30 @@ export class Trust {
 
   /**
    * Whether a chain leads from its first certificate to an authority; undefined if so.
-   * @param chain DER, the peer's own certificate first
+   * @param chain DER, the peer's own certificate first; that of one connection is to be one array, whose verdict is remembered
    * @param now milliseconds since 1970
    */
   verify(chain: readonly Buffer[], now: number): PathProblem | undefined {
+    const known = this.verdicts.get(chain);
+    if (known !== undefined && Math.abs(now - known.at) < REMEMBERED) return known.problem;
+    this.load();
+    let problem: PathProblem | undefined;
+    try {
+      problem = this.judge(chain, now);
+    } catch {
+      // keys of a kind that OpenSSL does not know, names that are none
+      problem = 'not acceptable';
+    }
+    this.verdicts.set(chain, { problem, at: now });
+    return problem;
+  }
+
+  /** @throws Error where a certificate is not what it seemed */
+  private judge(chain: readonly Buffer[], now: number): PathProblem | undefined {
     const [first, ...others] = chain;
     if (first === undefined) return 'no certificate';
-    let leaf: Authority;
-    let sent: Authority[];
-    try {
-      leaf = authority(new X509Certificate(first));
-      sent = others.slice(0, LONGEST_PATH).map((der) => authority(new X509Certificate(der)));
-    } catch {
-      return 'not acceptable';
-    }
+    const leaf = authority(new X509Certificate(first));
+    const sent = others.slice(0, LONGEST_PATH).map((der) => authority(new X509Certificate(der)));
     if (!leaf.limits.isForTls) return 'not for servers';
     if (now > leaf.notAfter) return 'expired';
     if (now < leaf.notBefore) return 'not yet valid';
@@ -166,6 +179,11 @@ export class Trust {
     this.anchors = anchors;
     return anchors;
   }
+}
+
+interface Verdict {
+  readonly problem: PathProblem | undefined;
+  readonly at: number;
 }
 
 interface Search {

@@ -26,6 +26,9 @@ const SWEEP = 5_000;
 /** How long a network is remembered after its last connection came, in milliseconds. */
 const REMEMBERED = 60_000;
 
+/** Streams of one domain to one host of ours: one for each of its machines, and some that it has forgotten. */
+const MOST_STREAMS = 32;
+
 interface Arrivals {
   unproved: number;
   at: number;
@@ -74,9 +77,10 @@ export class ServerAcceptor {
     }
     const stream: InboundStream = new InboundStream(transport, this.context, limits.unprovedLimits, {
       canSend: (one, pair) => this.pool.canReturn(one, pair),
-      proved: (domain) => {
+      proved: (pair) => {
         this.settle(stream);
-        this.pool.proved(domain);
+        this.pool.proved(pair);
+        this.makeRoom(pair.to, stream);
       },
       closed: (one, left, lost) => {
         this.settle(one);
@@ -131,6 +135,18 @@ export class ServerAcceptor {
     }
     arrivals.at = now;
     return arrivals;
+  }
+
+  /** A domain that has as many streams as it may have loses the one that was silent for longest. */
+  private makeRoom(domain: string, stream: InboundStream): void {
+    let count = 0;
+    let oldest = stream;
+    for (const one of this.streams) {
+      if (one.host !== stream.host || !one.isOpen || !one.domains.has(domain)) continue;
+      count++;
+      if (one.lastSign < oldest.lastSign || (oldest === stream && one !== stream)) oldest = one;
+    }
+    if (count > MOST_STREAMS) oldest.close();
   }
 
   private settle(stream: InboundStream): void {

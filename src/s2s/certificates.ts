@@ -3,7 +3,7 @@
 // What XEP-0178 and XEP-0344 leave open is decided so: a certificate that is not valid does not end the stream by itself; where policy
 // allows, dialback follows (XEP-0178 3, step 9). Whoever shows a valid certificate needs no call back for any domain in it
 // (XEP-0344 2.4, "dialback without dialback"). Two connections that show the same certificate prove nothing here (2.6 is not done).
-import { certificateNames, coversDomain } from '../net/cert-names.ts';
+import { type CertificateNames, certificateNames, coversDomain } from '../net/cert-names.ts';
 import type { PathProblem, Trust } from '../net/trust.ts';
 
 export type CertificateVerdict =
@@ -40,7 +40,12 @@ export function judgeCertificate(
 ): CertificateVerdict {
   const problem = trust.verify(chain, now);
   if (problem !== undefined) return { isValid: false, why: explanations[problem] };
-  const names = certificateNames(chain[0]!);
+  let names: CertificateNames;
+  try {
+    names = certificateNames(chain[0]!);
+  } catch {
+    return { isValid: false, why: explanations['not acceptable'] };
+  }
   if (coversDomain(names, domain, 'xmpp-server')) return valid;
   const told = [...new Set([...names.dns, ...names.xmppAddr, ...names.srv, ...names.ip])].slice(0, 5).join(', ');
   return {

@@ -86,13 +86,14 @@ const LONGEST_DELAY = 120_000;
 interface Remembered<T> {
   readonly failure: T;
   readonly delay: number;
+  readonly at: number;
   readonly until: number;
 }
 
-/** How many domains are remembered. */
+/** How many are remembered. */
 const REMEMBERED = 4096;
 
-/** After each failure a domain is left alone for longer, until it is reached or comes to us. */
+/** After each failure a domain (or a pair of them) is left alone for longer, until it is reached or comes to us. */
 export class BackOff<T> {
   private readonly clock: Clock;
   private readonly random: () => number;
@@ -103,26 +104,36 @@ export class BackOff<T> {
     this.random = random;
   }
 
-  /** Why the domain should be left alone for now; undefined when it may be tried. */
-  failure(domain: string): T | undefined {
-    const known = this.failures.get(domain);
-    return known !== undefined && this.clock.now() < known.until ? known.failure : undefined;
+  /**
+   * Why the domain should be left alone for now; undefined when it may be tried.
+   * @param isWanted somebody came in its name, so that it may be back: then it is left alone for a moment only
+   */
+  failure(key: string, isWanted = false): T | undefined {
+    const known = this.failures.get(key);
+    if (known === undefined) return undefined;
+    const until = isWanted ? Math.min(known.until, known.at + FIRST_DELAY) : known.until;
+    return this.clock.now() < until ? known.failure : undefined;
   }
 
-  failed(domain: string, failure: T): void {
-    const before = this.failures.get(domain);
-    this.failures.delete(domain);
+  failed(key: string, failure: T): void {
+    const before = this.failures.get(key);
+    this.failures.delete(key);
     const delay = before === undefined ? FIRST_DELAY : Math.min(before.delay * 2, LONGEST_DELAY);
     // not all at the same moment
-    const until = this.clock.now() + delay * (0.75 + this.random() / 2);
-    this.failures.set(domain, { failure, delay, until });
+    const at = this.clock.now();
+    this.failures.set(key, { failure, delay, at, until: at + delay * (0.75 + this.random() / 2) });
     if (this.failures.size > REMEMBERED) {
       const [oldest] = this.failures.keys();
       this.failures.delete(oldest!);
     }
   }
 
-  succeeded(domain: string): void {
-    this.failures.delete(domain);
+  succeeded(key: string): void {
+    this.failures.delete(key);
+  }
+
+  /** All that is known of these is of no account any more. */
+  forget(isMeant: (key: string) => boolean): void {
+    for (const key of this.failures.keys()) if (isMeant(key)) this.failures.delete(key);
   }
 }

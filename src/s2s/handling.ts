@@ -81,7 +81,8 @@ export class Handling {
     });
   }
 
-  private get isFull(): boolean {
+  /** Whether the stream is to wait. */
+  get isFull(): boolean {
     return this.count >= MOST_WAITING || this.waitingBytes >= MOST_WAITING_BYTES;
   }
 }

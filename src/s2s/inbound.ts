@@ -6,23 +6,24 @@ import { serialiseStreamElement, XmlStream } from '../net/stream.ts';
 import type { SocketTransport } from '../net/transport.ts';
 import { type Element, el } from '../xml/element.ts';
 import type { StreamHeader } from '../xml/parser.ts';
-import { SaslError, StreamError } from '../xmpp/errors.ts';
+import { SaslError, StanzaError, StreamError } from '../xmpp/errors.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { Backlog } from './backlog.ts';
 import { type CertificateVerdict, judgeCertificate } from './certificates.ts';
 import type { S2sContext, S2sSettings } from './context.ts';
 import { type DomainPair, dialbackFeature, readDialback } from './dialback.ts';
 import { takeExternal } from './external.ts';
 import { Intake, type Proof } from './intake.ts';
-import { Outlet, type Queued } from './outlet.ts';
+import { keptOf, Outlet, type Queued } from './outlet.ts';
 import { DialbackReceiver } from './receiving.ts';
 
 export interface InboundEvents {
   /** Stanzas may go back over this stream for a pair of domains, the first of which is ours (XEP-0288). */
   canSend(stream: InboundStream, pair: DomainPair): void;
-  /** A peer proved its name: it is there. */
-  proved(domain: string): void;
+  /** A peer proved its name, `pair.to`, to a host of ours. */
+  proved(pair: DomainPair): void;
   /** It is over; called once. As in {@link import('./outbound.ts').OutboundEvents}. */
   closed(stream: InboundStream, left: readonly Queued[], lost: readonly Queued[]): void;
 }
@@ -47,6 +48,8 @@ export class InboundStream {
   private pair: { readonly from: string | undefined; readonly to: string } | undefined;
   private verdict: CertificateVerdict | undefined;
   private out: Outlet | undefined;
+  /** What is to follow, over another stream, what this one did not see acknowledged. */
+  private late: Backlog | undefined;
 
   /** @param limits what holds until a name is proved */
   constructor(transport: SocketTransport, context: S2sContext, limits: UnprovedLimits, events: InboundEvents) {
@@ -61,7 +64,7 @@ export class InboundStream {
         header: (header) => this.takeHeader(header),
         element: (element, bytes) => this.takeElement(element, bytes),
         closing: () => this.intake.acknowledge(),
-        trailing: (element) => this.out?.takeLate(element),
+        trailing: (element) => this.takeTrailing(element),
         closed: (reason) => this.over(reason),
       },
       context.defaultDomain,
@@ -111,7 +114,7 @@ export class InboundStream {
   }
 
   get waiting(): number {
-    return this.out?.waiting ?? 0;
+    return (this.out?.waiting ?? 0) + (this.late?.length ?? 0);
   }
 
   /** How many stanzas that came are being handled. */
@@ -123,8 +126,13 @@ export class InboundStream {
     return this.stream.isOpen;
   }
 
+  /** When anything last came or went, in milliseconds since 1970. */
+  get lastSign(): number {
+    return Math.max(this.lastUsed, this.stream.lastRead);
+  }
+
   isUsedSince(time: number): boolean {
-    return this.waiting > 0 || this.handling > 0 || this.lastUsed >= time || this.stream.lastRead >= time;
+    return this.waiting > 0 || this.handling > 0 || this.lastSign >= time;
   }
 
   /** Whether policy has nothing against it now. */
@@ -142,11 +150,13 @@ export class InboundStream {
         );
   }
 
-  /** Sends a stanza back (XEP-0288). */
+  /** Sends a stanza back (XEP-0288), or keeps it until the stream is over. @throws StanzaError when that cannot be */
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
-    this.context.stanza('out');
-    this.out?.send(stanza);
+    if (this.stream.isOpen) {
+      this.outlet().send(stanza);
+      this.context.stanza('out');
+    } else if (this.late?.add(keptOf(stanza)) !== true) throw new StanzaError('resource-constraint');
   }
 
   /** Resolves when the peer has acknowledged everything, or will not any more. */
@@ -192,6 +202,10 @@ export class InboundStream {
     if (attrs.from !== undefined && from === undefined) {
       throw new StreamError('improper-addressing', '"from" must be a domain');
     }
+    // what was proved was proved to this host, for these domains
+    const isOther = to !== this.pair?.to || (from !== undefined && !this.domains.has(from));
+    if (this.isAuthenticated && isOther)
+      throw new StreamError('not-authorized', 'the stream was between other domains');
     if (from !== undefined) this.checkPeer(from, to, settings);
     this.pair = { from, to };
     this.stream.open({ from: to, to: from });
@@ -230,13 +244,16 @@ export class InboundStream {
         el('limits', NS.streamLimits, undefined, el('max-bytes', NS.streamLimits, undefined, String(bytes))),
       );
     }
-    if (settings.bidi && !this.isBidi) features.push(el('bidi', NS.bidiFeature));
+    // XEP-0288 2.1: on either side of TLS, but not where it would come too late
+    if (settings.bidi && !this.isBidi && !this.isAuthenticated) features.push(el('bidi', NS.bidiFeature));
     return el('features', NS.stream, undefined, ...features);
   }
 
   private takeElement(element: Element, bytes: number): MaybePromise<void> {
     switch (element.ns) {
       case null:
+        // RFC 6120 4.9.3.12
+        if (!this.isAuthenticated) throw new StreamError('not-authorized', 'a name has to be proved first');
         this.lastUsed = this.stream.lastRead;
         return this.intake.take(element, bytes);
       case NS.sm:
@@ -312,6 +329,12 @@ export class InboundStream {
     if (this.pair !== undefined && this.context.settings(this.pair.to)?.bidi === true) this.isBidi = true;
   }
 
+  /** We have ended the stream, and the peer has not heard of it yet. */
+  private takeTrailing(element: Element): void {
+    if (element.ns !== null) this.out?.takeLate(element);
+    else if (this.stream.error === undefined) this.intake.takeLate(element);
+  }
+
   private takeManagement(element: Element): void {
     switch (element.name) {
       case 'enable':
@@ -354,7 +377,7 @@ export class InboundStream {
       );
     }
     this.outlet();
-    this.events.proved(from);
+    this.events.proved({ from: to, to: from });
   }
 
   /** XEP-0288 2.2: stanzas go back for pairs that were proved. */
@@ -363,11 +386,11 @@ export class InboundStream {
   }
 
   private outlet(): Outlet {
+    if (this.out !== undefined) return this.out;
     const settings = this.pair && this.context.settings(this.pair.to);
-    this.out ??= new Outlet(this.stream, this.context.clock, {
-      queueStanzas: settings?.queueStanzas ?? 0,
-      queueBytes: settings?.queueBytes ?? 0,
-    });
+    const limits = { queueStanzas: settings?.queueStanzas ?? 0, queueBytes: settings?.queueBytes ?? 0 };
+    this.late = new Backlog(limits);
+    this.out = new Outlet(this.stream, this.context.clock, limits);
     return this.out;
   }
 
@@ -377,7 +400,7 @@ export class InboundStream {
     const left = unacknowledged.filter((queued) => !queued.isResent).map((queued) => ({ ...queued, isResent: true }));
     this.events.closed(
       this,
-      left,
+      [...left, ...(this.late?.take() ?? [])],
       unacknowledged.filter((queued) => queued.isResent),
     );
   }

@@ -124,6 +124,8 @@ export class InitiatedStream {
   }
 
   private takeFeatures(features: Element): void {
+    // RFC 6120 4.3.2: once for each stream; a second time they would begin the negotiation anew, in the middle of everything
+    if (this.hasFeatures) throw new StreamError('bad-format', 'features come once');
     this.hasFeatures = true;
     const { tls } = this.transport;
     if (tls === undefined) {

@@ -91,6 +91,19 @@ export class Intake {
     return this.pending.take(element, from, to, bytes, this.handled);
   }
 
+  /**
+   * Takes a stanza that came after our end of the stream, which the peer had not seen then (RFC 6120 4.4). Where stanzas are counted
+   * the peer sends it again; else it would be lost.
+   */
+  takeLate(element: Element): void {
+    if (this.handled !== undefined || this.pending.isFull) return;
+    try {
+      void this.take(element, 0);
+    } catch {
+      // what would have ended the stream can do no more
+    }
+  }
+
   /** RFC 6120 8.3.3.8: the domain answers for what is no address of it. A sender without an address cannot be answered. */
   private refuseAddress(element: Element, from: Jid, to: string): void {
     const domain = Jid.parse(to.replace(/\/.*$/s, '').replace(/^.*@/s, ''));

@@ -100,6 +100,22 @@ export class OutboundStream {
     return this.state === 'open' || this.state === 'authenticating' || this.queue.length > 0;
   }
 
+  private get isFlowing(): boolean {
+    return this.state === 'open' && this.current?.stream.isOpen === true;
+  }
+
+  /** We have said goodbye, or the peer has. */
+  get isEnding(): boolean {
+    return this.current?.stream.isOpen === false;
+  }
+
+  /** Whether policy has nothing against it now. */
+  isAllowed(): boolean {
+    const settings = this.context.settings(this.pair.from);
+    if (settings?.mayTalkTo(this.pair.to) !== true) return false;
+    return this.offer === undefined || this.offer.verdict.isValid || !settings.requireValidCertificates;
+  }
+
   get sent(): number {
     return this.out?.written ?? 0;
   }
@@ -142,18 +158,15 @@ export class OutboundStream {
   /** Sends a stanza, now or when the stream is there. @throws StanzaError when too much waits already */
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
-    if (this.state === 'open' && this.current?.stream.isOpen === true) {
-      this.context.stanza('out');
+    if (this.isFlowing) {
       this.out?.send(stanza);
+      this.context.stanza('out');
     } else this.enqueue(keptOf(stanza));
   }
 
   /** Puts what another stream could not send in front of everything that waits; returns what there is no room for. */
   resume(left: readonly Queued[]): readonly Queued[] {
-    if (this.state === 'open') {
-      for (const queued of left) this.out?.sendQueued(queued);
-      return [];
-    }
+    if (this.isFlowing) return this.flow(left);
     const rest = this.queue.addFirst(left);
     this.queued();
     return rest;
@@ -227,7 +240,7 @@ export class OutboundStream {
       offered: (offer) => this.takeOffer(offer),
       element: (element, bytes) => this.takeElement(element, bytes),
       closing: () => this.in?.acknowledge(),
-      trailing: (element) => this.out?.takeLate(element),
+      trailing: (element) => this.takeTrailing(element, current),
       closed: (why) => this.disconnected(current, why),
     });
     this.current = current;
@@ -282,7 +295,8 @@ export class OutboundStream {
       verdict.isValid ? `the certificate is valid for ${this.pair.to}` : verdict.why,
       verdict.isValid,
     );
-    if (!verdict.isValid && this.settings.requireValidCertificates) {
+    // they may have changed since it began
+    if (!verdict.isValid && this.context.settings(this.pair.from)?.requireValidCertificates !== false) {
       this.fail(
         'remote-server-not-found',
         'certificate',
@@ -372,7 +386,15 @@ export class OutboundStream {
     this.events.opened();
     // what is told before a name is proved is about what may come before that
     if (this.method === 'external') out.mostBytes = mostBytesOf(offer.features);
-    for (const queued of this.queue.take()) {
+    const full = new StanzaError('resource-constraint');
+    for (const queued of this.flow(this.queue.take())) context.refuse(headOf(queued), queued.from, queued.to, full);
+  }
+
+  /** Writes out what has waited; returns what was too much for the stream. */
+  private flow(list: readonly Queued[]): readonly Queued[] {
+    const { out, context } = this;
+    for (const [i, queued] of list.entries()) {
+      if (out === undefined || !this.isFlowing) return list.slice(i);
       if (!out.takes(queued.xml)) {
         context.refuse(headOf(queued), queued.from, queued.to, tooLarge(this.pair.to));
         continue;
@@ -380,6 +402,13 @@ export class OutboundStream {
       context.stanza('out');
       out.sendQueued(queued);
     }
+    return [];
+  }
+
+  /** We have ended the stream, and the peer has not heard of it yet. */
+  private takeTrailing(element: Element, { stream }: InitiatedStream): void {
+    if (element.ns !== null) this.out?.takeLate(element);
+    else if (this.isBidi && stream.error === undefined) this.in?.takeLate(element);
   }
 
   private takeAcknowledgement(element: Element): void {
@@ -413,7 +442,7 @@ export class OutboundStream {
   /** @param hasDone it was not open, and need not have been */
   private over(why: string, hasDone = false): void {
     if (this.state === 'over') return;
-    const isFine = this.state === 'open' || (this.isClosing && this.queue.length === 0) || hasDone;
+    const isFine = this.state === 'open' || this.isClosing || hasDone;
     this.state = 'over';
     this.cancelAttemptTimer();
     this.cancelQueueTimer?.();

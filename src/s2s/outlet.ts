@@ -104,8 +104,15 @@ export class Outlet {
     return xml.length * 3 <= this.mostBytes || Buffer.byteLength(xml) <= this.mostBytes;
   }
 
-  /** @throws StanzaError `policy-violation` where the peer does not take it */
+  /**
+   * @throws StanzaError `policy-violation` where the peer does not take it; `resource-constraint` while too much is not acknowledged.
+   * That alone is no reason to end the stream: at full load, a peer that waits for its disk owes thousands of acknowledgements.
+   */
   send(stanza: Stanza): void {
+    const { unacked, limits } = this;
+    if (unacked !== undefined && (unacked.length >= limits.queueStanzas || unacked.size >= limits.queueBytes)) {
+      throw new StanzaError('resource-constraint', `too much waits for ${stanza.to.domain}`, { type: 'wait' });
+    }
     const queued = queuedOf(stanza);
     if (!this.takes(queued.xml)) throw tooLarge(stanza.to.domain);
     this.sendQueued(queued);
@@ -117,10 +124,6 @@ export class Outlet {
     const { unacked } = this;
     if (unacked === undefined) return;
     unacked.push({ xml: queued.xml, isFlat: false, at: 0, reach: queued });
-    if (unacked.length > this.limits.queueStanzas || unacked.size > this.limits.queueBytes) {
-      this.stream.abort('the peer does not acknowledge what it is sent');
-      return;
-    }
     if (++this.sinceAsked >= ASK_BEHIND) this.ask();
     else if (!this.isAsked) this.cancelTimer ??= this.clock.after(ASK_AFTER, () => this.ask());
   }
@@ -179,9 +182,11 @@ export class Outlet {
 
   private ask(): void {
     this.sinceAsked = 0;
+    this.stream.send(request);
+    // the time runs from the first question that was not answered
+    if (this.isAsked) return;
     this.isAsked = true;
     this.cancelTimer?.();
-    this.stream.send(request);
     this.cancelTimer = this.clock.after(KEEP_AFTER, () => {
       if (this.unacked !== undefined) this.keepWaiting(this.unacked);
       this.cancelTimer = this.clock.after(ACK_TIMEOUT, () =>

@@ -4,7 +4,7 @@ import type { Remote } from '../core/router.ts';
 import type { Transit } from '../core/transit.ts';
 import { StanzaError, type StreamError } from '../xmpp/errors.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-import type { S2sContext, S2sSettings } from './context.ts';
+import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { BackOff } from './dial.ts';
 import type { DialbackOutcome, DomainPair } from './dialback.ts';
 import type { InboundStream } from './inbound.ts';
@@ -14,6 +14,12 @@ import { type Step, Trace } from './trace.ts';
 
 /** How long a stream stays that was only made to ask about a key, in milliseconds. */
 const UNPROVED_IDLE = 15_000;
+
+/** How many streams there may be that were only made to ask about keys: strangers choose the domains. */
+const MOST_ASKING = 256;
+
+/** What is between two domains, and says nothing of what another host of ours may have to do with the same peer. */
+const reasonsOfPairs: ReadonlySet<FailureReason> = new Set(['certificate', 'authentication', 'policy', 'peer']);
 
 function keyOf({ from, to }: DomainPair): string {
   return `${from} ${to}`;
@@ -55,19 +61,21 @@ export class Pool implements Remote {
     }
     const settings = this.check(pair);
     const returning = this.returning.get(key);
-    if (returning?.isOpen === true) returning.send(stanza);
+    // what it has not seen acknowledged goes first
+    if (returning !== undefined && (returning.isOpen || returning.waiting > 0)) returning.send(stanza);
     else if (outgoing !== undefined) outgoing.send(stanza);
     else this.reach(pair, settings, stanza);
   }
 
-  /** XEP-0220 2.1.2. */
+  /** XEP-0220 2.1.2: somebody came in the name of `pair.to`. */
   async verify(pair: DomainPair, id: string, key: string): Promise<DialbackOutcome> {
     const known = this.outgoing.get(keyOf(pair));
     if (known !== undefined) return known.verify(pair, id, key);
     const settings = this.context.settings(pair.from);
     if (settings === undefined || this.isClosing) return new StanzaError('item-not-found');
-    const failure = this.backOff.failure(pair.to);
+    const failure = this.failureOf(pair, true);
     if (failure !== undefined) return new StanzaError(failure.condition, failure.text);
+    if (this.asking >= MOST_ASKING) return new StanzaError('resource-constraint', 'too many are being asked');
     return this.open(pair, settings).verify(pair, id, key);
   }
 
@@ -90,9 +98,10 @@ export class Pool implements Remote {
     return { isReached, steps: trace.steps };
   }
 
-  /** A peer proved its name: it is there, whatever was known of it. */
-  proved(domain: string): void {
-    this.backOff.succeeded(domain);
+  /** A peer proved its name (`pair.to`): it is there, whatever was known of it. */
+  proved(pair: DomainPair): void {
+    this.backOff.succeeded(pair.to);
+    this.backOff.succeeded(keyOf(pair));
   }
 
   /** From now on stanzas for this pair may go back over an incoming stream. */
@@ -121,16 +130,17 @@ export class Pool implements Remote {
   /** Ends streams that policy does not allow any more. */
   enforce(): void {
     for (const stream of this.outgoing.values()) {
-      const settings = this.context.settings(stream.pair.from);
-      if (settings === undefined || !settings.mayTalkTo(stream.pair.to)) this.retire(stream);
+      if (!stream.isAllowed()) this.retire(stream);
     }
+    // what failed may not fail by the settings that there are now
+    this.backOff.forget(() => true);
   }
 
   /** Ends the streams to a domain; returns how many there were. */
   closeDomain(domain: string): number {
     const streams = [...this.outgoing.values()].filter(({ pair }) => pair.to === domain);
     for (const stream of streams) this.retire(stream);
-    this.backOff.succeeded(domain);
+    this.backOff.forget((key) => key === domain || key.endsWith(` ${domain}`));
     return streams.length;
   }
 
@@ -151,23 +161,35 @@ export class Pool implements Remote {
   /** @throws StanzaError */
   private check({ from, to }: DomainPair): S2sSettings {
     const settings = this.context.settings(from);
-    if (settings === undefined || this.isClosing) throw new StanzaError('remote-server-not-found');
+    if (settings === undefined) throw new StanzaError('remote-server-not-found');
+    if (this.isClosing) throw new StanzaError('remote-server-timeout', 'this server stops');
     if (!settings.mayTalkTo(to)) throw new StanzaError('not-allowed', `${from} does not talk to ${to}`);
     return settings;
   }
 
   private reach(pair: DomainPair, settings: S2sSettings, stanza: Stanza): void {
     // whoever could not be reached a moment ago is not tried again for every stanza
-    const failure = this.backOff.failure(pair.to);
+    const failure = this.failureOf(pair);
     if (failure !== undefined) throw new StanzaError(failure.condition, failure.text);
     this.open(pair, settings).send(stanza);
+  }
+
+  private failureOf(pair: DomainPair, isWanted = false): OutboundFailure | undefined {
+    return this.backOff.failure(pair.to, isWanted) ?? this.backOff.failure(keyOf(pair), isWanted);
+  }
+
+  /** How many streams are only there to ask about keys. */
+  private get asking(): number {
+    let count = 0;
+    for (const { isForStanzas } of this.outgoing.values()) if (!isForStanzas) count++;
+    return count;
   }
 
   private open(pair: DomainPair, settings: S2sSettings): OutboundStream {
     const key = keyOf(pair);
     const stream: OutboundStream = new OutboundStream(pair, settings, this.context, new Trace(this.context.clock), {
       opened: () => {
-        this.proved(pair.to);
+        this.proved(pair);
         this.context.log.info(
           {
             domain: pair.to,
@@ -204,7 +226,7 @@ export class Pool implements Remote {
       return;
     }
     if (!this.isClosing) {
-      this.backOff.failed(pair.to, failure);
+      this.backOff.failed(reasonsOfPairs.has(failure.reason) ? keyOf(pair) : pair.to, failure);
       this.context.dns.forget(pair.to);
       this.context.failure('out', failure.reason);
       this.context.log.info({ domain: pair.to, from: pair.from, why: failure.text }, 'a server could not be reached');
@@ -236,10 +258,10 @@ export class Pool implements Remote {
     for (const queued of list) this.context.refuse(headOf(queued), queued.from, queued.to, error);
   }
 
-  /** Nothing takes it any more; it says goodbye by itself. */
+  /** It says goodbye by itself. Nothing takes it any more, unless it holds what has to go first. */
   private retire(stream: OutboundStream): void {
     const key = keyOf(stream.pair);
-    if (this.outgoing.get(key) === stream) this.outgoing.delete(key);
+    if (stream.waiting === 0 && this.outgoing.get(key) === stream) this.outgoing.delete(key);
     stream.close();
   }
 }

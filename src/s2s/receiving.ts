@@ -49,7 +49,9 @@ export class DialbackReceiver {
   private answerVerify(pair: DomainPair, id: string, key: string): void {
     const { from, to } = pair;
     let outcome: DialbackOutcome;
-    if (this.context.settings(to) === undefined) outcome = new StanzaError('item-not-found');
+    // without TLS anybody on the way could turn the answer round
+    if (this.stream.transport.tls === undefined) outcome = new StanzaError('policy-violation', 'TLS comes first');
+    else if (this.context.settings(to) === undefined) outcome = new StanzaError('item-not-found');
     else outcome = isDialbackKey(key, this.context.secret, from, to, id) ? 'valid' : 'invalid';
     this.stream.send(writeVerify(pair, id, outcome));
   }
@@ -113,10 +115,9 @@ export class DialbackReceiver {
       return;
     }
     // XEP-0220 2.5
-    const isTimeout = outcome.condition === 'remote-server-timeout';
-    this.stream.send(
-      writeResult(pair, new StanzaError(isTimeout ? 'remote-server-timeout' : 'remote-server-not-found')),
-    );
+    const { condition } = outcome;
+    const isToWait = condition === 'remote-server-timeout' || condition === 'resource-constraint';
+    this.stream.send(writeResult(pair, new StanzaError(isToWait ? condition : 'remote-server-not-found')));
   }
 
   private accept(pair: DomainPair, proof: Proof): void {

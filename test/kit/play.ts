@@ -64,7 +64,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
 
   // streams
   [/^stream (\w+) connects( with TLS)?$/, connectStream],
-  [/^stream (\w+) opens to (\S+)(?: with (.+))?$/, openTo],
+  [/^stream (\w+) opens to (\{[^}]*\}|\S+)(?: with (.+))?$/, openTo],
   [/^(\S+) restarts$/, (stage, [name]) => stage.speaker(name!).client.restart()],
   [/^(\S+) starts TLS$/, async (stage, [name]) => startTls(stage.speaker(name!).client, HOST)],
   [/^(\S+) does the TLS handshake$/, async (stage, [name]) => void (await stage.speaker(name!).client.startTls(HOST))],
@@ -119,6 +119,8 @@ async function addPerson(stage: Stage, name: string, resources: readonly string[
     await stage.world.createAccount(`${user}@${domain}`, PASSWORD);
     stage.people.set(user, { name, user, domain, resources: [...resources] });
     stage.remember(user, `${user}@${domain}`);
+    stage.remember(`host of ${user}`, domain);
+    stage.remember(`HOST of ${user}`, domain.toUpperCase());
   } else had.resources.push(...resources);
   const { domain } = stage.person(user);
   for (const resource of resources) stage.remember(`${user}/${resource}`, `${user}@${domain}/${resource}`);
@@ -239,20 +241,17 @@ async function goOffline(stage: Stage, name: string): Promise<void> {
   for (const speaker of leaving) await close(stage, speaker);
 }
 
-async function connectStream(stage: Stage, [name, tls]: readonly string[]): Promise<void> {
-  const client = await StreamClient.connect(stage.world.nextAddress(), { tls: tls !== undefined });
-  client.domain = HOST;
+async function connectStream(stage: Stage, [name, tls, domain = HOST]: readonly (string | undefined)[]): Promise<void> {
+  const client = await StreamClient.connect(stage.world.nextAddress(domain), { tls: tls !== undefined });
+  client.domain = domain;
   stage.follow(stage.add(name!, client));
 }
 
 async function openTo(stage: Stage, [name, domain, attrs]: readonly string[]): Promise<void> {
-  if (!stage.speakers.has(name!)) await connectStream(stage, [name!]);
+  const to = fill(domain!, stage.names);
+  if (!stage.speakers.has(name!)) await connectStream(stage, [name, undefined, to]);
   const speaker = stage.speaker(name!);
-  speaker.features = await openStream(
-    speaker.client,
-    fill(domain!, stage.names),
-    attrs === undefined ? '' : ` ${fill(attrs, stage.names)}`,
-  );
+  speaker.features = await openStream(speaker.client, to, attrs === undefined ? '' : ` ${fill(attrs, stage.names)}`);
 }
 
 async function authenticateStream(stage: Stage, [name, who, mechanism]: readonly string[]): Promise<void> {
@@ -263,7 +262,7 @@ async function authenticateStream(stage: Stage, [name, who, mechanism]: readonly
     password: PASSWORD,
     mechanism: (mechanism ?? 'PLAIN') as MechanismName,
   });
-  speaker.features = await openStream(speaker.client, HOST);
+  speaker.features = await openStream(speaker.client, speaker.client.domain);
 }
 
 async function bindStream(stage: Stage, [name, resource]: readonly string[]): Promise<void> {

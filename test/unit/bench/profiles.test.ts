@@ -43,6 +43,23 @@ test('chat counts and times every message at a set rate', { timeout: TIMEOUT }, 
   expect(figure(report, 'pss_mib')).toBeGreaterThan(10);
 });
 
+test('federation measures both kinds of messages in turns', { timeout: TIMEOUT }, async () => {
+  const profile = profileNamed('federation');
+  const at = ['--host', '127.0.0.1', '--port', String(server.port), '--pairs', '2', '--rate', '200'];
+  const times = ['--seconds', '1', '--warmup', '0.2', '--turns', '2'];
+  const { own, common } = parseOptions([...at, ...times], profile.options, (options) => profile.defaultUsers(options));
+  const { target, users, workers } = common;
+  const place = { target, pids: server.pids };
+  // one relay stands for both servers, and its CPU time counts twice
+  const report = await runProfile('federation', { ...place, partner: place, users, workers, options: own });
+  expect(report.failures).toEqual([]);
+  expect(figure(report, 'pairs')).toBe(2);
+  for (const kind of ['local', 'across']) expect(figure(report, `${kind}_deliveries_per_s`)).toBeGreaterThan(100);
+  expect(figure(report, 'across_cpu_us_per_delivery')).toBeGreaterThan(0);
+  const figures = [figure(report, 'ratio_least'), figure(report, 'ratio'), figure(report, 'ratio_most')];
+  expect(figures.toSorted((a, b) => Number(a) - Number(b))).toEqual(figures);
+});
+
 test('chat by window loses nothing with two workers', { timeout: TIMEOUT }, async () => {
   const report = await run('chat', [
     '--pairs',

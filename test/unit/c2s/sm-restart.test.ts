@@ -118,6 +118,19 @@ test('a row is kept until its session is over', async () => {
   expect(await heardOnLogin(server)).toEqual(['m']);
 });
 
+test('a host that is served again has its sessions back, and the others keep theirs', async () => {
+  const id = await leaveStored();
+  const server = await start({ hosts: { 'mantua.test': {} } });
+  await server.hosts.get('mantua.test')!.accounts.create('mercutio', 'secret');
+  const login = { domain: 'mantua.test', user: 'mercutio', password: 'secret', resource: 'here' };
+  const { client } = await logIn(server.address('c2s')!, login);
+  clients.push(client);
+  await server.reload(configOf({ hosts: { 'mantua.test': {}, [domain]: {} } }));
+  expect((await resume(server, id)).answer).toBe('resumed');
+  await expect.poll(() => rows.get('romeo')).toBeUndefined();
+  await client.fence();
+});
+
 test('a session that goes through several restarts is stored once', async () => {
   const id = await leaveStored();
   for (let i = 0; i < 3; i++) await (await start()).stop();

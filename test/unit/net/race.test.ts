@@ -89,6 +89,22 @@ describe('addresses of both families', () => {
     expect(attempts.addresses).toEqual(['192.0.2.1', '2001:db8::1']);
   });
 
+  test('addresses that come late do not wait for an attempt that hangs', async () => {
+    let answer = (_: readonly string[]): void => {};
+    const six = new Promise<readonly string[]>((resolve) => {
+      answer = resolve;
+    });
+    const { clock, attempts } = race({ four: ['192.0.2.1'], six });
+    await turn();
+    await clock.advance(400);
+    expect(attempts.addresses).toEqual(['192.0.2.1']);
+    answer(['2001:db8::1', '2001:db8::2']);
+    await turn();
+    expect(attempts.addresses).toEqual(['192.0.2.1', '2001:db8::1']);
+    await clock.advance(250);
+    expect(attempts.addresses).toEqual(['192.0.2.1', '2001:db8::1', '2001:db8::2']);
+  });
+
   test('the first that connects wins, and the others are dropped', async () => {
     const { clock, attempts, won } = race({ four: ['192.0.2.1'], six: ['2001:db8::1'] });
     await turn();

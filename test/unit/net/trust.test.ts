@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { certificateLimits } from '../../../src/net/cert-limits.ts';
 import { Trust } from '../../../src/net/trust.ts';
 import { judgeCertificate } from '../../../src/s2s/certificates.ts';
 import { oddCertificates } from '../../kit/odd-certificates.ts';
@@ -64,6 +65,37 @@ describe('authorities', () => {
   test('in a file that is not there are told as such', () => {
     expect(() => new Trust([join(folder, 'none.pem')]).load()).toThrow('none.pem');
   });
+});
+
+test('a wildcard is no way around names that are excluded', () => {
+  const { permits } = certificateLimits(chain('limited')[0]!);
+  const names = (dns: string) => ({ dns: [dns], ip: [], xmppAddr: [], srv: [] });
+  expect(permits(names('*.example.org'))).toBe(false);
+  expect(permits(names('*.bad.example.org'))).toBe(false);
+  expect(permits(names('*.good.example.org'))).toBe(true);
+  expect(permits(names('good.example.org'))).toBe(true);
+});
+
+test('keys of a kind that nobody knows are an answer, no accident', () => {
+  const unknown = (der: Buffer): Buffer => {
+    // the name of the curve P-256
+    const at = der.indexOf(Buffer.from('06082a8648ce3d030107', 'hex'));
+    const copy = Buffer.from(der);
+    copy[at + 9] = 0x77;
+    return copy;
+  };
+  const [leaf, issuer] = chain('inside', 'limited');
+  expect(() => new X509Certificate(unknown(leaf!)).publicKey).toThrow();
+  expect(trust.verify([unknown(leaf!), issuer!], now)).toBe('not acceptable');
+  expect(trust.verify([leaf!, unknown(issuer!)], now)).toBe('unknown authority');
+});
+
+test('a chain is judged once a minute, not once for each name', () => {
+  const one = chain('serverOnly');
+  expect(trust.verify(one, now)).toBeUndefined();
+  one[0] = chain('codeOnly')[0]!;
+  expect(trust.verify(one, now + 59_000)).toBeUndefined();
+  expect(trust.verify(one, now + 60_000)).toBe('not for servers');
 });
 
 test('chains that go in circles, and long ones, cost no time', () => {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { coversDomain } from '../../../src/net/cert-names.ts';
 import { Trust } from '../../../src/net/trust.ts';
 import { judgeCertificate } from '../../../src/s2s/certificates.ts';
 import { TestAuthority } from '../../kit/certificates.ts';
@@ -90,6 +91,16 @@ describe('names', () => {
     expect(judge([shown('example.net')], 'example.org')).toBe(
       'its certificate is for example.net, not for example.org',
     );
+    // what only begins as the domain does is another address (RFC 6120 13.7.1.4)
+    for (const xmppAddr of [
+      'romeo@example.org',
+      'example.org/balcony',
+      'example.org#',
+      'example.org?',
+      'ex%61mple.org',
+    ]) {
+      expect(coversDomain({ dns: [], ip: [], xmppAddr: [xmppAddr], srv: [] }, 'example.org')).toBe(false);
+    }
     // the Common Name says "leaf"
     expect(judge([shown()], 'leaf')).toBe('its certificate is for no domain at all, not for leaf');
   });

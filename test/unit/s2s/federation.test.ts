@@ -90,6 +90,27 @@ describe('names are proved', () => {
   });
 });
 
+describe('names beyond ASCII', () => {
+  test.each<[string, (...domains: string[]) => ConfigInput, string]>([
+    ['certificates', trusted, 'out external open bidi'],
+    ['dialback', () => ({}), 'out dialback open bidi'],
+  ])('are reached and proved by %s, however they are written', async (_, settings, stream) => {
+    const ascii = 'xn--bcher-kva.test';
+    const books = await world.add('bücher.test', settings(ascii));
+    world.names.set(ascii, { port: books.addressOf('s2s').port });
+    const verona = await world.add('verona.test', settings('verona.test'));
+    const reader = await enter(books, 'Žofie@bücher.test', 'лампа');
+    const romeo = await enter(verona, 'romeo@verona.test', 'ö');
+    expect(reader.jid).toBe('žofie@bücher.test/лампа');
+    await talk(romeo, reader, 'as it is');
+    await talk(reader, romeo, 'and back');
+    await talk(romeo, { ...reader, jid: `ŽOFIE@${ascii.toUpperCase()}/лампа` }, 'as DNS has it');
+    expect(streamsOf(verona)).toContain(stream);
+    expect(world.names.asked.filter((name) => name.includes('bücher'))).toEqual([]);
+    expect([...verona.errors, ...books.errors]).toEqual([]);
+  });
+});
+
 describe('order and size', () => {
   test('a thousand messages arrive in order, in both directions at once', async () => {
     const { romeo, juliet } = await couple();
