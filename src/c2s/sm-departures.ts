@@ -288,7 +288,9 @@ export class Departures {
     const { managed, state } = left;
     this.parts
       .giveBack(managed.session.host, state)
-      .catch((error: unknown) => this.parts.log.error({ err: error }, 'what waited for a session could not be given back'))
+      .catch((error: unknown) =>
+        this.parts.log.error({ err: error }, 'what waited for a session could not be given back'),
+      )
       .then(() => this.settle(left));
     left.cancel();
   }
@@ -308,4 +310,3 @@ interface Load {
   readonly node: NodeId;
   sessions: number;
 }
-

@@ -20,8 +20,8 @@ import type { Reach } from '../xmpp/stanza.ts';
 import { Hibernation } from './hibernation.ts';
 import { Arrivals } from './sm-arrivals.ts';
 import { Departures } from './sm-departures.ts';
-import { type Carrier, type Keeper, ManagedSession, returned, type SavedStream } from './sm-session.ts';
 import type { StreamManagementParts } from './sm-parts.ts';
+import { type Carrier, type Keeper, ManagedSession, returned, type SavedStream } from './sm-session.ts';
 import type { SessionState } from './sm-store.ts';
 import { Watch } from './sm-watch.ts';
 
