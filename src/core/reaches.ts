@@ -70,9 +70,9 @@ export class Reaches {
     return reach;
   }
 
-  /** Keeps a message that came back in mind: it may be given to sessions of other nodes next. */
+  /** Keeps a message that came back in mind: sessions of other nodes may have it, or be given it next. */
   remember(reach: Reach): void {
-    if (this.cluster.nodes.size > 1) this.keep(reach);
+    if (this.cluster.nodes.size > 1 || reach.home !== this.home) this.keep(reach);
   }
 
   private keep(reach: Reach): void {
@@ -87,8 +87,11 @@ export class Reaches {
   adopt(reach: Reach): Reach {
     const known = this.known.get(keyOf(reach));
     if (known !== undefined) return known;
-    if (this.deciderOf(reach) === this.cluster.self) this.keep(reach);
-    return reach;
+    // (stores give what nobody may change)
+    const { home, id, to, copied, back } = reach;
+    const own: Reach = { home, id, to: [...to], copied: [...copied], back: [...back] };
+    if (this.deciderOf(own) === this.cluster.self) this.keep(own);
+    return own;
   }
 
   /** Whether any of these sessions has the message, or may have it yet. What was on a node that is no more is lost. */
