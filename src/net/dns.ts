@@ -62,8 +62,8 @@ const NOTHING_KEPT = 30 * SECOND;
 const FAILURE_KEPT = 2 * SECOND;
 const LONGEST_KEPT = 3600 * SECOND;
 
-/** Whoever is asked that there is nothing (NXDOMAIN, or no such record) says so by one of these. */
-const NOTHING: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA', 'ENONAME']);
+/** That there is nothing (NXDOMAIN, or no such record) is said by one of these; of a name that cannot be asked for there is nothing. */
+const NOTHING: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA', 'ENONAME', 'EBADNAME']);
 
 type Answer<T> =
   | { readonly kind: 'records'; readonly records: readonly T[] }
@@ -113,10 +113,12 @@ export class Dns {
       return { targets, why: `SRV records name ${targets.map(describeTarget).join(', ')}`, isTemporary: false };
     }
     // RFC 2782, RFC 6120 3.2.1: a root that is named as the target says that there is no service
-    if (records.length > 0) {
-      return { targets: [], why: 'its SRV records say that there is no such service (".")', isTemporary: false };
-    }
     const failure = [plain, direct].find((answer) => answer.kind === 'failed');
+    if (records.length > 0) {
+      // XEP-0368 4: of one of the two, that is; and nothing else is tried
+      const isTemporary = failure !== undefined;
+      return { targets: [], why: 'its SRV records say that there is no such service (".")', isTemporary };
+    }
     // RFC 6120 3.2.2: the fallback, also where SRV records could not be had
     const why =
       failure?.kind === 'failed'

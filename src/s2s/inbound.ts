@@ -28,6 +28,8 @@ export interface InboundEvents {
   closed(stream: InboundStream, left: readonly Queued[], lost: readonly Queued[]): void;
 }
 
+const MOST_ATTEMPTS = 5;
+
 export interface UnprovedLimits {
   readonly stanzaBytes: number;
   /** Undefined: no rate limits. */
@@ -48,6 +50,8 @@ export class InboundStream {
   private pair: { readonly from: string | undefined; readonly to: string } | undefined;
   private verdict: CertificateVerdict | undefined;
   private out: Outlet | undefined;
+  /** How often the peer failed to prove a name by SASL. */
+  private attempts = 0;
   /** What is to follow, over another stream, what this one did not see acknowledged. */
   private late: Backlog | undefined;
 
@@ -299,6 +303,9 @@ export class InboundStream {
     } catch (error) {
       if (!(error instanceof SaslError)) throw error;
       context.failure('in', 'authentication');
+      // RFC 6120 6.4.5
+      if (++this.attempts > MOST_ATTEMPTS)
+        throw new StreamError('policy-violation', 'too many attempts to authenticate');
       const text = error.text === undefined ? [] : [el('text', NS.sasl, { 'xml:lang': 'en' }, error.text)];
       this.stream.send(el('failure', NS.sasl, undefined, el(error.condition, NS.sasl), ...text));
     }

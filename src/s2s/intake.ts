@@ -53,7 +53,7 @@ export class Intake {
 
   /** From now on stanzas are counted (XEP-0198 4). */
   manage(): void {
-    this.handled = new HandledCounter({ sendAck: () => this.acknowledge() });
+    this.handled ??= new HandledCounter({ sendAck: () => this.acknowledge() });
   }
 
   /** Says what was handled; also the last word before a stream ends, so that nothing is sent again without need. */

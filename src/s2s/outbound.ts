@@ -378,10 +378,9 @@ export class OutboundStream {
       this.in?.authorise(pair.from, proof),
     );
     if (offer.features.getChild('sm', NS.sm) !== undefined) {
-      // XEP-0198 3: what is sent behind it counts, whatever the answer
+      // XEP-0198 4: what is sent behind it counts, whatever the answer; what comes counts from the answer on
       current.stream.send(el('enable', NS.sm));
       out.manage();
-      this.in.manage();
     }
     this.events.opened();
     // what is told before a name is proved is about what may come before that
@@ -420,6 +419,7 @@ export class OutboundStream {
         this.in?.ask();
         return;
       case 'enabled':
+        if (this.out?.isManaged === true) this.in?.manage();
         return;
       case 'failed':
         // nothing is acknowledged: what was sent counts as sent

@@ -1,11 +1,14 @@
 // Parley among servers that others wrote: Prosody and ejabberd of Debian's packages, with dnsmasq to find each other.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { TestAuthority, type TestCertificate } from '../kit/certificates.ts';
+import { selfSigned, TestAuthority, type TestCertificate } from '../kit/certificates.ts';
+import { ChildServer, passwordOf } from '../kit/child-server.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { enter, federating } from '../kit/federation.ts';
+import { logIn } from '../kit/login.ts';
 import { Ejabberd, freePort, NameServerProgram, type PeerServer, Prosody } from '../kit/peers.ts';
 import { told } from '../kit/server-peer.ts';
 import { mergeSettings, TestServer } from '../kit/test-server.ts';
@@ -37,9 +40,18 @@ async function find(client: StreamClient, wanted: RegExp): Promise<string> {
   throw new Error(`${wanted} did not come, but this:\n${seen.join('\n')}`);
 }
 
+/** Of the messages that came. */
+function idsOf({ inbox }: StreamClient): readonly string[] {
+  return inbox.map((item) => /^<message .*?id="(k\d+)"/.exec(told(item))?.[1]).filter((id) => id !== undefined);
+}
+
 async function talk(from: Person, to: Person, body: string): Promise<void> {
   from.client.write(`<message to='${to.jid}' type='chat'><body>${body}</body></message>`);
   expect(await find(to.client, /<body>/)).toContain(body);
+}
+
+async function freePorts(count: 5): Promise<readonly [number, number, number, number, number]> {
+  return Promise.all(Array.from({ length: count }, freePort)) as Promise<[number, number, number, number, number]>;
 }
 
 /** Parley with several domains, a peer with one, and a name server that knows them all. */
@@ -48,7 +60,10 @@ class Scene implements AsyncDisposable {
   names!: NameServerProgram;
   peer!: PeerServer;
   server!: TestServer;
-  private ports: readonly [ours: number, dead: number] = [0, 0];
+  /** Of killed.example, which is there when a test starts it. */
+  childPort = 0;
+  /** Accepts, and never says a word. */
+  private readonly mute: Server = createServer((socket) => socket.on('error', () => {}));
 
   static async start(
     Kind: typeof Prosody | typeof Ejabberd,
@@ -70,13 +85,17 @@ class Scene implements AsyncDisposable {
     remote: string,
     options: { readonly certificate?: TestCertificate; readonly isStrict?: boolean },
   ): Promise<void> {
-    const [ours, theirs, dead] = [await freePort(), await freePort(), await freePort()];
-    this.ports = [ours, dead];
+    const [ours, theirs, dead, child, mute] = await freePorts(5);
+    this.childPort = child;
+    this.mute.listen(mute, '127.0.0.1');
     this.names = await NameServerProgram.start([
-      { domain: 'parley.example', port: ours },
+      // the first machine is dead, in both directions
+      { domain: 'parley.example', port: dead, priority: 1 },
+      { domain: 'parley.example', port: ours, priority: 2 },
       { domain: 'strict.example', port: ours },
       { domain: 'local.example', port: ours },
-      // the first machine is dead, in both directions
+      { domain: 'killed.example', port: child },
+      { domain: 'mute.example', port: mute },
       { domain: remote, port: dead, priority: 1 },
       { domain: remote, port: theirs, priority: 2 },
       { domain: `rooms.${remote}`, port: theirs },
@@ -98,10 +117,13 @@ class Scene implements AsyncDisposable {
     }
     this.server = await TestServer.start(
       mergeSettings(federating('parley.example'), {
-        hosts: { 'local.example': {}, 'strict.example': { s2s: { 'require-valid-certificates': true } } },
+        hosts: {
+          'local.example': { s2s: { 'queue-time': '5s' } },
+          'strict.example': { s2s: { 'require-valid-certificates': true } },
+        },
         tls: { certificates, ca: join(this.folder, 'ca.pem') },
         dns: { servers: [`127.0.0.1:${this.names.port}`] },
-        listen: { s2s: this.ports[0] },
+        listen: { s2s: ours },
       }),
     );
     await this.peer.start();
@@ -128,6 +150,7 @@ class Scene implements AsyncDisposable {
     await this.server?.stop();
     await this.peer?.[Symbol.asyncDispose]();
     await this.names?.[Symbol.asyncDispose]();
+    this.mute.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
@@ -179,7 +202,7 @@ describe.each(kinds)('with %s', (name, Kind) => {
   }, 60_000);
 
   test('large messages arrive whole', async () => {
-    const body = `${'x'.repeat(150_000)}ä🎭`;
+    const body = `${'x'.repeat(200_000)}ä🎭`;
     await talk(romeo, juliet, body);
     await talk(juliet, romeo, body);
   }, 60_000);
@@ -204,6 +227,22 @@ describe.each(kinds)('with %s', (name, Kind) => {
     juliet.client.write('<presence/>');
     await scene.explained(find(romeo.client, /<presence (?!.*type=).*from="juliet@/));
     await scene.explained(find(juliet.client, /<presence (?!.*type=).*from="romeo@parley.example\/here"/));
+    // each direction ends for itself: by who granted it, by who had it
+    romeo.client.write(`<presence type='unsubscribed' to='juliet@${remote}'/>`);
+    await scene.explained(find(juliet.client, /<presence .*type="unsubscribed"/));
+    romeo.client.write(`<presence type='unsubscribe' to='juliet@${remote}'/>`);
+    await scene.explained(find(juliet.client, /<presence .*type="unsubscribe"/));
+    // (Prosody does not say that she is gone, as RFC 6121 3.3.3 has it)
+    if (name === 'ejabberd') await scene.explained(find(romeo.client, /(?=.*type="unavailable").*from="juliet@/));
+    for (const { client } of [romeo, juliet]) {
+      client.write("<iq type='get' id='end'><query xmlns='jabber:iq:roster'/></iq>");
+      expect(await find(client, /id="end"/)).toMatch(/subscription="none"/);
+    }
+    // and the one who asks may be theirs
+    juliet.client.write("<presence type='subscribe' to='romeo@parley.example'/>");
+    await scene.explained(find(romeo.client, /<presence .*type="subscribe"/));
+    romeo.client.write(`<presence type='unsubscribed' to='juliet@${remote}'/>`);
+    await scene.explained(find(juliet.client, /<presence .*type="unsubscribed"/));
   }, 60_000);
 
   test('a room on their side is joined by ours', async () => {
@@ -214,23 +253,64 @@ describe.each(kinds)('with %s', (name, Kind) => {
       `<iq type='set' id='open' to='${room}'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>`,
     );
     await find(juliet.client, /id="open"/);
+    const say = (who: Person, body: string): void =>
+      who.client.write(`<message to='${room}' type='groupchat'><body>${body}</body></message>`);
+    say(juliet, 'Before you came');
+    await scene.explained(find(juliet.client, /Before you came/));
     romeo.client.write(`<presence to='${room}/romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>`);
+    await scene.explained(find(romeo.client, /<presence .*from="[^"]*\/juliet"/));
     await scene.explained(find(romeo.client, /status code="110"/));
-    romeo.client.write(`<message to='${room}' type='groupchat'><body>Hello all</body></message>`);
+    expect(await scene.explained(find(romeo.client, /Before you came/))).toContain('urn:xmpp:delay');
+    say(romeo, 'Hello all');
     await scene.explained(find(juliet.client, /Hello all/));
     await scene.explained(find(romeo.client, /Hello all/));
-    juliet.client.write(`<message to='${room}' type='groupchat'><body>Hello Romeo</body></message>`);
+    say(juliet, 'Hello Romeo');
     await scene.explained(find(romeo.client, /Hello Romeo/));
     // whoever goes is seen to go
     romeo.client.write(`<presence type='unavailable' to='${room}/romeo'/>`);
-    await scene.explained(find(juliet.client, /<presence .*type="unavailable".*/));
+    await scene.explained(find(juliet.client, /<presence .*type="unavailable"/));
   }, 60_000);
+
+  test('whoever is in a room of theirs when our server is killed does not stay there', async () => {
+    const room = `verona@${scene.peer.rooms}`;
+    await using killed = await ChildServer.start({
+      hosts: { 'killed.example': {} },
+      database: 'memory',
+      tls: { required: false },
+      listen: { s2s: scene.childPort },
+      dns: { servers: [`127.0.0.1:${scene.names.port}`] },
+    });
+    await killed.addUsers('killed.example', ['mercutio']);
+    const mercutio = await logIn(killed.address('c2s'), {
+      domain: 'killed.example',
+      user: 'mercutio',
+      password: passwordOf('mercutio'),
+    });
+    mercutio.client.write(`<presence to='${room}/mercutio'><x xmlns='http://jabber.org/protocol/muc'/></presence>`);
+    await scene.explained(find(juliet.client, /<presence (?!.*type=).*from="[^"]*\/mercutio"/));
+    await killed.stop('SIGKILL');
+    await killed.start();
+    await killed.addUsers('killed.example', ['mercutio']);
+    // what the room sends it comes back from a session that is no more
+    juliet.client.write(`<message to='${room}' type='groupchat'><body>Art thou hurt?</body></message>`);
+    const left = /<presence (?=.*type="unavailable").*from="[^"]*\/mercutio"/;
+    await scene.explained(find(juliet.client, left));
+  }, 90_000);
 
   test('errors come back, also late', async () => {
     romeo.client.write(`<iq type='get' id='odd' to='juliet@${remote}/nowhere'><query xmlns='urn:example:odd'/></iq>`);
     expect(await scene.explained(find(romeo.client, /id="odd"/))).toContain('type="error"');
     juliet.client.write("<message id='odd2' type='chat' to='nobody@parley.example'><body>x</body></message>");
     expect(await scene.explained(find(juliet.client, /id="odd2"/))).toContain('type="error"');
+  }, 40_000);
+
+  test('a server that accepts and never answers costs its senders an error, and nobody else anything', async () => {
+    const nurse = await enter(scene.server, 'nurse2@local.example');
+    nurse.client.write("<message id='mute' to='x@mute.example'><body>x</body></message>");
+    await scene.explained(talk(nurse, juliet, 'in the meantime'));
+    await scene.explained(talk(juliet, nurse, 'Anon'));
+    expect(await find(nurse.client, /id="mute"/)).toMatch(/type="error".*remote-server-timeout/);
+    await nurse.client.destroy();
   }, 40_000);
 
   test('a peer that dies in the middle of a conversation is found again', async () => {
@@ -250,6 +330,39 @@ describe.each(kinds)('with %s', (name, Kind) => {
   }, 90_000);
 });
 
+test('of what is said while Prosody is killed and comes back, each message is there or was given back', async () => {
+  await using scene = await Scene.start(Prosody, 'prosody.example');
+  const romeo = await enter(scene.server, 'romeo@parley.example');
+  // away: what Prosody has acknowledged is in a file of its own then
+  const juliet = await scene.peer.enter('juliet', 'balcony');
+  await juliet.client.destroy();
+  const ids = Array.from({ length: 400 }, (_, i) => `k${i}`);
+  const waiting = (): number => scene.server.server.federation().reduce((sum, stream) => sum + stream.waiting, 0);
+  let isBack: Promise<void> | undefined;
+  for (const [i, id] of ids.entries()) {
+    romeo.client.write(`<message id='${id}' type='chat' to='juliet@prosody.example'><body>${id}</body></message>`);
+    if (i % 20 === 0) await romeo.client.fence();
+    if (i === 150) await expect.poll(waiting, { timeout: PATIENCE }).toBe(0);
+    if (i === 200) isBack = scene.peer.stop('SIGKILL').then(() => scene.peer.start());
+    if (i > 200) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await isBack;
+  await expect.poll(waiting, { timeout: PATIENCE }).toBe(0);
+  await romeo.client.fence();
+  const returned = idsOf(romeo.client);
+  const again = await scene.peer.comeBack('juliet', 'tomb');
+  again.client.write('<presence/>');
+  await again.client.fence();
+  const there = idsOf(again.client);
+  const known = new Set([...returned, ...there]);
+  expect(ids.filter((id) => !known.has(id))).toEqual([]);
+  expect(returned.length).toBeGreaterThan(0);
+  expect(there.length).toBeGreaterThan(100);
+  // each pair's order holds, also over the gap
+  const firsts = [...new Set(there)];
+  expect(firsts).toEqual(firsts.toSorted((a, b) => Number(a.slice(1)) - Number(b.slice(1))));
+}, 60_000);
+
 describe.each(kinds)('with %s, whose certificate is not right', (name, Kind) => {
   const remote = `odd.${name.toLowerCase()}.example`;
 
@@ -260,6 +373,7 @@ describe.each(kinds)('with %s, whose certificate is not right', (name, Kind) => 
     ],
     ['for another domain', () => authority.issue({ names: ['elsewhere.example'] })],
     ['of somebody nobody knows', () => stranger.issue({ names: [remote] })],
+    ['signed by itself', () => selfSigned([remote])],
   ])(
     '%s: dialback where that is enough, an error where it is not',
     async (_, issue) => {
@@ -292,6 +406,56 @@ describe.each(kinds)('with a strict %s', (name, Kind) => {
     expect(await scene.explained(find(nurse.client, /id="n"/))).toContain('type="error"');
   }, 90_000);
 });
+
+test.each(kinds)(
+  'with %s over direct TLS only, both ways',
+  async (name, Kind) => {
+    const remote = `direct.${name.toLowerCase()}.example`;
+    const [ours, theirs] = [await freePort(), await freePort()];
+    const folder = mkdtempSync(join(tmpdir(), 'parley federation '));
+    try {
+      await using names = await NameServerProgram.start([
+        { domain: 'parley.example', port: ours, isDirectTls: true },
+        { domain: remote, port: theirs, isDirectTls: true },
+      ]);
+      await using peer = new Kind({
+        domain: remote,
+        certificate: authority.issue({ names: [remote] }),
+        ca: authority.certificate,
+        dnsPort: names.port,
+        s2sPort: theirs,
+        isDirectTls: true,
+      });
+      const { certificate, key } = authority.issue({ names: ['parley.example'] });
+      writeFileSync(join(folder, 'parley.example.pem'), `${certificate}\n${key}`);
+      writeFileSync(join(folder, 'ca.crt'), authority.certificate);
+      await using server = await TestServer.start(
+        mergeSettings(federating('parley.example'), {
+          tls: { certificates: folder, ca: join(folder, 'ca.crt') },
+          // one connection would do: each side is to find the other
+          s2s: { bidi: false },
+          dns: { servers: [`127.0.0.1:${names.port}`] },
+          listen: { s2s: null, 's2s-tls': ours },
+        }),
+      );
+      await peer.start();
+      const juliet = await peer.enter('juliet', 'balcony');
+      const romeo = await enter(server, 'romeo@parley.example');
+      try {
+        await talk(romeo, juliet, 'Wherefore?');
+        await talk(juliet, romeo, 'Deny thy father');
+      } catch (error) {
+        throw new Error(`${error}\n${peer.log().split('\n').slice(-80).join('\n')}`, { cause: error });
+      }
+      const proofs = server.server.federation().map(({ direction, proof }) => `${direction} ${proof}`);
+      expect([...new Set(proofs)].sort()).toEqual(['in certificate', 'out external']);
+      expect(server.errors).toEqual([]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+  90_000,
+);
 
 test('three servers, three pairs', async () => {
   const [ours, first, second] = [await freePort(), await freePort(), await freePort()];

@@ -72,9 +72,14 @@ const s2s = () => verona.address('s2s')!;
 type Socket = { write(text: string): void; end(): void };
 
 /** A server for mantua.test that takes everybody who shows a certificate; `more` is what it does besides. */
-async function reachable(features: string, more: (socket: Socket, said: string) => void = () => {}) {
+async function reachable(
+  features: string,
+  more: (socket: Socket, said: string) => void = () => {},
+  begun: (socket: Socket) => void = () => {},
+) {
   const server = await ScriptedServer.start('mantua.test', mantua, features, (socket, said) => {
     if (said.includes('<auth')) socket.write("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    if (said.includes('<enable')) begun(socket);
     if (said.includes('<enable')) socket.write("<enabled xmlns='urn:xmpp:sm:3'/>");
     more(socket, said);
   });
@@ -144,6 +149,29 @@ describe('out of turn', () => {
   });
 });
 
+describe('counting', () => {
+  test('what comes back before the peer counts too is not counted (XEP-0198 4)', async () => {
+    await start();
+    const back = (id: string): string =>
+      `<message id='${id}' type='chat' from='juliet@mantua.test' to='romeo@verona.test'><body>${id}</body></message>`;
+    const server = await reachable(
+      `${managed}<bidi xmlns='urn:xmpp:features:bidi'/>`,
+      (socket, said) => {
+        if (said.includes('<enable')) socket.write(`${back('b2')}<r xmlns='urn:xmpp:sm:3'/>`);
+      },
+      (socket) => socket.write(back('b1')),
+    );
+    const romeo = await enterAsRomeo();
+    romeo.client.write('<presence/>');
+    await romeo.client.next();
+    romeo.client.write("<message id='m1' to='juliet@mantua.test'><body>x</body></message>");
+    expect(told(await romeo.client.next())).toContain('b1');
+    expect(told(await romeo.client.next())).toContain('b2');
+    await expect.poll(() => server.heard).toMatch(/<a [^>]*h='1'/);
+    await romeo.client.destroy();
+  });
+});
+
 describe('at the end of a stream', () => {
   test('what waits for an acknowledgement goes before what comes after it', async () => {
     await start();
@@ -192,6 +220,16 @@ describe('at the end of a stream', () => {
     expect(romeo.client.inbox).toEqual([]);
     await romeo.client.destroy();
   });
+});
+
+test('whoever cannot prove a name by certificate may try some times, not for ever', async () => {
+  await start();
+  const { client } = await connectAs(s2s(), 'mantua.test', 'verona.test');
+  for (let i = 0; i < 10; i++)
+    client.write("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
+  for (let i = 0; i < 5; i++) expect(told(await client.next())).toContain('not-authorized');
+  expect(told(await client.next())).toContain('policy-violation');
+  expect(await client.closed()).toBe(true);
 });
 
 describe('policy', () => {

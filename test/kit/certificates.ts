@@ -47,6 +47,19 @@ export class TestAuthority {
   }
 }
 
+/** A certificate that nobody signed but itself. */
+export function selfSigned(names: readonly string[]): TestCertificate {
+  const { privateKey, publicKey } = keyPair('ec');
+  const now = Date.now();
+  return {
+    certificate: issueCertificate(
+      { commonName: 'leaf', publicKey, names, isAuthority: false, notBefore: now - DAY, notAfter: now + 90 * DAY },
+      { commonName: 'leaf', key: privateKey },
+    ),
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
+}
+
 function keyPair(type: 'ec' | 'ed25519'): { readonly privateKey: KeyObject; readonly publicKey: KeyObject } {
   return type === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }) : generateKeyPairSync('ed25519');
 }

@@ -149,6 +149,8 @@ export interface PeerOptions {
   readonly ca: string;
   readonly dnsPort: number;
   readonly s2sPort: number;
+  /** Whether servers are to come with TLS from the first byte (XEP-0368), and only so. */
+  readonly isDirectTls?: boolean;
   /** Whether the peer refuses whoever has no valid certificate. */
   readonly isStrict?: boolean;
 }
@@ -208,7 +210,12 @@ export abstract class PeerServer implements AsyncDisposable {
     const isMade = answer?.kind === 'element' && answer.element.attrs.type === 'result';
     if (!isMade)
       throw new Error(`no account: ${answer?.kind === 'element' ? answer.element : answer?.kind}\n${this.log()}`);
-    return logIn(this.address, { domain, user, password: 'secret', resource });
+    return this.comeBack(user, resource);
+  }
+
+  /** Logs in where there is an account. */
+  comeBack(user: string, resource: string): Promise<{ readonly client: StreamClient; readonly jid: string }> {
+    return logIn(this.address, { domain: this.options.domain, user, password: 'secret', resource });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -231,7 +238,7 @@ export class Prosody extends PeerServer {
   }
 
   protected async prepare(): Promise<void> {
-    const { domain, dnsPort, s2sPort, isStrict = false } = this.options;
+    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false } = this.options;
     const { folder } = this;
     mkdirSync(join(folder, 'data'));
     writeFileSync(
@@ -244,8 +251,8 @@ interfaces = { "${HERE}" }
 local_interfaces = { "${HERE}" }
 c2s_ports = { ${this.clientPort} }
 c2s_direct_tls_ports = {}
-s2s_ports = { ${s2sPort} }
-s2s_direct_tls_ports = {}
+s2s_ports = { ${isDirectTls ? '' : s2sPort} }
+s2s_direct_tls_ports = { ${isDirectTls ? s2sPort : ''} }
 component_ports = {}
 http_ports = {}
 https_ports = {}
@@ -287,7 +294,7 @@ export class Ejabberd extends PeerServer {
   }
 
   protected async prepare(): Promise<void> {
-    const { domain, dnsPort, s2sPort, isStrict = false } = this.options;
+    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false } = this.options;
     const { folder } = this;
     for (const name of ['log', 'spool']) mkdirSync(join(folder, name));
     writeFileSync(
@@ -306,7 +313,7 @@ outgoing_s2s_families: [ipv4]
 auth_password_format: plain
 listen:
   - { port: ${this.clientPort}, ip: "${HERE}", module: ejabberd_c2s, max_stanza_size: 262144, starttls: true, shaper: none }
-  - { port: ${s2sPort}, ip: "${HERE}", module: ejabberd_s2s_in, max_stanza_size: 524288 }
+  - { port: ${s2sPort}, ip: "${HERE}", module: ejabberd_s2s_in, tls: ${isDirectTls}, max_stanza_size: 524288 }
 acl: { local: { user_regexp: "" } }
 access_rules: { local: { allow: local }, register: { allow: all } }
 registration_timeout: infinity

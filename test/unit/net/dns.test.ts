@@ -79,6 +79,25 @@ describe('where a domain is served', () => {
     ]);
   });
 
+  test('the root as a target of one kind says nothing of the other, where that could not be looked up', async () => {
+    const servers = zone({
+      srv: {
+        '_xmpp-server._tcp.example.org': 'ESERVFAIL',
+        '_xmpps-server._tcp.example.org': [record('', 0)],
+      },
+    });
+    expect(await dns(servers).serversOf('example.org')).toMatchObject({ targets: [], isTemporary: true });
+  });
+
+  test('of a name that is too long to be asked for there is nothing', async () => {
+    const name = `${'x'.repeat(60)}.example.org`;
+    const servers = zone({
+      srv: { [`_xmpp-server._tcp.${name}`]: 'EBADNAME', [`_xmpps-server._tcp.${name}`]: 'EBADNAME' },
+    });
+    const service = await dns(servers).serversOf(name);
+    expect(service).toMatchObject({ targets: [{ host: name }], isTemporary: false });
+  });
+
   test('names are asked for with A-labels', async () => {
     const servers = zone({});
     await dns(servers).serversOf('bücher.example');
