@@ -286,13 +286,11 @@ export class Departures {
   private giveBack(left: Left): void {
     if (this.left.get(left.id) !== left) return;
     const { managed, state } = left;
-    this.parts
-      .giveBack(managed.session.host, state)
-      .catch((error: unknown) =>
-        this.parts.log.error({ err: error }, 'what waited for a session could not be given back'),
-      )
-      .then(() => this.settle(left));
     left.cancel();
+    void this.parts
+      .giveBack(managed.session.host, state)
+      .catch((error: unknown) => this.parts.log.error({ err: error }, 'what waited for a session is lost'))
+      .then(() => this.settle(left));
   }
 
   private withoutNode(node: NodeId): void {

@@ -70,6 +70,17 @@ for (const adapter of adapters) {
       }
     });
 
+    test("a session that is put by another node is that node's, and stays when the one that had it dies", async () => {
+      const { clusters, kill } = await start();
+      const [first, second] = clusters as [Cluster, Cluster?];
+      if (second === undefined || kill === undefined) return;
+      await first.directory.put(entry(first, 'romeo@verona.test/orchard', 's1'));
+      expect(await second.directory.put(entry(second, 'romeo@verona.test/orchard', 's1'))).toBeUndefined();
+      kill(first.self);
+      const found = await second.directory.sessions(jid('romeo@verona.test').bare, true);
+      expect(found.map(({ node, sid }) => [node, sid])).toEqual([[second.self, 's1']]);
+    });
+
     test('putting the same session again changes it and replaces nobody', async () => {
       const { clusters } = await start();
       const [first] = clusters as [Cluster];

@@ -81,7 +81,17 @@ class Play {
       device.client?.write('<presence/>');
       return;
     }
-    const what = this.pick(['ack', 'ack', 'cut', 'cut', 'half-open', 'half-open', 'close', 'priority', 'away'] as const);
+    const what = this.pick([
+      'ack',
+      'ack',
+      'cut',
+      'cut',
+      'half-open',
+      'half-open',
+      'close',
+      'priority',
+      'away',
+    ] as const);
     story.tell(`${device.name}: ${what}`);
     switch (what) {
       case 'ack':
