@@ -4,7 +4,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { s2s } from './federation.ts';
 import type { ConfigSource } from './problems.ts';
-import { addresses, bytes, duration, jid, listener, path, quote, secret, url } from './schema.ts';
+import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
 
 const restart = true;
 
@@ -269,6 +269,10 @@ export const hostSchema = z.strictObject({
 
 const databaseProblem = (value: unknown): string =>
   `${quote(value).replace(/:[^:@]*@/, ':********@')} is not a database. Try "embedded", "memory" or "postgres://user:password@host:5432/name".`;
+const redisProblem = (value: unknown): string =>
+  typeof value === 'string'
+    ? `${quote(maskUrl(value))} is not an address of that kind. Try "redis://127.0.0.1:6379".`
+    : 'not an address of Redis. Try "redis://127.0.0.1:6379", { sentinels: ["redis://127.0.0.1:26379"], name: "mymaster" } or { cluster: ["redis://127.0.0.1:6379"] }.';
 const dnsProblem = (value: unknown): string =>
   `${quote(value)} is not the address of a resolver. Try "127.0.0.1:53" or "[::1]:53".`;
 const isResolver = (text: string): boolean => {
@@ -339,6 +343,24 @@ const log = z
     description: 'Logging, to standard output. Passwords, tokens and the contents of stanzas are never logged.',
   });
 
+const redisAddress = url(['redis:', 'rediss:', 'redis+unix:'], 'redis://127.0.0.1:6379');
+const redisHost = url(['redis:', 'rediss:'], 'redis://127.0.0.1:6379');
+
+/** One server, one that Sentinel watches, or some nodes of a Redis Cluster. */
+const redis = z.union(
+  [
+    redisAddress,
+    z.strictObject({
+      sentinels: z.array(redisHost).min(1),
+      name: z.string().min(1),
+      username: z.string().min(1).optional(),
+      password: secret().optional(),
+    }),
+    z.strictObject({ cluster: z.array(redisHost).min(1) }),
+  ],
+  { error: (issue) => redisProblem(issue.input) },
+);
+
 /** All of parley.yaml. */
 export const serverSchema = z.strictObject({
   hosts: z.record(z.string(), hostSchema).prefault({ localhost: {} }).meta({
@@ -363,9 +385,10 @@ export const serverSchema = z.strictObject({
         '`embedded`: a Postgres of its own below `data`; `postgres://...`: yours; `memory`: nothing is kept, for tests.',
       restart,
     }),
-  redis: url(['redis:', 'rediss:', 'redis+unix:'], 'redis://127.0.0.1:6379').nullable().prefault(null).meta({
+  redis: redis.nullable().prefault(null).meta({
     kind: 'url',
-    description: 'Redis or Valkey that joins several nodes to one server. Absent: one node.',
+    description:
+      'Redis or Valkey that joins several nodes to one server. Absent: one node. What Sentinel watches: `{ sentinels: [redis://host:26379, ...], name: NAME }`, with `password` (and `username`) of the server; a Redis Cluster: `{ cluster: [redis://host:6379, ...] }`.',
     restart,
   }),
   cluster: z

@@ -12,8 +12,8 @@ export type RedisTarget =
   | {
       readonly sentinels: readonly string[];
       readonly name: string;
-      readonly password?: string;
-      readonly username?: string;
+      readonly password?: string | undefined;
+      readonly username?: string | undefined;
     }
   | { readonly cluster: readonly string[] };
 
@@ -56,6 +56,8 @@ export interface RedisConnection extends RedisCommands {
   readonly isUp: boolean;
   /** A key or channel in the slot of a tag: `parley:{tag}:name`. */
   key(tag: string, name: string): string;
+  /** A channel as Redis knows it, for scripts: what `subscribe` and `publish` call `name`. */
+  channel(name: string): string;
   /** Resolves when commands can be sent; rejects when they cannot within that time, in milliseconds. */
   whenUp(timeout: number): Promise<void>;
   /** What is published on a channel from now on, until the function returned is called. Resolves when Redis has heard of it. */
@@ -127,6 +129,10 @@ class Connection implements RedisConnection {
     return `${this.prefix}{${tag.includes('}') ? tag.replaceAll('}', '%7D') : tag}}:${name}`;
   }
 
+  channel(name: string): string {
+    return this.prefix + name;
+  }
+
   command(name: string, ...args: readonly RedisArgument[]): Promise<unknown> {
     return this.client.call(name, ...args);
   }
@@ -155,11 +161,11 @@ class Connection implements RedisConnection {
   }
 
   subscribe(channel: string, fn: (message: string) => void): Promise<() => void> {
-    return this.subscriber.subscribe(this.prefix + channel, fn);
+    return this.subscriber.subscribe(this.channel(channel), fn);
   }
 
   publish(channel: string, message: string): Promise<unknown> {
-    return this.client.call('PUBLISH', this.prefix + channel, message);
+    return this.client.call('PUBLISH', this.channel(channel), message);
   }
 
   onReconnected(fn: () => void): () => void {

@@ -19,7 +19,7 @@ function load(text: string, environment: Record<string, string> = {}) {
 group('describe', () => {
   const config = load(
     `database: postgres://me:geheim1@db/x?password=geheim2
-redis: redis://:geheim3@h
+redis: { sentinels: [redis://:geheim3@h], name: chat, password: geheim9 }
 registration: open
 limits: { auth-timeout: 1m }
 components: { irc.example.org: { secret: geheim4 } }

@@ -76,6 +76,12 @@ describe('defaults', () => {
   });
 });
 
+it('Redis may be watched by Sentinel, or be a Redis Cluster', () => {
+  const sentinel = load('redis: { sentinels: ["redis://:one@10.0.0.1:26379"], name: chat, password: two }').redis;
+  expect(sentinel).toEqual({ sentinels: ['redis://:one@10.0.0.1:26379'], name: 'chat', password: 'two' });
+  expect(load('redis: { cluster: ["rediss://10.0.0.1"] }').redis).toEqual({ cluster: ['rediss://10.0.0.1'] });
+});
+
 it('every section of the file is known, those of later features too', () => {
   const config = load(`
 hosts:
@@ -211,6 +217,14 @@ authentication: anonymous
     ['modules: { mam: 5 }', 'modules.mam: 5 is not the settings of a module.'],
     ['hosts: [example.org]', 'hosts: must be a group of settings, not a list'],
     ['limits: { stanzas-burst: 0 }', 'limits.stanzas-burst: 0 is too small: it must be above 0'],
+    [
+      'redis: { cluster: [http://x] }',
+      'redis.cluster[0]: "http://x" is not an address of that kind. Try "redis://127.0.0.1:6379".',
+    ],
+    [
+      'redis: 6379',
+      'redis: not an address of Redis. Try "redis://127.0.0.1:6379", { sentinels: ["redis://127.0.0.1:26379"], name: "mymaster" } or { cluster: ["redis://127.0.0.1:6379"] }.',
+    ],
     ['redis: http://x', 'redis: "http://x" is not an address of that kind. Try "redis://127.0.0.1:6379".'],
   ])('%s', (text, expected) => {
     expect(wrong(text).join('\n')).toContain(expected);

@@ -1,0 +1,226 @@
+// The bus of one life of a node: an outbox for each other node, and this node's inbox.
+import type { Logger } from '../../base/log.ts';
+import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { RedisConnection } from '../../net/redis.ts';
+import type { Frame, NodeId } from '../cluster.ts';
+import type { Calls } from './calls.ts';
+import { takeOver } from './estate.ts';
+import { type Content, readItems, writeCall, writeFailure, writeFrame, writeReply, writeTopic } from './frames.ts';
+import { Inbox } from './inbox.ts';
+import type { Membership } from './membership.ts';
+import { Outbox, type OutboxLimit } from './outbox.ts';
+
+export interface BusOptions {
+  readonly redis: RedisConnection;
+  readonly log: Logger;
+  readonly membership: Membership;
+  readonly calls: Calls;
+  /** For each other node. */
+  readonly limit: OutboxLimit;
+  readonly onFrame: (frame: Frame, from: NodeId) => MaybePromise<void>;
+  readonly onTopic: (topic: string, body: unknown, from: NodeId) => void;
+}
+
+export class Bus {
+  private readonly options: BusOptions;
+  private readonly membership: Membership;
+  private readonly self: NodeId;
+  private readonly inbox: Inbox;
+  private readonly outboxes = new Map<NodeId, Outbox>();
+  private readonly stop: () => void;
+  private isOverflowing = false;
+  private isClosed = false;
+
+  /** @param options with a membership that has begun */
+  constructor(options: BusOptions) {
+    const { redis, log, membership } = options;
+    this.options = options;
+    this.membership = membership;
+    this.self = membership.self;
+    this.inbox = new Inbox({
+      redis,
+      log,
+      self: this.self,
+      handle: (content, from) => this.handle(content, from),
+      isSure: () => membership.isSure,
+      sure: () => membership.sure(),
+      onGone: () => void this.reopen(),
+      redisNow: () => membership.redisNow(),
+    });
+    this.stop = redis.onReconnected(() => this.wake());
+  }
+
+  /** How long what was read last had waited, in milliseconds. */
+  get lag(): number {
+    return this.inbox.lag;
+  }
+
+  /** What other nodes have not handled, in UTF-16 units. */
+  get backlog(): number {
+    return [...this.outboxes.values()].reduce((sum, { backlog }) => sum + backlog, 0);
+  }
+
+  /** Others can send from now on; resolves to false where this life is over. */
+  async open(): Promise<boolean> {
+    if (!(await this.inbox.open())) return false;
+    this.inbox.start();
+    return true;
+  }
+
+  /** The inbox was lost with the memory of Redis. */
+  async reopen(): Promise<void> {
+    try {
+      await this.membership.refresh();
+      if (!this.isClosed) await this.inbox.open();
+    } catch {
+      // Redis is away; it is asked again when it is back
+    }
+  }
+
+  send(node: NodeId, frame: Frame): Promise<void> {
+    return this.outbox(node).push(writeFrame(frame));
+  }
+
+  call(node: NodeId, method: string, body: unknown): Promise<unknown> {
+    return this.options.calls.call(node, method, (id) => this.outbox(node).push(writeCall(id, method, body)));
+  }
+
+  publish(topic: string, body: unknown): void {
+    const item = writeTopic(topic, body);
+    for (const node of this.membership.nodes) if (node !== this.self) this.tell(node, item);
+  }
+
+  /** Looks after what was sent; called with every beat. */
+  tend(): void {
+    for (const outbox of this.outboxes.values()) void outbox.audit();
+  }
+
+  /** Another node is gone. */
+  lose(node: NodeId): void {
+    this.options.calls.lose(node);
+    this.outboxes.get(node)?.wake();
+  }
+
+  /** Treats what a dead node had not handled as undelivered. */
+  takeOver(node: NodeId): Promise<void> {
+    const { redis, log, onFrame } = this.options;
+    return takeOver({
+      redis,
+      log,
+      node,
+      sure: () => this.membership.sure(),
+      onFrame: (frame, from) => onFrame(asUndelivered(frame), from),
+    });
+  }
+
+  /** Sends what waits, for so many milliseconds at the most; then reads no more. */
+  async close(patience: number): Promise<void> {
+    const late = new Promise((resolve) => setTimeout(resolve, patience).unref());
+    await Promise.race([Promise.all([...this.outboxes.values()].map((outbox) => outbox.flushed())), late]);
+    this.end();
+    await Promise.race([this.inbox.close(), late]);
+  }
+
+  /** Ends at once, as if the process had died. */
+  abandon(): void {
+    this.end();
+    void this.inbox.close();
+  }
+
+  private end(): void {
+    this.isClosed = true;
+    this.stop();
+    for (const outbox of this.outboxes.values()) outbox.close();
+    this.options.calls.lose();
+  }
+
+  private wake(): void {
+    void this.reopen();
+    for (const outbox of this.outboxes.values()) outbox.wake();
+  }
+
+  private outbox(node: NodeId): Outbox {
+    let outbox = this.outboxes.get(node);
+    if (outbox === undefined) {
+      const { redis, log, limit } = this.options;
+      outbox = new Outbox({
+        redis,
+        log,
+        limit,
+        self: this.self,
+        to: node,
+        isThere: () => this.isThere(node),
+        onLost: (items) => this.recover(items),
+        onDone: () => this.outboxes.delete(node),
+      });
+      if (this.isClosed) outbox.close();
+      else this.outboxes.set(node, outbox);
+    }
+    return outbox;
+  }
+
+  private async isThere(node: NodeId): Promise<boolean> {
+    await this.membership.refresh();
+    return this.membership.nodes.has(node);
+  }
+
+  /** What was for a node that is dead, and lost with the memory of Redis. */
+  private recover(items: string): void {
+    const { log, onFrame } = this.options;
+    const failed = (err: unknown): void => log.error({ err }, 'what a dead node never had could not be dealt with');
+    const step = (content: Content): void => {
+      if (content.kind !== 'frame') return;
+      const work = onFrame(asUndelivered(content.frame), this.self);
+      if (isPromise(work)) work.catch(failed);
+    };
+    readItems(items, step, failed);
+  }
+
+  private handle(content: Content, from: NodeId): MaybePromise<void> {
+    const { calls, onFrame, onTopic } = this.options;
+    switch (content.kind) {
+      case 'frame':
+        return onFrame(content.frame, from);
+      case 'topic':
+        return onTopic(content.topic, content.body, from);
+      case 'call':
+        void this.answer(from, content.id, content.method, content.body);
+        return;
+      case 'reply':
+        return calls.replied(content.id, from, content.body);
+      case 'failure':
+        return calls.failed(content.id, from, content.message);
+    }
+  }
+
+  private async answer(from: NodeId, id: number, method: string, body: unknown): Promise<void> {
+    let item: string;
+    try {
+      item = writeReply(id, await this.options.calls.ask(method, body, from));
+    } catch (err) {
+      item = writeFailure(id, err instanceof Error ? err.message : String(err));
+    }
+    this.tell(from, item);
+  }
+
+  /** Says something that nobody waits for here. */
+  private tell(node: NodeId, item: string): void {
+    this.outbox(node)
+      .push(item)
+      .then(
+        () => {
+          this.isOverflowing = false;
+        },
+        (err: unknown) => {
+          if (this.isOverflowing || this.isClosed || !this.membership.nodes.has(node)) return;
+          this.isOverflowing = true;
+          this.options.log.warn({ err, node }, 'another node is not told everything');
+        },
+      );
+  }
+}
+
+/** What is for the sessions of a dead node has missed them. */
+function asUndelivered(frame: Frame): Frame {
+  return frame.kind === 'deliver' ? { ...frame, kind: 'undelivered' } : frame;
+}

@@ -1,0 +1,102 @@
+// What a dead node has not handled of its inbox: another node closes the inbox for good, in one step, and deals with its contents.
+// A node that dies over it is followed by another one, which goes on behind the last entry that was dealt with.
+import type { Logger } from '../../base/log.ts';
+import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { defineScript, type RedisConnection } from '../../net/redis.ts';
+import type { Frame, NodeId } from '../cluster.ts';
+import { type Batch, readBatch, readItems } from './frames.ts';
+
+export interface EstateOptions {
+  readonly redis: RedisConnection;
+  readonly log: Logger;
+  /** Who is dead. */
+  readonly node: NodeId;
+  /** Whether this node may go on: another one may have been given the estate. */
+  readonly sure: () => Promise<boolean>;
+  readonly onFrame: (frame: Frame, from: NodeId) => MaybePromise<void>;
+}
+
+const PAGE = 32;
+/** For so long senders can ask what was taken over, and the dead node finds its inbox closed, in seconds. */
+const REMEMBERED = 24 * 3600;
+
+/** Keys: inbox, positions, closing report, what is left. Returns senders and the numbers that were dealt with. */
+const closeScript = defineScript(`
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('RENAME', KEYS[1], KEYS[4])
+  local handled = redis.call('HGETALL', KEYS[2])
+  if #handled > 0 then redis.call('HSET', KEYS[3], unpack(handled)) end
+end
+redis.call('HSET', KEYS[3], 'closed', 1)
+redis.call('EXPIRE', KEYS[3], ${REMEMBERED})
+return redis.call('HGETALL', KEYS[3])
+`);
+
+/** Keys: what is left, closing report. Arguments: the entry that was dealt with, its sender and number (or not). */
+const dealtScript = defineScript(`
+redis.call('XDEL', KEYS[1], ARGV[1])
+if ARGV[2] then redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) end
+return 1
+`);
+
+/** Keys: what is left, positions, closing report. */
+const finishScript = defineScript(`
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[3], '', 1)
+redis.call('EXPIRE', KEYS[3], ${REMEMBERED})
+return 1
+`);
+
+/**
+ * Deals with what a dead node has not handled; calls and topics are dropped.
+ * @throws Error where Redis does not answer, or this node is not to go on
+ */
+export async function takeOver({ redis, log, node, sure, onFrame }: EstateOptions): Promise<void> {
+  const [inbox, positions, closed, left] = ['inbox', 'handled', 'closed', 'left'].map((name) =>
+    redis.key(node, name),
+  ) as [string, string, string, string];
+  const report = (await redis.run(closeScript, [inbox, positions, closed, left], [])) as readonly string[];
+  const dealtWith = new Map<string, number>();
+  for (let i = 0; i + 1 < report.length; i += 2) dealtWith.set(report[i]!, Number(report[i + 1]));
+  let frames = 0;
+  const onBad = (err: unknown): void =>
+    log.error({ err, node }, 'what a dead node had not handled cannot be dealt with');
+  for (;;) {
+    const page = (await redis.command('XRANGE', left, '-', '+', 'COUNT', PAGE)) as readonly [
+      string,
+      readonly string[],
+    ][];
+    if (page.length === 0) break;
+    for (const [id, fields] of page) {
+      if (!(await sure())) throw new Error('this node is not a member any more');
+      const batch = read(fields[1] ?? '', onBad);
+      if (batch !== undefined && batch.number > (dealtWith.get(batch.from) ?? 0)) {
+        const works: Promise<void>[] = [];
+        readItems(
+          batch.items,
+          (content) => {
+            if (content.kind !== 'frame') return;
+            frames++;
+            const work = onFrame(content.frame, batch.from);
+            if (isPromise(work)) works.push(work.catch(onBad));
+          },
+          onBad,
+        );
+        await Promise.all(works);
+        dealtWith.set(batch.from, batch.number);
+        await redis.run(dealtScript, [left, closed], [id, batch.from, batch.number]);
+      } else await redis.run(dealtScript, [left, closed], [id]);
+    }
+  }
+  await redis.run(finishScript, [left, positions, closed], []);
+  log.info({ node, frames }, 'what a dead node left is dealt with');
+}
+
+function read(text: string, onBad: (err: unknown) => void): Batch | undefined {
+  try {
+    return readBatch(text);
+  } catch (err) {
+    onBad(err);
+    return undefined;
+  }
+}

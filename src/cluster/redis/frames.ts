@@ -1,0 +1,153 @@
+// The wire form between nodes. What a node sends to another goes in batches, each one entry of the other's inbox: a text that starts
+// with the version of the form, who sent it, and its number among all batches between the two; then items, one after another:
+//
+//   1 host-1:Xb3k9aQ2 17\n
+//   d31,208;romeo@verona.test/orchard\tsid<message ...>...</message>
+//
+// An item is a letter for its kind, the lengths of its parts (in UTF-16 units), and the parts. A node skips kinds it does not know,
+// and parts beyond those it knows, so that releases which add some can run beside those before them. Bodies of calls and topics are
+// JSON; stanzas stand as they are. Nothing that is read here is ever executed, or made into more than plain values.
+import { flatten } from '../../xml/flatten.ts';
+import type { Holders } from '../../xmpp/stanza.ts';
+import type { Addressee, Frame, NodeId } from '../cluster.ts';
+
+export type Content =
+  | { readonly kind: 'frame'; readonly frame: Frame }
+  | { readonly kind: 'topic'; readonly topic: string; readonly body: unknown }
+  | { readonly kind: 'call'; readonly id: number; readonly method: string; readonly body: unknown }
+  | { readonly kind: 'reply'; readonly id: number; readonly body: unknown }
+  | { readonly kind: 'failure'; readonly id: number; readonly message: string };
+
+export interface Batch {
+  readonly from: NodeId;
+  /** Counts the batches from that node to this one, from 1. */
+  readonly number: number;
+  /** The rest, for `readItems`. */
+  readonly items: string;
+}
+
+const VERSION = '1';
+
+/** A whole batch. */
+export function writeBatch(from: NodeId, number: number, items: string): string {
+  return `${VERSION} ${from} ${number}\n${items}`;
+}
+
+/** @throws Error where it is not a batch, or one of a later version of the form. */
+export function readBatch(text: string): Batch {
+  const end = text.indexOf('\n');
+  const [version, from, number] = text.slice(0, Math.max(0, end)).split(' ');
+  if (version !== VERSION || !from || !/^[1-9]\d{0,15}$/.test(number ?? '')) {
+    throw new Error(`an entry of the inbox is not a batch of version ${VERSION}: ${JSON.stringify(text.slice(0, 80))}`);
+  }
+  return { from: flatten(from) as NodeId, number: Number(number), items: text.slice(end + 1) };
+}
+
+export function writeFrame({ kind, to, xml, had }: Frame): string {
+  const letter = kind === 'deliver' ? 'd' : 'u';
+  const first = to[0];
+  // neither addresses nor names of sessions have control characters
+  const list = to.length === 1 ? `${first!.jid}\t${first!.sid}` : to.map(({ jid, sid }) => `${jid}\t${sid}`).join('\t');
+  if (had === undefined) return `${letter}${list.length},${xml.length};${list}${xml}`;
+  const holders = JSON.stringify(had);
+  return `${letter}${list.length},${xml.length},${holders.length};${list}${xml}${holders}`;
+}
+
+export function writeTopic(topic: string, body: unknown): string {
+  return item('t', topic, json(body));
+}
+
+export function writeCall(id: number, method: string, body: unknown): string {
+  return item('c', String(id), method, json(body));
+}
+
+export function writeReply(id: number, body: unknown): string {
+  return item('r', String(id), json(body));
+}
+
+export function writeFailure(id: number, message: string): string {
+  return item('f', String(id), message);
+}
+
+/** What cannot be said in JSON counts as nothing said, as it does for `undefined`. */
+function json(body: unknown): string {
+  return body === undefined ? '' : JSON.stringify(body);
+}
+
+function item(letter: string, ...parts: readonly string[]): string {
+  return `${letter}${parts.map(({ length }) => length).join(',')};${parts.join('')}`;
+}
+
+/**
+ * Calls back for each item of a kind that is known; items that cannot be read are skipped.
+ * @param onBad what was skipped though its kind is known
+ * @throws Error where the text is cut off: what came before has been handed out
+ */
+export function readItems(items: string, fn: (content: Content) => void, onBad: (err: unknown) => void): void {
+  let at = 0;
+  while (at < items.length) {
+    const semicolon = items.indexOf(';', at);
+    if (semicolon < 0) throw new Error('a batch is cut off');
+    const letter = items[at]!;
+    const parts: string[] = [];
+    let from = semicolon + 1;
+    for (const length of items.slice(at + 1, semicolon).split(',')) {
+      const to = from + Number(length);
+      if (!(to >= from && to <= items.length)) throw new Error('a batch is cut off');
+      parts.push(items.slice(from, to));
+      from = to;
+    }
+    at = from;
+    let content: Content | undefined;
+    try {
+      content = contentOf(letter, parts);
+    } catch (err) {
+      onBad(err);
+    }
+    if (content !== undefined) fn(content);
+  }
+}
+
+function contentOf(letter: string, [first = '', second = '', third = '']: readonly string[]): Content | undefined {
+  switch (letter) {
+    case 'd':
+      return { kind: 'frame', frame: frameOf('deliver', first, second, third) };
+    case 'u':
+      return { kind: 'frame', frame: frameOf('undelivered', first, second, third) };
+    case 't':
+      return { kind: 'topic', topic: first, body: parse(second) };
+    case 'c':
+      return { kind: 'call', id: Number(first), method: second, body: parse(third) };
+    case 'r':
+      return { kind: 'reply', id: Number(first), body: parse(second) };
+    case 'f':
+      return { kind: 'failure', id: Number(first), message: second };
+    default:
+      return undefined;
+  }
+}
+
+function frameOf(kind: Frame['kind'], list: string, xml: string, had: string): Frame {
+  // what is kept of a stanza would keep the whole batch in memory
+  const own = flatten(xml);
+  return had === ''
+    ? { kind, to: addressees(list), xml: own }
+    : { kind, to: addressees(list), xml: own, had: holders(had) };
+}
+
+function addressees(list: string): Addressee[] {
+  if (list === '') return [];
+  const words = list.split('\t');
+  const found: Addressee[] = [];
+  for (let i = 0; i + 1 < words.length; i += 2) found.push({ jid: flatten(words[i]!), sid: flatten(words[i + 1]!) });
+  return found;
+}
+
+function holders(text: string): Holders {
+  const { home, id, to, copied } = JSON.parse(text) as Holders;
+  return { home, id, to, copied };
+}
+
+function parse(body: string): unknown {
+  return body === '' ? undefined : JSON.parse(body);
+}

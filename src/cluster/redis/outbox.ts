@@ -1,0 +1,279 @@
+// What goes from this node to another one: gathered while the batch before it is on its way to the other's inbox, so that batches
+// grow with the load; kept until the other node has handled it, so that what Redis loses is sent again. The other node knows by its
+// number what it has had already.
+import type { Logger } from '../../base/log.ts';
+import { defineScript, type RedisConnection } from '../../net/redis.ts';
+import type { NodeId } from '../cluster.ts';
+import { writeBatch } from './frames.ts';
+
+export interface OutboxOptions {
+  readonly redis: RedisConnection;
+  readonly log: Logger;
+  readonly self: NodeId;
+  readonly to: NodeId;
+  /** What may wait to be handled by the other node, in UTF-16 units and in items. */
+  readonly limit: OutboxLimit;
+  /** Whether the other node is a member, asked of Redis. */
+  readonly isThere: () => Promise<boolean>;
+  /** Items that the other node never had though Redis had them; nobody else has them. */
+  readonly onLost: (items: string) => void;
+  /** Nothing is left to be said to a node that is no more. */
+  readonly onDone: () => void;
+}
+
+export interface OutboxLimit {
+  readonly size: number;
+  readonly items: number;
+}
+
+/** The other node's queue is full, or it is no more. */
+export class Undeliverable extends Error {}
+
+/** Between two looks for the inbox of a node that is there and has none yet, in milliseconds. */
+const PATIENCE_MIN = 20;
+const PATIENCE_MAX = 1000;
+/** A batch that is longer is not made longer. */
+const FULL = 128 * 1024;
+const NO_ENTRY = '0-1';
+
+interface Audit {
+  readonly handled: number;
+  readonly isThere: boolean;
+  readonly taken: number | undefined;
+}
+
+class Parcel {
+  items = '';
+  count = 0;
+  number = 0;
+  /** Its entry in the inbox, once it is there. */
+  entry = '';
+  /** It was sent, and nobody knows whether it arrived. */
+  isUncertain = false;
+  readonly safe: Promise<void>;
+  settle!: () => void;
+  fail!: (err: Error) => void;
+
+  constructor() {
+    this.safe = new Promise((resolve, reject) => {
+      this.settle = resolve;
+      this.fail = reject;
+    });
+    // not everybody waits for it
+    this.safe.catch(() => {});
+  }
+}
+
+/**
+ * Where a batch is. Keys: inbox, positions, closing report. Arguments: sender, number, entry. Returns the last number that was
+ * handled, whether the entry is still there, and after the death of the node, when all was dealt with, the last that was taken over.
+ */
+const auditScript = defineScript(`
+local handled = redis.call('HGET', KEYS[2], ARGV[1]) or '0'
+local there = #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
+local taken = false
+if redis.call('HEXISTS', KEYS[3], '') == 1 then taken = redis.call('HGET', KEYS[3], ARGV[1]) or '0' end
+return {handled, there, taken}
+`);
+
+export class Outbox {
+  private readonly options: OutboxOptions;
+  private readonly inbox: string;
+  /** In the inbox, and not known to be handled. */
+  private sent: Parcel[] = [];
+  /** To be sent, the last one still open. */
+  private waiting: Parcel[] = [];
+  private size = 0;
+  private count = 0;
+  private lastNumber = 0;
+  private isBusy = false;
+  private isScheduled = false;
+  private isAuditing = false;
+  /** All that was sent and not handled is to be sent again. */
+  private mustRewind = false;
+  private isClosed = false;
+  private patience = PATIENCE_MIN;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(options: OutboxOptions) {
+    this.options = options;
+    this.inbox = options.redis.key(options.to, 'inbox');
+  }
+
+  /** What is not known to be handled, in UTF-16 units. */
+  get backlog(): number {
+    return this.size;
+  }
+
+  /**
+   * Resolves when Redis has it.
+   * @throws Undeliverable (as a rejection) where too much waits already, and where nobody will have it
+   */
+  push(item: string): Promise<void> {
+    const { limit } = this.options;
+    if (this.isClosed) return Promise.reject(new Undeliverable(`${this.options.to} is no more`));
+    if (this.size + item.length > limit.size || this.count >= limit.items) {
+      return Promise.reject(new Undeliverable(`too much waits for ${this.options.to}`));
+    }
+    let parcel = this.waiting.at(-1);
+    // one that was tried has its contents
+    if (parcel === undefined || parcel.number > 0 || parcel.items.length > FULL) {
+      parcel = new Parcel();
+      this.waiting.push(parcel);
+    }
+    parcel.items += item;
+    parcel.count++;
+    this.size += item.length;
+    this.count++;
+    if (2 * this.size > limit.size || 2 * this.count > limit.items) void this.audit();
+    this.schedule();
+    return parcel.safe;
+  }
+
+  /** Goes on, where it had stopped because Redis was away. */
+  wake(): void {
+    this.patience = PATIENCE_MIN;
+    this.schedule();
+  }
+
+  /** Forgets what was handled, and sends again what was lost. Called now and then. */
+  async audit(): Promise<void> {
+    const oldest = this.sent[0];
+    if (oldest === undefined || this.isAuditing || this.isClosed) return;
+    const { redis, to } = this.options;
+    this.isAuditing = true;
+    try {
+      const { handled, isThere, taken } = await this.look(oldest.number, oldest.entry);
+      if (taken !== undefined) return this.bury(taken);
+      this.forget(handled);
+      if (handled >= oldest.number || isThere) return;
+      this.options.log.info({ node: to }, 'what was sent to a node was lost on its way; it is sent again');
+      this.mustRewind = true;
+      this.schedule();
+    } catch (err) {
+      if (redis.isUp) this.options.log.debug({ err, node: to }, 'what another node has handled is not known');
+    } finally {
+      this.isAuditing = false;
+    }
+  }
+
+  /** Whatever waits is given up. */
+  close(): void {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    for (const parcel of this.waiting.splice(0)) parcel.fail(new Undeliverable('the node is stopping'));
+  }
+
+  /** Resolves when all is in Redis, or given up. */
+  async flushed(): Promise<void> {
+    await this.waiting.at(-1)?.safe.catch(() => {});
+  }
+
+  private schedule(): void {
+    if (this.isScheduled || this.isBusy || this.isClosed || (this.waiting.length === 0 && !this.mustRewind)) return;
+    this.isScheduled = true;
+    // what else this round of the event loop has to say goes with it
+    setImmediate(() => {
+      this.isScheduled = false;
+      if (!this.isBusy) void this.run();
+    });
+  }
+
+  private async run(): Promise<void> {
+    this.isBusy = true;
+    try {
+      while (!this.isClosed && this.options.redis.isUp) {
+        if (this.mustRewind) this.waiting.unshift(...this.sent.splice(0));
+        this.mustRewind = false;
+        const parcel = this.waiting[0];
+        if (parcel === undefined) return;
+        if (parcel.number === 0) parcel.number = ++this.lastNumber;
+        if (!(await this.post(parcel))) return;
+      }
+    } finally {
+      this.isBusy = false;
+    }
+  }
+
+  /** Whether to go on at once. */
+  private async post(parcel: Parcel): Promise<boolean> {
+    const { redis, self } = this.options;
+    let entry: unknown;
+    try {
+      const text = writeBatch(self, parcel.number, parcel.items);
+      entry = await redis.command('XADD', this.inbox, 'NOMKSTREAM', '*', 'b', text);
+    } catch (err) {
+      // it may be there all the same; then the other node will know it by its number
+      parcel.isUncertain = true;
+      if (redis.isUp)
+        this.options.log.warn({ err, node: this.options.to }, 'Redis does not take what is for another node');
+      this.later();
+      return false;
+    }
+    if (typeof entry !== 'string') {
+      await this.unopened().catch(() => {});
+      this.later();
+      return false;
+    }
+    this.patience = PATIENCE_MIN;
+    parcel.entry = entry;
+    this.waiting.shift();
+    this.sent.push(parcel);
+    parcel.settle();
+    return true;
+  }
+
+  /** There is no inbox: not yet, not any more, or Redis has lost it. */
+  private async unopened(): Promise<void> {
+    if (await this.options.isThere()) return;
+    const open = [...this.sent, ...this.waiting.filter((parcel) => parcel.isUncertain || parcel.entry !== '')];
+    const taken = open.length === 0 ? 0 : (await this.look(0, NO_ENTRY)).taken;
+    if (taken !== undefined) return this.bury(taken);
+    // what became of the others is known when somebody has taken over
+    for (const parcel of this.waiting.filter((one) => !open.includes(one))) this.give(parcel);
+    this.waiting = this.waiting.filter((one) => open.includes(one));
+  }
+
+  /** Nobody will have it. */
+  private give(parcel: Parcel): void {
+    this.remove(parcel);
+    parcel.fail(new Undeliverable(`${this.options.to} is no more`));
+  }
+
+  private async look(number: number, entry: string): Promise<Audit> {
+    const { redis, self, to } = this.options;
+    const keys = [this.inbox, redis.key(to, 'handled'), redis.key(to, 'closed')];
+    const reply = await redis.run(auditScript, keys, [self, number, entry]);
+    const [handled, isThere, taken] = reply as [string, number, string | null];
+    return { handled: Number(handled), isThere: isThere === 1, taken: taken === null ? undefined : Number(taken) };
+  }
+
+  private forget(handled: number): void {
+    while (this.sent[0] !== undefined && this.sent[0].number <= handled) this.remove(this.sent.shift()!);
+  }
+
+  private remove(parcel: Parcel): void {
+    this.size -= parcel.items.length;
+    this.count -= parcel.count;
+  }
+
+  /** The other node is no more; up to that number another one has taken over what it had not handled. */
+  private bury(taken: number): void {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    for (const parcel of [...this.sent.splice(0), ...this.waiting.splice(0)]) {
+      this.remove(parcel);
+      if (parcel.number > 0 && parcel.number <= taken) parcel.settle();
+      else if (parcel.entry !== '') this.options.onLost(parcel.items);
+      else parcel.fail(new Undeliverable(`${this.options.to} is no more`));
+    }
+    this.options.onDone();
+  }
+
+  private later(): void {
+    if (this.isClosed) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.schedule(), this.patience).unref();
+    this.patience = Math.min(2 * this.patience, PATIENCE_MAX);
+  }
+}

@@ -1,0 +1,333 @@
+// The cluster of a server with Redis: membership, directory and bus of one life of this node after another. A life ends when the
+// others have declared it dead: then its sessions are not in the directory any more, and what was sent to it is dealt with elsewhere;
+// the node drops its sessions and begins a new life.
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log.ts';
+import type { MaybePromise } from '../../base/maybe.ts';
+import { softwareVersion } from '../../base/software.ts';
+import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
+import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
+import { Bus } from './bus.ts';
+import { Calls } from './calls.ts';
+import { RedisDirectory } from './directory.ts';
+import { Membership } from './membership.ts';
+import type { OutboxLimit } from './outbox.ts';
+import { Ring } from './ring.ts';
+
+export interface RedisClusterOptions {
+  readonly target: RedisTarget;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** What this node is called; the host name unless said otherwise. Where another node has the name, a number is added. */
+  readonly name?: string;
+  /** Nobody else has that name at the same time: a node that has it still is a former life of this one, and over. */
+  readonly isNameOurs?: boolean;
+  /** What all keys in Redis start with; `parley:` unless said otherwise. */
+  readonly prefix?: string;
+  /** Between two signs of life, in milliseconds; a node that was silent five times as long counts as dead. A second by default. */
+  readonly beat?: number;
+  /** How long a call waits for its answer, in milliseconds. */
+  readonly callTimeout?: number;
+  /** What may wait for one other node; 64 Mi characters or 200,000 frames by default. */
+  readonly limit?: OutboxLimit;
+  /** How long Redis may take to answer at the start, in milliseconds. */
+  readonly startTimeout?: number;
+}
+
+/** What only this adapter has. */
+export interface RedisCluster extends Cluster {
+  /** For others that use Redis. */
+  readonly redis: RedisConnection;
+  /** Whether Redis can be reached. */
+  readonly isUp: boolean;
+  /** What other nodes have not handled yet of what was sent from here, in characters. */
+  readonly backlog: number;
+  /** Says that this node is about to stop, or is not: it is given nothing new. */
+  drain(on: boolean): Promise<void>;
+  /**
+   * Called when the others hold this node for dead, and `self` is a new life: its sessions are gone from the directory, and what
+   * was sent to them and did not arrive is dealt with elsewhere.
+   */
+  onExpelled(fn: () => void): () => void;
+  /** Ends at once, as if the process had died: nobody is told. For tests. */
+  abandon(): void;
+}
+
+const defaults = {
+  beat: 1000,
+  callTimeout: 10_000,
+  startTimeout: 30_000,
+  limit: { size: 64 * 1024 * 1024, items: 200_000 },
+};
+/** So long a node that closes waits until what it has to say is said, in milliseconds. */
+const LAST_WORDS = 5000;
+const REBIRTH_MS = 1000;
+
+/**
+ * Joins the cluster.
+ * @throws Error where Redis cannot be reached in time
+ */
+export async function createRedisCluster(options: RedisClusterOptions): Promise<RedisCluster> {
+  const { target, log, clock, prefix, startTimeout = defaults.startTimeout } = options;
+  const redis = await openRedis({ target, log, clock, ...(prefix !== undefined && { prefix }) });
+  try {
+    await redis.whenUp(startTimeout);
+    const node = new RedisNode(redis, options);
+    await node.start();
+    return node;
+  } catch (err) {
+    redis.close();
+    throw err;
+  }
+}
+
+/** What of a node ends with its life. */
+interface Life {
+  readonly membership: Membership;
+  readonly bus: Bus;
+  readonly directory: RedisDirectory;
+}
+
+type Receiver = (frame: Frame, from: NodeId) => MaybePromise<void>;
+
+class RedisNode implements RedisCluster {
+  readonly redis: RedisConnection;
+  private readonly options: RedisClusterOptions;
+  private readonly log: Logger;
+  private readonly calls: Calls;
+  private readonly started = Date.now();
+  private readonly version = softwareVersion();
+  private readonly topics = new Map<string, Set<(body: unknown, from: NodeId) => void>>();
+  private readonly watchers = new Set<(node: NodeId, up: boolean) => void>();
+  private readonly heirs = new Set<(sessions: readonly SessionEntry[]) => MaybePromise<void>>();
+  private readonly losers = new Set<() => void>();
+  private readonly receiving: Promise<Receiver>;
+  private receiver: Receiver | undefined;
+  private setReceiver!: (fn: Receiver) => void;
+  private life!: Life;
+  private ring: Ring<NodeId> | undefined;
+  private ringOf: unknown;
+  private isClosed = false;
+
+  constructor(redis: RedisConnection, options: RedisClusterOptions) {
+    this.redis = redis;
+    this.options = options;
+    this.log = options.log;
+    this.calls = new Calls(options.clock, options.callTimeout ?? defaults.callTimeout);
+    this.receiving = new Promise((resolve) => {
+      this.setReceiver = resolve;
+    });
+  }
+
+  get self(): NodeId {
+    return this.life.membership.self;
+  }
+
+  get nodes(): ReadonlySet<NodeId> {
+    return this.life.membership.nodes;
+  }
+
+  get directory(): Directory {
+    return this.life.directory;
+  }
+
+  get isUp(): boolean {
+    return this.redis.isUp;
+  }
+
+  get backlog(): number {
+    return this.life.bus.backlog;
+  }
+
+  async start(): Promise<void> {
+    this.life = await this.begin();
+  }
+
+  send(node: NodeId, frame: Frame): Promise<void> {
+    return this.life.bus.send(node, frame);
+  }
+
+  receive(fn: Receiver): void {
+    this.receiver = fn;
+    this.setReceiver(fn);
+  }
+
+  call(node: NodeId, method: string, body: unknown): Promise<unknown> {
+    if (node === this.self) return this.calls.ask(method, body, node);
+    return this.life.bus.call(node, method, body);
+  }
+
+  answer(method: string, fn: (body: unknown, from: NodeId) => MaybePromise<unknown>): () => void {
+    return this.calls.answer(method, fn);
+  }
+
+  publish(topic: string, body: unknown): void {
+    this.life.bus.publish(topic, body);
+  }
+
+  subscribe(topic: string, fn: (body: unknown, from: NodeId) => void): () => void {
+    const subscribers = this.topics.get(topic) ?? new Set();
+    this.topics.set(topic, subscribers.add(fn));
+    return () => subscribers.delete(fn);
+  }
+
+  owner(key: string): NodeId {
+    if (this.ring === undefined || this.ringOf !== this.life.membership.draining) {
+      const { nodes, draining } = this.life.membership;
+      const staying = [...nodes].filter((node) => !draining.has(node));
+      this.ring = new Ring(staying.length === 0 ? nodes : staying, nameOf);
+      this.ringOf = draining;
+    }
+    return this.ring.owner(key);
+  }
+
+  onNode(fn: (node: NodeId, up: boolean) => void): () => void {
+    this.watchers.add(fn);
+    return () => this.watchers.delete(fn);
+  }
+
+  onOrphans(fn: (sessions: readonly SessionEntry[]) => MaybePromise<void>): () => void {
+    this.heirs.add(fn);
+    return () => this.heirs.delete(fn);
+  }
+
+  onExpelled(fn: () => void): () => void {
+    this.losers.add(fn);
+    return () => this.losers.delete(fn);
+  }
+
+  async members(): Promise<readonly Member[]> {
+    const members = await this.life.membership.members();
+    const depths = await Promise.all(
+      members.map(({ node }) => this.redis.command('XLEN', this.redis.key(node, 'inbox'))),
+    );
+    return members.map(({ node, info, isDraining }, i) => ({
+      node,
+      name: nameOf(node),
+      ...info,
+      inbox: Number(depths[i]),
+      isDraining,
+    }));
+  }
+
+  drain(on: boolean): Promise<void> {
+    return this.life.membership.drain(on);
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    const { bus, directory, membership } = this.life;
+    await bus.close(LAST_WORDS);
+    await directory.close();
+    await membership
+      .leave()
+      .catch((err: unknown) => this.log.warn({ err }, 'the other nodes are not told that this one leaves'));
+    this.redis.close();
+  }
+
+  abandon(): void {
+    this.isClosed = true;
+    const { bus, directory, membership } = this.life;
+    bus.abandon();
+    membership.abandon();
+    void directory.close();
+    this.redis.close();
+  }
+
+  private async begin(): Promise<Life> {
+    const { redis, log, options } = this;
+    const { clock } = options;
+    let life: Life | undefined;
+    const membership = new Membership({
+      redis,
+      log,
+      name: nameFor(options.name ?? hostname()),
+      isNameOurs: options.isNameOurs ?? false,
+      life: randomBytes(6).toString('base64url'),
+      beat: options.beat ?? defaults.beat,
+      info: () => ({
+        version: this.version,
+        started: this.started,
+        sessions: life?.directory.ownCount ?? 0,
+        lag: life?.bus.lag ?? 0,
+      }),
+      onBeat: () => life?.bus.tend(),
+      onNode: (node, isUp) => this.noticed(node, isUp, life),
+      onOver: () => void this.expelled(),
+      onLoss: () => void life?.bus.reopen(),
+      onEstate: (node) => this.inherit(node, life!),
+    });
+    await membership.join();
+    const bus = new Bus({
+      redis,
+      log,
+      membership,
+      calls: this.calls,
+      limit: options.limit ?? defaults.limit,
+      onFrame: (frame, from) => this.arrived(frame, from),
+      onTopic: (topic, body, from) => {
+        for (const fn of this.topics.get(topic) ?? []) fn(body, from);
+      },
+    });
+    const onOver = (): void => void membership.refresh();
+    const directory = await RedisDirectory.open({ redis, self: membership.self, clock, log, onOver });
+    life = { membership, bus, directory };
+    await bus.open();
+    membership.takePart();
+    return life;
+  }
+
+  private noticed(node: NodeId, isUp: boolean, life: Life | undefined): void {
+    this.ring = undefined;
+    if (!isUp) life?.bus.lose(node);
+    // at the start everybody is there already
+    if (life === undefined) return;
+    for (const watcher of this.watchers) watcher(node, isUp);
+  }
+
+  private arrived(frame: Frame, from: NodeId): MaybePromise<void> {
+    // what arrives while the server starts waits for it
+    return this.receiver === undefined ? this.receiving.then((fn) => fn(frame, from)) : this.receiver(frame, from);
+  }
+
+  /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
+  private async inherit(node: NodeId, { bus, directory }: Life): Promise<void> {
+    for await (const sessions of directory.sweep(node)) {
+      await Promise.all([...this.heirs].map((fn) => fn(sessions)));
+    }
+    await bus.takeOver(node);
+  }
+
+  /** The others go on without this node. */
+  private async expelled(): Promise<void> {
+    if (this.isClosed) return;
+    this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
+    const old = this.life;
+    old.bus.abandon();
+    await old.directory.close();
+    while (!this.isClosed) {
+      try {
+        await this.redis.whenUp(REBIRTH_MS);
+        this.life = await this.begin();
+        break;
+      } catch (err) {
+        this.log.warn({ err }, 'the cluster cannot be joined yet');
+        await new Promise((resolve) => setTimeout(resolve, REBIRTH_MS));
+      }
+    }
+    for (const fn of this.losers) fn();
+  }
+}
+
+/** As it stands before the life of a node. */
+function nameOf(node: NodeId): string {
+  return node.slice(0, node.lastIndexOf(':'));
+}
+
+/** Names of nodes stand in names of sessions and of keys. */
+function nameFor(text: string): string {
+  return text.replace(/[^A-Za-z0-9._-]/g, '-') || 'node';
+}

@@ -1,0 +1,68 @@
+// Nodes that one Redis joins, in one process; each as it is in a process of its own.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../../src/base/clock.ts';
+import { silent } from '../../src/base/log.ts';
+import type { NodeId } from '../../src/cluster/cluster.ts';
+import { createRedisCluster, type RedisCluster, type RedisClusterOptions } from '../../src/cluster/redis/redis.ts';
+
+export interface RedisNodes {
+  readonly clusters: readonly RedisCluster[];
+  /** Another node. */
+  add(name: string, more?: Partial<RedisClusterOptions>): Promise<RedisCluster>;
+  /** Resolves when everything that was sent has been handled, and all live nodes know one another. */
+  idle(): Promise<void>;
+  /** The node dies without a word. */
+  kill(node: NodeId): void;
+  close(): Promise<void>;
+}
+
+/** Signs of life follow one another so quickly that a death is seen soon, in milliseconds. */
+const BEAT = 60;
+let lastPrefix = 0;
+
+/** Starts nodes of these names; they share nothing with others at the same Redis. */
+export async function startRedisNodes(
+  target: RedisClusterOptions['target'],
+  names: readonly string[] = ['one', 'two'],
+  common: Partial<RedisClusterOptions> = {},
+): Promise<RedisNodes> {
+  const prefix = `test${process.pid}-${++lastPrefix}:`;
+  let clusters: RedisCluster[] = [];
+  const dead = new Set<NodeId>();
+  const add = async (name: string, more: Partial<RedisClusterOptions> = {}): Promise<RedisCluster> => {
+    const options = { target, name, prefix, log: silent, clock: systemClock, beat: BEAT, callTimeout: 500, ...common };
+    const cluster = await createRedisCluster({ ...options, ...more });
+    clusters = [...clusters, cluster];
+    return cluster;
+  };
+  const agree = (): boolean => {
+    const live = clusters.filter(({ self }) => !dead.has(self)).map(({ self }) => self);
+    return clusters.every(
+      ({ self, nodes }) => dead.has(self) || (nodes.size === live.length && live.every((node) => nodes.has(node))),
+    );
+  };
+  const nodes: RedisNodes = {
+    get clusters() {
+      return clusters;
+    },
+    add,
+    async idle() {
+      const deadline = Date.now() + 10_000;
+      const isBusy = (): boolean => clusters.some(({ self, backlog }) => !dead.has(self) && backlog > 0);
+      while (isBusy() || !agree()) {
+        if (Date.now() > deadline) throw new Error('the nodes do not come to rest');
+        await sleep(10);
+      }
+    },
+    kill(node) {
+      dead.add(node);
+      clusters.find(({ self }) => self === node)?.abandon();
+    },
+    async close() {
+      for (const cluster of clusters) await cluster.close();
+    },
+  };
+  for (const name of names) await add(name);
+  await nodes.idle();
+  return nodes;
+}
