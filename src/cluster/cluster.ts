@@ -34,6 +34,8 @@ export interface Directory {
    * moved is put by its new node, with the `sid` that it had: from then on the entry is that node's, and stays when the other one dies.
    */
   put(entry: SessionEntry): MaybePromise<SessionEntry | undefined>;
+  /** A session of this node has moved: its entry is the other node's, and not answered for from here. To be put here anew it may come back. */
+  release(jid: Jid, sid: string): void;
   /** Removes an entry, unless another session has taken its place. */
   drop(jid: Jid, sid: string): MaybePromise<void>;
 }

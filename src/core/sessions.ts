@@ -396,7 +396,9 @@ export class Sessions {
 
   /** A session that was about to leave stays: the directory has it as this node's again. */
   async keep(session: Session): Promise<void> {
-    if (this.byFull.get(session.jid.full) !== session || (await this.claim(session))) return;
+    if (this.byFull.get(session.jid.full) !== session) return;
+    this.cluster.directory.release(session.jid, session.sid);
+    if (await this.claim(session)) return;
     session.isOver = true;
     await session.outbox?.giveBack();
   }
@@ -405,6 +407,7 @@ export class Sessions {
   depart(session: Session, to: NodeId): void {
     session.isOver = true;
     this.remove(session);
+    this.cluster.directory.release(session.jid, session.sid);
     this.moves.left(session.sid, to);
   }
 

@@ -144,6 +144,8 @@ class SharedDirectory implements Directory {
     return old === undefined || old.sid === sid ? undefined : restore(old);
   }
 
+  release(): void {}
+
   async drop(jid: Jid, sid: string): Promise<void> {
     await undefined;
     if (this.entries.get(jid.full)?.sid === sid) this.entries.delete(jid.full);
@@ -173,6 +175,8 @@ class LinkedDirectory implements Directory {
   async put(entry: SessionEntry): Promise<SessionEntry | undefined> {
     return this.reach().put(entry);
   }
+
+  release(): void {}
 
   async drop(jid: Jid, sid: string): Promise<void> {
     return this.reach().drop(jid, sid);
@@ -205,6 +209,8 @@ class LateDirectory implements Directory {
     this.changed(entry.jid.bare);
     return old;
   }
+
+  release(): void {}
 
   async drop(jid: Jid, sid: string): Promise<void> {
     await this.shared.drop(jid, sid);
