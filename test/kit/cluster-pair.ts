@@ -63,7 +63,9 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
   for (const name of names) add(name);
   bus.deliver = ({ from, to, json }) => members.get(to)?.arrive(from, JSON.parse(json) as Content);
   return {
-    clusters: [...members.values()],
+    get clusters() {
+      return [...members.values()];
+    },
     idle: () => bus.idle(),
     kill,
     hold: (on) => bus.hold(on),
