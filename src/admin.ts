@@ -4,19 +4,20 @@ import { createPasswordHasher } from './auth/credentials.ts';
 import { systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
+import { examineRedis } from './composition/redis-state.ts';
 import { moduleSettings } from './config/load.ts';
 import type { Config } from './config/server.ts';
 import {
   type AdminArchives,
   type AdminContext,
+  type ClusterStatus,
   CommandError,
   type OfflineContext,
   type ReloadReport,
+  type RestartReport,
   type ServerStatus,
-  type SessionInfo,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
-import { clientSlot, type Session } from './core/sessions.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
 import type { Server } from './server.ts';
@@ -30,6 +31,8 @@ import { Jid } from './xmpp/jid.ts';
 export interface AdminOptions {
   readonly reload: () => Promise<ReloadReport>;
   readonly stop: () => void;
+  /** Replaces the nodes of this machine; absent where there is one process. */
+  readonly restart?: () => Promise<RestartReport>;
   readonly logLevel: (part: string, level: LogLevel, forMs?: number) => void;
   /** The latest lines of level error, the latest first. */
   readonly errors: () => ServerStatus['errors'];
@@ -37,16 +40,17 @@ export interface AdminOptions {
 
 /** The administration of a running server. */
 export function adminContext(server: Server, options: AdminOptions): AdminContext {
+  const { administration } = server;
   return {
     get hosts() {
       return [...server.hosts.keys()];
     },
     accounts: (domain) => server.hosts.get(domain)?.accounts,
     archives: (domain) => openArchives(server.driver, server.config, domain),
-    sessions: () => [...server.sessions.all()].map(describeSession),
+    sessions: () => administration.sessions(),
     kick: (text, reason) => kick(server, text, reason),
-    servers: () => server.federation.streams(),
-    closeServer: (domain) => server.federation.closeDomain(domain),
+    servers: () => administration.servers(),
+    closeServer: (domain) => administration.closeServer(domain),
     reachServer: async (domain, host) => {
       const report = await server.federation.probe(domain, host);
       if (report === undefined) throw new CommandError('refused', `${host} does not talk to ${domain}`);
@@ -60,21 +64,21 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     reload: options.reload,
     stop: options.stop,
     status: () => status(server, options.errors()),
+    cluster: () => clusterStatus(server),
+    async drain(node, isOn) {
+      const report = await administration.drain(node, isOn);
+      if (report === undefined)
+        throw new CommandError('not-found', `there is no node ${node}; "cluster status" lists them`);
+      return report;
+    },
+    restart() {
+      if (options.restart !== undefined) return options.restart();
+      throw new CommandError(
+        'refused',
+        'there is one process: it cannot be replaced without a break ("cluster.processes")',
+      );
+    },
     logLevel: options.logLevel,
-  };
-}
-
-function describeSession(session: Session): SessionInfo {
-  const client = session.get(clientSlot);
-  return {
-    jid: session.jid.full,
-    ...(client === undefined ? {} : { client }),
-    hibernating: session.stream === undefined,
-    since: session.since,
-    available: session.available,
-    priority: session.priority,
-    node: session.node,
-    ...(session.stream === undefined ? {} : { address: session.stream.address, transport: session.stream.transport }),
   };
 }
 
@@ -83,7 +87,7 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
   if (config.database === 'memory') {
     throw new CommandError('not-running', 'the server is not running, and its database is kept in memory only');
   }
-  const none = { publish() {}, subscribe: () => () => {} };
+  const none = { publish() {}, subscribe: () => () => {}, onGap: () => () => {} };
   const driver = await openStorage({
     database: config.database,
     data: config.data,
@@ -138,6 +142,7 @@ async function kick(server: Server, text: string, reason?: string): Promise<numb
 
 async function status(server: Server, errors: ServerStatus['errors']): Promise<ServerStatus> {
   const { config } = server;
+  const { sessions, components, nodes } = await server.administration.status();
   const database: ServerStatus['database'] = {
     kind: config.database === 'embedded' || config.database === 'memory' ? config.database : 'postgres',
     ...(await server.driver.ping().then(
@@ -153,10 +158,34 @@ async function status(server: Server, errors: ServerStatus['errors']): Promise<S
     data: config.data,
     hosts: [...server.hosts.keys()],
     listeners: server.listening,
-    sessions: server.sessions.count,
-    components: server.components.list(),
+    sessions,
+    ...(nodes.length > 1 ? { nodes } : {}),
+    ...(server.isDraining ? { draining: true } : {}),
+    components,
     certificates: server.certificates(),
     database,
     errors,
+  };
+}
+
+async function clusterStatus(server: Server): Promise<ClusterStatus> {
+  const { redis } = server.config;
+  const [members, state] = await Promise.all([
+    server.administration.members(),
+    redis === null ? undefined : examineRedis(redis, server.log),
+  ]);
+  return {
+    ...(state === undefined ? {} : { redis: state }),
+    nodes: members.map(({ name, version, started, sessions, inbox, lag, isDraining, isSelf, answers }) => ({
+      name,
+      version,
+      started,
+      sessions,
+      inbox,
+      lag,
+      draining: isDraining,
+      self: isSelf,
+      ...(answers ? {} : { silent: true }),
+    })),
   };
 }

@@ -12,6 +12,8 @@ import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { createSolo } from './cluster/solo.ts';
+import { ClusterAdmin } from './composition/cluster-admin.ts';
+import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
 import { Listeners } from './composition/listeners.ts';
 import { clientMetrics, observe, streamManagementMetrics } from './composition/measures.ts';
@@ -43,6 +45,14 @@ export interface ServerParts {
   readonly iterations?: number;
   /** Whom to ask for the addresses of other servers, in place of the name servers that are configured. */
   readonly nameServer?: NameServer;
+  /** What this node is called among others. */
+  readonly name?: string;
+  /** Where the embedded database is, if another process looks after it. */
+  readonly database?: string;
+  /** Other processes of this machine serve the same ports. */
+  readonly sharesPorts?: boolean;
+  /** The text of `/metrics`, where it tells of other nodes too. */
+  readonly figures?: () => Promise<string>;
 }
 
 /** How long an orderly stop waits for clients to go, in milliseconds. */
@@ -73,6 +83,10 @@ export class Server {
   private readonly http = new Http();
   private readonly listeners: Listeners;
   private readonly served: Hosts;
+  private readonly draining: Draining;
+  readonly administration: ClusterAdmin;
+  /** Of dialback keys: the same for all that share the database. */
+  readonly secret: string;
   private c2s: C2sSettings;
   private stopping: Promise<void> | undefined;
 
@@ -171,6 +185,18 @@ export class Server {
       iterations: parts.iterations,
       removed: (host) => this.restart.drop(host),
     });
+    this.draining = new Draining({
+      cluster,
+      listeners: this.listeners,
+      clients: this.clients,
+      sessions: this.sessions,
+      clock: this.clock,
+      log: this.log,
+      sharesPorts: parts.sharesPorts ?? false,
+      handOver: async () => {},
+    });
+    this.secret = dialbackSecret;
+    this.administration = new ClusterAdmin(this, cluster, this.log);
     this.addRoutes();
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => this.hosts.keys(), sessions, sm, clients, web });
@@ -185,7 +211,7 @@ export class Server {
     const log = parts.log ?? silent;
     const clock = parts.clock ?? systemClock;
     const cluster = parts.cluster ?? createSolo();
-    const driver = parts.driver ?? (await openStorage(storageOptions(config, log, clock, cluster)));
+    const driver = parts.driver ?? (await openStorage(storageOptions(config, parts, log, clock, cluster)));
     let server: Server | undefined;
     try {
       const tls = await createTlsContexts({
@@ -204,6 +230,7 @@ export class Server {
         if (!isUp) void running.takeAfter();
       });
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
+      await server.administration.checkDatabase();
       await server.listeners.open();
       return server;
     } catch (error) {
@@ -230,6 +257,20 @@ export class Server {
       const certificate = this.tls.certificateFor(host);
       return certificate === undefined ? [] : [{ host, issuer: certificate.issuer, expires: certificate.notAfter }];
     });
+  }
+
+  /** Lets nobody new in, and gives its sessions to other nodes; resolves when there are none. */
+  drain(): Promise<void> {
+    return this.draining.begin();
+  }
+
+  /** Undoes {@link drain}. @throws ListenError */
+  serveAgain(): Promise<void> {
+    return this.draining.undo();
+  }
+
+  get isDraining(): boolean {
+    return this.draining.isOn;
   }
 
   /** Ends everything in order; the second call waits for the first. */
@@ -286,12 +327,17 @@ export class Server {
       // figures are for the machine's own network: HTTPS is open to the world
       encrypted
         ? { status: 404, body: 'not here: ask on the http listener\n' }
-        : { status: 200, type: this.metrics.registry.contentType, body: await this.metrics.text() },
+        : {
+            status: 200,
+            type: this.metrics.registry.contentType,
+            body: await (this.parts.figures?.() ?? this.metrics.text()),
+          },
     );
   }
 
   private async readiness(): Promise<{ readonly status: number; readonly body: string }> {
     if (this.stopping !== undefined) return { status: 503, body: 'stopping\n' };
+    if (this.isDraining) return { status: 503, body: 'draining\n' };
     if (!this.listeners.has('c2s') && !this.listeners.has('c2s-tls')) return { status: 503, body: 'no listeners\n' };
     try {
       await this.driver.ping();
@@ -342,12 +388,13 @@ export class Server {
 
 function storageOptions(
   config: Config,
+  parts: ServerParts,
   log: Logger,
   clock: Clock,
   cluster: Cluster,
 ): Parameters<typeof openStorage>[0] {
   return {
-    database: config.database,
+    database: parts.database ?? config.database,
     data: config.data,
     log: log.child({ part: 'storage' }),
     clock,

@@ -23,6 +23,8 @@ interface Arrivals {
 }
 
 export class ClientAcceptor {
+  /** While false, who comes is told to go elsewhere. */
+  isOpen = true;
   private readonly context: C2sContext;
   private readonly connections = new Set<ClientConnection>();
   private readonly networks = new Map<string, Arrivals>();
@@ -52,7 +54,9 @@ export class ClientAcceptor {
     arrivals.open++;
     const connection = new ClientConnection(transport, network, this.context, () => this.forget(connection, arrivals));
     this.connections.add(connection);
-    if (arrivals.open > connectionsPerAddress || wait > LONGEST_WAIT) {
+    if (!this.isOpen && !isDirectTls) connection.close(new StreamError('system-shutdown'));
+    else if (!this.isOpen) connection.abort();
+    else if (arrivals.open > connectionsPerAddress || wait > LONGEST_WAIT) {
       if (isDirectTls) connection.abort();
       else connection.close(new StreamError('policy-violation', 'too many connections from this address'));
     } else if (wait > 0) {

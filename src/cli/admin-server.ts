@@ -3,16 +3,17 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { z } from 'zod';
 import type { Logger } from '../base/log.ts';
+import type { MaybePromise } from '../base/maybe.ts';
 import { ConfigError } from '../config/problems.ts';
-import { type AdminContext, type AnyCommand, CommandError, runCommand } from '../core/commands.ts';
+import { type AnyCommand, CommandError } from '../core/commands.ts';
 import { type AdminResponse, LineReader } from './admin-socket.ts';
 
 export interface AdminServerOptions {
   /** See adminSocketPath. */
   readonly path: string;
   readonly commands: readonly AnyCommand[];
-  /** Throws CommandError as long as the server is not ready. */
-  readonly context: () => AdminContext;
+  /** Does what a command says; throws CommandError, also as long as the server is not ready. */
+  readonly run: (command: AnyCommand, args: unknown) => MaybePromise<object>;
   readonly log: Logger;
 }
 export interface AdminServer {
@@ -36,7 +37,7 @@ export async function createAdminServer(options: AdminServerOptions): Promise<Ad
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    serve(socket, commands, options.context, log);
+    serve(socket, commands, options.run, log);
   });
   await listen(server, path);
   return {
@@ -98,7 +99,7 @@ async function removeStale(path: string): Promise<void> {
 function serve(
   socket: Socket,
   commands: ReadonlyMap<string, AnyCommand>,
-  context: () => AdminContext,
+  run: AdminServerOptions['run'],
   log: Logger,
 ): void {
   const reader = new LineReader();
@@ -118,14 +119,14 @@ function serve(
       socket.removeAllListeners('data');
       return;
     }
-    for (const line of lines) last = last.then(async () => answer(await handle(line, commands, context, log)));
+    for (const line of lines) last = last.then(async () => answer(await handle(line, commands, run, log)));
   });
 }
 
 async function handle(
   line: string,
   commands: ReadonlyMap<string, AnyCommand>,
-  context: () => AdminContext,
+  run: AdminServerOptions['run'],
   log: Logger,
 ): Promise<AdminResponse> {
   const refuse = (id: number | null, code: string, message: string): AdminResponse => ({
@@ -146,7 +147,7 @@ async function handle(
   const command = commands.get(name);
   if (!command) return refuse(id, 'unknown-command', `there is no command "${name}"`);
   try {
-    const result = await runCommand(command, context(), args);
+    const result = await run(command, args);
     // what changes nothing is asked for every few seconds by whoever watches over the server
     log[command.readOnly === true ? 'debug' : 'info']({ command: name }, 'admin command');
     return { id, ok: true, result };

@@ -111,6 +111,31 @@ class CommandLine {
         this.code = await start(() => this.load(options), options.config, this.io);
       },
     );
+    this.common(program.command('node', { hidden: true })).action(async (_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<Common>();
+      const { runNode } = await import('./node.ts');
+      this.code = await runNode((text) => this.load(options, text));
+    });
+    this.admin(program, 'restart', 'restart', () => ({})).option(
+      '--rolling',
+      'one after another, as it is done in any case',
+    );
+    // `drain NODE` is what people type, too
+    this.admin(program, 'drain [state] [node]', 'drain', (state, _, node) =>
+      state === undefined || state === 'on' || state === 'off' || node !== undefined
+        ? { state, node }
+        : { node: state },
+    );
+    const cluster = this.common(program.command('cluster').description('The nodes that are one server'));
+    this.common(cluster.command('status').description(find('cluster status').summary)).action(
+      async (_: unknown, command: Command) => {
+        const options = command.optsWithGlobals<Common>();
+        const status = find('cluster status');
+        const result = await this.withRemote(options, false, (remote) => remote.run(status, {}));
+        if (!(result as { readonly ok: boolean }).ok) this.code = 1;
+        this.answer(options, result, () => status.render(result));
+      },
+    );
     for (const name of ['reload', 'status']) this.admin(program, name, name, () => ({}));
     this.common(program.command('stop').description(find('stop').summary)).action((_: unknown, command: Command) =>
       this.stop(command.optsWithGlobals()),
@@ -216,8 +241,9 @@ class CommandLine {
     return { file: options.config, folder: this.io.folder, environment: this.io.environment };
   }
 
-  private load(options: Common): Config {
-    return loadConfig(this.source(options));
+  /** @param text what the file says, where it was read already */
+  private load(options: Common, text?: string): Config {
+    return loadConfig({ ...this.source(options), text });
   }
 
   /** Mistakes that somebody is just making in the file do not keep a running server from being asked or stopped. */
@@ -233,7 +259,7 @@ class CommandLine {
   }
 
   private async loadWhole(options: Common): Promise<Config> {
-    const { readWhole } = await import('./start.ts');
+    const { readWhole } = await import('./settings.ts');
     return readWhole(() => this.load(options));
   }
 

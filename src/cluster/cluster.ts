@@ -99,6 +99,15 @@ export interface Cluster {
    * if that dies before `fn` has resolved.
    */
   onOrphans(fn: (sessions: readonly SessionEntry[]) => MaybePromise<void>): () => void;
+  /** A session of this node has lost its full JID to one of another node, which has not said so (as when that died over it). */
+  onDisplaced(fn: (session: SessionEntry) => void): () => void;
+  /**
+   * Word that nodes published may not have arrived, as when one died over it: what was remembered by such word is in doubt.
+   * `isOurs`: it may be word of this node that others have missed.
+   */
+  onGap(fn: (isOurs: boolean) => void): () => void;
+  /** Tells the others that this node is about to stop, or is not: nothing new is given to it then. */
+  drain(isOn: boolean): MaybePromise<void>;
   /** All nodes that are alive, this one among them. */
   members(): MaybePromise<readonly Member[]>;
   close(): Promise<void>;

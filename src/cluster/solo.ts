@@ -46,6 +46,7 @@ export function createSolo(): Cluster {
   const started = Date.now();
   const directory = createDirectory();
   const answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
+  let isDraining = false;
   return {
     self,
     nodes: new Set([self]),
@@ -66,6 +67,11 @@ export function createSolo(): Cluster {
     owner: () => self,
     onNode: () => () => {},
     onOrphans: () => () => {},
+    onDisplaced: () => () => {},
+    onGap: () => () => {},
+    drain(isOn) {
+      isDraining = isOn;
+    },
     members: () => [
       {
         node: self,
@@ -75,7 +81,7 @@ export function createSolo(): Cluster {
         sessions: directory.count,
         inbox: 0,
         lag: 0,
-        isDraining: false,
+        isDraining,
       },
     ],
     async close() {},

@@ -34,6 +34,8 @@ const listenerNames: readonly ListenerName[] = ['c2s', 'c2s-tls', 's2s', 's2s-tl
 export interface LoadOptions {
   /** A file that must be there. Without it: PARLEY_CONFIG, else parley.yaml in `folder` if there is one, else defaults. */
   readonly file?: string | undefined;
+  /** What the file says, where it was read already. */
+  readonly text?: string | undefined;
   /** Where to look; the current folder unless said otherwise. */
   readonly folder?: string;
   readonly environment?: Readonly<Record<string, string | undefined>>;
@@ -47,15 +49,17 @@ export function loadConfig(options: LoadOptions = {}): Config {
   const named = options.file ?? (environment.PARLEY_CONFIG || undefined);
   const found = named ?? (existsSync(resolve(folder, defaultFile)) ? defaultFile : undefined);
   const file = found === undefined ? undefined : resolve(folder, found);
+  let { text } = options;
   if (file !== undefined) {
     // shown relative where that is shorter to read
     const near = relative(folder, file);
     const shown = near === '' || near.startsWith('..') ? file : near;
-    readYaml(readText(file, shown), shown, written);
+    text ??= readText(file, shown);
+    readYaml(text, shown, written);
     if (written.problems.length > 0) throw new ConfigError(written.problems);
   }
   readEnvironment(serverSchema, environment, written);
-  return build(written, { folder: file === undefined ? folder : dirname(file), environment, file });
+  return build(written, { folder: file === undefined ? folder : dirname(file), environment, file, text });
 }
 
 /**
@@ -119,13 +123,14 @@ export function parseConfig(
   }
   for (const [name, value] of Object.entries(written.tree)) written.markAll([name], value, { kind: 'program' });
   const folder = resolve(options.baseFolder ?? process.cwd());
-  return build(written, { folder, environment: options.environment ?? process.env, file: undefined });
+  return build(written, { folder, environment: options.environment ?? process.env });
 }
 
 interface Place {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly file: string | undefined;
+  readonly file?: string | undefined;
+  readonly text?: string | undefined;
 }
 
 function build(written: Written, place: Place): Config {
@@ -159,6 +164,7 @@ function build(written: Written, place: Place): Config {
 
   const source: ConfigSource = {
     ...(place.file === undefined ? {} : { file: place.file }),
+    ...(place.text === undefined ? {} : { text: place.text }),
     folder: place.folder,
     raw: written.tree,
     effective: tree,
@@ -320,12 +326,12 @@ function checkTogether(
 ): void {
   const domains = Object.keys(settings.hosts);
   if (domains.length === 0) report(['hosts'], 'there is no domain to serve. Try "localhost: {}".');
-  if (settings.cluster.processes !== 1) {
+  if (settings.cluster.processes !== 1 && settings.redis === null) {
     const asked = settings.cluster.processes === 'auto' ? '"auto"' : 'more than 1';
-    if (settings.redis === null) report(['cluster', 'processes'], `${asked} needs "redis" to be set`);
-    if (settings.database === 'memory') {
-      report(['cluster', 'processes'], `${asked} needs a database that processes can share, not "memory"`);
-    }
+    report(['cluster', 'processes'], `${asked} needs "redis" to be set`);
+  }
+  if (settings.redis !== null && settings.database === 'memory') {
+    report(['redis'], 'joins nodes to one server, which needs a database that they can share, not "memory"');
   }
   for (const domain of Object.keys(settings.components)) {
     if (domains.includes(domain)) report(['components', domain], 'is served by this server itself (see "hosts")');

@@ -33,6 +33,8 @@ export interface ConfigProblem {
 export interface ConfigSource {
   /** The file as it was named; absent when there is none. */
   readonly file?: string;
+  /** What it said. */
+  readonly text?: string;
   /** Where relative paths count from. */
   readonly folder: string;
   /** The settings as given, after the environment was laid over the file. */

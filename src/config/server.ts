@@ -400,9 +400,22 @@ export const serverSchema = z.strictObject({
         })
         .prefault(1)
         .meta({ description: 'Processes on this machine; `auto`: one per core. More than 1 needs `redis`.', restart }),
+      name: z
+        .string()
+        .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/, {
+          error: (issue) =>
+            `${quote(issue.input)} is not a name for a node. Try letters, digits, "-" and "_", up to 40 of them.`,
+        })
+        .nullable()
+        .prefault(null)
+        .meta({
+          description:
+            'What the node of this machine is called, no other node of the cluster alike; several processes are `NAME-1`, `NAME-2` ... Default: the name of the machine, up to its first dot.',
+          restart,
+        }),
     })
     .prefault({})
-    .meta({ description: 'More than one core.' }),
+    .meta({ description: 'More than one core, more than one machine.' }),
   listen,
   tls,
   registration: hostable.registration,

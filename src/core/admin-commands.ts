@@ -4,8 +4,9 @@ import { z } from 'zod';
 import type { Client } from '../auth/clients.ts';
 import { duration, quote, secret } from '../config/schema.ts';
 import { Jid, prepareDomain } from '../xmpp/jid.ts';
-import { account, accountsOf, split, table, time, withAccount } from './admin-common.ts';
+import { account, accountsOf, since, split, table, time, withAccount } from './admin-common.ts';
 import { archiveCommands, describeArchive, renderArchive } from './archive-commands.ts';
+import { clusterCommands } from './cluster-commands.ts';
 import {
   type AdminContext,
   type AnyCommand,
@@ -343,13 +344,6 @@ const stop = defineCommand({
   render: () => 'stopping',
 });
 
-function since(ms: number): string {
-  const minutes = Math.floor(ms / 60_000);
-  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
-  if (days > 0) return `${days} d ${hours} h`;
-  return hours > 0 ? `${hours} h ${minutes % 60} min` : minutes > 0 ? `${minutes} min` : `${Math.floor(ms / 1000)} s`;
-}
-
 const DAY = 86_400_000;
 
 const status = defineCommand({
@@ -431,5 +425,6 @@ export const adminCommands: readonly AnyCommand[] = [
   sessionLs,
   sessionKick,
   ...s2sCommands,
+  ...clusterCommands,
   logLevel,
 ];

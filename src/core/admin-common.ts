@@ -43,6 +43,14 @@ export const account = jid().describe('The account, as name@domain');
 /** `2026-01-31T12:00:00Z` */
 export const time = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 
+/** `3 d 4 h`, `5 min` */
+export function since(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
+  if (days > 0) return `${days} d ${hours} h`;
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : minutes > 0 ? `${minutes} min` : `${Math.floor(ms / 1000)} s`;
+}
+
 /** Columns that line up; nothing for no rows. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));

@@ -91,7 +91,14 @@ export interface ServerStatus {
   readonly data: string;
   readonly hosts: readonly string[];
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
+  /** On all nodes. */
   readonly sessions: number;
+  /** The names of all nodes, where there may be several. */
+  readonly nodes?: readonly string[];
+  /** Processes on this machine, where there are several. */
+  readonly processes?: number;
+  /** It is about to stop, and lets nobody new in. */
+  readonly draining?: boolean;
   /** External components, connected or not. */
   readonly components: readonly {
     readonly domain: string;
@@ -127,6 +134,8 @@ export interface ServerStreamInfo {
   /** How names were proved. */
   readonly proof: string | undefined;
   readonly bidi: boolean;
+  /** Which of several nodes has it. */
+  readonly node?: string;
   /** Milliseconds since 1970. */
   readonly since: number;
   /** Stanzas. */
@@ -150,6 +159,47 @@ export interface ReachReport {
     /** Milliseconds since the first step began. */
     readonly at: number;
   }[];
+}
+
+/** A node of the cluster. */
+export interface NodeInfo {
+  readonly name: string;
+  readonly version: string;
+  /** Milliseconds since 1970. */
+  readonly started: number;
+  readonly sessions: number;
+  /** Frames that wait to be handled. */
+  readonly inbox: number;
+  /** How long what it handled last had waited, in milliseconds. */
+  readonly lag: number;
+  readonly draining: boolean;
+  /** It answers this very question. */
+  readonly self: boolean;
+  /** It is said to be alive, and did not answer. */
+  readonly silent?: boolean;
+}
+
+export interface ClusterStatus {
+  /** Absent where there is one node that needs none. */
+  readonly redis?: {
+    readonly ok: boolean;
+    readonly problem?: string;
+    readonly version?: string;
+    /** Of one round trip, in milliseconds. */
+    readonly latency?: number;
+  };
+  readonly nodes: readonly NodeInfo[];
+}
+
+export interface DrainReport {
+  readonly node: string;
+  readonly draining: boolean;
+  readonly sessions: number;
+}
+
+/** Nodes that were replaced, and by which. */
+export interface RestartReport {
+  readonly replaced: readonly { readonly node: string; readonly by: string }[];
 }
 
 export interface ReloadReport {
@@ -181,6 +231,11 @@ export interface AdminContext {
   /** Begins an orderly stop and returns at once. */
   stop(): void;
   status(): MaybePromise<ServerStatus>;
+  cluster(): MaybePromise<ClusterStatus>;
+  /** A node of that name gives up its people, or serves again; this one unless named. Rejects with CommandError where there is none. */
+  drain(node: string | undefined, isOn: boolean): Promise<DrainReport>;
+  /** Replaces the nodes of this machine, one after another. Rejects with CommandError where there is but one process. */
+  restart(): MaybePromise<RestartReport>;
   /** Sets the level of a part (`s2s`), or of all (`*`), for so many milliseconds or for good. */
   logLevel(part: string, level: LogLevel, forMs?: number): void;
 }

@@ -1,6 +1,9 @@
 // Counters, gauges and histograms as modules declare them, on prom-client. One registry per server, never the global one.
 import {
+  AggregatorRegistry,
   collectDefaultMetrics,
+  type MetricObjectWithValues,
+  type MetricValue,
   Counter as PromCounter,
   Gauge as PromGauge,
   Histogram as PromHistogram,
@@ -81,6 +84,11 @@ export class Metrics {
     return (await this.registry.metrics()) + (await this.ofProcess.metrics());
   }
 
+  /** The same as plain JSON, for {@link joinFigures}. */
+  async figures(): Promise<Figures> {
+    return [...(await this.registry.getMetricsAsJSON()), ...(await this.ofProcess.getMetricsAsJSON())];
+  }
+
   private metric(
     name: string,
     measure: Measure<unknown>,
@@ -98,6 +106,22 @@ export class Metrics {
     this.made.set(name, metric);
     return metric;
   }
+}
+
+/** All metrics of one node, as plain JSON. */
+export type Figures = readonly MetricObjectWithValues<MetricValue<string>>[];
+
+/** The text of `/metrics` for several nodes, each told by a label `node`. */
+export function joinFigures(nodes: readonly { readonly node: string; readonly figures: Figures }[]): Promise<string> {
+  const labelled = nodes.map(({ node, figures }) =>
+    figures.map((metric) => ({
+      ...metric,
+      // what cannot be added up is told of each node all the same
+      aggregator: 'first',
+      values: metric.values.map((value) => ({ ...value, labels: { ...value.labels, node } })),
+    })),
+  );
+  return AggregatorRegistry.aggregate(labelled).metrics();
 }
 
 /** Prometheus' naming: snake case, counters end in `_total`. */

@@ -290,6 +290,7 @@ export class Sessions {
       close: (session) => this.close(session),
     };
     cluster.answer('session.close', (body) => this.closeFor(body as CloseRequest));
+    cluster.onDisplaced(({ jid, sid }) => this.displace(jid, sid));
   }
 
   get count(): number {
@@ -461,6 +462,13 @@ export class Sessions {
     if (session === undefined || session.sid !== sid) return false;
     await this.end(session, new StreamError(condition, text));
     return true;
+  }
+
+  private displace({ full }: Jid, sid: string): void {
+    const session = this.byFull.get(full);
+    this.closeFor({ full, sid, ...replaced }).catch((error: unknown) =>
+      session?.host.log.error({ err: error }, 'a session could not be closed'),
+    );
   }
 
   /** Puts a new session into the directory; where that is not possible there is none. */

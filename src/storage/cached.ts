@@ -2,7 +2,9 @@
 // told by the other nodes what they have written. The unit is an owner: its value, or the whole map of its values.
 //
 // What must not happen is that something old stays. So each owner has a slot with an epoch that every write and every word from
-// another node moves on; what was read or written is kept only if the epoch is still the one from the start.
+// another node moves on; what was read or written is kept only if the epoch is still the one from the start. Between a write on
+// another node and its word of it, what was read before is still answered: milliseconds, or as long as this node is cut off from the
+// others. Where word may have been lost (a node died between writing and telling, or was cut off) everything is forgotten.
 import type { MaybePromise } from '../base/maybe.ts';
 import { freeze, stored } from './json.ts';
 import type { Driver, KvStore, MapStore } from './ports.ts';
@@ -11,6 +13,8 @@ import type { Driver, KvStore, MapStore } from './ports.ts';
 export interface Invalidation {
   publish(topic: string, body: unknown): void;
   subscribe(topic: string, fn: (body: unknown) => void): () => void;
+  /** Word may have been lost; `isOurs`: this node's, too. */
+  onGap(fn: (isOurs: boolean) => void): () => void;
 }
 
 export interface CacheOptions {
@@ -35,7 +39,13 @@ const defaultEntries = 20_000;
 export function cached(driver: Driver, options: CacheOptions = {}): Driver {
   const { entries = defaultEntries, invalidation } = options;
   const caches = new Map<string, Map<string, Cache>>();
-  const unsubscribe = invalidation?.subscribe(invalidationTopic, (body) => forget((body ?? {}) as Stale));
+  const stops = [
+    invalidation?.subscribe(invalidationTopic, (body) => forget((body ?? {}) as Stale)),
+    invalidation?.onGap((isOurs) => {
+      forget({});
+      if (isOurs) invalidation.publish(invalidationTopic, {});
+    }),
+  ];
 
   const forget = (what: Stale): void => {
     for (const [host, ofHost] of caches) {
@@ -80,7 +90,7 @@ export function cached(driver: Driver, options: CacheOptions = {}): Driver {
     },
     ping: () => driver.ping(),
     async close() {
-      unsubscribe?.();
+      for (const stop of stops) stop?.();
       await driver.close();
     },
   };

@@ -247,6 +247,7 @@ class Member implements Cluster {
   readonly self: NodeId;
   readonly directory: Directory;
   onClose: () => void = () => {};
+  isDraining = false;
   private readonly bus: Bus;
   private readonly all: ReadonlyMap<NodeId, Member>;
   private readonly timeout: number;
@@ -254,6 +255,7 @@ class Member implements Cluster {
   private readonly answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
   private readonly topics = new Map<string, Set<(body: unknown, from: NodeId) => void>>();
   private readonly heirs = new Set<(sessions: readonly SessionEntry[]) => MaybePromise<void>>();
+  private readonly doubters = new Set<(isOurs: boolean) => void>();
   private readonly watchers = new Set<(node: NodeId, up: boolean) => void>();
   private readonly calls = new Map<number, { resolve(body: unknown): void; reject(error: Error): void }>();
   private lastCall = 0;
@@ -336,8 +338,21 @@ class Member implements Cluster {
     return () => this.heirs.delete(fn);
   }
 
+  onDisplaced(): () => void {
+    return () => {};
+  }
+
+  onGap(fn: (isOurs: boolean) => void): () => void {
+    this.doubters.add(fn);
+    return () => this.doubters.delete(fn);
+  }
+
+  drain(isOn: boolean): void {
+    this.isDraining = isOn;
+  }
+
   members(): readonly MemberInfo[] {
-    return [...this.all.keys()].map((node) => ({
+    return [...this.all].map(([node, { isDraining }]) => ({
       node,
       name: node,
       version: '0',
@@ -345,7 +360,7 @@ class Member implements Cluster {
       sessions: 0,
       inbox: 0,
       lag: 0,
-      isDraining: false,
+      isDraining,
     }));
   }
 
@@ -359,6 +374,7 @@ class Member implements Cluster {
 
   noticeLoss(node: NodeId): void {
     for (const watcher of this.watchers) watcher(node, false);
+    for (const doubter of this.doubters) doubter(false);
   }
 
   arrive(from: NodeId, content: Content): void {

@@ -26,6 +26,8 @@ export interface RedisDirectoryOptions {
   isAlive?(node: NodeId): boolean;
   /** The other nodes hold this life of the node for dead: nothing can be put any more. */
   onOver?(): void;
+  /** A session of this node has lost its full JID to another one, and whoever put that has not said so. */
+  onDisplaced?(entry: SessionEntry): void;
 }
 
 /** How the memory has served. */
@@ -54,8 +56,6 @@ const patrolInterval = 10_000;
 /** So long whoever took the place of a session has time to say so itself, in milliseconds. */
 const conflictDelay = 5000;
 
-type Displaced = (entry: SessionEntry) => void;
-
 export class RedisDirectory implements Directory {
   private readonly redis: RedisConnection;
   private readonly options: RedisDirectoryOptions;
@@ -69,7 +69,6 @@ export class RedisDirectory implements Directory {
   /** Writes that follow on those, by sid: one is enough, whatever has changed. */
   private readonly following = new Map<string, Promise<undefined>>();
   private readonly asking = new Map<BareJid, Promise<readonly SessionEntry[]>>();
-  private readonly displaced = new Set<Displaced>();
   private readonly cancels = new Set<() => void>();
   private readonly stops: (() => void)[] = [];
   private patrol: IterableIterator<SessionEntry> | undefined;
@@ -162,12 +161,6 @@ export class RedisDirectory implements Directory {
    */
   sweep(node: NodeId): AsyncIterableIterator<readonly SessionEntry[]> {
     return this.sweeper.sweep(node);
-  }
-
-  /** Called when a session of this node has lost its full JID to another one, and its node has not said so. */
-  onDisplaced(fn: Displaced): () => void {
-    this.displaced.add(fn);
-    return () => this.displaced.delete(fn);
   }
 
   /** Nothing is put or dropped any more. */
@@ -327,7 +320,7 @@ export class RedisDirectory implements Directory {
     if (!isThere()) return;
     const entries = await this.lookUp(entry.jid.bare).catch(() => undefined);
     if (entries === undefined || !isThere() || entries.some(({ sid }) => sid === entry.sid)) return;
-    for (const fn of this.displaced) fn(entry);
+    this.options.onDisplaced?.(entry);
   }
 
   private repairLater(): void {

@@ -103,6 +103,8 @@ class RedisNode implements RedisCluster {
   private readonly watchers = new Set<(node: NodeId, up: boolean) => void>();
   private readonly heirs = new Set<(sessions: readonly SessionEntry[]) => MaybePromise<void>>();
   private readonly losers = new Set<() => void>();
+  private readonly doubters = new Set<(isOurs: boolean) => void>();
+  private readonly displaced = new Set<(session: SessionEntry) => void>();
   private readonly receiving: Promise<Receiver>;
   private receiver: Receiver | undefined;
   private setReceiver!: (fn: Receiver) => void;
@@ -193,6 +195,16 @@ class RedisNode implements RedisCluster {
     return () => this.heirs.delete(fn);
   }
 
+  onDisplaced(fn: (session: SessionEntry) => void): () => void {
+    this.displaced.add(fn);
+    return () => this.displaced.delete(fn);
+  }
+
+  onGap(fn: (isOurs: boolean) => void): () => void {
+    this.doubters.add(fn);
+    return () => this.doubters.delete(fn);
+  }
+
   onExpelled(fn: () => void): () => void {
     this.losers.add(fn);
     return () => this.losers.delete(fn);
@@ -273,7 +285,17 @@ class RedisNode implements RedisCluster {
       },
     });
     const onOver = (): void => void membership.refresh();
-    const directory = await RedisDirectory.open({ redis, self: membership.self, clock, log, onOver });
+    const directory = await RedisDirectory.open({
+      redis,
+      self: membership.self,
+      clock,
+      log,
+      isAlive: (node) => membership.nodes.has(node),
+      onOver,
+      onDisplaced: (session) => {
+        for (const fn of this.displaced) fn(session);
+      },
+    });
     life = { membership, bus, directory };
     await bus.open();
     membership.takePart();
@@ -286,6 +308,12 @@ class RedisNode implements RedisCluster {
     // at the start everybody is there already
     if (life === undefined) return;
     for (const watcher of this.watchers) watcher(node, isUp);
+    // what it had to say last was perhaps not said
+    if (!isUp) this.doubt(false);
+  }
+
+  private doubt(isOurs: boolean): void {
+    for (const fn of this.doubters) fn(isOurs);
   }
 
   private arrived(frame: Frame, from: NodeId): MaybePromise<void> {
@@ -319,6 +347,7 @@ class RedisNode implements RedisCluster {
       }
     }
     for (const fn of this.losers) fn();
+    this.doubt(true);
   }
 }
 

@@ -29,6 +29,8 @@ export interface EmbeddedOptions {
   /** Parley's data folder; the database takes the folder `postgres` in it. */
   readonly dataFolder: string;
   readonly log: Logger;
+  /** How many nodes connect to it; 1 unless said otherwise. */
+  readonly nodes?: number;
 }
 
 export interface Embedded {
@@ -58,7 +60,6 @@ const settings = {
   cluster_name: 'parley',
   fsync: 'on',
   shared_buffers: '24MB',
-  max_connections: '40',
   work_mem: '4MB',
   maintenance_work_mem: '32MB',
   wal_level: 'minimal',
@@ -82,6 +83,11 @@ const settings = {
   timezone: 'UTC',
 };
 
+/** Whoever looks in from outside, and the tests, have some too. */
+const spareConnections = 24;
+/** Twice what a node's pool has: what a node that was killed has left is there for a while. */
+const connectionsPerNode = 16;
+
 /** Starts or adopts the database below the data folder. @throws EmbeddedError with what to do, when that cannot be */
 export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { log } = options;
@@ -93,7 +99,7 @@ export async function createEmbedded(options: EmbeddedOptions): Promise<Embedded
       'Postgres refuses to run as root: the embedded database runs as another user, which needs no way to this folder',
     );
   }
-  const supervisor = new Supervisor(place, binaries, log);
+  const supervisor = new Supervisor(place, binaries, log, spareConnections + connectionsPerNode * (options.nodes ?? 1));
   await supervisor.start();
   return {
     config: { host: place.socket, port, user: databaseUser, database: 'postgres' },
@@ -114,8 +120,10 @@ class Supervisor {
   #hold: pg.Client | undefined;
   #isStopping = false;
   #restarting: Promise<void> | undefined;
+  readonly #connections: number;
 
-  constructor(place: Place, binaries: Binaries, log: Logger) {
+  constructor(place: Place, binaries: Binaries, log: Logger, connections: number) {
+    this.#connections = connections;
     this.#place = place;
     this.#binaries = binaries;
     this.#log = log;
@@ -238,7 +246,7 @@ class Supervisor {
       rmSync(join(socket, `.s.PGSQL.${port}`), { force: true });
     }
     this.#logFile.rotate();
-    const args = ['-D', this.#path(db), '-k', socket, '-p', String(port)];
+    const args = ['-D', this.#path(db), '-k', socket, '-p', String(port), '-c', `max_connections=${this.#connections}`];
     for (const [name, value] of Object.entries(settings)) args.push('-c', `${name}=${value}`);
     const child = this.#spawn(this.#binaries.postgres, args, db);
     child.unref();

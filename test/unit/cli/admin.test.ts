@@ -8,7 +8,13 @@ import { silent } from '../../../src/base/log.ts';
 import { connectAdmin } from '../../../src/cli/admin-client.ts';
 import { type AdminServer, AlreadyRunningError, createAdminServer } from '../../../src/cli/admin-server.ts';
 import { adminSocketPath, LINE_LIMIT, LineReader } from '../../../src/cli/admin-socket.ts';
-import { type AdminContext, CommandError, defineCommand } from '../../../src/core/commands.ts';
+import {
+  type AdminContext,
+  type AnyCommand,
+  CommandError,
+  defineCommand,
+  runCommand,
+} from '../../../src/core/commands.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'parley-admin-'));
 const path = join(folder, 'admin.sock');
@@ -47,7 +53,8 @@ const commands = [
   }),
 ];
 const start = async (context: () => AdminContext = () => ({}) as AdminContext): Promise<void> => {
-  server = await createAdminServer({ path, commands, context, log: silent });
+  const run = (command: AnyCommand, args: unknown) => runCommand(command, context(), args);
+  server = await createAdminServer({ path, commands, run, log: silent });
 };
 
 /** Sends bytes and collects the lines of the answer until the server closes or so many have come. */
@@ -166,9 +173,9 @@ describe('the admin channel', () => {
 
   it('a second server is refused as long as the first one answers', async () => {
     await start();
-    await expect(
-      createAdminServer({ path, commands, context: () => ({}) as AdminContext, log: silent }),
-    ).rejects.toBeInstanceOf(AlreadyRunningError);
+    await expect(createAdminServer({ path, commands, run: () => ({}), log: silent })).rejects.toBeInstanceOf(
+      AlreadyRunningError,
+    );
     expect(await connectAdmin(path)).toBeDefined();
   });
 

@@ -148,10 +148,38 @@ function fakeServer() {
         { domain: 'irc.localhost', connected: true, address: '127.0.0.1' },
         { domain: 'bot.localhost', connected: false },
       ],
-      certificates: [{ host: 'localhost', issuer: 'us', expires: Date.now() - 1 }],
+      certificates: [{ host: 'localhost', issuer: 'us', expires: Date.now() - 60_000 }],
       database: { kind: 'postgres', ok: false, problem: 'gone' },
       errors: [{ at: 0, message: 'boom' }],
     }),
+    cluster: () => ({
+      redis: { ok: true, version: 'Redis 7.0.15', latency: 0.4 },
+      nodes: [
+        {
+          name: 'alpha-1',
+          version: '1',
+          started: Date.now() - 3_700_000,
+          sessions: 2,
+          inbox: 1,
+          lag: 3.6,
+          draining: false,
+          self: true,
+        },
+        {
+          name: 'alpha-2',
+          version: '1',
+          started: Date.now(),
+          sessions: 0,
+          inbox: 0,
+          lag: 0,
+          draining: true,
+          self: false,
+          silent: true,
+        },
+      ],
+    }),
+    drain: async (node = 'alpha-1', draining = true) => ({ node, draining, sessions: draining ? 2 : 0 }),
+    restart: () => ({ replaced: [{ node: 'alpha-1', by: 'alpha-3' }] }),
     logLevel: (...args) => void levels.push(args),
   };
   return { context, accounts, levels, revoked, purged };
@@ -386,6 +414,28 @@ describe('the server', () => {
     expect(levels).toEqual(['stop', ['c2s', 'debug', 600_000], ['*', 'warn', undefined]]);
     expect(await code(run(context, 'log level', { module: 'c2s', level: 'loud' }))).toBe('bad-arguments');
     expect(await code(run(context, 'log level', { module: 'c2s', level: 'info', for: 'ever' }))).toBe('bad-arguments');
+  });
+
+  it('the nodes of a cluster are told, and what is wrong with them', async () => {
+    const { context } = fakeServer();
+    const text = await run(context, 'cluster status');
+    expect(text).toContain('Redis 7.0.15, 0.4 ms');
+    expect(text).toMatch(/alpha-1 \*\s+1\s+1 h 1 min\s+2\s+1\s+4 ms\s+serving/);
+    expect(text).toMatch(/alpha-2\s.*DOES NOT ANSWER/);
+    expect(await runCommand(find('cluster status'), context, {})).toMatchObject({ ok: false });
+    const alone = { ...context, cluster: () => ({ nodes: [] }) };
+    expect(await runCommand(find('cluster status'), alone, {})).toMatchObject({ ok: true, redis: null });
+    const cut = { ...context, cluster: () => ({ redis: { ok: false, problem: 'no route' }, nodes: [] }) };
+    expect(await runCommand(find('cluster status'), cut, {})).toMatchObject({ ok: false });
+    expect(await run(cut, 'cluster status')).toContain('FAILS: no route');
+  });
+
+  it('nodes are drained and replaced', async () => {
+    const { context } = fakeServer();
+    expect(await run(context, 'drain')).toBe('alpha-1 drains; 2 sessions are left on it');
+    expect(await run(context, 'drain', { state: 'off', node: 'beta' })).toBe('beta serves again');
+    expect(await code(run(context, 'drain', { state: 'maybe' }))).toBe('bad-arguments');
+    expect(await run(context, 'restart')).toBe('alpha-1 was replaced by alpha-3');
   });
 
   it('every command has a name of its own, says what it does, and describes its arguments', () => {

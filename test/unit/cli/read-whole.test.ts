@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { readWhole } from '../../../src/cli/start.ts';
+import { readWhole } from '../../../src/cli/settings.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { ConfigError, formatProblem } from '../../../src/config/problems.ts';
 

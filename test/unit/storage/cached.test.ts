@@ -12,9 +12,18 @@ type Stores = Opened<typeof specs>;
 /** A bus whose messages arrive when they are let through. */
 function createBus() {
   const listeners = new Map<number, (body: unknown) => void>();
+  const doubters = new Map<number, (isOurs: boolean) => void>();
   const waiting: (() => void)[] = [];
   return {
     waiting,
+    /** Nothing that waits arrives. */
+    lose() {
+      waiting.splice(0);
+    },
+    /** A node hears that there was a gap. */
+    gap(id: number, isOurs: boolean) {
+      doubters.get(id)?.(isOurs);
+    },
     node(id: number): Invalidation {
       return {
         publish(topic, body) {
@@ -24,6 +33,10 @@ function createBus() {
         subscribe(_topic, fn) {
           listeners.set(id, fn);
           return () => listeners.delete(id);
+        },
+        onGap(fn) {
+          doubters.set(id, fn);
+          return () => doubters.delete(id);
         },
       };
     },
@@ -148,6 +161,27 @@ test('what another node writes, and what is purged, is forgotten', async () => {
   expect(await one.items.get('a', 'k')).toBeUndefined();
   expect(await one.prefs.get('a')).toBeUndefined();
   expect(await two.prefs.get('a')).toBeUndefined();
+});
+
+test("where word may have been lost everything is forgotten, and everywhere where it was this node's", async () => {
+  const memory = createMemoryDriver();
+  const bus = createBus();
+  const [one, two] = await Promise.all(
+    [1, 2].map((id) => openOn(cached(memory, { invalidation: bus.node(id) }))) as [Promise<Stores>, Promise<Stores>],
+  );
+  await one.prefs.set('a', 1);
+  expect(await two.prefs.get('a')).toBe(1);
+  await one.prefs.set('a', 2);
+  bus.lose();
+  expect(await two.prefs.get('a')).toBe(1);
+  bus.gap(2, false);
+  expect(bus.waiting).toEqual([]);
+  expect(await two.prefs.get('a')).toBe(2);
+  await one.prefs.set('a', 3);
+  bus.lose();
+  bus.gap(1, true);
+  bus.deliver();
+  expect(await two.prefs.get('a')).toBe(3);
 });
 
 test('a write that another node overtakes on its way back is not kept', async () => {

@@ -1,0 +1,77 @@
+// A node that is about to stop, or is to be idle: nobody new comes in, and who is there goes to other nodes, not all at once.
+
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { ClientAcceptor } from '../c2s/acceptor.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Sessions } from '../core/sessions.ts';
+import { StreamError } from '../xmpp/errors.ts';
+import type { Listeners } from './listeners.ts';
+
+export interface DrainingParts {
+  readonly cluster: Cluster;
+  readonly listeners: Listeners;
+  readonly clients: ClientAcceptor;
+  readonly sessions: Sessions;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Other processes serve the same ports: HTTP, too, is theirs then. */
+  readonly sharesPorts: boolean;
+  /** Gives sessions that can be resumed to other nodes, for so many milliseconds at most. */
+  readonly handOver: (deadline: number) => Promise<unknown>;
+}
+
+/** How long sessions are handed over, in milliseconds. */
+const HAND_OVER = 60_000;
+/** Those that cannot be handed over are closed within this time, in milliseconds: their clients come back somewhere at once. */
+const CLOSING = 10_000;
+const STEP = 100;
+
+export class Draining {
+  private readonly parts: DrainingParts;
+  /** Tells one draining from the next, after it was undone. */
+  private turn = 0;
+  private working: Promise<void> | undefined;
+
+  constructor(parts: DrainingParts) {
+    this.parts = parts;
+  }
+
+  get isOn(): boolean {
+    return this.working !== undefined;
+  }
+
+  /** Resolves when all sessions are gone; the second call waits for the first. */
+  begin(): Promise<void> {
+    this.working ??= this.drain(++this.turn);
+    return this.working;
+  }
+
+  /** Serves again. @throws ListenError */
+  async undo(): Promise<void> {
+    if (this.working === undefined) return;
+    this.working = undefined;
+    this.turn++;
+    this.parts.clients.isOpen = true;
+    await this.parts.listeners.open();
+    await this.parts.cluster.drain(false);
+    this.parts.log.info({}, 'serves again');
+  }
+
+  private async drain(turn: number): Promise<void> {
+    const { cluster, listeners, clients, sessions, log, sharesPorts, handOver } = this.parts;
+    log.info({ sessions: sessions.count }, 'drains');
+    clients.isOpen = false;
+    await listeners.close(sharesPorts);
+    await cluster.drain(true);
+    await handOver(HAND_OVER);
+    // in the order of coming: who comes while this goes on has come to be closed, too
+    const step = Math.ceil(sessions.count / (CLOSING / STEP));
+    while (sessions.count > 0 && turn === this.turn) {
+      const some = sessions.all();
+      for (let i = 0; i < step; i++) some.next().value?.close(new StreamError('system-shutdown'));
+      await new Promise<void>((resolve) => void this.parts.clock.after(STEP, resolve));
+    }
+    if (turn === this.turn) log.info({}, 'is drained');
+  }
+}
