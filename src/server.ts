@@ -106,7 +106,7 @@ export class Server {
     this.log = parts.log ?? silent;
     this.clock = parts.clock ?? systemClock;
     this.started = this.clock.now();
-    this.sessions = new Sessions(cluster, () => this.clock.now());
+    this.sessions = new Sessions(cluster, this.clock);
     this.router = new Router({
       hosts: this.hosts,
       sessions: this.sessions,
