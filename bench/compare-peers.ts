@@ -70,7 +70,7 @@ export async function comparePeers(args: readonly string[]): Promise<number> {
   for (let round = 1; round <= Number(own.rounds); round++) {
     for (const peer of peers) {
       for (const load of loads) {
-        if (profileNamed(load.name).needsPartner && !peer.canFederate) continue;
+        if (profileNamed(load.name).partnership && !peer.canFederate) continue;
         const report = await measure(peer, join(base, peer.name), load, users, common);
         record(results, load.name, peer.name, report);
         for (const failure of report.failures) failures.push(`${peer.name} ${load.name}, round ${round}: ${failure}`);
@@ -96,7 +96,7 @@ function loadOf(name: string, users: number, given: (option: string) => OptionVa
 async function measure(peer: Peer, dir: string, load: Load, users: number, common: CommonOptions): Promise<Report> {
   const { name, options } = load;
   // two servers that talk to each other are set up otherwise
-  const home = profileNamed(name).needsPartner ? join(dir, name) : dir;
+  const home = profileNamed(name).partnership ? join(dir, name) : dir;
   mkdirSync(home, { recursive: true });
   const server = await startFor(profileNamed(name), options, peer, home, users, common);
   try {

@@ -41,7 +41,7 @@ async function benchmark(name: string, args: readonly string[]): Promise<number>
     writeFileSync(common.makeUsers, userBatch(common.userFormat, { domain, userPrefix, password, users }));
     return 0;
   }
-  if (common.host !== undefined && profile.needsPartner) throw new UsageError(`${name} starts its servers by itself`);
+  if (common.host !== undefined && profile.partnership) throw new UsageError(`${name} starts its servers by itself`);
   const report = await withServer(profile, own, common, async (place) => {
     if (common.register) await registerUsers(place.target, users);
     return runProfile(name, { ...place, users, workers: common.workers, options: own });

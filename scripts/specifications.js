@@ -34,6 +34,8 @@ const titles = {
   'XEP-0334': 'Message Processing Hints',
   'XEP-0344': 'Impact of TLS and DNSSEC on Dialback',
   'XEP-0352': 'Client State Indication',
+  'XEP-0355': 'Namespace Delegation',
+  'XEP-0356': 'Privileged Entity',
   'XEP-0359': 'Unique and Stable Stanza IDs',
   'XEP-0368': 'SRV records for XMPP over TLS',
   'XEP-0386': 'Bind 2',

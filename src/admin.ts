@@ -53,7 +53,11 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     closeServer: (domain) => administration.closeServer(domain),
     reachServer: async (domain, host) => {
       const report = await server.federation.probe(domain, host);
-      if (report === undefined) throw new CommandError('refused', `${host} does not talk to ${domain}`);
+      if (report === undefined) {
+        const isOn = server.config.hosts[host]?.s2s.enabled === true;
+        const why = isOn ? `does not talk to ${domain} (s2s.policy)` : 'talks to no other server (s2s.enabled)';
+        throw new CommandError('refused', `by its settings ${host} ${why}`);
+      }
       return {
         domain,
         host,

@@ -124,6 +124,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       metrics: this.metrics,
+      hosts: this.hosts,
     });
     this.federation = new Federation({
       config: () => this.config,
@@ -193,7 +194,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       sharesPorts: parts.sharesPorts ?? false,
-      handOver: async () => {},
+      handOver: (deadline) => this.handOver(deadline),
     });
     this.secret = dialbackSecret;
     this.administration = new ClusterAdmin(this, cluster, this.log);
@@ -224,7 +225,7 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
       server.federation.start();
-      await server.restart.bringBack(await server.served.follow(), server.sm);
+      await server.restart.bringBack((await server.served.follow()).added, server.sm);
       const running = server;
       cluster.onNode((_node, isUp) => {
         if (!isUp) void running.takeAfter();
@@ -294,8 +295,10 @@ export class Server {
     this.c2s = clientSettings(config);
     await this.served.dropOld();
     await this.tls.reload(tlsHosts(config));
-    await this.restart.bringBack(await this.served.follow(old), this.sm);
+    const { added, renewed } = await this.served.follow(old);
+    await this.restart.bringBack(added, this.sm);
     this.components.reload();
+    for (const [host, before] of renewed) this.components.introduce(host, before);
     await this.listeners.open(['component']);
     this.federation.reload();
   }

@@ -21,6 +21,7 @@ const abroad: ReadonlySet<string> = new Set(
     'offline',
     'ping',
     'presence',
+    'privileged-presence',
     'rfc7622-addresses',
     'roster',
     'stanzas',

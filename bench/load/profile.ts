@@ -49,7 +49,7 @@ export interface Profile {
   /** A server that is started for it needs archive, carbons and stream management, whether `--full` is said or not. */
   readonly needsFull?: true;
   /** It is about two servers that talk to each other: they are started for it. */
-  readonly needsPartner?: (options: OptionValues) => Partnership;
+  readonly partnership?: (options: OptionValues) => Partnership;
   /** How many users the options call for, unless `--users` says so. */
   defaultUsers(options: OptionValues): number;
   work(share: Share): Steps;

@@ -41,7 +41,7 @@ export async function startFor(
   users: number,
   common: CommonOptions,
 ): Promise<Started> {
-  const partnership = profile.needsPartner?.(options);
+  const partnership = profile.partnership?.(options);
   if (partnership !== undefined) return startPair(partnership, peer, dir, users, common);
   const server = await startPeer(peer, dir, users, common);
   return { ...placeOf(server, common.target), stop: () => server.stop() };

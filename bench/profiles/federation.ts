@@ -25,7 +25,7 @@ export const federation: Profile = {
     'other-domain': { value: 'example.net', help: 'the domain of the second server' },
     dialback: { value: false, help: 'the servers know each other by dialback, instead of SASL EXTERNAL' },
   },
-  needsPartner: (options) => ({
+  partnership: (options) => ({
     domain: String(options['other-domain']),
     isDialback: options.dialback === true,
   }),

@@ -82,8 +82,8 @@ export interface Cluster {
    *   undefined where there is nothing to wait for. Rejects when it is known that nobody will.
    */
   send(node: NodeId, frame: Frame): MaybePromise<void>;
-  /** Whom to give the frames that arrive; one receiver. */
-  receive(fn: (frame: Frame, from: NodeId) => void): void;
+  /** Whom to give the frames that arrive; one receiver. A frame counts as dealt with when what it returns has resolved. */
+  receive(fn: (frame: Frame, from: NodeId) => MaybePromise<void>): void;
   /** Asks another node; rejects when it does not answer in time. */
   call(node: NodeId, method: string, body: unknown): Promise<unknown>;
   /** Answers calls of that name; returns how to stop. */
@@ -94,6 +94,11 @@ export interface Cluster {
   /** The node that owns a key while the membership is as it is. */
   owner(key: string): NodeId;
   onNode(fn: (node: NodeId, up: boolean) => void): () => void;
+  /**
+   * The others have held this node for dead, and it has begun a new life: `self` is another. Its sessions are out of the directory,
+   * whoever saw them was told that they are gone, and what they had not been given yet is dealt with elsewhere.
+   */
+  onExpelled(fn: () => void): () => void;
   /**
    * Sessions that a dead node has left, when they are out of the directory: one of the nodes that live is told, and another one
    * if that dies before `fn` has resolved.

@@ -66,6 +66,7 @@ export function createSolo(): Cluster {
     subscribe: () => () => {},
     owner: () => self,
     onNode: () => () => {},
+    onExpelled: () => () => {},
     onOrphans: () => () => {},
     onDisplaced: () => () => {},
     onGap: () => () => {},

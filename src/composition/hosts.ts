@@ -4,6 +4,7 @@ import { createPasswordHasher } from '../auth/credentials.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
+import { grantsOn } from '../config/components.ts';
 import { moduleSettings, validateModules } from '../config/load.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Config, HostSettings } from '../config/server.ts';
@@ -28,6 +29,13 @@ export interface HostsParts extends Omit<LoaderParts, 'settingsOf'> {
   readonly removed: (host: Host) => void;
 }
 
+/** What has become of hosts. */
+export interface Followed {
+  readonly added: readonly Host[];
+  /** Those with other modules than before, new ones too, and what components could do there. */
+  readonly renewed: ReadonlyMap<Host, Host['grants']>;
+}
+
 export class Hosts {
   /** By domain. */
   private readonly all: Map<string, Host>;
@@ -45,16 +53,22 @@ export class Hosts {
     };
   }
 
-  /** Serves all that are configured, and as they are configured: those that stay keep their sessions. Returns those that are new. */
-  async follow(old?: Config): Promise<readonly Host[]> {
+  /** Serves all that are configured, and as they are configured: those that stay keep their sessions. */
+  async follow(old?: Config): Promise<Followed> {
     const config = this.parts.config();
     const added: Host[] = [];
+    const renewed = new Map<Host, Host['grants']>();
     for (const [domain, settings] of Object.entries(config.hosts)) {
       const host = this.all.get(domain);
       if (host === undefined) added.push(await this.add(domain, settings));
       else {
+        const { grants } = host;
         host.settings = settings;
-        if (JSON.stringify(old?.hosts[domain]) !== JSON.stringify(settings)) await installModules(host, this.loader);
+        host.grants = grantsOn(config.components, domain);
+        const is = [settings, ...host.grants];
+        if (JSON.stringify([old?.hosts[domain], ...grants]) === JSON.stringify(is)) continue;
+        await installModules(host, this.loader);
+        renewed.set(host, grants);
       }
     }
     // hosts tell of the components below them
@@ -62,7 +76,8 @@ export class Hosts {
     for (const host of this.all.values()) {
       host.services = components.filter((domain) => parentOf(domain, this.all.keys()) === host.domain);
     }
-    return added;
+    for (const host of added) renewed.set(host, new Map());
+    return { added, renewed };
   }
 
   /** Ends those that are not configured any more. */
@@ -106,6 +121,7 @@ export class Hosts {
         await close(user, error, (entry) => clientOf(entry) === client);
       },
     });
+    host.grants = grantsOn(parts.config().components, domain);
     await installModules(host, this.loader);
     this.all.set(domain, host);
     return host;

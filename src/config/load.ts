@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { dirname, relative, resolve } from 'node:path';
 import type { z } from 'zod';
 import { prepareDomain } from '../xmpp/jid.ts';
+import { checkComponents } from './components.ts';
 import {
   ConfigError,
   type ConfigProblem,
@@ -333,9 +334,7 @@ function checkTogether(
   if (settings.redis !== null && settings.database === 'memory') {
     report(['redis'], 'joins nodes to one server, which needs a database that they can share, not "memory"');
   }
-  for (const domain of Object.keys(settings.components)) {
-    if (domains.includes(domain)) report(['components', domain], 'is served by this server itself (see "hosts")');
-  }
+  checkComponents(settings.components, domains, report);
   if (!settings.tls.required) {
     const open = (Object.keys(listeners) as ListenerName[]).find((name) => {
       const { port, address } = listeners[name];

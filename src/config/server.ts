@@ -2,6 +2,7 @@
 // documentation and the example file are generated from here (`npm run docs`).
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { components } from './components.ts';
 import { s2s } from './federation.ts';
 import type { ConfigSource } from './problems.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
@@ -440,17 +441,7 @@ export const serverSchema = z.strictObject({
     .prefault({})
     .meta({ description: 'Name resolution.' }),
   s2s,
-  components: z
-    .record(
-      z.string(),
-      z.strictObject({ secret: secret().meta({ description: 'What the component proves to know.' }) }),
-    )
-    .prefault({})
-    .meta({
-      description:
-        'External components (XEP-0114), by their domain. Sizes and rates are those of other servers, under `s2s`.',
-      keys: 'domain',
-    }),
+  components,
   'external-services': hostable['external-services'],
   contacts,
   modules: hostable.modules,

@@ -16,7 +16,7 @@ import {
   replaceElement,
   type Stanza,
 } from '../xmpp/stanza.ts';
-import { iqIn, messageIn, messageOffline, presenceIn } from './events.ts';
+import { iqIn, messageIn, messageOffline, presenceIn, presenceNews } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
@@ -74,6 +74,7 @@ export class AccountDelivery {
    * @throws StanzaError where the rules, or a module, refuse it
    */
   deliver(host: Host, transit: Transit): MaybePromise<void> {
+    if (isNews(transit.stanza) && host.listens(presenceNews)) host.notify(presenceNews, transit as Transit<Presence>);
     return andThen(this.cluster.directory.sessions(transit.stanza.to.bare), (entries) => {
       // whoever has a session has an account; only for the others the store is asked
       if (entries.length > 0) return this.toAccount(host, transit, entries);

@@ -2,12 +2,16 @@
 //
 // A stanza from a client:   messageOut | presenceOut | iqOut   fired by router.fromClient, before it is routed
 // A stanza for an account:  messageIn  | presenceIn  | iqIn    fired by account.deliver, before it reaches sessions
+// A stanza from elsewhere:  serverIn                           fired by router.fromServer, before it is routed
+// A request to answer:      iqAnswer                           fired by the router, for the domain and bare addresses
 // A message nobody is there for: messageOffline                fired by account.deliver
 // A stanza to one session:  sessionOut                         fired by session.deliver, right before the stream
 //
 // In a gate, return nothing to let the event pass, 'handled' to end it silently, or a StanzaError to refuse it.
+import type { Grant } from '../config/components.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Element } from '../xml/element.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import type { Iq, Message, Presence, Stanza } from '../xmpp/stanza.ts';
 import { collect, gate, notify } from './hooks.ts';
 import type { Session } from './sessions.ts';
@@ -33,6 +37,15 @@ export const iqOut = gate<Transit<Iq>>()('iq-out', ['check']);
 
 /** An IQ for a local account or one of its resources. */
 export const iqIn = gate<Transit<Iq>>()('iq-in', ['check']);
+
+/** A stanza from another domain, a component's perhaps, for an address of this host. `handle` takes what it is for. */
+export const serverIn = gate<Transit>()('server-in', ['handle']);
+
+/** A request to the domain or to a bare address, account or not, which the host is to answer. `delegate` may do it elsewhere. */
+export const iqAnswer = gate<Transit<Iq>>()('iq-answer', ['delegate']);
+
+/** Presence of a resource (available or not) for a local account, whether anybody is connected there or not. */
+export const presenceNews = notify<Transit<Presence>>('presence-news');
 
 /** A stanza is about to be written to a session: 'handled' swallows it. */
 export const sessionOut = gate<{ readonly session: Session; readonly stanza: Stanza }>()('session-out', [
@@ -95,6 +108,15 @@ export const sessionPresence = notify<{
 
 /** An account is about to be removed: its sessions are gone, its data is still there. Handlers are waited for. */
 export const accountRemoving = collect<{ readonly user: string }>('account-removing');
+
+/**
+ * A component that may do something here connected to this node, or may do something else now: `was` is what it could do
+ * before, undefined when it has just connected. Told once more when modules were installed anew.
+ */
+export const componentReady = notify<{ readonly component: Jid; readonly was: Grant | undefined }>('component-ready');
+
+/** A component lost its connection to this node. */
+export const componentGone = notify<{ readonly component: Jid }>('component-gone');
 
 /** An account was made. Fired by the accounts service. */
 export const accountCreated = notify<{ readonly user: string }>('account-created');

@@ -3,6 +3,7 @@
 import type { Accounts } from '../auth/accounts.ts';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
+import type { Grant } from '../config/components.ts';
 import type { HostSettings } from '../config/server.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { type Collect, type Gate, HookTable, type Notify, type Verdict } from './hooks.ts';
@@ -37,6 +38,8 @@ export class Host {
   settings: HostSettings;
   /** The domains of the services below this one, for disco#items. */
   services: readonly string[] = [];
+  /** What components may do for the people here, by their domains; modules are installed anew when it changes. */
+  grants: ReadonlyMap<string, Grant> = new Map();
   private tables: Tables;
 
   constructor(domain: string, kind: HostKind, settings: HostSettings, accounts: Accounts, log: Logger) {

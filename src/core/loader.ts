@@ -1,4 +1,5 @@
 // Loader: finds modules by their file names, and installs those that a host wants, in the order of what they need.
+import { setMaxListeners } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../base/clock.ts';
@@ -104,6 +105,7 @@ async function install(
     find: (service) => services.get(service.name) as never,
     every: (interval, what, job) => jobs.every(interval, what, job),
     background: (work, what) => jobs.background(work, what),
+    signal: jobs.signal,
   };
   for (const service of definition.needs ?? []) setup.use(service);
   const installed = await definition.setup(setup);
@@ -145,11 +147,18 @@ class Jobs {
   private readonly failed: (error: unknown, what: string) => void;
   private readonly running = new Set<Promise<unknown>>();
   private readonly timers = new Map<string, () => void>();
+  private readonly ending = new AbortController();
   private isStopped = false;
 
   constructor(clock: Clock, failed: (error: unknown, what: string) => void) {
     this.clock = clock;
     this.failed = failed;
+    // every question that waits for an answer listens
+    setMaxListeners(0, this.ending.signal);
+  }
+
+  get signal(): AbortSignal {
+    return this.ending.signal;
   }
 
   every(interval: number, what: string, job: () => MaybePromise<void>): void {
@@ -181,6 +190,7 @@ class Jobs {
 
   async stop(): Promise<void> {
     this.isStopped = true;
+    this.ending.abort();
     for (const cancel of this.timers.values()) cancel();
     await Promise.all(this.running);
   }

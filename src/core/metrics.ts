@@ -40,12 +40,33 @@ export const histogram = (help: string, buckets?: readonly number[]): Measure<Hi
   buckets,
 });
 
+/** Counts by itself, and tells the registry when it is read: looking up labels takes longer than many a stanza's step. */
+class Count implements Counter {
+  private untold = 0;
+  private readonly total: Counter;
+
+  constructor(total: Counter) {
+    this.total = total;
+  }
+
+  inc(by = 1): void {
+    this.untold += by;
+  }
+
+  tell(): void {
+    if (this.untold > 0) this.total.inc(this.untold);
+    this.untold = 0;
+  }
+}
+
 /** The metrics of one server. Label values come from a closed set: `host`, `kind`, never addresses. */
 export class Metrics {
   readonly registry = new Registry();
   // of their own: their observers live as long as the process, and would keep a stopped server alive through its registry
   private readonly ofProcess = new Registry();
   private readonly made = new Map<string, PromCounter | PromGauge | PromHistogram>();
+  /** Of each counter, by its labels. */
+  private readonly counts = new Map<string, Map<string, Count>>();
 
   /** Opens declared metrics as `parley_<prefix>_<name>`, each with these labels fixed. */
   open<M extends Readonly<Record<string, Measure<unknown>>>>(
@@ -55,7 +76,9 @@ export class Metrics {
   ): Measures<M> {
     const opened: Record<string, unknown> = {};
     for (const [name, measure] of Object.entries(measures)) {
-      opened[name] = this.metric(metricName(prefix, name, measure.kind), measure, Object.keys(labels)).labels(labels);
+      const full = metricName(prefix, name, measure.kind);
+      const metric = this.metric(full, measure, Object.keys(labels));
+      opened[name] = metric instanceof PromCounter ? this.count(full, metric, labels) : metric.labels(labels);
     }
     return opened as Measures<M>;
   }
@@ -89,6 +112,19 @@ export class Metrics {
     return [...(await this.registry.getMetricsAsJSON()), ...(await this.ofProcess.getMetricsAsJSON())];
   }
 
+  private count(name: string, metric: PromCounter, labels: Readonly<Record<string, string>>): Count {
+    const counts = this.counts.get(name) ?? new Map<string, Count>();
+    this.counts.set(name, counts);
+    const key = JSON.stringify(labels);
+    const count = counts.get(key) ?? new Count(metric.labels(labels));
+    counts.set(key, count);
+    return count;
+  }
+
+  private tell(name: string): void {
+    for (const count of this.counts.get(name)?.values() ?? []) count.tell();
+  }
+
   private metric(
     name: string,
     measure: Measure<unknown>,
@@ -99,7 +135,7 @@ export class Metrics {
     const options = { name, help: measure.help, labelNames, registers: [this.registry] };
     const metric =
       measure.kind === 'counter'
-        ? new PromCounter(options)
+        ? new PromCounter({ ...options, collect: () => this.tell(name) })
         : measure.kind === 'gauge'
           ? new PromGauge(options)
           : new PromHistogram(measure.buckets === undefined ? options : { ...options, buckets: [...measure.buckets] });

@@ -149,6 +149,8 @@ export interface Setup<C, S, M> {
   every(interval: number, name: string, job: () => MaybePromise<void>): void;
   /** Work that nobody waits for: failures are logged, the end is awaited at shutdown. */
   background(work: Promise<unknown>, what: string): void;
+  /** Aborted when the module is to stop: detached work that waits for somebody else's answer ends then. */
+  readonly signal: AbortSignal;
 }
 
 /** What an installed module does on its host. */

@@ -27,7 +27,7 @@ export class Reaches {
   private readonly cluster: Cluster;
   private readonly moves: Moves;
   /** This node, in this life: what it counted before a crash is lost. */
-  private readonly home: string;
+  private home: string;
   private lastId = 0;
   /** Those that came back, by home and id, where there are other nodes that may have a part in them. */
   private readonly known = new Map<string, Reach>();
@@ -37,7 +37,14 @@ export class Reaches {
   constructor(cluster: Cluster, moves: Moves) {
     this.cluster = cluster;
     this.moves = moves;
-    this.home = `${randomBytes(6).toString('base64url')}.${cluster.self}`;
+    this.home = this.settle();
+    cluster.onExpelled(() => {
+      this.home = this.settle();
+    });
+  }
+
+  private settle(): string {
+    return `${randomBytes(6).toString('base64url')}.${this.cluster.self}`;
   }
 
   /** For a message that is about to be delivered; or one that had been delivered to this session only. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Addressee, Cluster, Frame, NodeId } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
@@ -22,7 +22,7 @@ import {
   stanzaOf,
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
-import { iqOut, messageOut, presenceOut } from './events.ts';
+import { iqAnswer, iqOut, messageOut, presenceOut, serverIn } from './events.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import type { Session, Sessions } from './sessions.ts';
@@ -34,14 +34,24 @@ export interface Remote {
 }
 
 interface Pending {
-  readonly from: string;
+  readonly from: Jid;
   readonly done: (reply: Iq) => void;
+  readonly fail: () => void;
   readonly cancel: () => void;
 }
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
   readonly settled: Promise<void>;
+}
+
+interface RequestOptions {
+  /** In milliseconds. */
+  readonly timeout?: number;
+  /** The component that asks in the name of an account of the host. */
+  readonly by?: string;
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RouterParts {
@@ -91,7 +101,7 @@ export class Router {
     const done = this.guard(element, from, to, () => {
       const stanza = stanzaOf(stamp(element, from, to), from, to);
       transit = new Transit<Stanza>(stanza, { kind: 'client', session });
-      return this.outbound(session, transit);
+      return this.outbound(session.host, transit);
     });
     if (isPromise(done)) return done.then(() => this.unsettled(transit));
     return this.unsettled(transit);
@@ -124,14 +134,31 @@ export class Router {
     let transit: Transit | undefined;
     const done = this.guard(element, from, to, () => {
       transit = new Transit(stanzaOf(restamp(element, from, to), from, to), { kind: 'server', domain: from.domain });
-      return this.forward(transit);
+      return this.inbound(transit);
     });
     if (isPromise(done)) return done.then(() => this.unsettled(transit));
     return this.unsettled(transit);
   }
 
-  private outbound(session: Session, transit: Transit): MaybePromise<void> {
-    const { host } = session;
+  private inbound(transit: Transit): MaybePromise<void> {
+    const host = this.parts.hosts.get(transit.stanza.to.domain);
+    if (host === undefined || !host.listens(serverIn)) return this.forward(transit);
+    return andThen(host.gate(serverIn, transit), (verdict) => (isOver(verdict) ? undefined : this.forward(transit)));
+  }
+
+  /**
+   * A component that may speaks for an account: what it says goes the way of what the account's clients say.
+   * @param by the component's domain
+   * @returns what the stanza still waits for, though it was handled
+   */
+  fromAccount(host: Host, stanza: Stanza, by: string): MaybePromise<Unsettled | undefined> {
+    const transit = new Transit(stanza, { kind: 'account', host, by });
+    const { el: element, from, to } = stanza;
+    const done = this.guard(element, from, to, () => this.outbound(host, transit));
+    return andThen(done, () => this.unsettled(transit));
+  }
+
+  private outbound(host: Host, transit: Transit): MaybePromise<void> {
     switch (transit.stanza.kind) {
       case 'message':
         return andThen(host.gate(messageOut, transit as Transit<Message>), (verdict) =>
@@ -159,24 +186,54 @@ export class Router {
     return this.route(new Transit(stanza, { kind: 'host', host }));
   }
 
+  /** Sends what somebody may like to know and did not ask for: where it cannot be delivered, nobody hears of that. */
+  tell(stanza: Stanza, host: Host): MaybePromise<void> {
+    try {
+      const sent = this.forward(new Transit(stanza, { kind: 'host', host }));
+      return isPromise(sent) ? sent.catch((error: unknown) => this.untold(stanza, error)) : undefined;
+    } catch (error) {
+      this.untold(stanza, error);
+    }
+  }
+
+  private untold({ kind }: Stanza, error: unknown): void {
+    if (!(error instanceof StanzaError)) this.parts.log.error({ err: error, stanza: kind }, 'a stanza failed');
+  }
+
   /**
    * Asks, and waits for the reply. Never to be awaited by a handler in the lane of whoever is asked: use `background`.
-   * @param timeout in milliseconds
    * @returns the result or the error; an error of type `wait`, `remote-server-timeout`, when nothing comes
    */
-  request(host: Host, make: (id: string) => Iq, timeout = 30_000): Promise<Iq> {
+  request(host: Host, make: (id: string) => Iq, { timeout = 30_000, by, signal }: RequestOptions = {}): Promise<Iq> {
     // the node's name in the id lets another node bring the reply here
     const id = `${this.parts.cluster.self}:${randomBytes(9).toString('base64url')}`;
     const iq = make(id);
     return new Promise((resolve) => {
-      const cancel = this.parts.clock.after(timeout, () => {
+      const fail = (): void => {
+        this.pending.get(id)?.cancel();
         this.pending.delete(id);
         const error = errorReply(iq.el, iq.to.full, iq.from.full, new StanzaError('remote-server-timeout'));
         resolve(stanzaOf(error!, iq.to, iq.from) as Iq);
-      });
-      this.pending.set(id, { from: iq.to.full, done: resolve, cancel });
-      void this.send(iq, host);
+      };
+      const stopWaiting = this.parts.clock.after(timeout, fail);
+      signal?.addEventListener('abort', fail);
+      const cancel = (): void => {
+        stopWaiting();
+        signal?.removeEventListener('abort', fail);
+      };
+      this.pending.set(id, { from: iq.to, done: resolve, fail, cancel });
+      void (by === undefined ? this.send(iq, host) : this.fromAccount(host, iq, by));
     });
+  }
+
+  /** Nobody answers for a domain any more: what it was asked has failed. */
+  giveUp(domain: string): void {
+    for (const { from, fail } of this.pending.values()) if (from.domain === domain) fail();
+  }
+
+  /** The sessions of a host on this node. */
+  sessionsOf(host: Host): readonly Session[] {
+    return [...this.parts.sessions.all()].filter((session) => session.host === host);
   }
 
   /** The session of a full JID, where this node holds it. */
@@ -215,6 +272,19 @@ export class Router {
     const { stanza } = transit;
     const { payload } = stanza;
     if (payload === undefined || (stanza.type !== 'get' && stanza.type !== 'set')) return;
+    if (targets.length === 0 || !host.listens(iqAnswer)) return this.answerHere(host, transit, payload, targets);
+    return andThen(host.gate(iqAnswer, transit), (verdict) =>
+      isOver(verdict) ? undefined : this.answerHere(host, transit, payload, targets),
+    );
+  }
+
+  private answerHere(
+    host: Host,
+    transit: Transit<Iq>,
+    payload: Element,
+    targets: readonly Target[],
+  ): MaybePromise<void> {
+    const { stanza } = transit;
     const handler = host.iqs.find(targets, stanza.type, payload.ns, payload.name);
     if (handler === undefined) throw new StanzaError('service-unavailable');
     const session = transit.origin.kind === 'client' ? transit.origin.session : undefined;
@@ -231,56 +301,62 @@ export class Router {
   private takeReply(stanza: Stanza): boolean {
     if (stanza.kind !== 'iq' || stanza.type === 'get' || stanza.type === 'set') return false;
     const pending = this.pending.get(stanza.id);
-    if (pending === undefined || pending.from !== stanza.from.full) return false;
+    if (pending === undefined || pending.from.full !== stanza.from.full) return false;
     this.pending.delete(stanza.id);
     pending.cancel();
     pending.done(stanza);
     return true;
   }
 
-  private fromNode(frame: Frame, from: NodeId): void {
+  /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */
+  private fromNode(frame: Frame, from: NodeId): MaybePromise<void> {
     const element = parseElement(frame.xml);
     if (frame.kind === 'undelivered') {
-      for (const addressee of frame.to) this.redeliver(element, addressee, frame.had);
-      return;
+      return this.redeliverAll(element, frame.to, frame.had);
     }
     const { had } = frame;
     const reach = had && reachFrom(had);
     const { sessions } = this.parts;
-    const missing: Addressee[] = [];
-    for (const addressee of frame.to) {
+    let works: MaybePromise<void>[] | undefined;
+    const missing = frame.to.filter((addressee) => {
       const session = sessions.get(addressee.jid);
       // another session may have come under its name
       if (session?.sid === addressee.sid) {
         session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
-        continue;
+        return false;
       }
       const place = sessions.moves.whither(addressee.sid);
-      if (place === undefined) missing.push(addressee);
-      else this.sendOn({ ...frame, to: [addressee] }, place, element);
+      if (place === undefined) return true;
+      works ??= [];
+      works.push(this.pass(place, { ...frame, to: [addressee] }, element));
+      return false;
+    });
+    if (missing.length > 0) {
+      const work = this.pass(from, { ...frame, kind: 'undelivered', to: missing }, element);
+      if (works === undefined) return work;
+      works.push(work);
     }
-    if (missing.length === 0) return;
-    const { xml } = frame;
-    const back: Frame = { kind: 'undelivered', to: missing, xml, ...(had === undefined ? {} : { had }) };
-    // a node that cannot be told is gone, and what it had sent with it
-    Promise.resolve(this.parts.cluster.send(from, back)).catch(nothing);
+    if (works !== undefined) return Promise.all(works).then(nothing);
   }
 
-  /** A session has gone to another node, and what is for it follows. */
-  private sendOn(frame: Frame, place: NodeId, element: Element): void {
-    Promise.resolve(this.parts.cluster.send(place, frame)).catch(() => {
-      for (const addressee of frame.to) this.redeliver(element, addressee, frame.had);
-    });
+  /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
+  private pass(node: NodeId, frame: Frame, element: Element): MaybePromise<void> {
+    const sent = this.parts.cluster.send(node, frame);
+    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had));
+  }
+
+  private redeliverAll(element: Element, to: readonly Addressee[], had: Holders | undefined): MaybePromise<void> {
+    return inOrder(to, (addressee) => this.redeliver(element, addressee, had));
   }
 
   /** A session left before a stanza from another node reached it. */
-  private redeliver(element: Element, { jid, sid }: Addressee, had: Holders | undefined): void {
+  private redeliver(element: Element, { jid, sid }: Addressee, had: Holders | undefined): MaybePromise<void> {
     const gone = Jid.parse(jid);
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
     const host = gone && this.parts.hosts.get(gone.domain);
     if (to === undefined || host === undefined) return;
     const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    void this.takeBack(host, withReach(stanza, had && reachFrom(had)), sid);
+    return this.takeBack(host, withReach(stanza, had && reachFrom(had)), sid);
   }
 
   /** Another node brings back a message that this one had delivered there. */

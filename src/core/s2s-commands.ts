@@ -19,11 +19,12 @@ const s2sLs = defineCommand({
   async run(context, args) {
     const domain = args.domain === undefined ? undefined : domainOf(args.domain);
     const streams = await context.servers();
-    return { streams: streams.filter(({ domains }) => domain === undefined || domains.includes(domain)) };
+    if (domain === undefined) return { streams };
+    return { domain, streams: streams.filter(({ domains }) => domains.includes(domain)) };
   },
-  render: ({ streams }) =>
+  render: ({ domain = 'other servers', streams }) =>
     streams.length === 0
-      ? 'there are no streams with other servers'
+      ? `there are no streams with ${domain}`
       : table(
           ['', 'DOMAIN', 'HOST', 'STATE', 'TLS', 'PROVED BY', 'ADDRESS', 'SINCE', 'SENT', 'RECEIVED', 'WAITING'],
           streams.map((stream) => [
@@ -68,7 +69,11 @@ const s2sTest = defineCommand({
     if (host === undefined || !context.hosts.includes(host)) {
       throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
     }
-    return context.reachServer(domainOf(args.domain), host);
+    const domain = domainOf(args.domain);
+    if (context.hosts.includes(domain)) {
+      throw new CommandError('bad-arguments', `${domain} is served here: nothing leaves this server for it`);
+    }
+    return context.reachServer(domain, host);
   },
   render: ({ domain, host, reached, steps }) =>
     [

@@ -284,10 +284,13 @@ export class Sessions {
     this.clock = clock;
     this.closings = new Closings(cluster, clock, this.moves, (full, sid, error) => this.endHere(full, sid, error));
     this.owner = {
-      node: cluster.self,
+      get node() {
+        return cluster.self;
+      },
       changed: (session) => this.announce(session),
       close: (session) => this.close(session),
     };
+    cluster.onExpelled(() => this.lose());
     cluster.onDisplaced(({ jid, sid }) => this.displace(jid, sid));
   }
 
@@ -351,6 +354,25 @@ export class Sessions {
     session.host.notify(sessionClosed, { session });
     session.stream = undefined;
     await session.outbox?.giveBack();
+  }
+
+  /**
+   * The other nodes have gone on without this one: its sessions are out of the directory, and their contacts know. Clients have to
+   * begin anew, because what happened meanwhile went past them; what they had not acknowledged goes by the rules.
+   */
+  private lose(): void {
+    for (const session of [...this.byFull.values()]) {
+      session.isOver = true;
+      this.remove(session);
+      // whoever came under its name since is not to look unavailable
+      const told = session.setPresence(undefined, 0);
+      session.stream?.close(new StreamError('reset', 'this server was cut off from the others'));
+      session.host.notify(sessionClosed, { session });
+      session.stream = undefined;
+      Promise.all([told, session.outbox?.giveBack()]).catch((error: unknown) =>
+        session.host.log.error({ err: error }, 'what a lost session had not acknowledged could not be given back'),
+      );
+    }
   }
 
   /** A session has lost its stream, and stays: in the directory, with its presence. */

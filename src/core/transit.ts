@@ -7,7 +7,9 @@ import type { Session } from './sessions.ts';
 export type Origin =
   | { readonly kind: 'client'; readonly session: Session }
   | { readonly kind: 'server'; readonly domain: string }
-  | { readonly kind: 'host'; readonly host: Host };
+  | { readonly kind: 'host'; readonly host: Host }
+  /** `by`, a component, speaks for an account of the host (XEP-0356). */
+  | { readonly kind: 'account'; readonly host: Host; readonly by: string };
 
 /** A typed fact that one phase leaves for a later one, such as the stanza's archive id. */
 export interface Note<T> {

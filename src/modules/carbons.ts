@@ -101,7 +101,9 @@ export default defineModule({
 
     function copySent(transit: Transit<Message>, entries: readonly SessionEntry[]): void {
       const { stanza } = transit;
-      const others = entries.length < 2 ? undefined : listening(entries, stanza.from, []);
+      // (what is said in the account's name comes from none of its devices)
+      const isAlone = entries.length < 2 && !stanza.from.isBare;
+      const others = isAlone ? undefined : listening(entries, stanza.from, []);
       if (others !== undefined) consider(archived(transit), 'sent', others);
     }
 

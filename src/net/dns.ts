@@ -1,23 +1,18 @@
-// DNS: which machines serve a domain (RFC 6120 3.2, RFC 2782, XEP-0368), and the addresses of a machine. Answers are kept for a while.
-//
-// node:dns tells the time to live of addresses, not of SRV records nor of what does not exist: those are kept for a short, fixed
-// time; whoever resolves for this machine keeps them for as long as they say. Validated answers (DNSSEC) cannot be told from others.
+// DNS: which machines serve a domain (RFC 6120 3.2, RFC 2782, XEP-0368), and the addresses of a machine. Answers are kept for as long as
+// they say. Validated answers (DNSSEC) are not told from others.
 import { Resolver } from 'node:dns';
 import { isIP } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { LruCache } from '../base/lru.ts';
 import { domainToAscii } from '../xmpp/idna.ts';
+import { askForSrv, type SrvAnswer } from './dns-client.ts';
+import type { SrvRecord } from './dns-message.ts';
 
-export interface SrvRecord {
-  readonly name: string;
-  readonly port: number;
-  readonly priority: number;
-  readonly weight: number;
-}
+export type { SrvRecord } from './dns-message.ts';
 
 /** Asks name servers; what the real resolver and those of tests have in common. Rejects with a `code` as node:dns does. */
 export interface NameServer {
-  srv(name: string): Promise<readonly SrvRecord[]>;
+  srv(name: string): Promise<SrvAnswer>;
   /** `ttl` in seconds. */
   addresses(name: string, family: 4 | 6): Promise<readonly { readonly address: string; readonly ttl: number }[]>;
 }
@@ -57,10 +52,12 @@ const TIMEOUT = 5_000;
 /** How many answers are kept. */
 const KEPT = 2048;
 const SECOND = 1_000;
-const SRV_KEPT = 60 * SECOND;
+/** Where nobody says for how long there is nothing. */
 const NOTHING_KEPT = 30 * SECOND;
 const FAILURE_KEPT = 2 * SECOND;
 const LONGEST_KEPT = 3600 * SECOND;
+/** RFC 2308 5 leaves it open. A domain that has just been given records is not to wait for long. */
+const NOTHING_LONGEST_KEPT = 300 * SECOND;
 
 /** That there is nothing (NXDOMAIN, or no such record) is said by one of these; of a name that cannot be asked for there is nothing. */
 const NOTHING: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA', 'ENONAME', 'EBADNAME']);
@@ -87,7 +84,7 @@ export class Dns {
   constructor(options: DnsOptions) {
     this.clock = options.clock;
     this.timeout = options.timeout ?? TIMEOUT;
-    this.nameServer = options.nameServer ?? systemNameServer(options.servers, this.timeout);
+    this.nameServer = options.nameServer ?? systemNameServer(options.servers, this.clock, this.timeout);
     this.random = options.random ?? Math.random;
   }
 
@@ -154,10 +151,10 @@ export class Dns {
   }
 
   private srv(name: string): Promise<Answer<SrvRecord>> {
-    return this.ask<SrvRecord>(`srv ${name}`, async () => ({
-      records: await this.nameServer.srv(name),
-      ttl: SRV_KEPT,
-    }));
+    return this.ask<SrvRecord>(`srv ${name}`, async () => {
+      const { records, ttl } = await this.nameServer.srv(name);
+      return { records, ttl: ttl === undefined ? NOTHING_KEPT : ttl * SECOND };
+    });
   }
 
   private ask<T>(
@@ -182,7 +179,7 @@ export class Dns {
     try {
       const { records, ttl } = await this.inTime(query());
       answer = records.length === 0 ? { kind: 'nothing' } : { kind: 'records', records };
-      if (records.length > 0) keep = Math.min(Math.max(ttl, SECOND), LONGEST_KEPT);
+      keep = Math.min(Math.max(ttl, SECOND), records.length > 0 ? LONGEST_KEPT : NOTHING_LONGEST_KEPT);
     } catch (error) {
       const code = (error as { readonly code?: unknown }).code;
       answer =
@@ -267,14 +264,12 @@ function explain(code: string): string {
   }
 }
 
-function systemNameServer(servers: readonly string[], timeout: number): NameServer {
-  const resolver = new Resolver({ timeout: Math.ceil(timeout / 3), tries: 2 });
+function systemNameServer(servers: readonly string[], clock: Clock, timeout: number): NameServer {
+  const each = Math.ceil(timeout / 3);
+  const resolver = new Resolver({ timeout: each, tries: 2 });
   if (servers.length > 0) resolver.setServers(servers);
   return {
-    srv: (name) =>
-      new Promise((resolve, reject) =>
-        resolver.resolveSrv(name, (error, records) => (error === null ? resolve(records) : reject(error))),
-      ),
+    srv: (name) => askForSrv(name, resolver.getServers(), clock, each),
     addresses: (name, family) =>
       new Promise((resolve, reject) => {
         const done = (error: Error | null, records: { readonly address: string; readonly ttl: number }[]): void =>

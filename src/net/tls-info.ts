@@ -57,3 +57,16 @@ function chainOf(socket: TLSSocket): readonly Buffer[] {
   }
   return chain;
 }
+
+/** Why a handshake failed, for people. */
+export function explainHandshake(error: unknown): string {
+  const { code, reason, message = String(error) } = error as { code?: string; reason?: string; message?: string };
+  if (code === 'ECONNRESET' || code === 'EPIPE') return 'the connection was broken off';
+  if (reason === 'wrong version number' || reason === 'packet length too long') {
+    return `what answers does not speak TLS (${reason})`;
+  }
+  const alert = reason === undefined ? undefined : /^(?:ssl|tls)v?[\d.]* alert (.+)$/.exec(reason)?.[1];
+  if (alert !== undefined) return `the other side sent the alert "${alert}"`;
+  // (without a reason of its own the message is a dump of OpenSSL's queue of errors)
+  return reason ?? message.split('\n')[0] ?? message;
+}

@@ -171,7 +171,9 @@ export class ServerAcceptor {
     const { authTimeout } = this.limits();
     for (const stream of this.unproved.keys()) {
       // RFC 6120 4.9.3.4, 13.12
-      if (now - stream.since > authTimeout) stream.close(new StreamError('connection-timeout'));
+      if (now - stream.since <= authTimeout || !stream.isOpen) continue;
+      this.context.failure('in', 'timeout');
+      stream.close(new StreamError('connection-timeout'));
     }
     for (const stream of this.streams) {
       const idle = stream.host === undefined ? undefined : this.context.settings(stream.host)?.idleTimeout;

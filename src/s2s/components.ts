@@ -4,11 +4,14 @@ import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/server.ts';
+import { componentGone, componentReady } from '../core/events.ts';
+import type { Host } from '../core/host.ts';
 import { type Counter, counter, type Metrics } from '../core/metrics.ts';
 import type { Router } from '../core/router.ts';
 import type { Transit } from '../core/transit.ts';
 import { Flusher, SocketTransport } from '../net/transport.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
 import { ComponentStream } from './component.ts';
 import type { Direction } from './context.ts';
 
@@ -41,6 +44,8 @@ export interface ComponentsParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Those that are served, whose modules hear of components. */
+  readonly hosts: ReadonlyMap<string, Host>;
 }
 
 /** One component, as people see it. */
@@ -144,6 +149,14 @@ export class Components {
     }
   }
 
+  /** The modules of a host are other ones than before: they hear of the components that are connected, and what these could do. */
+  introduce(host: Host, before: Host['grants']): void {
+    for (const { domain, connected } of this.list()) {
+      const component = Jid.of('', domain);
+      if (connected) host.notify(componentReady, { component, was: before.get(domain) });
+    }
+  }
+
   /** Says goodbye to all; resolves when they are gone, or after `deadline` milliseconds. */
   async close(deadline: number): Promise<void> {
     for (const stream of this.streams) stream.close(new StreamError('system-shutdown'));
@@ -170,6 +183,8 @@ export class Components {
     // it knows the secret, so it is the same one, come back before we noticed that it had gone
     old?.close(new StreamError('conflict', 'replaced by a new connection'));
     this.log.info({ component: domain, address: stream.address }, 'a component connected');
+    const component = Jid.of('', domain);
+    for (const host of this.parts.hosts.values()) host.notify(componentReady, { component, was: undefined });
   }
 
   private gone(stream: ComponentStream, reason: string): void {
@@ -178,7 +193,12 @@ export class Components {
     if (error !== undefined) this.fail(error.condition);
     if (!stream.isAuthenticated) this.unproved--;
     else this.log.info({ component: domain, reason }, 'a component has gone');
-    if (domain !== undefined && this.ready.get(domain) === stream) this.ready.delete(domain);
+    if (domain !== undefined && this.ready.get(domain) === stream) {
+      this.ready.delete(domain);
+      const component = Jid.of('', domain);
+      this.parts.router.giveUp(domain);
+      for (const host of this.parts.hosts.values()) host.notify(componentGone, { component });
+    }
     if (this.streams.size === 0) this.whenEmpty?.();
   }
 

@@ -38,16 +38,7 @@ export interface S2sSettings {
 export type Direction = 'in' | 'out';
 
 /** Why a stream could not be had, or ended with an error; a closed set, for metrics. */
-export type FailureReason =
-  | 'dns'
-  | 'tcp'
-  | 'tls'
-  | 'certificate'
-  | 'authentication'
-  | 'timeout'
-  | 'policy'
-  | 'peer'
-  | 'error';
+export type FailureReason = 'dns' | 'tcp' | 'tls' | 'certificate' | 'authentication' | 'timeout' | 'policy' | 'peer';
 
 export interface S2sContext {
   /** Whether a domain is ours: then nobody else is. */

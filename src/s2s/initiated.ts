@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Target } from '../net/dns.ts';
 import { XmlStream } from '../net/stream.ts';
+import { explainHandshake } from '../net/tls-info.ts';
 import { SocketTransport } from '../net/transport.ts';
 import { type Element, el } from '../xml/element.ts';
 import type { StreamHeader } from '../xml/parser.ts';
@@ -38,6 +39,8 @@ export class InitiatedStream {
   readonly stream: XmlStream;
   /** What kind of failure it is if the connection ends now. */
   failure: FailureReason = 'peer';
+  /** Whether it has spoken XMPP at all. */
+  hasHeader = false;
   private readonly transport: SocketTransport;
   private readonly target: Target;
   private readonly context: S2sContext;
@@ -110,6 +113,7 @@ export class InitiatedStream {
   }
 
   private takeHeader(header: StreamHeader): void {
+    this.hasHeader = true;
     const major = Number.parseInt(header.attrs.version ?? '0', 10);
     // RFC 6120 4.7.5: without features there is no TLS either
     if (!(major >= 1)) throw new StreamError('unsupported-version', 'TLS is needed, and version 1.0 of XMPP for that');
@@ -167,18 +171,15 @@ export class InitiatedStream {
       ...(this.target.isDirectTls ? { alpn: 'xmpp-server' } : {}),
     });
     const how = this.target.isDirectTls ? 'direct TLS' : 'STARTTLS';
+    this.failure = 'tls';
     try {
       await this.transport.startTls(options, describe);
     } catch (error) {
-      this.failure = 'tls';
-      this.trace.add(
-        'tls',
-        `the TLS handshake failed (${how}): ${error instanceof Error ? error.message : error}`,
-        false,
-      );
+      this.trace.add('tls', `the TLS handshake failed (${how}): ${explainHandshake(error)}`, false);
       this.stream.abort('the TLS handshake failed');
       return;
     }
+    this.failure = 'peer';
     this.trace.add('tls', `${how}: ${this.transport.tls?.protocol}, ${this.transport.tls?.cipher}`);
     this.open();
   }

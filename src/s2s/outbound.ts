@@ -9,11 +9,10 @@ import { Backlog } from './backlog.ts';
 import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { type Dialled, Dialler } from './dial.ts';
 import { type DialbackOutcome, type DomainPair, readDialback } from './dialback.ts';
+import { Exchange } from './exchange.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
-import { Intake } from './intake.ts';
-import { headOf, keptOf, Outlet, type Queued, tooLarge } from './outlet.ts';
+import { headOf, keptOf, type Queued } from './outlet.ts';
 import { Proving } from './proving.ts';
-import { DialbackReceiver } from './receiving.ts';
 import type { Trace } from './trace.ts';
 import { Verifications } from './verifications.ts';
 
@@ -56,9 +55,7 @@ export class OutboundStream {
   private readonly proving: Proving;
   private current: InitiatedStream | undefined;
   private offer: Offer | undefined;
-  private out: Outlet | undefined;
-  private in: Intake | undefined;
-  private receiver: DialbackReceiver | undefined;
+  private exchange: Exchange | undefined;
   private isToProve = false;
   private isClosing = false;
   private failure: OutboundFailure | undefined;
@@ -117,28 +114,28 @@ export class OutboundStream {
   }
 
   get sent(): number {
-    return this.out?.written ?? 0;
+    return this.exchange?.sent ?? 0;
   }
 
   get received(): number {
-    return this.in?.received ?? 0;
+    return this.exchange?.received ?? 0;
   }
 
   /** How many stanzas that came back are being handled. */
   get handling(): number {
-    return this.in?.handling ?? 0;
+    return this.exchange?.handling ?? 0;
   }
 
   /** How many stanzas wait: for the stream, and for an acknowledgement. */
   get waiting(): number {
-    return this.queue.length + (this.out?.waiting ?? 0);
+    return this.queue.length + (this.exchange?.waiting ?? 0);
   }
 
   /** Whether anything came or went since then, in milliseconds since 1970, or is still to be done. */
   isUsedSince(time: number): boolean {
     if (this.state !== 'open') return this.verifications.size + this.queue.length > 0 || this.lastUsed >= time;
     return (
-      (this.out?.waiting ?? 0) > 0 ||
+      (this.exchange?.waiting ?? 0) > 0 ||
       this.lastUsed >= time ||
       (this.isBidi && (this.current?.stream.lastRead ?? 0) >= time)
     );
@@ -158,15 +155,13 @@ export class OutboundStream {
   /** Sends a stanza, now or when the stream is there. @throws StanzaError when too much waits already */
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
-    if (this.isFlowing) {
-      this.out?.send(stanza);
-      this.context.stanza('out');
-    } else this.enqueue(keptOf(stanza));
+    if (this.exchange !== undefined && this.isFlowing) this.exchange.send(stanza);
+    else this.enqueue(keptOf(stanza));
   }
 
   /** Puts what another stream could not send in front of everything that waits; returns what there is no room for. */
   resume(left: readonly Queued[]): readonly Queued[] {
-    if (this.isFlowing) return this.flow(left);
+    if (this.exchange !== undefined && this.isFlowing) return this.exchange.flow(left);
     const rest = this.queue.addFirst(left);
     this.queued();
     return rest;
@@ -180,7 +175,7 @@ export class OutboundStream {
 
   /** Resolves when the peer has acknowledged everything, or will not any more. */
   drain(): Promise<void> {
-    return this.out?.drain() ?? Promise.resolve();
+    return this.exchange?.drain() ?? Promise.resolve();
   }
 
   /** Ends the stream in good order; what waits for it is given back. */
@@ -239,8 +234,8 @@ export class OutboundStream {
     const current = new InitiatedStream(socket, target, this.pair, this.settings, this.context, this.trace, {
       offered: (offer) => this.takeOffer(offer),
       element: (element, bytes) => this.takeElement(element, bytes),
-      closing: () => this.in?.acknowledge(),
-      trailing: (element) => this.takeTrailing(element, current),
+      closing: () => this.exchange?.acknowledge(),
+      trailing: (element) => this.exchange?.takeTrailing(element),
       closed: (why) => this.disconnected(current, why),
     });
     this.current = current;
@@ -253,9 +248,19 @@ export class OutboundStream {
     this.cancelAttemptTimer();
     this.cancelAttemptTimer = this.context.clock.after(this.settings.authTimeout, () => {
       current.failure = 'timeout';
-      this.trace.add('stream', `${current.address} does not answer in time`, false);
+      this.traceSilence(current);
       current.stream.abort('the peer does not answer in time');
     });
+  }
+
+  private traceSilence({ address }: InitiatedStream): void {
+    const { method } = this.proving;
+    if (this.state !== 'authenticating' || method === undefined) {
+      this.trace.add('stream', `${address} does not answer in time`, false);
+      return;
+    }
+    const what = method === 'external' ? 'our certificate (SASL EXTERNAL)' : 'dialback: perhaps it cannot call us back';
+    this.trace.add('authentication', `${address} does not answer in time to ${what}`, false);
   }
 
   private disconnected(current: InitiatedStream, why: string): void {
@@ -267,7 +272,7 @@ export class OutboundStream {
       this.over(why, hasDone);
       return;
     }
-    if (current.failure === 'peer') this.trace.add('stream', why, false);
+    if (current.failure === 'peer') this.trace.add('stream', this.explain(current, why), false);
     const wasAuthenticating = this.state === 'authenticating';
     this.state = 'connecting';
     this.current = undefined;
@@ -280,6 +285,12 @@ export class OutboundStream {
       this.dialler.again();
     } else if (current.stream.peerError !== 'host-unknown') this.dialler.isTemporary = true;
     void this.nextMachine();
+  }
+
+  private explain({ stream, hasHeader }: InitiatedStream, why: string): string {
+    if (stream.peerError === 'host-unknown') return `the server there does not serve ${this.pair.to} (host-unknown)`;
+    if (!hasHeader && stream.error !== undefined) return `what answers there does not speak XMPP (${why})`;
+    return why;
   }
 
   private takeOffer(offer: Offer): void {
@@ -297,6 +308,7 @@ export class OutboundStream {
     );
     // they may have changed since it began
     if (!verdict.isValid && this.context.settings(this.pair.from)?.requireValidCertificates !== false) {
+      this.trace.add('certificate', `${this.pair.from} asks for a valid one (s2s.require-valid-certificates)`, false);
       this.fail(
         'remote-server-not-found',
         'certificate',
@@ -335,12 +347,10 @@ export class OutboundStream {
       case NS.dialback:
         return this.takeDialback(element);
       case NS.sm:
-        return this.takeAcknowledgement(element);
+        return this.opposite().takeManagement(element);
       case null:
-        // RFC 6120 4.1: stanzas come back over the same connection only where that was agreed
-        if (this.in === undefined || !this.isBidi) throw new StreamError('not-authorized');
         this.lastUsed = this.context.clock.now();
-        return this.in.take(element, bytes);
+        return this.opposite().take(element, bytes);
       default:
         throw new StreamError('unsupported-stanza-type');
     }
@@ -348,18 +358,16 @@ export class OutboundStream {
 
   private takeDialback(element: Element): void {
     const message = readDialback(element);
-    const { current } = this;
-    if (message === undefined || current === undefined) throw new StreamError('bad-format', 'that is no dialback');
-    if ('key' in message) {
-      if (!this.isBidi || this.receiver === undefined) throw new StreamError('not-authorized');
-      this.receiver.take(message);
-      return;
-    }
-    if (message.name === 'verify') {
-      this.verifications.answered(message, message.id, message.outcome);
-      return;
-    }
-    this.proving.takeResult(message, message.outcome);
+    if (message === undefined) throw new StreamError('bad-format', 'that is no dialback');
+    if ('key' in message) this.opposite().takeDialback(message);
+    else if (message.name === 'verify') this.verifications.answered(message, message.id, message.outcome);
+    else this.proving.takeResult(message, message.outcome);
+  }
+
+  /** @throws StreamError where nothing may come yet */
+  private opposite(): Exchange {
+    if (this.exchange === undefined) throw new StreamError('not-authorized');
+    return this.exchange;
   }
 
   private opened(): void {
@@ -369,65 +377,13 @@ export class OutboundStream {
     this.cancelQueueTimer?.();
     this.cancelQueueTimer = undefined;
     this.state = 'open';
-    const out = new Outlet(current.stream, context.clock, settings);
-    this.out = out;
-    this.in = new Intake(context, (element) => current.stream.send(element));
-    // whoever we reached answers for the domain: its certificate says so, or the way through DNS on which dialback relies too
-    this.in.authorise(this.pair.to, offer.verdict.isValid ? 'certificate' : 'dialback');
-    this.receiver = new DialbackReceiver(current.stream, this.in, context, (pair, proof) =>
-      this.in?.authorise(pair.from, proof),
-    );
-    if (offer.features.getChild('sm', NS.sm) !== undefined) {
-      // XEP-0198 4: what is sent behind it counts, whatever the answer; what comes counts from the answer on
-      current.stream.send(el('enable', NS.sm));
-      out.manage();
-    }
+    const exchange = new Exchange(current.stream, this.pair, offer, this.isBidi, settings, context);
+    this.exchange = exchange;
     this.events.opened();
     // what is told before a name is proved is about what may come before that
-    if (this.method === 'external') out.mostBytes = mostBytesOf(offer.features);
+    if (this.method === 'external') exchange.heed(offer.features);
     const full = new StanzaError('resource-constraint');
-    for (const queued of this.flow(this.queue.take())) context.refuse(headOf(queued), queued.from, queued.to, full);
-  }
-
-  /** Writes out what has waited; returns what was too much for the stream. */
-  private flow(list: readonly Queued[]): readonly Queued[] {
-    const { out, context } = this;
-    for (const [i, queued] of list.entries()) {
-      if (out === undefined || !this.isFlowing) return list.slice(i);
-      if (!out.takes(queued.xml)) {
-        context.refuse(headOf(queued), queued.from, queued.to, tooLarge(this.pair.to));
-        continue;
-      }
-      context.stanza('out');
-      out.sendQueued(queued);
-    }
-    return [];
-  }
-
-  /** We have ended the stream, and the peer has not heard of it yet. */
-  private takeTrailing(element: Element, { stream }: InitiatedStream): void {
-    if (element.ns !== null) this.out?.takeLate(element);
-    else if (this.isBidi && stream.error === undefined) this.in?.takeLate(element);
-  }
-
-  private takeAcknowledgement(element: Element): void {
-    switch (element.name) {
-      case 'a':
-        this.out?.acknowledge(element.attrs.h);
-        return;
-      case 'r':
-        this.in?.ask();
-        return;
-      case 'enabled':
-        if (this.out?.isManaged === true) this.in?.manage();
-        return;
-      case 'failed':
-        // nothing is acknowledged: what was sent counts as sent
-        this.out?.close();
-        return;
-      default:
-        throw new StreamError('bad-format');
-    }
+    for (const queued of exchange.flow(this.queue.take())) context.refuse(headOf(queued), queued.from, queued.to, full);
   }
 
   private fail(condition: Condition, reason: FailureReason, text: string, streamCondition?: 'not-authorized'): void {
@@ -446,7 +402,7 @@ export class OutboundStream {
     this.state = 'over';
     this.cancelAttemptTimer();
     this.cancelQueueTimer?.();
-    const unacknowledged = this.out?.close() ?? [];
+    const unacknowledged = this.exchange?.close() ?? [];
     const left = unacknowledged.filter((queued) => !queued.isResent).map((queued) => ({ ...queued, isResent: true }));
     const lost = unacknowledged.filter((queued) => queued.isResent);
     const failure = this.failure ?? { condition: 'remote-server-timeout', reason: 'peer', text: why };
@@ -454,12 +410,6 @@ export class OutboundStream {
     this.verifications.failAll(new StanzaError(isNowhere ? 'remote-server-not-found' : 'remote-server-timeout'));
     this.events.closed([...left, ...this.queue.take()], lost, isFine ? undefined : failure);
   }
-}
-
-/** XEP-0478 3. */
-function mostBytesOf(features: Element): number {
-  const text = features.getChild('limits', NS.streamLimits)?.getChildText('max-bytes');
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
 }
 
 /** What senders are told when the peer ended the stream with an error. */

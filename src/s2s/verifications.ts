@@ -34,7 +34,7 @@ export class Verifications {
   /** Asks over a stream, or when there is one. */
   ask(stream: XmlStream | undefined, pair: DomainPair, id: string, key: string): Promise<DialbackOutcome> {
     return new Promise((done) => {
-      if (this.size >= MOST || this.asked.has(pair, id)) done(new StanzaError('resource-constraint'));
+      if (this.size >= MOST || this.isKnown(pair, id)) done(new StanzaError('resource-constraint'));
       else if (stream === undefined) this.wanted.push({ pair, id, key, done });
       else this.send(stream, { pair, id, key, done });
     });
@@ -61,12 +61,22 @@ export class Verifications {
     for (const { done } of this.wanted.splice(0)) done(error);
   }
 
+  private isKnown(pair: DomainPair, id: string): boolean {
+    const isSame = (one: Verification): boolean =>
+      one.id === id && one.pair.from === pair.from && one.pair.to === pair.to;
+    return this.asked.has(pair, id) || this.wanted.some(isSame);
+  }
+
   private send(stream: XmlStream, verification: Verification): void {
     const { pair, id, key } = verification;
-    this.asked.add(pair, verification, id);
-    stream.send(writeVerifyRequest(pair, id, key));
-    this.clock.after(this.timeout, () => {
+    const cancel = this.clock.after(this.timeout, () => {
       this.answered({ from: pair.to, to: pair.from }, id, new StanzaError('remote-server-timeout'));
     });
+    const done = (outcome: DialbackOutcome): void => {
+      cancel();
+      verification.done(outcome);
+    };
+    this.asked.add(pair, { ...verification, done }, id);
+    stream.send(writeVerifyRequest(pair, id, key));
   }
 }

@@ -112,6 +112,10 @@ export const NS = {
   csi: 'urn:xmpp:csi:0',
   // XEP-0353
   jingleMessage: 'urn:xmpp:jingle-message:0',
+  // XEP-0355
+  delegation: 'urn:xmpp:delegation:2',
+  // XEP-0356
+  privilege: 'urn:xmpp:privilege:2',
   // XEP-0359
   stanzaIds: 'urn:xmpp:sid:0',
   // XEP-0372

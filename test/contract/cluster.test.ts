@@ -214,7 +214,9 @@ for (const adapter of adapters.filter(({ nodes }) => nodes > 1)) {
     test('frames arrive in the order they were sent, with who sent them', async () => {
       const [one, two] = await start();
       const heard: [Frame, NodeId][] = [];
-      two.receive((frame, from) => heard.push([frame, from]));
+      two.receive((frame, from) => {
+        heard.push([frame, from]);
+      });
       const sent: Frame[] = Array.from({ length: 100 }, (_, i) => ({
         kind: 'deliver',
         to: [{ jid: 'romeo@verona.test/orchard', sid: 'one' }],
@@ -229,7 +231,9 @@ for (const adapter of adapters.filter(({ nodes }) => nodes > 1)) {
     test('a call does not overtake the frames before it', async () => {
       const [one, two] = await start();
       const heard: string[] = [];
-      two.receive((frame) => heard.push(frame.xml));
+      two.receive((frame) => {
+        heard.push(frame.xml);
+      });
       two.answer('heard', () => heard.length);
       for (let i = 0; i < 10; i++) one.send(two.self, { kind: 'deliver', to: [], xml: String(i) });
       expect(await one.call(two.self, 'heard', null)).toBe(10);

@@ -17,7 +17,12 @@ beforeAll(async () => {
     { domain: 'dead.example', port: dead },
   ]);
   const dns = { servers: [`127.0.0.1:${names.port}`] };
-  ours = await ChildServer.start({ hosts: { 'parley.example': {} }, listen: { s2s: port }, dns });
+  ours = await ChildServer.start({
+    hosts: { 'parley.example': {}, 'hermit.example': { s2s: { enabled: false } } },
+    s2s: { policy: 'deny-list', deny: ['foe.example'] },
+    listen: { s2s: port },
+    dns,
+  });
   const settings = federating('other.example', { dns, listen: { s2s: other } });
   theirs = await TestServer.start(settings);
 });
@@ -42,6 +47,22 @@ test('the steps of reaching a domain are told, and where it fails', async () => 
   expect(JSON.parse(bad.stdout)).toMatchObject({ reached: false, host: 'parley.example' });
   expect(bad.stdout).toContain('nobody listens there');
   expect((await ours.cli(['doctor', 's2s', 'dead.example', '--host', 'not.ours'])).stderr).toContain('not served here');
+});
+
+test('what is not tried is told with the reason', async () => {
+  const refused = async (...args: string[]): Promise<string> => {
+    const { code, stderr } = await ours.cli(['doctor', 's2s', ...args]);
+    return `${code} ${stderr.trim()}`;
+  };
+  expect(await refused('foe.example')).toBe(
+    '1 parley: by its settings parley.example does not talk to foe.example (s2s.policy)',
+  );
+  expect(await refused('other.example', '--host', 'hermit.example')).toBe(
+    '1 parley: by its settings hermit.example talks to no other server (s2s.enabled)',
+  );
+  expect(await refused('hermit.example')).toMatch(/^2 parley: hermit.example is served here/);
+  expect(await refused('juliet@other.example')).toMatch(/^2 parley: "juliet@other.example" is not a domain/);
+  expect((await ours.cli(['s2s', 'ls', 'other.example'])).stdout).toBe('there are no streams with other.example\n');
 });
 
 test('streams are listed, and ended', async () => {

@@ -3,11 +3,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Clock } from '../../src/base/clock.ts';
 import { silent } from '../../src/base/log.ts';
+import { type StoredSession, sessionStores } from '../../src/c2s/sm-store.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import type { Config, ConfigInput } from '../../src/config/server.ts';
 import { loadModules } from '../../src/index.ts';
 import { Server } from '../../src/server.ts';
+import { createMemoryDriver } from '../../src/storage/memory.ts';
+import type { Driver, KvStore } from '../../src/storage/ports.ts';
 import { TestAuthority } from '../kit/certificates.ts';
 import { StreamClient } from '../kit/client.ts';
 import { FakeClock } from '../kit/clock.ts';
@@ -41,7 +45,10 @@ function configOf(more: ConfigInput = {}): Config {
   return parseConfig(mergeSettings(federating('verona.test', ours), more));
 }
 
-async function start(more: ConfigInput = {}, clock?: FakeClock): Promise<void> {
+async function start(
+  more: ConfigInput = {},
+  parts: { readonly clock?: Clock; readonly driver?: Driver } = {},
+): Promise<void> {
   const config = configOf(more);
   const modules = await loadModules(config);
   verona = await Server.start(config, {
@@ -49,7 +56,7 @@ async function start(more: ConfigInput = {}, clock?: FakeClock): Promise<void> {
     nameServer: names,
     iterations: 1,
     log: silent,
-    ...(clock && { clock }),
+    ...parts,
   });
 }
 beforeEach(() => {
@@ -149,6 +156,24 @@ describe('out of turn', () => {
   });
 });
 
+test('a key is not asked about over the stream that it came over (XEP-0288 2.2): whoever was reached has been proved', async () => {
+  await start();
+  const stranger = new TestAuthority('Nobody trusts me').issue({ names: ['mantua.test'] });
+  const features = `${external}<bidi xmlns='urn:xmpp:features:bidi'/>`;
+  const server = await ScriptedServer.start('mantua.test', stranger, features, (socket, said) => {
+    if (said.includes('<auth')) socket.write("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    if (said.includes('<message')) socket.write("<db:result from='mantua.test' to='verona.test'>key</db:result>");
+  });
+  others.push(server);
+  names.set('mantua.test', { port: server.port });
+  const romeo = await enterAsRomeo();
+  romeo.client.write("<message id='m1' to='juliet@mantua.test'><body>x</body></message>");
+  await expect.poll(() => server.heard).toMatch(/<db:result [^>]*type='valid'/);
+  expect(server.heard).not.toContain('<db:verify');
+  expect(server.connections).toBe(1);
+  await romeo.client.destroy();
+});
+
 describe('counting', () => {
   test('what comes back before the peer counts too is not counted (XEP-0198 4)', async () => {
     await start();
@@ -205,6 +230,23 @@ describe('at the end of a stream', () => {
     await expect.poll(() => ids(server)).toEqual(['m1', 'm2']);
     await romeo.client.destroy();
   });
+
+  test('what a peer has not acknowledged when this server stops comes back to its sender, who finds it in the next process', async () => {
+    const driver = createMemoryDriver();
+    await start({}, { driver });
+    const server = await reachable(managed);
+    const romeo = await enterAsRomeo();
+    romeo.client.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    expect(told(await romeo.client.next())).toContain('enabled');
+    romeo.client.write("<message id='m1' to='juliet@mantua.test'><body>x</body></message>");
+    await expect.poll(() => ids(server)).toEqual(['m1']);
+    await verona.stop();
+    const { suspended } = await driver.open('verona.test', 'stream-management', sessionStores);
+    const [stored] = (await (suspended as KvStore<readonly StoredSession[]>).get('romeo')) ?? [];
+    expect(stored?.stream.waiting.map(({ xml }) => xml).join('')).toMatch(/id='m1'.*remote-server-timeout/);
+    await driver.close();
+    await romeo.client.destroy();
+  }, 20_000);
 
   test('what the peer sent just before it hears of it is taken', async () => {
     await start();
@@ -280,7 +322,7 @@ describe('policy', () => {
 
 test('a domain that could not be reached is called back all the same when somebody comes in its name', async () => {
   const clock = new FakeClock();
-  await start({ s2s: { bidi: false } }, clock);
+  await start({ s2s: { bidi: false } }, { clock });
   const romeo = await enterAsRomeo();
   names.set('mantua.test', { port: 1 });
   for (const id of ['m1', 'm2', 'm3']) {

@@ -41,6 +41,8 @@ export class StreamClient {
   isClosed = false;
   /** The domain of the last stream header that was sent. */
   domain = '';
+  /** The domain that it speaks for, where it is a component. */
+  speaksFor: string | undefined;
   private socket: Socket;
   private reader!: StreamReader;
   private decoder = new StringDecoder('utf8');
@@ -136,7 +138,8 @@ export class StreamClient {
     } else {
       const id = `fence-${++this.fenceCount}`;
       this.fences.set(id, back);
-      this.socket.write(`<iq type='get' id='${id}' to='${this.domain}'><ping xmlns='urn:xmpp:ping'/></iq>`);
+      const from = this.speaksFor === undefined ? '' : ` from='${this.speaksFor}'`;
+      this.socket.write(`<iq type='get' id='${id}'${from} to='${this.domain}'><ping xmlns='urn:xmpp:ping'/></iq>`);
     }
     await this.until(() => isBack || this.isClosed, PATIENCE);
     if (!isBack && !this.isClosed) throw new Error('the server did not answer a ping in time');

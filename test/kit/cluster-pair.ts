@@ -251,7 +251,7 @@ class Member implements Cluster {
   private readonly bus: Bus;
   private readonly all: ReadonlyMap<NodeId, Member>;
   private readonly timeout: number;
-  private receiver: (frame: Frame, from: NodeId) => void = () => {};
+  private receiver: (frame: Frame, from: NodeId) => MaybePromise<void> = () => {};
   private readonly answers = new Map<string, (body: unknown, from: NodeId) => MaybePromise<unknown>>();
   private readonly topics = new Map<string, Set<(body: unknown, from: NodeId) => void>>();
   private readonly heirs = new Set<(sessions: readonly SessionEntry[]) => MaybePromise<void>>();
@@ -288,7 +288,7 @@ class Member implements Cluster {
     this.post(node, { kind: 'frame', frame });
   }
 
-  receive(fn: (frame: Frame, from: NodeId) => void): void {
+  receive(fn: (frame: Frame, from: NodeId) => MaybePromise<void>): void {
     this.receiver = fn;
   }
 
@@ -331,6 +331,10 @@ class Member implements Cluster {
   onNode(fn: (node: NodeId, up: boolean) => void): () => void {
     this.watchers.add(fn);
     return () => this.watchers.delete(fn);
+  }
+
+  onExpelled(): () => void {
+    return () => {};
   }
 
   onOrphans(fn: (sessions: readonly SessionEntry[]) => MaybePromise<void>): () => void {
@@ -380,7 +384,7 @@ class Member implements Cluster {
   arrive(from: NodeId, content: Content): void {
     switch (content.kind) {
       case 'frame':
-        this.receiver(content.frame, from);
+        void this.receiver(content.frame, from);
         return;
       case 'topic':
         for (const fn of this.topics.get(content.topic) ?? []) fn(content.body, from);

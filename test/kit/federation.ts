@@ -27,15 +27,14 @@ export class TestNames implements NameServer {
     this.places.set(domain, places);
   }
 
-  async srv(name: string): Promise<readonly SrvRecord[]> {
+  async srv(name: string): Promise<{ readonly records: readonly SrvRecord[]; readonly ttl: number }> {
     this.asked.push(name);
     const found = /^_xmpp(s?)-server\._tcp\.(.+)$/.exec(name);
     const places = this.places.get(found?.[2] ?? '') ?? [];
     const records = places.flatMap(({ port, priority = 0, isDirectTls = false }, i) =>
       isDirectTls === (found?.[1] === 's') ? [{ name: `${i}.at.${found?.[2]}`, port, priority, weight: 0 }] : [],
     );
-    if (records.length === 0) throw missing();
-    return records;
+    return { records, ttl: 60 };
   }
 
   async addresses(name: string, family: 4 | 6): Promise<readonly { readonly address: string; readonly ttl: number }[]> {

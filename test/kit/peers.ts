@@ -191,6 +191,12 @@ export abstract class PeerServer implements AsyncDisposable {
     this.program = this.launch();
     await this.program.listensOn(this.clientPort, () => this.log());
     await this.program.listensOn(this.options.s2sPort, () => this.log());
+    // it listens before it has everything that answers
+    const client = await StreamClient.connect(this.address);
+    client.open(this.options.domain);
+    const header = await client.next(START);
+    await client.destroy();
+    if (header?.kind !== 'header') throw new Error(`${this.name} does not answer\n${this.log()}`);
   }
 
   async stop(signal?: NodeJS.Signals): Promise<void> {

@@ -2,6 +2,7 @@
 import { parse as parseYaml } from 'yaml';
 import type { ConfigInput } from '../../src/config/server.ts';
 import { StreamClient } from './client.ts';
+import { connectComponent } from './component.ts';
 import { authenticate, bind, logIn, type MechanismName, openStream, startTls } from './login.ts';
 import { expectation, match } from './matcher.ts';
 import { innerText, type Line, type Scene, wholeText } from './scenario.ts';
@@ -41,7 +42,7 @@ function settingsOf(scene: Scene): ConfigInput {
     const given = parseYaml(`${line.text.slice(which[0].length)}\n${innerText(line)}`) as object;
     settings = mergeSettings(settings, which[1] === 'host' ? { hosts: { [HOST]: given } } : given);
   }
-  return settings;
+  return settings.components === undefined ? settings : mergeSettings(settings, { listen: { component: 0 } });
 }
 
 type Action = (stage: Stage, words: readonly string[], line: Line) => void | Promise<void>;
@@ -60,6 +61,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   ],
   [/^everyone is (online|interested|connected)$/, (stage, [how]) => arrive(stage, [...stage.people.values()], how!)],
   [/^(\S+) is (online|interested|connected)(?: with priority (-?\d+))?$/, arriveOne],
+  [/^component (\w+) connects$/, (stage, [name]) => connectAsComponent(stage, name!)],
   [/^(\S+) is offline$/, (stage, [name]) => goOffline(stage, name!)],
 
   // streams
@@ -239,6 +241,19 @@ async function goOffline(stage: Stage, name: string): Promise<void> {
   const person = stage.people.get(name.toLowerCase());
   const leaving = [...stage.speakers.values()].filter((one) => one.name === name || (person && one.person === person));
   for (const speaker of leaving) await close(stage, speaker);
+}
+
+/** The component of the domain below the host's that has this name (XEP-0114). */
+async function connectAsComponent(stage: Stage, name: string): Promise<void> {
+  const domain = `${name}.${HOST}`;
+  const client = await connectComponent(stage.world.componentAddress, domain, PASSWORD);
+  client.domain = HOST;
+  client.speaksFor = domain;
+  stage.remember(name, domain);
+  const speaker = stage.add(name, client);
+  speaker.isBound = true;
+  stage.note(name, ' ', '(a component)');
+  stage.follow(speaker);
 }
 
 async function connectStream(stage: Stage, [name, tls, domain = HOST]: readonly (string | undefined)[]): Promise<void> {

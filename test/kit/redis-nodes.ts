@@ -1,11 +1,16 @@
 // Nodes that one Redis joins, in one process; each as it is in a process of its own.
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/base/clock.ts';
 import { silent } from '../../src/base/log.ts';
 import type { NodeId } from '../../src/cluster/cluster.ts';
 import { createRedisCluster, type RedisCluster, type RedisClusterOptions } from '../../src/cluster/redis/redis.ts';
 
 export interface RedisNodes {
+  /** What all keys start with. */
+  readonly prefix: string;
   readonly clusters: readonly RedisCluster[];
   /** Another node. */
   add(name: string, more?: Partial<RedisClusterOptions>): Promise<RedisCluster>;
@@ -42,6 +47,7 @@ export async function startRedisNodes(
     );
   };
   const nodes: RedisNodes = {
+    prefix,
     get clusters() {
       return clusters;
     },
@@ -65,4 +71,41 @@ export async function startRedisNodes(
   for (const name of names) await add(name);
   await nodes.idle();
   return nodes;
+}
+
+export interface NodeProcess {
+  /** In the life that it is in. */
+  readonly self: NodeId;
+  /** The numbers of the frames that it was given. */
+  readonly heard: number[];
+  /** While true it does nothing. */
+  freeze(on: boolean): void;
+  kill(): void;
+}
+
+/** Starts a node in a process of its own (`cluster-process.ts`). */
+export async function startNodeProcess(url: string, prefix: string, name: string): Promise<NodeProcess> {
+  const script = fileURLToPath(new URL('./cluster-process.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', script, url, prefix, name, String(BEAT)], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  let self: NodeId | undefined;
+  const heard: number[] = [];
+  await new Promise<void>((resolve, reject) => {
+    child.once('exit', () => reject(new Error('the node does not start')));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const said = JSON.parse(line) as { readonly step: string; readonly self: NodeId; readonly xml: string };
+      if (said.step === 'ready' || said.step === 'expelled') self = said.self;
+      if (said.step === 'ready') resolve();
+      if (said.step === 'heard') heard.push(Number(/id='(\d+)'/.exec(said.xml)?.[1]));
+    });
+  });
+  return {
+    get self() {
+      return self!;
+    },
+    heard,
+    freeze: (on) => void child.kill(on ? 'SIGSTOP' : 'SIGCONT'),
+    kill: () => void child.kill('SIGKILL'),
+  };
 }

@@ -20,6 +20,8 @@ export interface RunningWorld {
   readonly domains: readonly string[];
   /** Where the next client of a domain, of the first one unless said otherwise, is to connect: one node after another. */
   nextAddress(domain?: string): Address;
+  /** Where components connect: to the first node. */
+  readonly componentAddress: Address;
   createAccount(jid: string, password: string): Promise<void>;
   /** Resolves when nothing is under way inside: between nodes, in timers that are due, in promises. */
   settle(): Promise<void>;
@@ -149,6 +151,9 @@ async function running(
     nextAddress: (domain) => {
       const own = domains.length === 0 ? clients++ % nodes.servers.length : Math.max(domains.indexOf(domain ?? ''), 0);
       return nodes.servers[own]!.c2s;
+    },
+    get componentAddress() {
+      return nodes.servers[0]!.addressOf('component');
     },
     async createAccount(jid, password) {
       const own = Math.max(domains.indexOf(jid.slice(jid.indexOf('@') + 1)), 0);

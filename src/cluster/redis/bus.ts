@@ -92,6 +92,7 @@ export class Bus {
 
   /** Looks after what was sent; called with every beat. */
   tend(): void {
+    void this.inbox.tell();
     for (const outbox of this.outboxes.values()) void outbox.audit();
   }
 

@@ -184,36 +184,38 @@ export class Inbox {
     return works.length === 0 ? undefined : Promise.all(works);
   }
 
-  /** Tells Redis, and through it the senders, up to where all is handled. */
-  private async tell(): Promise<void> {
+  /** Tells Redis, and through it the senders, up to where all is handled. What fails is told with the next call. */
+  async tell(): Promise<void> {
     if (this.isTelling) return;
     this.isTelling = true;
     try {
       while (this.pending[0]?.isHandled) {
         // what else is handled in this round of the event loop goes with it
         await new Promise((resolve) => setImmediate(resolve));
-        let last = '';
-        const positions = new Map<NodeId, number>();
-        while (this.pending[0]?.isHandled) {
-          const { id, from, number } = this.pending.shift()!;
-          last = id;
-          if (number > 0) this.handled.set(from, number);
-          const handled = this.handled.get(from);
-          if (handled !== undefined) positions.set(from, handled);
-        }
-        const found = await this.options.redis.run(
-          handledScript,
-          [this.key, this.handledKey],
-          [after(last), ...[...positions].flat()],
-        );
-        if (found === 0 && !this.isClosed) this.options.onGone();
+        const open = this.pending.findIndex(({ isHandled }) => !isHandled);
+        const done = this.pending.slice(0, open < 0 ? undefined : open);
+        const positions = this.positions(done);
+        const { redis, onGone } = this.options;
+        const first = after(done.at(-1)!.id);
+        const found = await redis.run(handledScript, [this.key, this.handledKey], [first, ...[...positions].flat()]);
+        this.pending.splice(0, done.length);
+        if (found === 0 && !this.isClosed) onGone();
       }
     } catch (err) {
-      // they are read again with the next connection, and known
       this.options.log.debug({ err }, 'what was handled cannot be cut off the inbox');
     } finally {
       this.isTelling = false;
     }
+  }
+
+  private positions(done: readonly Pending[]): ReadonlyMap<NodeId, number> {
+    const positions = new Map<NodeId, number>();
+    for (const { from, number } of done) {
+      if (number > 0) this.handled.set(from, number);
+      const handled = this.handled.get(from);
+      if (handled !== undefined) positions.set(from, handled);
+    }
+    return positions;
   }
 
   private async up(): Promise<void> {

@@ -44,13 +44,6 @@ export interface RedisCluster extends Cluster {
   readonly isUp: boolean;
   /** What other nodes have not handled yet of what was sent from here, in characters. */
   readonly backlog: number;
-  /** Says that this node is about to stop, or is not: it is given nothing new. */
-  drain(on: boolean): Promise<void>;
-  /**
-   * Called when the others hold this node for dead, and `self` is a new life: its sessions are gone from the directory, and what
-   * was sent to them and did not arrive is dealt with elsewhere.
-   */
-  onExpelled(fn: () => void): () => void;
   /** Ends at once, as if the process had died: nobody is told. For tests. */
   abandon(): void;
 }

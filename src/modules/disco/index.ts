@@ -7,6 +7,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
+import { delegations, type Nested } from '../delegation/index.ts';
 import { roster as rosterService } from '../roster/index.ts';
 import { type Info, infoQuery, makeInfo } from './info.ts';
 
@@ -16,16 +17,19 @@ export default defineModule({
 
   setup({ host, find }) {
     const isAnonymous = host.settings.authentication === 'anonymous';
-    let made: { readonly of: readonly Instance[]; readonly info: Info } | undefined;
+    let made:
+      | { readonly of: readonly Instance[]; readonly nested: Nested | undefined; readonly info: Info }
+      | undefined;
 
-    /** The list of modules is replaced as a whole when it changes. */
+    /** The list of modules, and what is nested, are replaced as a whole when they change. */
     function info(): Info {
-      if (made?.of !== host.instances) {
+      const nested = find(delegations)?.nested;
+      if (made?.of !== host.instances || made.nested !== nested) {
         const own = {
           server: { category: 'server', type: 'im', name: softwareName },
           account: { category: 'account', type: isAnonymous ? 'anonymous' : 'registered' },
         };
-        made = { of: host.instances, info: makeInfo(host.instances, own) };
+        made = { of: host.instances, nested, info: makeInfo(host.instances, own, nested) };
       }
       return made.info;
     }

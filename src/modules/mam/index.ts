@@ -139,7 +139,8 @@ export default defineModule({
       if (!wanted) return;
       const { stanza } = transit;
       // (others have begun in `keepSent`)
-      if (transit.origin.kind !== 'client' || stanza.from.bare === stanza.to.bare) messages.begin();
+      const { kind } = transit.origin;
+      if ((kind !== 'client' && kind !== 'account') || stanza.from.bare === stanza.to.bare) messages.begin();
       const id = keep(transit, stanza.to, stanza.from);
       transit.leave(receivedAs, id);
       transit.stanza = replaceElement(stanza, stanza.el.append(stanzaIdElement(stanza.to.bare, id)));

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { andThen, inOrder, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
 import { accountRemoving, presenceIn, presenceOut, sessionClosed } from '../../core/events.ts';
-import type { Verdict } from '../../core/hooks.ts';
+import { notify, type Verdict } from '../../core/hooks.ts';
 import { defineModule, on } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
 import type { Transit } from '../../core/transit.ts';
@@ -15,6 +15,11 @@ import { takeDirected, track } from './directed.ts';
 import { Outward } from './outward.ts';
 import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
 import { Subscriptions } from './subscriptions.ts';
+
+/** An account's resource is about to tell its contacts that it is there, has changed or is gone. Fired by this module. */
+export const presenceBroadcast = notify<{ readonly stanza: Presence; readonly isInitial: boolean }>(
+  'presence-broadcast',
+);
 
 export default defineModule({
   xeps: ['RFC 6121'],
@@ -41,14 +46,15 @@ export default defineModule({
         andThen(roster.all(session.jid.local), (items) => {
           const isFirst = !session.available;
           return andThen(session.setPresence(stanza, priority), () =>
-            andThen(outward.available(session.jid), (own) =>
-              andThen(outward.broadcast(stanza, items, own), () => {
+            andThen(outward.available(session.jid), (own) => {
+              if (host.listens(presenceBroadcast)) host.notify(presenceBroadcast, { stanza, isInitial: isFirst });
+              return andThen(outward.broadcast(stanza, items, own), () => {
                 if (!isFirst) return;
                 return andThen(outward.probe(session, items), () =>
                   andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
                 );
-              }),
-            ),
+              });
+            }),
           );
         }),
       );
@@ -63,9 +69,10 @@ export default defineModule({
         return andThen(roster.all(session.jid.local), (items) =>
           // 4.5.2: to the resource itself too, so its entry is read before it changes
           andThen(outward.available(session.jid), (own) =>
-            andThen(session.setPresence(undefined, 0), () =>
-              andThen(outward.broadcast(stanza, items, own), tellDirected),
-            ),
+            andThen(session.setPresence(undefined, 0), () => {
+              if (host.listens(presenceBroadcast)) host.notify(presenceBroadcast, { stanza, isInitial: false });
+              return andThen(outward.broadcast(stanza, items, own), tellDirected);
+            }),
           ),
         );
       });

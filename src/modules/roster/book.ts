@@ -71,6 +71,9 @@ export interface BookParts {
   readonly router: Router;
   readonly clock: Clock;
   readonly limits: BookLimits;
+  /** Components that are told of every change (XEP-0356 4.4). */
+  readonly watchers: readonly Jid[];
+  readonly tell: (push: Iq) => MaybePromise<void>;
   /** Told when a contact is gone; `was` is what it was. */
   readonly removed: (account: Jid, contact: Jid, was: RosterItem) => void;
 }
@@ -227,6 +230,7 @@ export class RosterBook implements Roster {
 
   private async push(account: Jid, contact: Jid, item: RosterItem | undefined): Promise<void> {
     if (item === undefined) return;
+    for (const to of this.parts.watchers) await this.parts.tell(this.pushFor(account, to, contact.bare, item));
     const entries = (await this.sessions(account)).filter(isInterested);
     if (entries.length === 0) return;
     const push = this.pushFor(account, account, contact.bare, item);

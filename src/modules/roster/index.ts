@@ -1,5 +1,6 @@
 // RFC 6121 section 2: the roster. Item rules are in item.ts, subscription states in subscription.ts, storage in book.ts.
 import { z } from 'zod';
+import { mayReadRosters } from '../../config/components.ts';
 import { streamFeatures } from '../../core/events.ts';
 import { notify } from '../../core/hooks.ts';
 import { defineModule, defineService, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
@@ -53,6 +54,10 @@ export default defineModule({
         maxRequestSize: 16_384,
         maxRemoved: 100,
       },
+      watchers: [...host.grants.values()]
+        .filter(({ privileges }) => mayReadRosters(privileges) && privileges['roster-push'])
+        .map(({ component }) => component),
+      tell: (push) => router.tell(push, host),
       removed: (account, contact, was) => host.notify(rosterItemRemoved, { account, contact, was }),
     });
     // RFC 6121 2.1.2.4, 2.1.2.6: limits of our own; 1023 bytes is what a part of an address may have
@@ -62,7 +67,8 @@ export default defineModule({
       const account = iq.to;
       // before reading: what changes from now on is pushed
       await session?.set(interested, true);
-      const known = payload.attrs.ver;
+      // (only a session can be sent pushes in place of the roster)
+      const known = session === undefined ? undefined : payload.attrs.ver;
       const changes = known === undefined ? undefined : await book.changesSince(account.local, known);
       if (changes?.length === 0) return undefined;
       const { items, version } = await book.current(account.local);
@@ -85,10 +91,15 @@ export default defineModule({
       return book.remove(account, request.contact);
     }
 
-    // RFC 6121 2.1.5, 2.3.3: nobody sees or changes another's roster
-    const forbid = (): never => {
-      throw new StanzaError('forbidden');
-    };
+    // RFC 6121 2.1.5, 2.3.3: nobody sees or changes another's roster, but for components that may (XEP-0356 4.3)
+    const forPrivileged =
+      <T>(type: 'get' | 'set', handler: (request: IqRequest) => T) =>
+      (request: IqRequest): T => {
+        const { from } = request.iq;
+        const granted = from.full === from.domain ? host.grants.get(from.domain)?.privileges.roster : undefined;
+        if (granted !== type && granted !== 'both') throw new StanzaError('forbidden');
+        return handler(request);
+      };
 
     return {
       features: { server: [NS.roster] },
@@ -96,8 +107,8 @@ export default defineModule({
         provide(roster, book),
         iqGet('self', NS.roster, 'query', getRoster),
         iqSet('self', NS.roster, 'query', setRoster),
-        iqGet('account', NS.roster, 'query', forbid),
-        iqSet('account', NS.roster, 'query', forbid),
+        iqGet('account', NS.roster, 'query', forPrivileged('get', getRoster)),
+        iqSet('account', NS.roster, 'query', forPrivileged('set', setRoster)),
         on(streamFeatures, ({ stream, features }) => {
           if (stream.user === undefined) return;
           features.push(el('ver', NS.rosterver), el('sub', NS.preApproval));

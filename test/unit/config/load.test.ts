@@ -201,6 +201,42 @@ authentication: anonymous
     ['cluster: { processes: auto }', 'cluster.processes: "auto" needs "redis" to be set'],
     ['cluster: { processes: many }', 'cluster.processes: "many" is not a number of processes.'],
     ['components: { localhost: { secret: x } }', 'components.localhost: is served by this server itself (see "hosts")'],
+    [
+      'components: { c.test: { secret: x, privileges: { presence: roster } } }',
+      'components.c.test.privileges.presence: "roster" needs the privilege to read rosters. Try roster: get.',
+    ],
+    [
+      'components: { c.test: { secret: x, privileges: { iq: [{ namespace: a, type: get }, { namespace: a, type: set }] } } }',
+      'components.c.test.privileges.iq[1].namespace: is listed twice. Try type: both.',
+    ],
+    [
+      'components: { c.test: { secret: x, privileges: { iq: [{ namespace: "urn:xmpp:privilege:2", type: get }] } } }',
+      'components.c.test.privileges.iq[0].namespace: cannot be granted: privileges are not passed on',
+    ],
+    [
+      'components: { c.test: { secret: x, hosts: [nowhere.test] } }',
+      'components.c.test.hosts[0]: "nowhere.test" is not served here (see "hosts")',
+    ],
+    [
+      'components: { c.test: { secret: x, delegate: [{ namespace: "urn:xmpp:delegation:2" }] } }',
+      'components.c.test.delegate[0].namespace: cannot be delegated: it is what delegation is done with',
+    ],
+    [
+      'components: { c.test: { secret: x, delegate: [{ namespace: "urn:xmpp:delegation:2:bare:x" }] } }',
+      'components.c.test.delegate[0].namespace: there is no such special namespace. Try "urn:xmpp:delegation:2:bare:disco#info:*" or "urn:xmpp:delegation:2:bare:disco#items:*".',
+    ],
+    [
+      'components: { c.test: { secret: x, delegate: [{ namespace: "http://jabber.org/protocol/disco#items" }] } }',
+      'components.c.test.delegate[0].namespace: is answered by the server itself. Try "urn:xmpp:delegation:2:bare:disco#items:*".',
+    ],
+    [
+      'components: { c.test: { secret: x, delegate: [{ namespace: "jabber:client" }] } }',
+      'components.c.test.delegate[0].namespace: belongs to the stream, and is never asked of the host or an account',
+    ],
+    [
+      'components: { c.test: { secret: x, delegate: [{ namespace: a }] }, d.test: { secret: x, delegate: [{ namespace: a, attributes: [b] }] } }',
+      'components.d.test.delegate[0].namespace: is delegated to c.test already; a namespace has one component for each host',
+    ],
     ['hosts: { example.org: {} }\ntls: { required: false }', 'tls.required: false would send passwords in clear'],
     ['listen: { s2s: 5222 }', 'listen.s2s: port 5222 is that of listen.c2s already'],
     ['listen: { address: [localhost] }', 'listen.address[0]: "localhost" is not an IP address. Try "127.0.0.1".'],

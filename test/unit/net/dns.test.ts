@@ -22,7 +22,7 @@ function zone({ srv = {}, a = {}, aaaa = {}, ttl = 300 }: Zone): NameServer & { 
   };
   return {
     asked,
-    srv: async (name) => find('srv', name, srv[name]),
+    srv: async (name) => ({ records: find('srv', name, srv[name]), ttl }),
     addresses: async (name, family) =>
       find<string>(String(family), name, (family === 4 ? a : aaaa)[name]).map((address) => ({ address, ttl })),
   };
@@ -127,6 +127,28 @@ describe('what is kept', () => {
     await clock.advance(61_000);
     await one.addresses('a.example.org', 4);
     expect(servers.asked).toHaveLength(2);
+  });
+
+  test('so are SRV records, and that there are none', async () => {
+    const clock = new FakeClock();
+    const servers = zone({ srv: { '_xmpp-server._tcp.example.org': [record('a.example.org', 5269)] }, ttl: 200 });
+    const empty: NameServer = { ...servers, srv: async (name) => ({ ...(await servers.srv(name)), records: [] }) };
+    for (const [nameServer, domain] of [
+      [servers, 'example.org'],
+      [empty, 'example.org'],
+    ] as const) {
+      servers.asked.length = 0;
+      const one = dns(nameServer, clock);
+      const question = `srv _xmpp-server._tcp.${domain}`;
+      const times = (): number => servers.asked.filter((asked) => asked === question).length;
+      await one.serversOf(domain);
+      await clock.advance(199_000);
+      await one.serversOf(domain);
+      expect(times()).toBe(1);
+      await clock.advance(1_000);
+      await one.serversOf(domain);
+      expect(times()).toBe(2);
+    }
   });
 
   test('that there is nothing is kept too, and failures hardly', async () => {

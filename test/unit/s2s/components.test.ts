@@ -427,6 +427,40 @@ test('a reload brings components, sends those away that are no more or have anot
   expect(figures).toContain('parley_component_stanzas_total{direction="in"} 1');
 });
 
+test('a component is told what it may do when it connects, and again after a reload when that has changed', async () => {
+  const configOf = (more: Partial<NonNullable<ConfigInput['components']>[string]>, other = {}) =>
+    parseConfig({
+      database: 'memory',
+      hosts: { 'verona.test': other, 'mantua.test': {} },
+      tls: { required: false },
+      s2s: { enabled: false },
+      components: { c: { secret: '1', hosts: ['verona.test'], ...more } },
+      listen: {
+        address: ['127.0.0.1'],
+        ...{ c2s: null, 'c2s-tls': null, s2s: null, 's2s-tls': null, http: null, https: null },
+        component: 0,
+      },
+    });
+  const first = configOf({ privileges: { roster: 'get' } });
+  const server = await Server.start(first, { modules: await loadModules(first) });
+  ended.push(() => server.stop());
+  const client = await connectComponent(server.address('component')!, 'c', '1');
+  ended.push(() => client.destroy());
+  const told = await heard(client);
+  expect(told).toContain('from="verona.test"');
+  expect(told).toContain('<perm access="roster" type="get" push="true"/>');
+  await server.reload(configOf({ privileges: { roster: 'get' } }, { registration: 'closed' }));
+  await server.reload(configOf({ privileges: { message: 'outgoing' }, delegate: [{ namespace: 'urn:example:x' }] }));
+  const changed = [await heard(client), await heard(client), await heard(client), await heard(client)].join('');
+  expect(changed).toContain('<delegated namespace="urn:example:x"/>');
+  expect(changed).toContain('<perm access="message" type="outgoing"/>');
+  // what it was asked and has not answered holds nothing up
+  await server.reload(configOf({}));
+  const taken = [await heard(client), await heard(client)].join('');
+  expect(taken).toContain('<delegation xmlns="urn:xmpp:delegation:2"/>');
+  expect(taken).toContain('<privilege xmlns="urn:xmpp:privilege:2"/>');
+}, 60_000);
+
 test('nothing listens for components where there are none', async () => {
   const server = await TestServer.start({ listen: { component: 0 } });
   ended.push(() => server.stop());

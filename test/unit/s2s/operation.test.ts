@@ -1,4 +1,6 @@
 // Federation as those who run a server see it: reload, order under load, idle streams, steps on the way, figures.
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../../src/base/clock.ts';
 import { silent } from '../../../src/base/log.ts';
@@ -8,11 +10,17 @@ import { messageIn } from '../../../src/core/events.ts';
 import { defineModule, on } from '../../../src/core/module.ts';
 import { loadModules } from '../../../src/index.ts';
 import { Server } from '../../../src/server.ts';
+import { TestAuthority } from '../../kit/certificates.ts';
+import { StreamClient } from '../../kit/client.ts';
 import { FakeClock } from '../../kit/clock.ts';
 import { federating, TestNames } from '../../kit/federation.ts';
 import { logIn } from '../../kit/login.ts';
-import { told } from '../../kit/server-peer.ts';
+import { ScriptedServer, told } from '../../kit/server-peer.ts';
 import { mergeSettings } from '../../kit/test-server.ts';
+
+const starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+const header = (features: string): string =>
+  `<stream:stream from='odd.test' id='1' version='1.0' xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'><stream:features>${features}</stream:features>`;
 
 let names: TestNames;
 const servers: Server[] = [];
@@ -194,8 +202,75 @@ describe('trying to reach a domain', () => {
     names.set('dead.test', { port: 1 });
     expect(await last('dead.test')).toBe('tcp: 127.0.0.1 port 1: nobody listens there');
     names.set('lost.test', { port: verona.address('s2s')!.port });
-    expect(await last('lost.test')).toBe('stream: the peer ended the stream: host-unknown');
+    expect(await last('lost.test')).toBe('stream: the server there does not serve lost.test (host-unknown)');
     expect(await verona.federation.probe('foe.test', 'verona.test')).toBeUndefined();
+  });
+
+  test.each<[string, boolean, readonly string[], string]>([
+    [
+      'no XMPP',
+      false,
+      ['HTTP/1.1 400 Bad Request\r\n\r\n'],
+      'stream: what answers there does not speak XMPP (not-well-formed: text outside the root)',
+    ],
+    [
+      'no TLS where it is promised',
+      true,
+      ['HTTP/1.1 400 Bad Request\r\n\r\n'],
+      'tls: the TLS handshake failed (direct TLS): what answers does not speak TLS (wrong version number)',
+    ],
+    ['no TLS at all', false, [header('')], 'tls: the server does not offer TLS, and nothing is sent without it'],
+    [
+      'an alert',
+      false,
+      [header(starttls), "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", '\x15\x03\x03\x00\x02\x02\x28'],
+      'tls: the TLS handshake failed (STARTTLS): the other side sent the alert "handshake failure"',
+    ],
+    [
+      'an end without a word',
+      false,
+      [header(starttls), "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", ''],
+      'tls: the TLS handshake failed (STARTTLS): the connection was broken off',
+    ],
+    ['silence', false, [], 'stream: 127.0.0.1 does not answer in time'],
+  ])('tells what came instead: %s', async (_, isDirectTls, answers, problem) => {
+    const verona = await start('verona.test', { s2s: { 'auth-timeout': '300ms' } });
+    const server = createServer((socket) => {
+      const rest = [...answers];
+      socket.on('error', () => {});
+      socket.on('data', () => {
+        const answer = rest.shift();
+        if (answer === undefined) return;
+        if (rest.length > 0 || answer.startsWith('<')) socket.write(answer);
+        else socket.end(Buffer.from(answer, 'latin1'));
+      });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    names.set('odd.test', { port: (server.address() as { port: number }).port, isDirectTls });
+    const report = (await verona.federation.probe('odd.test', 'verona.test'))!;
+    server.close();
+    expect(report.steps.filter(({ isOk }) => !isOk).map(({ kind, text }) => `${kind}: ${text}`)).toEqual([problem]);
+  });
+
+  test('tells what a host asks for, and the other does not have', async () => {
+    const verona = await start('verona.test', { s2s: { 'require-valid-certificates': true } });
+    await start('mantua.test');
+    const report = (await verona.federation.probe('mantua.test', 'verona.test'))!;
+    expect(report.steps.filter(({ isOk }) => !isOk).map(({ kind, text }) => `${kind}: ${text}`)).toEqual([
+      'certificate: its certificate does not lead to an authority that is trusted here',
+      'certificate: verona.test asks for a valid one (s2s.require-valid-certificates)',
+    ]);
+  });
+
+  test('tells that nobody calls back', async () => {
+    const verona = await start('verona.test', { s2s: { 'auth-timeout': '300ms' } });
+    const identity = new TestAuthority().issue({ names: ['mantua.test'] });
+    await using mantua = await ScriptedServer.start('mantua.test', identity, '');
+    names.set('mantua.test', { port: mantua.port });
+    const report = (await verona.federation.probe('mantua.test', 'verona.test'))!;
+    expect(report.steps.at(-1)?.text).toBe(
+      '127.0.0.1 does not answer in time to dialback: perhaps it cannot call us back',
+    );
   });
 });
 
@@ -216,6 +291,17 @@ test('streams and failures are counted', async () => {
   expect(verona.federation.closeDomain('mantua.test')).toBeGreaterThan(0);
   await expect.poll(() => open(verona)).toEqual([]);
   for (const { client } of [romeo, juliet]) await client.destroy();
+});
+
+test('who connects and proves nothing is counted once, by reason', async () => {
+  const clock = new FakeClock();
+  const verona = await start('verona.test', { s2s: { 'auth-timeout': '10s' } }, undefined, clock);
+  const mute = await StreamClient.connect(verona.address('s2s')!);
+  await expect.poll(() => verona.federation.streams().map(({ state }) => state)).toEqual(['connecting']);
+  for (let i = 0; i < 6; i++) await clock.advance(5_000);
+  expect(await mute.closed()).toBe(true);
+  expect(await verona.metrics.text()).toContain('parley_s2s_failures_total{direction="in",reason="timeout"} 1');
+  await mute.destroy();
 });
 
 test('a stream that was only made to ask about a key goes again, and nobody is the worse for it', async () => {

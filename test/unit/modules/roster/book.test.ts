@@ -40,6 +40,8 @@ beforeEach(async () => {
     router,
     clock,
     limits,
+    watchers: [],
+    tell: () => {},
     removed: (_account, jid) => void removed.push(jid.bare),
   });
 });

@@ -1,0 +1,330 @@
+// Nodes and their Redis, when something breaks: what was sent is had once, in order, by somebody; and all is well again by itself.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
+import { openChaosPipe } from '../kit/chaos.ts';
+import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { type NodeProcess, type RedisNodes, startNodeProcess, startRedisNodes } from '../kit/redis-nodes.ts';
+
+let redis: TestRedis;
+let nodes: RedisNodes;
+const children: NodeProcess[] = [];
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterEach(async () => {
+  redis.freeze(false);
+  if (redis.pid === 0) await redis.start();
+  for (const child of children.splice(0)) child.kill();
+  await nodes.close();
+});
+afterAll(() => redis.remove());
+
+const frame = (n: number): Frame => ({
+  kind: 'deliver',
+  to: [{ jid: 'romeo@verona.test/orchard', sid: 's.one' }],
+  xml: `<message id='${n}'/>`,
+});
+const numberOf = ({ xml }: Frame): number => Number(/id='(\d+)'/.exec(xml)?.[1]);
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
+
+function all(): readonly [Cluster, Cluster, Cluster] {
+  return nodes.clusters as unknown as readonly [Cluster, Cluster, Cluster];
+}
+
+/** What a node hears, by the kind of the frames. */
+function listen(cluster: Cluster): { readonly deliver: number[]; readonly undelivered: number[] } {
+  const heard = { deliver: [] as number[], undelivered: [] as number[] };
+  cluster.receive((one) => {
+    heard[one.kind].push(numberOf(one));
+  });
+  return heard;
+}
+
+/** How each frame fared: 1 where it is safe, 0 where it was refused, undefined where that is not known. */
+function send(from: Cluster, to: NodeId, first: number, count: number): (0 | 1 | undefined)[] {
+  const fates: (0 | 1 | undefined)[] = new Array(count).fill(undefined);
+  for (let i = 0; i < count; i++) {
+    Promise.resolve(from.send(to, frame(first + i))).then(
+      () => {
+        fates[i] = 1;
+      },
+      () => {
+        fates[i] = 0;
+      },
+    );
+  }
+  return fates;
+}
+
+function entryOf(cluster: Cluster, full: string, sid: string): SessionEntry {
+  return { jid: Jid.parse(full)!, node: cluster.self, sid, available: true, priority: 0, shared: {} };
+}
+
+test('what a dead node had not handled comes to one of those that live, as undelivered', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
+  const [one, two, three] = all();
+  const heard = [listen(one), listen(three)];
+  // it reads, and never comes to an end with it
+  two.receive(() => new Promise(() => {}));
+  const fates = send(one, two.self, 0, 50);
+  await expect.poll(() => fates).toEqual(new Array(50).fill(1));
+  nodes.kill(two.self);
+  await expect.poll(() => heard.flatMap(({ undelivered }) => undelivered)).toEqual(upTo(50));
+  expect(heard.flatMap(({ deliver }) => deliver)).toEqual([]);
+  expect(heard.filter(({ undelivered }) => undelivered.length > 0)).toHaveLength(1);
+  // and nobody else has it once more
+  await sleep(500);
+  expect(heard.flatMap(({ undelivered }) => undelivered)).toHaveLength(50);
+  await expect(one.send(two.self, frame(1))).rejects.toThrow('is no more');
+});
+
+test('what a dead node had handled is not dealt with again', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const [ours, theirs] = [listen(one), listen(two)];
+  send(one, two.self, 0, 100);
+  await expect.poll(() => theirs.deliver).toHaveLength(100);
+  await nodes.idle();
+  nodes.kill(two.self);
+  await expect.poll(() => [...one.nodes]).toEqual([one.self]);
+  await sleep(300);
+  expect(ours.undelivered).toEqual([]);
+});
+
+test('the sessions of a dead node are told of, and again by another node if the first dies over it', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
+  const [one, two, three] = all();
+  await three.directory.put(entryOf(three, 'romeo@verona.test/orchard', 's1'));
+  const told: [NodeId, string[]][] = [];
+  let isFirst = true;
+  for (const node of [one, two]) {
+    node.onOrphans((sessions) => {
+      told.push([node.self, sessions.map(({ sid }) => sid)]);
+      if (!isFirst) return;
+      isFirst = false;
+      nodes.kill(node.self);
+      return new Promise(() => {});
+    });
+  }
+  nodes.kill(three.self);
+  await expect.poll(() => told.length).toBe(2);
+  expect(told.map(([, sids]) => sids)).toEqual([['s1'], ['s1']]);
+  expect(told[0]![0]).not.toBe(told[1]![0]);
+  const [left] = [one, two].filter(({ self }) => self === told[1]![0]);
+  await expect.poll(() => [...left!.nodes]).toEqual([left!.self]);
+  expect(await left!.directory.sessions(Jid.parse('romeo@verona.test')!.bare, true)).toEqual([]);
+});
+
+test('a node that leaves in order has handled what it was sent, and is not missed', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const seen: [NodeId, boolean][] = [];
+  one.onNode((node, isUp) => seen.push([node, isUp]));
+  const [ours, theirs] = [listen(one), listen(two)];
+  const fates = send(one, two.self, 0, 200);
+  await expect.poll(() => fates.filter((fate) => fate === 1)).toHaveLength(200);
+  await two.close();
+  await expect.poll(() => seen).toEqual([[two.self, false]]);
+  await expect.poll(() => [...theirs.deliver, ...ours.undelivered]).toEqual(upTo(200));
+});
+
+test('Redis is restarted with what it had: nothing is lost, doubled or out of order', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const heard = listen(two);
+  const seen: boolean[] = [];
+  for (const node of nodes.clusters) node.onNode((_, isUp) => seen.push(isUp));
+  const before = send(one, two.self, 0, 3000);
+  await redis.stop('keep');
+  const during = send(one, two.self, 3000, 2000);
+  await sleep(700);
+  await redis.start();
+  await expect.poll(() => [...before, ...during].filter((fate) => fate === 1).length).toBe(5000);
+  await expect.poll(() => heard.deliver.length).toBe(5000);
+  await nodes.idle();
+  expect(heard.deliver).toEqual(upTo(5000));
+  // it was away for longer than a silent node may be, and nobody counts as dead
+  expect(seen).toEqual([]);
+});
+
+test('Redis is restarted empty, twice: nodes, inboxes and sessions are there again, and nothing is lost', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const heard = listen(two);
+  const seen: boolean[] = [];
+  for (const node of nodes.clusters) node.onNode((_, isUp) => seen.push(isUp));
+  await two.directory.put(entryOf(two, 'romeo@verona.test/orchard', 's1'));
+  const fates: (0 | 1 | undefined)[][] = [];
+  for (let round = 0; round < 2; round++) {
+    fates.push(send(one, two.self, round * 2000, 1000));
+    await sleep(5);
+    await redis.stop('empty');
+    fates.push(send(one, two.self, round * 2000 + 1000, 1000));
+    await sleep(300);
+    await redis.start();
+    await expect.poll(() => heard.deliver.length).toBe((round + 1) * 2000);
+  }
+  await expect.poll(() => fates.flat().every((fate) => fate === 1)).toBe(true);
+  expect(heard.deliver).toEqual(upTo(4000));
+  expect(seen).toEqual([]);
+  await expect
+    .poll(async () => {
+      const entries = await one.directory.sessions(Jid.parse('romeo@verona.test')!.bare, true);
+      return entries.map(({ sid }) => sid);
+    })
+    .toEqual(['s1']);
+  expect((await one.members()).map(({ name }) => name).sort()).toEqual(['one', 'two']);
+});
+
+test('Redis stands still for a while: what was sent waits, and arrives', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const heard = listen(two);
+  const seen: boolean[] = [];
+  for (const node of nodes.clusters) node.onNode((_, isUp) => seen.push(isUp));
+  redis.freeze(true);
+  const fates = send(one, two.self, 0, 500);
+  await expect(one.call(two.self, 'echo', 1)).rejects.toThrow('in time');
+  expect(fates).toEqual(new Array(500).fill(undefined));
+  redis.freeze(false);
+  await expect.poll(() => heard.deliver).toEqual(upTo(500));
+  await nodes.idle();
+  expect(seen).toEqual([]);
+});
+
+test('connections to Redis are reset again and again: each frame arrives once, in order', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(`redis://127.0.0.1:${pipe.address.port}`);
+  const [one, two] = all();
+  const heard = [listen(one), listen(two)];
+  const fates: (0 | 1 | undefined)[][] = [];
+  for (let round = 0; round < 10; round++) {
+    fates.push(send(one, two.self, round * 500, 500), send(two, one.self, round * 500, 500));
+    await sleep(5 + 7 * round);
+    pipe.reset();
+  }
+  await expect.poll(() => heard.map(({ deliver }) => deliver.length)).toEqual([5000, 5000]);
+  await nodes.idle();
+  for (const { deliver, undelivered } of heard) {
+    expect(deliver).toEqual(upTo(5000));
+    expect(undelivered).toEqual([]);
+  }
+  expect(fates.flat().every((fate) => fate === 1)).toBe(true);
+});
+
+test('what waits for a node is bounded: beyond, it is refused at once', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two'], { limit: { size: 1_000_000, items: 300 } });
+  const [one, two] = all();
+  const heard = listen(two);
+  await redis.stop('keep');
+  const fates = send(one, two.self, 0, 400);
+  await expect.poll(() => fates.filter((fate) => fate === 0).length).toBe(100);
+  await redis.start();
+  await expect.poll(() => heard.deliver).toEqual(upTo(300));
+  expect(fates.slice(0, 300).every((fate) => fate === 1)).toBe(true);
+  await nodes.idle();
+  const more = send(one, two.self, 300, 100);
+  await expect.poll(() => more.every((fate) => fate === 1)).toBe(true);
+});
+
+test('a frozen node is replaced; awake again, it knows that its life is over, and begins another', async () => {
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  const heard = listen(one);
+  const child = await startNodeProcess(redis.url, nodes.prefix, 'two');
+  children.push(child);
+  await expect.poll(() => one.nodes.size).toBe(2);
+  send(one, child.self, 0, 10);
+  await expect.poll(() => child.heard).toEqual(upTo(10));
+  await sleep(300);
+  child.freeze(true);
+  const fates = send(one, child.self, 10, 20);
+  await expect.poll(() => fates).toEqual(new Array(20).fill(1));
+  await expect.poll(() => heard.undelivered).toEqual(upTo(30).slice(10));
+  expect(one.nodes.has(child.self)).toBe(false);
+  const former = child.self;
+  child.freeze(false);
+  await expect.poll(() => child.self).not.toBe(former);
+  await expect.poll(() => one.nodes.has(child.self)).toBe(true);
+  // what was dealt with elsewhere it has not touched
+  expect(child.heard).toEqual(upTo(10));
+  send(one, child.self, 30, 5);
+  await expect.poll(() => child.heard).toEqual([...upTo(10), ...upTo(35).slice(30)]);
+  expect(await one.call(child.self, 'echo', 7)).toBe(7);
+});
+
+test('a killed node is replaced within the time that is stated, and calls to it end', async () => {
+  nodes = await startRedisNodes(redis.url, ['one'], { callTimeout: 30_000 });
+  const [one] = all();
+  const child = await startNodeProcess(redis.url, nodes.prefix, 'two');
+  children.push(child);
+  await expect.poll(() => one.nodes.size).toBe(2);
+  // the others are believed to be well
+  await sleep(600);
+  const began = Date.now();
+  child.kill();
+  await expect(one.call(child.self, 'echo', 7)).rejects.toThrow('is gone');
+  // overdue after five beats of 60 ms, seen with the next one; the rest is for a slow machine
+  expect(Date.now() - began).toBeLessThan(2_000);
+});
+
+test('a node that is cut off from Redis is replaced, and comes back as another', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  const heard = [listen(one), listen(two)];
+  let expelled = 0;
+  two.onExpelled(() => expelled++);
+  const former = two.self;
+  pipe.upstream = { frozen: true };
+  pipe.downstream = { frozen: true };
+  await expect.poll(() => one.nodes.has(former)).toBe(false);
+  expect(expelled).toBe(0);
+  pipe.upstream = {};
+  pipe.downstream = {};
+  pipe.reset();
+  await expect.poll(() => expelled).toBe(1);
+  expect(two.self).not.toBe(former);
+  await nodes.idle();
+  send(one, two.self, 0, 10);
+  send(two, one.self, 0, 10);
+  await expect.poll(() => heard.map(({ deliver }) => deliver)).toEqual([upTo(10), upTo(10)]);
+});
+
+test('nodes of the same name get names of their own; one that says the name is its own ends its former life', async () => {
+  nodes = await startRedisNodes(redis.url, ['host', 'host', 'host']);
+  const names = (await nodes.clusters[0]!.members()).map(({ name }) => name);
+  expect(names.sort()).toEqual(['host', 'host-2', 'host-3']);
+  const [first, second] = all();
+  const former = second.self;
+  nodes.kill(former);
+  const again = await nodes.add('host-2', { isNameOurs: true });
+  expect(again.self).not.toBe(former);
+  // at once, not when it is overdue
+  expect([...again.nodes]).not.toContain(former);
+  await expect.poll(() => first.nodes.has(former)).toBe(false);
+});
+
+test('a node that is about to stop owns nothing, and goes on owning when it stays', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
+  const [one, two] = all();
+  const keys = upTo(300).map((n) => `room${n}@rooms.test`);
+  const shares = (by: Cluster): number[] =>
+    nodes.clusters.map(({ self }) => keys.filter((key) => by.owner(key) === self).length);
+  const before = shares(one);
+  for (const share of before) expect(share).toBeGreaterThan(60);
+  const others = keys.filter((key) => one.owner(key) !== two.self).map((key) => [key, one.owner(key)]);
+  await nodes.clusters[1]!.drain(true);
+  await expect.poll(() => shares(one)[1]).toBe(0);
+  expect((await one.members()).map(({ name, isDraining }) => [name, isDraining])).toContainEqual(['two', true]);
+  // only what it owned itself has moved
+  for (const [key, owner] of others) expect(one.owner(key!)).toBe(owner);
+  expect(shares(two)).toEqual(shares(one));
+  await nodes.clusters[1]!.drain(false);
+  await expect.poll(() => shares(one)).toEqual(before);
+});
