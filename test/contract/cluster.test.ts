@@ -84,6 +84,33 @@ for (const adapter of adapters) {
       }
     });
 
+    test('a session that is put by another node is its own, whatever the one that had it does, and when that dies', async () => {
+      const { clusters, kill, idle } = await start();
+      const [first, second] = clusters as [Cluster, Cluster?];
+      if (second === undefined || kill === undefined) return;
+      const full = jid('romeo@verona.test/orchard');
+      const orphans: SessionEntry[] = [];
+      second.onOrphans((sessions) => void orphans.push(...sessions));
+      const holders = async (): Promise<unknown> =>
+        (await second.directory.sessions(full.bare, true)).map(({ node, sid, priority }) => [node, sid, priority]);
+      const sid = `s1.${first.self}`;
+      await first.directory.put(entry(first, full.full, sid));
+      expect(await second.directory.put(entry(second, full.full, sid, { priority: 1 }))).toBeUndefined();
+      expect(await holders()).toEqual([[second.self, sid, 1]]);
+      first.directory.release(full, sid);
+      expect(await holders()).toEqual([[second.self, sid, 1]]);
+      // it comes back, and goes again
+      await first.directory.put(entry(first, full.full, sid));
+      expect((await first.directory.sessions(full.bare, true)).map(({ node }) => node)).toEqual([first.self]);
+      second.directory.release(full, sid);
+      await second.directory.put(entry(second, full.full, sid, { priority: 2 }));
+      // (it has not been released)
+      kill(first.self);
+      await idle();
+      expect(await holders()).toEqual([[second.self, sid, 2]]);
+      expect(orphans).toEqual([]);
+    });
+
     test('putting the same session again changes it and replaces nobody', async () => {
       const { clusters } = await start();
       const [first] = clusters as [Cluster];

@@ -10,7 +10,7 @@ import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Directory, NodeId, SessionEntry } from '../cluster.ts';
 import { decodeEntry, encodeEntry, parseState, type StoredState, shardOf } from './directory-entries.ts';
 import { DirectoryMemory, type Known } from './directory-memory.ts';
-import { dropScript, lookUpScript, putScript } from './directory-scripts.ts';
+import { dropScript, lookUpScript, putScript, releaseScript } from './directory-scripts.ts';
 import { indexKey, Sweeper } from './directory-sweep.ts';
 
 export interface RedisDirectoryOptions {
@@ -144,6 +144,13 @@ export class RedisDirectory implements Directory {
     if (under === undefined) return this.tracked(sid, () => this.announce(entry));
     // it changes while it is announced
     return under.catch(() => {}).then(() => (this.memory.isGone(sid) ? undefined : this.put(entry)));
+  }
+
+  release(jid: Jid, sid: string): void {
+    this.memory.release(jid, sid);
+    this.unsaved.delete(sid);
+    // what stays of it in the index of this node is only one line more
+    this.redis.run(releaseScript, [this.indexOf(jid.bare)], [jid.full, sid]).catch(() => {});
   }
 
   /** Where Redis does not answer it is told later. */
