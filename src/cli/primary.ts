@@ -23,6 +23,8 @@ const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 30_000;
 /** How long a node has to stop, after which it is killed: less than the whole stop may take. In milliseconds. */
 const NODE_STOP = STOP_LIMIT - 2_000;
+/** How long each may take to tell the other nodes that it is about to stop, in milliseconds. */
+const RETIRE = 1_000;
 /** How long one is given to hand over what it has, in a rolling restart. In milliseconds. */
 const NODE_DRAIN = 120_000;
 /** What a node is asked for its figures must come in, in milliseconds. */
@@ -250,6 +252,8 @@ export class Primary {
 
   private async finish(): Promise<void> {
     for (const timer of this.pauses) clearTimeout(timer);
+    // all of them go: what can be handed over goes to other machines, and not from one to the next here
+    await Promise.allSettled(this.serving.map((node) => node.ask('retire', undefined, RETIRE)));
     await Promise.all([...this.nodes].map((node) => node.stop(NODE_STOP)));
     await this.embedded?.stop();
     await this.admin?.close();

@@ -286,6 +286,7 @@ class RedisNode implements RedisCluster {
       onTopic: (topic, body, from) => {
         for (const fn of this.topics.get(topic) ?? []) fn(body, from);
       },
+      onMissed: () => this.doubt(true),
     });
     const onOver = (): void => void membership.refresh();
     const directory = await RedisDirectory.open({
@@ -294,6 +295,7 @@ class RedisNode implements RedisCluster {
       clock,
       log,
       isAlive: (node) => membership.nodes.has(node),
+      sure: () => membership.sure(),
       onOver,
       onDisplaced: (session) => {
         for (const fn of this.displaced) fn(session);
