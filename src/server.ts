@@ -192,6 +192,7 @@ export class Server {
       log: this.log,
       sharesPorts: parts.sharesPorts ?? false,
       handOver: (deadline) => this.handOver(deadline),
+      resumable: () => this.sm.resumable(),
     });
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
     this.administration = new ClusterAdmin(this, cluster, this.log);

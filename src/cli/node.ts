@@ -48,6 +48,7 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
       figures: () => server?.metrics.figures() ?? [],
       drain: () => server?.drain(),
       retire: () => server?.retire(),
+      alive: () => {},
     },
   );
   const plan = (await channel.ask('plan')) as Plan;
