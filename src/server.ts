@@ -11,12 +11,12 @@ import { StreamManagement } from './c2s/sm.ts';
 import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
-import { createSolo } from './cluster/solo.ts';
+import { checkDatabase, databaseCall, fingerprintOf, openCluster } from './composition/cluster.ts';
 import { ClusterAdmin } from './composition/cluster-admin.ts';
 import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
 import { Listeners } from './composition/listeners.ts';
-import { clientMetrics, observe, streamManagementMetrics } from './composition/measures.ts';
+import { clientMetrics, isOnRedis, observe, observeRedis, streamManagementMetrics } from './composition/measures.ts';
 import type { Config, ListenerName } from './config/server.ts';
 import type { Host } from './core/host.ts';
 import type { Modules } from './core/loader.ts';
@@ -83,8 +83,6 @@ export class Server {
   private readonly served: Hosts;
   private readonly draining: Draining;
   readonly administration: ClusterAdmin;
-  /** Of dialback keys: the same for all that share the database. */
-  readonly secret: string;
   private c2s: C2sSettings;
   private stopping: Promise<void> | undefined;
 
@@ -137,10 +135,9 @@ export class Server {
       metrics: this.metrics,
       ...(parts.nameServer === undefined ? {} : { nameServer: parts.nameServer }),
     });
-    this.throttle = createThrottle(this.clock, {
-      perAccount: { limit: config.limits['auth-failures-per-account'] },
-      perAddress: { limit: config.limits['auth-failures-per-address'] },
-    });
+    const perAccount = { limit: config.limits['auth-failures-per-account'] };
+    const perAddress = { limit: config.limits['auth-failures-per-address'] };
+    this.throttle = createThrottle(this.clock, { perAccount, perAddress }, cluster);
     this.c2s = clientSettings(config);
     this.restart = new SessionRestart({ driver, node: cluster.self, log: this.log });
     this.sm = new StreamManagement({
@@ -192,11 +189,12 @@ export class Server {
       sharesPorts: parts.sharesPorts ?? false,
       handOver: async () => {},
     });
-    this.secret = dialbackSecret;
+    cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
     this.administration = new ClusterAdmin(this, cluster, this.log);
     this.addRoutes();
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => this.hosts.keys(), sessions, sm, clients, web });
+    if (isOnRedis(cluster)) observeRedis(metrics, cluster);
   }
 
   /**
@@ -207,10 +205,14 @@ export class Server {
     checkModules(config, parts.modules);
     const log = parts.log ?? silent;
     const clock = parts.clock ?? systemClock;
-    const cluster = parts.cluster ?? createSolo();
-    const driver = parts.driver ?? (await openStorage(storageOptions(config, parts, log, clock, cluster)));
+    const cluster = parts.cluster ?? (await openCluster(config, parts.name, log, clock));
+    let driver: Driver | undefined = parts.driver;
     let server: Server | undefined;
     try {
+      driver ??= await openStorage(storageOptions(config, parts, log, clock, cluster));
+      const secret = await openDialbackSecret(driver);
+      // before anything can be done to the wrong one; and again when it is known who has come at the same time
+      await checkDatabase(cluster, fingerprintOf(secret));
       const tls = await createTlsContexts({
         hosts: tlsHosts(config),
         certificates: config.tls.certificates ?? undefined,
@@ -219,16 +221,19 @@ export class Server {
         log: log.child({ part: 'tls' }),
         clock,
       });
-      server = new Server(config, parts, driver, cluster, tls, await openDialbackSecret(driver));
+      server = new Server(config, parts, driver, cluster, tls, secret);
       server.federation.start();
       await server.restart.bringBack((await server.served.follow()).added, server.sm);
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
-      await server.administration.checkDatabase();
+      await checkDatabase(cluster, fingerprintOf(secret));
       await server.listeners.open();
       return server;
     } catch (error) {
       if (server !== undefined) await server.stop();
-      else if (parts.driver === undefined) await driver.close();
+      else {
+        await cluster.close();
+        if (parts.driver === undefined) await driver?.close();
+      }
       throw error;
     }
   }
@@ -372,5 +377,6 @@ function storageOptions(
     log: log.child({ part: 'storage' }),
     clock,
     invalidation: cluster,
+    redis: isOnRedis(cluster) ? cluster.redis : undefined,
   };
 }

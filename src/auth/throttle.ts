@@ -1,7 +1,10 @@
 // Slows down those who guess passwords: by account and address, and by address. An account is never locked for everybody:
-// its owner gets in from elsewhere, and also from an address that others guess from, once known there.
+// its owner gets in from elsewhere, and also from an address that others guess from, once known there. Nodes tell one another of what
+// failed and who got in, so that guesses count wherever they are made; only those under way are counted by each node for itself: at
+// the worst, as many more than the limit are verified as are under way on the other nodes. Cut off, a node counts what it sees.
 import { isIPv6 } from 'node:net';
 import type { Clock } from '../base/clock.ts';
+import type { Cluster } from '../cluster/cluster.ts';
 
 interface Rule {
   /** Failures that cost nothing: people mistype. */
@@ -37,6 +40,14 @@ export interface Throttle {
   begin(address: string, account: string): Attempt;
 }
 
+/** What nodes tell one another: how an attempt ended. */
+interface Ended {
+  readonly network: string;
+  readonly account: string;
+  readonly ok: boolean;
+}
+const topic = 'auth.attempt';
+
 interface Entry {
   failures: number;
   /** Attempts under way: guesses in parallel are counted before their results are known. */
@@ -50,7 +61,11 @@ interface Entry {
 const MAX_PENDING = 256;
 
 /** One per server. */
-export function createThrottle(clock: Clock, options: ThrottleOptions = {}): Throttle {
+export function createThrottle(
+  clock: Clock,
+  options: ThrottleOptions = {},
+  cluster?: Pick<Cluster, 'publish' | 'subscribe'>,
+): Throttle {
   const perAccount: Rule = { free: 2, delay: 500, maxDelay: 16_000, limit: 10, ...options.perAccount };
   const perAddress: Rule = { free: 10, delay: 500, maxDelay: 16_000, limit: 100, ...options.perAddress };
   const forget = options.forget ?? 15 * 60_000;
@@ -77,10 +92,30 @@ export function createThrottle(clock: Clock, options: ThrottleOptions = {}): Thr
   const isSpent = (rule: Rule, { failures, pending }: Entry): boolean =>
     failures >= rule.limit || (failures > 0 && failures + pending >= rule.limit) || pending >= MAX_PENDING;
 
+  const pairOf = (network: string, account: string): Entry => touch(pairs, `${network} ${account}`);
+  const succeed = (pair: Entry): void => {
+    pair.failures = 0;
+    pair.at = clock.now();
+    pair.isKnown = true;
+  };
+  const fail = (pair: Entry, whole: Entry): void => {
+    for (const entry of [pair, whole]) {
+      entry.failures++;
+      entry.at = clock.now();
+    }
+  };
+  const tell = (ended: Ended): void => cluster?.publish(topic, ended);
+  cluster?.subscribe(topic, (body) => {
+    const { network, account, ok } = body as Ended;
+    const pair = pairOf(network, account);
+    if (ok) succeed(pair);
+    else fail(pair, touch(addresses, network));
+  });
+
   return {
     begin(address, account) {
       const network = networkOf(address);
-      const pair = touch(pairs, `${network} ${account}`);
+      const pair = pairOf(network, account);
       const whole = touch(addresses, network);
       if (isSpent(perAccount, pair) || (!pair.isKnown && whole.failures >= perAddress.limit)) {
         const isLast = true;
@@ -97,16 +132,14 @@ export function createThrottle(clock: Clock, options: ThrottleOptions = {}): Thr
         release,
         succeeded() {
           release();
-          pair.failures = 0;
-          pair.at = clock.now();
-          pair.isKnown = true;
+          // the others know already, as a rule
+          if (pair.failures > 0 || !pair.isKnown) tell({ network, account, ok: true });
+          succeed(pair);
         },
         failed() {
           release();
-          for (const entry of [pair, whole]) {
-            entry.failures++;
-            entry.at = clock.now();
-          }
+          fail(pair, whole);
+          tell({ network, account, ok: false });
           const delay = Math.max(delayOf(perAccount, pair), delayOf(perAddress, whole));
           return {
             delay: delay === 0 ? Promise.resolve() : new Promise((resolve) => void clock.after(delay, resolve)),

@@ -46,12 +46,13 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
       command: ({ name, args }: { readonly name: string; readonly args: unknown }) => command(name, args),
       reload: (text: string | undefined) => reload(text),
       figures: () => server?.metrics.figures() ?? [],
+      drain: () => server?.drain(),
     },
   );
   const plan = (await channel.ask('plan')) as Plan;
   const loadPlanned = (text: string | undefined): Config => withPorts(load(text), plan.ports);
   const config = await readWhole(() => loadPlanned(plan.text));
-  const log = createLog({ ...config.log, ...plan.log, node: plan.name });
+  const log = createLog({ ...config.log, ...plan.log, instance: plan.name });
   const settings = new Settings(config, log);
   const ending = new Ending(log, async () => server?.stop());
   ending.attendFailures();
@@ -75,6 +76,7 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
       log,
       name: plan.name,
       ...(plan.database === undefined ? {} : { database: plan.database }),
+      sharesPorts: true,
       figures: async () => joinFigures((await channel.ask('figures')) as readonly NodeFigures[]),
     });
   } catch (error) {

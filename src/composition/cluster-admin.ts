@@ -1,5 +1,4 @@
 // What administrators are told of all nodes, and do on any of them: each node answers for itself.
-import { createHash } from 'node:crypto';
 import type { Logger } from '../base/log.ts';
 import type { Cluster, Member, NodeId } from '../cluster/cluster.ts';
 import type { DrainReport, ServerStatus, ServerStreamInfo, SessionInfo } from '../core/commands.ts';
@@ -18,7 +17,6 @@ const calls = {
   closeServer: 'admin.close-server',
   status: 'admin.status',
   drain: 'admin.drain',
-  database: 'admin.database',
 } as const;
 
 export class ClusterAdmin {
@@ -35,7 +33,6 @@ export class ClusterAdmin {
     cluster.answer(calls.closeServer, (domain) => server.federation.closeDomain(String(domain)));
     cluster.answer(calls.status, () => this.ownStatus());
     cluster.answer(calls.drain, (isOn) => this.drainSelf(isOn === true));
-    cluster.answer(calls.database, () => fingerprint(server.secret));
   }
 
   get hasOthers(): boolean {
@@ -103,21 +100,6 @@ export class ClusterAdmin {
     return { node: found.name, draining: isOn, sessions };
   }
 
-  /**
-   * Makes sure that the other nodes have the same database, before anybody is let in.
-   * @throws Error with a message for the operator
-   */
-  async checkDatabase(): Promise<void> {
-    const own = fingerprint(this.server.secret);
-    const all = await this.everywhere<string>(calls.database, undefined, () => own);
-    const other = all.find(({ answer }) => answer !== own);
-    if (other === undefined) return;
-    throw new Error(
-      `node ${other.node}, which "redis" joins this one to, has another database: all nodes of a cluster share one. ` +
-        'Give both the same "database" (postgres://...), or this one a Redis of its own',
-    );
-  }
-
   private async everywhere<T>(
     call: string,
     body: unknown,
@@ -171,6 +153,3 @@ function describeSession(session: Session): SessionInfo {
     ...(session.stream === undefined ? {} : { address: session.stream.address, transport: session.stream.transport }),
   };
 }
-
-/** Tells one database from another, and nothing else. */
-const fingerprint = (secret: string): string => createHash('sha256').update(`database ${secret}`).digest('base64url');

@@ -2,6 +2,9 @@
 import type { ClientAcceptor } from '../c2s/acceptor.ts';
 import type { StreamManagement } from '../c2s/sm.ts';
 import type { Web } from '../c2s/web.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { DirectoryFigures } from '../cluster/redis/directory.ts';
+import type { RedisCluster } from '../cluster/redis/redis.ts';
 import { counter, type Metrics } from '../core/metrics.ts';
 import type { Sessions } from '../core/sessions.ts';
 
@@ -46,4 +49,39 @@ export function observe({ metrics, domains, sessions, sm, clients, web }: Observ
   metrics.observe('c2s_connections', 'Open client connections', [], (gauge) => gauge.set(clients.count));
   metrics.observe('bosh_sessions', 'Open BOSH sessions', [], (gauge) => gauge.set(web.boshSessions));
   metrics.process();
+}
+
+export function isOnRedis(cluster: Cluster): cluster is RedisCluster {
+  return 'redis' in cluster;
+}
+
+export function observeRedis(
+  metrics: Metrics,
+  cluster: Pick<RedisCluster, 'isUp' | 'backlog' | 'directoryFigures'>,
+): void {
+  const figures = (): DirectoryFigures => cluster.directoryFigures;
+  metrics.observe('redis_up', 'Whether Redis can be reached', [], (gauge) => gauge.set(cluster.isUp ? 1 : 0));
+  metrics.observe('redis_latency_seconds', 'How long Redis took to answer lately, as an average', [], (gauge) =>
+    gauge.set(figures().latency / 1000),
+  );
+  metrics.observe('cluster_backlog_characters', 'What was sent to other nodes and is not handled yet', [], (gauge) =>
+    gauge.set(cluster.backlog),
+  );
+  metrics.observe(
+    'directory_lookups',
+    'Lookups in the session directory since the start: answered from memory, by Redis, or with what was known before, because Redis did not answer',
+    ['answer'],
+    (gauge) => {
+      const { hits, misses, stale } = figures();
+      gauge.set({ answer: 'memory' }, hits);
+      gauge.set({ answer: 'redis' }, misses);
+      gauge.set({ answer: 'stale' }, stale);
+    },
+  );
+  metrics.observe('directory_accounts', 'Accounts of the session directory that are remembered here', [], (gauge) =>
+    gauge.set(figures().size),
+  );
+  metrics.observe('directory_unsaved', 'Sessions that Redis has to be told of yet, there or gone', [], (gauge) =>
+    gauge.set(figures().unsaved),
+  );
 }

@@ -19,8 +19,8 @@ export interface LogOptions extends LogSettings {
   readonly clock?: Clock;
   /** Colours in the readable form; by default where the terminal shows them. */
   readonly colors?: boolean;
-  /** Told in every line: which of several nodes it is. */
-  readonly node?: string;
+  /** Told in every line: which of several processes it is. */
+  readonly instance?: string;
 }
 
 interface LoggedError {
@@ -59,7 +59,7 @@ export function createLog(options: LogOptions): Log {
     // which lines are written is decided by the levels of their part, below
     {
       level: 'debug',
-      base: options.node === undefined ? null : { node: options.node },
+      base: options.instance === undefined ? null : { instance: options.instance },
       redact,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (level) => ({ level }) },
@@ -192,11 +192,11 @@ export function prettyLine(line: string, colors: boolean): string {
   } catch {
     return line;
   }
-  const { level, time, node, msg, part, module, host, err, ...others } = fields;
+  const { level, time, instance, msg, part, module, host, err, ...others } = fields;
   const color = (code: string | undefined, text: string): string =>
     colors && code !== undefined ? `\u001b[${code}m${text}\u001b[0m` : text;
   const at = typeof time === 'string' ? time.slice(11, 19) : '';
-  const where = [node, host, module ?? part].filter((name) => typeof name === 'string').join(' ');
+  const where = [instance, host, module ?? part].filter((name) => typeof name === 'string').join(' ');
   const words = [
     color('90', visible(at)),
     color(paint[String(level)], visible(level).padEnd(5)),

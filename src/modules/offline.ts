@@ -155,8 +155,8 @@ export default defineModule({
         const taken = await stores.messages.take(user, limits.messages);
         usages.delete(user);
         if (taken.length === 0) return;
-        const entries = await cluster.directory.sessions(reader.jid.bare, true);
-        const isThere = entries.some(({ sid }) => sid === reader.sid);
+        // where that cannot be told they wait on
+        const isThere = await isStillThere(reader).catch(() => false);
         // messages that were put back once are younger entries than they are messages
         const kept = taken.map(({ value }) => value).sort((a, b) => a.at - b.at);
         if (!isThere) {
@@ -172,6 +172,11 @@ export default defineModule({
           metrics.delivered.inc();
         }
       });
+    }
+
+    async function isStillThere({ jid, sid }: SessionEntry): Promise<boolean> {
+      if (router.sessionOf(jid.full)?.sid === sid) return true;
+      return (await cluster.directory.sessions(jid.bare, true)).some((entry) => entry.sid === sid);
     }
 
     /** XEP-0386 3.2: who binds so reads in the archive what was missed. What is not there is sent as ever. */

@@ -19,6 +19,13 @@ import { errorReply } from '../xmpp/stanza.ts';
 const HOUR = 3_600_000;
 const REMEMBERED_ADDRESSES = 10_000;
 
+/** What nodes tell one another: somebody has registered. */
+const registeredTopic = 'register.registered';
+interface Registered {
+  readonly domain: string;
+  readonly network: string;
+}
+
 export default defineModule({
   xeps: ['XEP-0077 2.4'],
   summary: 'Registration from a client, password change, removal of the account',
@@ -35,22 +42,32 @@ export default defineModule({
     removed: counter('Accounts removed from a client'),
   },
 
-  setup({ host, config, metrics, clock, log, background }) {
+  setup({ host, config, metrics, cluster, clock, log, background }) {
     const unlimited = new Set(config.unlimited.map(networkOf));
     const buckets = new LruCache<string, TokenBucket>(REMEMBERED_ADDRESSES);
 
-    /** Too many from one address is refused, not delayed: nobody has a stream to lose yet. */
-    const checkRate = (address: string): void => {
-      if (!host.settings.limits.enabled || unlimited.has(networkOf(address))) return;
-      let bucket = buckets.get(networkOf(address));
+    const bucketOf = (network: string): TokenBucket => {
+      let bucket = buckets.get(network);
       if (bucket === undefined) {
         bucket = new TokenBucket({ rate: (config['per-hour'] * 1000) / HOUR, burst: config['per-hour'] }, clock.now());
-        buckets.set(networkOf(address), bucket);
+        buckets.set(network, bucket);
       }
-      if (bucket.take(1, clock.now()) > 0) {
+      return bucket;
+    };
+
+    /** Too many from one address is refused, not delayed: nobody has a stream to lose yet. The other nodes count it, too. */
+    const checkRate = (address: string): void => {
+      const network = networkOf(address);
+      if (!host.settings.limits.enabled || unlimited.has(network)) return;
+      if (bucketOf(network).take(1, clock.now()) > 0) {
         throw new StanzaError('resource-constraint', 'Too many registrations from your network; try again later');
       }
+      cluster.publish(registeredTopic, { domain: host.domain, network } satisfies Registered);
     };
+    const unsubscribe = cluster.subscribe(registeredTopic, (body) => {
+      const { domain, network } = body as Registered;
+      if (domain === host.domain) bucketOf(network).take(1, clock.now());
+    });
 
     const register = async (query: Element, stream: ClientStream): Promise<void> => {
       const { username, password } = credentialsOf(query, 'not-acceptable');
@@ -131,6 +148,7 @@ export default defineModule({
             : remove(request, user);
         }),
       ],
+      stop: unsubscribe,
     };
   },
 });

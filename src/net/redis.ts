@@ -104,6 +104,8 @@ class Connection implements RedisConnection {
   private wasUp = false;
   private isDown = false;
   private isClosed = false;
+  /** Why it could not be reached, the last time. */
+  private problem = '';
 
   constructor(library: Library, options: RedisConnectionOptions) {
     this.library = library;
@@ -113,7 +115,10 @@ class Connection implements RedisConnection {
     this.client = this.createClient();
     this.client.on('ready', () => this.rise());
     this.client.on('close', () => this.fall());
-    this.client.on('error', (err: Error) => this.fall(err));
+    this.client.on('error', (err: Error) => {
+      this.problem = reasonOf(err);
+      this.fall(err);
+    });
     this.subscriber = new Subscriber(
       () => this.createSubscriber(),
       () => this.returned(),
@@ -146,17 +151,23 @@ class Connection implements RedisConnection {
     return new Promise((resolve, reject) => {
       const done = (): void => {
         this.client.off('ready', arrive);
+        this.client.off('error', refuse);
         cancel();
       };
       const arrive = (): void => {
         done();
         resolve();
       };
-      const cancel = this.options.clock.after(timeout, () => {
+      const fail = (): void => {
         done();
-        reject(new Error('Redis cannot be reached'));
-      });
+        reject(new Error(`Redis cannot be reached${this.problem && ` (${this.problem})`}`));
+      };
+      const refuse = (err: Error): void => {
+        if (wrongPassword.test(reasonOf(err))) fail();
+      };
+      const cancel = this.options.clock.after(timeout, fail);
       this.client.on('ready', arrive);
+      this.client.on('error', refuse);
     });
   }
 
@@ -363,6 +374,14 @@ class Subscriber {
     if (this.isClosed) return;
     this.timer = setTimeout(() => this.connect(), backOff(++this.attempts)).unref();
   }
+}
+
+/** What is not mended by waiting. */
+const wrongPassword = /^(WRONGPASS|NOAUTH|NOPERM|ERR (invalid password|AUTH|Client sent AUTH))/;
+
+/** Of a failure on several ways, that on the last one. */
+function reasonOf(err: Error): string {
+  return err instanceof AggregateError && err.errors.length > 0 ? reasonOf(err.errors.at(-1) as Error) : err.message;
 }
 
 async function runScript(

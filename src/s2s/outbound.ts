@@ -8,12 +8,11 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import { Backlog } from './backlog.ts';
 import type { FailureReason, S2sContext, S2sSettings } from './context.ts';
 import { type Dialled, Dialler } from './dial.ts';
-import { type DialbackOutcome, type DomainPair, readDialback, writeResult } from './dialback.ts';
+import { type DialbackOutcome, type DomainPair, readDialback } from './dialback.ts';
+import { Exchange } from './exchange.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
-import { Intake } from './intake.ts';
-import { headOf, keptOf, Outlet, type Queued, tooLarge } from './outlet.ts';
+import { headOf, keptOf, type Queued } from './outlet.ts';
 import { Proving } from './proving.ts';
-import { DialbackReceiver } from './receiving.ts';
 import type { Trace } from './trace.ts';
 import { Verifications } from './verifications.ts';
 
@@ -56,9 +55,7 @@ export class OutboundStream {
   private readonly proving: Proving;
   private current: InitiatedStream | undefined;
   private offer: Offer | undefined;
-  private out: Outlet | undefined;
-  private in: Intake | undefined;
-  private receiver: DialbackReceiver | undefined;
+  private exchange: Exchange | undefined;
   private isToProve = false;
   private isClosing = false;
   private failure: OutboundFailure | undefined;
@@ -117,28 +114,28 @@ export class OutboundStream {
   }
 
   get sent(): number {
-    return this.out?.written ?? 0;
+    return this.exchange?.sent ?? 0;
   }
 
   get received(): number {
-    return this.in?.received ?? 0;
+    return this.exchange?.received ?? 0;
   }
 
   /** How many stanzas that came back are being handled. */
   get handling(): number {
-    return this.in?.handling ?? 0;
+    return this.exchange?.handling ?? 0;
   }
 
   /** How many stanzas wait: for the stream, and for an acknowledgement. */
   get waiting(): number {
-    return this.queue.length + (this.out?.waiting ?? 0);
+    return this.queue.length + (this.exchange?.waiting ?? 0);
   }
 
   /** Whether anything came or went since then, in milliseconds since 1970, or is still to be done. */
   isUsedSince(time: number): boolean {
     if (this.state !== 'open') return this.verifications.size + this.queue.length > 0 || this.lastUsed >= time;
     return (
-      (this.out?.waiting ?? 0) > 0 ||
+      (this.exchange?.waiting ?? 0) > 0 ||
       this.lastUsed >= time ||
       (this.isBidi && (this.current?.stream.lastRead ?? 0) >= time)
     );
@@ -158,15 +155,13 @@ export class OutboundStream {
   /** Sends a stanza, now or when the stream is there. @throws StanzaError when too much waits already */
   send(stanza: Stanza): void {
     this.lastUsed = this.context.clock.now();
-    if (this.isFlowing) {
-      this.out?.send(stanza);
-      this.context.stanza('out');
-    } else this.enqueue(keptOf(stanza));
+    if (this.exchange !== undefined && this.isFlowing) this.exchange.send(stanza);
+    else this.enqueue(keptOf(stanza));
   }
 
   /** Puts what another stream could not send in front of everything that waits; returns what there is no room for. */
   resume(left: readonly Queued[]): readonly Queued[] {
-    if (this.isFlowing) return this.flow(left);
+    if (this.exchange !== undefined && this.isFlowing) return this.exchange.flow(left);
     const rest = this.queue.addFirst(left);
     this.queued();
     return rest;
@@ -180,7 +175,7 @@ export class OutboundStream {
 
   /** Resolves when the peer has acknowledged everything, or will not any more. */
   drain(): Promise<void> {
-    return this.out?.drain() ?? Promise.resolve();
+    return this.exchange?.drain() ?? Promise.resolve();
   }
 
   /** Ends the stream in good order; what waits for it is given back. */
@@ -239,8 +234,8 @@ export class OutboundStream {
     const current = new InitiatedStream(socket, target, this.pair, this.settings, this.context, this.trace, {
       offered: (offer) => this.takeOffer(offer),
       element: (element, bytes) => this.takeElement(element, bytes),
-      closing: () => this.in?.acknowledge(),
-      trailing: (element) => this.takeTrailing(element, current),
+      closing: () => this.exchange?.acknowledge(),
+      trailing: (element) => this.exchange?.takeTrailing(element),
       closed: (why) => this.disconnected(current, why),
     });
     this.current = current;
@@ -352,12 +347,10 @@ export class OutboundStream {
       case NS.dialback:
         return this.takeDialback(element);
       case NS.sm:
-        return this.takeAcknowledgement(element);
+        return this.opposite().takeManagement(element);
       case null:
-        // RFC 6120 4.1: stanzas come back over the same connection only where that was agreed
-        if (this.in === undefined || !this.isBidi) throw new StreamError('not-authorized');
         this.lastUsed = this.context.clock.now();
-        return this.in.take(element, bytes);
+        return this.opposite().take(element, bytes);
       default:
         throw new StreamError('unsupported-stanza-type');
     }
@@ -365,25 +358,16 @@ export class OutboundStream {
 
   private takeDialback(element: Element): void {
     const message = readDialback(element);
-    const { current } = this;
-    if (message === undefined || current === undefined) throw new StreamError('bad-format', 'that is no dialback');
-    if ('key' in message) {
-      if (!this.isBidi || this.receiver === undefined) throw new StreamError('not-authorized');
-      // XEP-0288 2.2: a key is not asked about over the connection that it came over; for this pair nobody needs to be
-      if (message.name === 'result' && this.isReverse(message)) current.stream.send(writeResult(message, 'valid'));
-      else this.receiver.take(message);
-      return;
-    }
-    if (message.name === 'verify') {
-      this.verifications.answered(message, message.id, message.outcome);
-      return;
-    }
-    this.proving.takeResult(message, message.outcome);
+    if (message === undefined) throw new StreamError('bad-format', 'that is no dialback');
+    if ('key' in message) this.opposite().takeDialback(message);
+    else if (message.name === 'verify') this.verifications.answered(message, message.id, message.outcome);
+    else this.proving.takeResult(message, message.outcome);
   }
 
-  /** Whether it is between our two domains, from theirs to ours. */
-  private isReverse({ from, to }: DomainPair): boolean {
-    return from === this.pair.to && to === this.pair.from;
+  /** @throws StreamError where nothing may come yet */
+  private opposite(): Exchange {
+    if (this.exchange === undefined) throw new StreamError('not-authorized');
+    return this.exchange;
   }
 
   private opened(): void {
@@ -393,65 +377,13 @@ export class OutboundStream {
     this.cancelQueueTimer?.();
     this.cancelQueueTimer = undefined;
     this.state = 'open';
-    const out = new Outlet(current.stream, context.clock, settings);
-    this.out = out;
-    this.in = new Intake(context, (element) => current.stream.send(element));
-    // whoever we reached answers for the domain: its certificate says so, or the way through DNS on which dialback relies too
-    this.in.authorise(this.pair.to, offer.verdict.isValid ? 'certificate' : 'dialback');
-    this.receiver = new DialbackReceiver(current.stream, this.in, context, (pair, proof) =>
-      this.in?.authorise(pair.from, proof),
-    );
-    if (offer.features.getChild('sm', NS.sm) !== undefined) {
-      // XEP-0198 4: what is sent behind it counts, whatever the answer; what comes counts from the answer on
-      current.stream.send(el('enable', NS.sm));
-      out.manage();
-    }
+    const exchange = new Exchange(current.stream, this.pair, offer, this.isBidi, settings, context);
+    this.exchange = exchange;
     this.events.opened();
     // what is told before a name is proved is about what may come before that
-    if (this.method === 'external') out.mostBytes = mostBytesOf(offer.features);
+    if (this.method === 'external') exchange.heed(offer.features);
     const full = new StanzaError('resource-constraint');
-    for (const queued of this.flow(this.queue.take())) context.refuse(headOf(queued), queued.from, queued.to, full);
-  }
-
-  /** Writes out what has waited; returns what was too much for the stream. */
-  private flow(list: readonly Queued[]): readonly Queued[] {
-    const { out, context } = this;
-    for (const [i, queued] of list.entries()) {
-      if (out === undefined || !this.isFlowing) return list.slice(i);
-      if (!out.takes(queued.xml)) {
-        context.refuse(headOf(queued), queued.from, queued.to, tooLarge(this.pair.to));
-        continue;
-      }
-      context.stanza('out');
-      out.sendQueued(queued);
-    }
-    return [];
-  }
-
-  /** We have ended the stream, and the peer has not heard of it yet. */
-  private takeTrailing(element: Element, { stream }: InitiatedStream): void {
-    if (element.ns !== null) this.out?.takeLate(element);
-    else if (this.isBidi && stream.error === undefined) this.in?.takeLate(element);
-  }
-
-  private takeAcknowledgement(element: Element): void {
-    switch (element.name) {
-      case 'a':
-        this.out?.acknowledge(element.attrs.h);
-        return;
-      case 'r':
-        this.in?.ask();
-        return;
-      case 'enabled':
-        if (this.out?.isManaged === true) this.in?.manage();
-        return;
-      case 'failed':
-        // nothing is acknowledged: what was sent counts as sent
-        this.out?.close();
-        return;
-      default:
-        throw new StreamError('bad-format');
-    }
+    for (const queued of exchange.flow(this.queue.take())) context.refuse(headOf(queued), queued.from, queued.to, full);
   }
 
   private fail(condition: Condition, reason: FailureReason, text: string, streamCondition?: 'not-authorized'): void {
@@ -470,7 +402,7 @@ export class OutboundStream {
     this.state = 'over';
     this.cancelAttemptTimer();
     this.cancelQueueTimer?.();
-    const unacknowledged = this.out?.close() ?? [];
+    const unacknowledged = this.exchange?.close() ?? [];
     const left = unacknowledged.filter((queued) => !queued.isResent).map((queued) => ({ ...queued, isResent: true }));
     const lost = unacknowledged.filter((queued) => queued.isResent);
     const failure = this.failure ?? { condition: 'remote-server-timeout', reason: 'peer', text: why };
@@ -478,12 +410,6 @@ export class OutboundStream {
     this.verifications.failAll(new StanzaError(isNowhere ? 'remote-server-not-found' : 'remote-server-timeout'));
     this.events.closed([...left, ...this.queue.take()], lost, isFine ? undefined : failure);
   }
-}
-
-/** XEP-0478 3. */
-function mostBytesOf(features: Element): number {
-  const text = features.getChild('limits', NS.streamLimits)?.getChildText('max-bytes');
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
 }
 
 /** What senders are told when the peer ended the stream with an error. */

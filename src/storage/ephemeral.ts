@@ -1,5 +1,6 @@
 // Values that expire, in the memory of one process: what a cluster of one needs.
 import type { Clock } from '../base/clock.ts';
+import type { MaybePromise } from '../base/maybe.ts';
 import { checkText, stored } from './json.ts';
 import type { EphemeralStore } from './ports.ts';
 
@@ -10,13 +11,16 @@ interface Expiring {
   readonly until: number;
 }
 
-export interface MemoryEphemeral extends EphemeralStore<unknown> {
-  purge(owner: string): void;
-  /** Forgets everything and stops its timer. */
+/** A store, as drivers keep it. */
+export interface Ephemeral extends EphemeralStore<unknown> {
+  purge(owner: string): MaybePromise<void>;
+  /** Forgets what this process remembers. */
   close(): void;
 }
+/** Makes the store of a host; `title`: `module.store`. */
+export type OpenEphemeral = (host: string, title: string) => Ephemeral;
 
-export function createEphemeral(clock: Clock): MemoryEphemeral {
+export function createEphemeral(clock: Clock): Ephemeral {
   const owners = new Map<string, Map<string, Expiring>>();
   let cancel: (() => void) | undefined;
 

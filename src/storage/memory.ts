@@ -1,7 +1,8 @@
 // The reference driver: everything in memory, for tests and for trying things out. Values come back frozen, as JSON would bring
 // them, so that a module which changes what it was given fails here first.
 import { type Clock, systemClock } from '../base/clock.ts';
-import { createEphemeral, type MemoryEphemeral } from './ephemeral.ts';
+import type { MaybePromise } from '../base/maybe.ts';
+import { createEphemeral, type Ephemeral, type OpenEphemeral } from './ephemeral.ts';
 import { StorageMismatch, StorageUnavailable } from './errors.ts';
 import { createIds, idBounds, idTime, type MintId } from './ids.ts';
 import { checkText, stored } from './json.ts';
@@ -17,25 +18,28 @@ interface Table {
   readonly kind: Spec<unknown>['kind'];
   version: number;
   readonly store: unknown;
-  purge(owner: string): void;
+  purge(owner: string): MaybePromise<unknown>;
   close(): void;
   migrate(change: (old: unknown) => unknown): void;
 }
 
 /** Opens an empty database in memory. */
-export function createMemoryDriver(clock: Clock = systemClock): Driver {
+export function createMemoryDriver(
+  clock: Clock = systemClock,
+  openEphemeral: OpenEphemeral = () => createEphemeral(clock),
+): Driver {
   const tables = new Map<string, Map<string, Table>>();
   const mint = createIds(clock);
   let closed = false;
   const check = (): void => {
     if (closed) throw new StorageUnavailable('the storage is closed');
   };
-  const make = (spec: Spec<unknown>): Table => {
+  const make = (spec: Spec<unknown>, host: string, title: string): Table => {
     if (spec.kind === 'kv') return kvTable(spec, check);
     if (spec.kind === 'map') return mapTable(spec, check);
     if (spec.kind === 'log') return logTable(spec, check, mint);
     if (spec.kind === 'archive') return archiveTable(spec, check, mint);
-    return ephemeralTable(createEphemeral(clock));
+    return ephemeralTable(openEphemeral(host, title));
   };
 
   return {
@@ -52,7 +56,7 @@ export function createMemoryDriver(clock: Clock = systemClock): Driver {
         const key = `${module}\0${name}`;
         let table = ofHost.get(key);
         if (table === undefined) {
-          table = make(spec);
+          table = make(spec, host, `${module}.${name}`);
           ofHost.set(key, table);
         } else {
           reopen(table, `${module}.${name}`, spec);
@@ -63,7 +67,7 @@ export function createMemoryDriver(clock: Clock = systemClock): Driver {
     },
     async purge(host, owner) {
       check();
-      for (const table of tables.get(host)?.values() ?? []) table.purge(owner);
+      for (const table of tables.get(host)?.values() ?? []) await table.purge(owner);
     },
     async ping() {
       check();
@@ -243,6 +247,13 @@ function archiveTable(spec: Spec<unknown>, check: () => void, mint: MintId): Tab
   return { kind: 'archive', version: spec.version, ...createMemoryArchive(check, mint, spec.searchable), migrate() {} };
 }
 
-function ephemeralTable(store: MemoryEphemeral): Table {
-  return { kind: 'ephemeral', version: 1, store, purge: store.purge, close: store.close, migrate() {} };
+function ephemeralTable(store: Ephemeral): Table {
+  return {
+    kind: 'ephemeral',
+    version: 1,
+    store,
+    purge: (owner) => store.purge(owner),
+    close: () => store.close(),
+    migrate() {},
+  };
 }

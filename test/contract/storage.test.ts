@@ -243,16 +243,48 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (_name, build) => {
   });
 
   describe('an ephemeral store', () => {
+    const pass = async (ms: number): Promise<void> => {
+      clock.time += ms;
+      await world.pass?.(ms);
+    };
+
     test('forgets in time', async () => {
       const store: EphemeralStore<Note> = stores.fleeting;
-      await store.set('alice', 'short', { text: 'gone soon' }, 1_000);
+      await store.set('alice', 'short', { text: 'gone soon' }, 500);
       await store.set('alice', 'long', { text: 'stays' }, 60_000);
       expect((await store.all('alice')).size).toBe(2);
-      clock.time += 1_000;
+      await pass(500);
       expect(await store.get('alice', 'short')).toBeUndefined();
       expect([...(await store.all('alice')).keys()]).toEqual(['long']);
       await store.set('alice', 'long', undefined, 0);
       expect(await store.get('alice', 'long')).toBeUndefined();
+      expect((await store.all('alice')).size).toBe(0);
+    });
+
+    test('counts anew from when a value was set again', async () => {
+      const store: EphemeralStore<Note> = stores.fleeting;
+      await store.set('again', 'a', { text: 'old' }, 60_000);
+      await store.set('again', 'a', { text: 'new' }, 300);
+      expect(await store.get('again', 'a')).toEqual({ text: 'new' });
+      await pass(300);
+      expect(await store.get('again', 'a')).toBeUndefined();
+      await store.set('again', 'a', { text: 'once more' }, 60_000);
+      expect(await store.get('again', 'a')).toEqual({ text: 'once more' });
+      await store.set('again', 'a', { text: 'never' }, 0);
+      expect(await store.get('again', 'a')).toBeUndefined();
+    });
+
+    test('takes any owner and any key', async () => {
+      const store: EphemeralStore<Note> = stores.fleeting;
+      const odd = ['__proto__', 'a}b{c', 'a%7Db{c', ' ', 'ñ 𝒳', ''];
+      for (const owner of odd) for (const key of odd) await store.set(owner, key, { text: owner + key }, 60_000);
+      for (const owner of odd) {
+        const all = await store.all(owner);
+        expect([...all.keys()].sort()).toEqual([...odd].sort());
+        for (const key of odd) expect(await store.get(owner, key)).toEqual({ text: owner + key });
+      }
+      const refused = async () => store.set('a', '\ud800', { text: '' }, 1000);
+      await expect(refused()).rejects.toThrow(UnstorableValue);
     });
   });
 
@@ -332,7 +364,7 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (_name, build) => {
         await set.profile.set(owner, { text: owner });
         await set.items.set(owner, 'k', { text: owner });
         await set.archive.append(owner, { text: owner }, { with: '', thread: '' }).durable;
-        await set.fleeting.set(owner, 'k', { text: owner }, 1000);
+        await set.fleeting.set(owner, 'k', { text: owner }, 60_000);
       }
     }
     here.archive.append('gone', { text: 'still on its way' }, { with: '', thread: '' });

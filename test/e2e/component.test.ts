@@ -8,16 +8,27 @@ import { enter } from '../kit/federation.ts';
 import { told } from '../kit/server-peer.ts';
 import { TestServer } from '../kit/test-server.ts';
 
-const script = fileURLToPath(new URL('slixmpp_component.py', import.meta.url));
+const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const domain = 'echo.chat.example';
 const ended: (() => unknown)[] = [];
 afterEach(async () => {
   for (const end of ended.splice(0).reverse()) await end();
 });
 
-function launch(port: number, secret: string): { readonly child: ChildProcess; output(): string } {
-  const child = spawn('/usr/bin/python3', [script], {
-    env: { PATH: process.env.PATH, PARLEY_COMPONENT: domain, PARLEY_SECRET: secret, PARLEY_PORT: String(port) },
+function launch(
+  port: number,
+  secret: string,
+  script = 'slixmpp_component.py',
+  more: NodeJS.ProcessEnv = {},
+): { readonly child: ChildProcess; output(): string } {
+  const child = spawn('/usr/bin/python3', [fileOf(script)], {
+    env: {
+      PATH: process.env.PATH,
+      PARLEY_COMPONENT: domain,
+      PARLEY_SECRET: secret,
+      PARLEY_PORT: String(port),
+      ...more,
+    },
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -70,4 +81,27 @@ test('a component of slixmpp with another secret is turned away', async () => {
   if (child.exitCode === null) await once(child, 'exit');
   expect(output()).not.toContain('ready');
   expect(child.exitCode, output()).toBe(1);
+}, 60_000);
+
+test('a privileged component of slixmpp changes and reads a roster, and speaks in the name of its owner', async () => {
+  const server = await TestServer.start({
+    hosts: { 'chat.example': {} },
+    components: { [domain]: { secret: 'sesame', privileges: { roster: 'both', message: 'outgoing' } } },
+    listen: { component: 0 },
+  });
+  ended.push(() => server.stop());
+  const { client } = await enter(server, 'romeo@chat.example');
+  ended.push(() => client.destroy());
+  client.write('<presence/>');
+  expect(await heard(client)).toContain('<presence');
+  const people = { PARLEY_HOST: 'chat.example', PARLEY_PERSON: 'romeo@chat.example' };
+  const { child, output } = launch(server.addressOf('component').port, 'sesame', 'slixmpp_privileged.py', people);
+  const message = await heard(client);
+  expect(message, output()).toContain('<body>From slixmpp</body>');
+  expect(message).toContain('from="romeo@chat.example"');
+  if (child.exitCode === null) await once(child, 'exit');
+  expect(child.exitCode, output()).toBe(0);
+  expect(output()).toContain("'roster': 'both', 'message': 'outgoing'");
+  expect(output()).toContain("roster ['nurse@example.com']");
+  expect(server.errors).toEqual([]);
 }, 60_000);

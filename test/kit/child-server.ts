@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const command = join(root, 'bin', 'parley.js');
 
 /** How long a start or a stop may take, in milliseconds: the first start makes a database. */
-const START = 20_000;
+const START = 60_000;
 const STOP = 10_000;
 
 export type ListenerName = 'c2s' | 'c2s-tls' | 'http';

@@ -2,16 +2,22 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Clock } from '../../src/base/clock.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { silent } from '../../src/base/log.ts';
+import { openRedis } from '../../src/net/redis.ts';
+import { ephemeralInRedis } from '../../src/storage/ephemeral-redis.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
 import type { Driver } from '../../src/storage/ports.ts';
 import { createPostgresDriver } from '../../src/storage/postgres/driver.ts';
 import { createEmbedded, type Embedded } from '../../src/storage/postgres/embedded.ts';
 import { startPostgres, type TestPostgres } from './postgres.ts';
+import { startRedis } from './redis.ts';
 
 export interface StorageWorld {
   driver(): Promise<Driver>;
+  /** Lets time go by where the clock that was given is not the one that counts. */
+  pass?(ms: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -19,6 +25,19 @@ export interface StorageWorld {
 export const storageWorlds = (clock: Clock): Record<string, () => Promise<StorageWorld>> => ({
   async memory() {
     return { driver: async () => createMemoryDriver(clock), async close() {} };
+  },
+  async 'memory, with Redis for what expires'() {
+    const server = await startRedis();
+    const redis = await openRedis({ target: server.url, log: silent, clock: systemClock });
+    await redis.whenUp(5000);
+    return {
+      driver: async () => createMemoryDriver(clock, ephemeralInRedis(redis)),
+      pass: (ms) => sleep(ms),
+      async close() {
+        redis.close();
+        await server.remove();
+      },
+    };
   },
   async 'PostgreSQL of the system'() {
     const postgres: TestPostgres = await startPostgres();

@@ -42,6 +42,8 @@ export interface DirectoryFigures {
   readonly size: number;
   /** Sessions of this node that Redis has to be told of yet, there or gone. */
   readonly unsaved: number;
+  /** How long Redis took to answer lately, on the average, in milliseconds. */
+  readonly latency: number;
 }
 
 const capacity = 50_000;
@@ -55,6 +57,8 @@ const patrolRounds = 60;
 const patrolInterval = 10_000;
 /** So long whoever took the place of a session has time to say so itself, in milliseconds. */
 const conflictDelay = 5000;
+/** How many answers the average of their times is taken over, more or less. */
+const latencyOver = 50;
 
 export class RedisDirectory implements Directory {
   private readonly redis: RedisConnection;
@@ -78,6 +82,7 @@ export class RedisDirectory implements Directory {
   private hits = 0;
   private misses = 0;
   private stale = 0;
+  private latency = 0;
   private isClosed = false;
 
   private constructor(options: RedisDirectoryOptions) {
@@ -111,8 +116,8 @@ export class RedisDirectory implements Directory {
   }
 
   get figures(): DirectoryFigures {
-    const { hits, misses, stale, memory, unsaved } = this;
-    return { hits, misses, stale, size: memory.size, unsaved: unsaved.size + memory.goneCount };
+    const { hits, misses, stale, memory, unsaved, latency } = this;
+    return { hits, misses, stale, size: memory.size, unsaved: unsaved.size + memory.goneCount, latency };
   }
 
   /** @throws StorageUnavailable where Redis does not answer, and nothing is known of the account (or what is known is not enough) */
@@ -389,12 +394,15 @@ export class RedisDirectory implements Directory {
   ): Promise<unknown> {
     const tag = String(shardOf(user));
     const { redis } = this;
+    const start = performance.now();
     try {
-      return await redis.run(
+      const reply = await redis.run(
         script,
         [redis.key(tag, `u:${user}`), redis.key(tag, 'version'), ...keys],
         [user, this.channel, ...args],
       );
+      this.latency += (performance.now() - start - this.latency) / latencyOver;
+      return reply;
     } catch (error) {
       const { message } = error as Error;
       if (message.startsWith('OVER') && !this.isOver) {

@@ -152,9 +152,10 @@ if changed == 1 then tell('drain', ARGV[2]) end
 return changed
 `);
 
-/** Who is there and what each says of itself. Arguments: channel. */
+/** Who is there and what each says of itself, and who of them is overdue. Arguments: channel. */
 export const membersScript = script(`
-return {redis.call('ZRANGE', beats, 0, -1), redis.call('HGETALL', info), redis.call('SMEMBERS', draining)}
+return {redis.call('ZRANGE', beats, 0, -1), redis.call('HGETALL', info), redis.call('SMEMBERS', draining),
+  redis.call('ZRANGEBYSCORE', beats, '-inf', now)}
 `);
 
 function script(lua: string): RedisScript {

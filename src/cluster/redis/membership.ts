@@ -19,6 +19,7 @@ import {
   runOnNodes,
   settleScript,
 } from './membership-scripts.ts';
+import { isUnderstood, type Protocol, ProtocolMismatch } from './protocol.ts';
 
 /** What a node says of itself with every beat. */
 export interface NodeInfo {
@@ -28,6 +29,7 @@ export interface NodeInfo {
   readonly sessions: number;
   /** In milliseconds. */
   readonly lag: number;
+  readonly protocol: Protocol;
 }
 
 export interface MembershipOptions {
@@ -132,7 +134,7 @@ export class Membership {
     return answer;
   }
 
-  /** Resolves when the node is a member, and has heard who the others are. */
+  /** Resolves when the node is a member, and has heard who the others are. @throws ProtocolMismatch */
   async join(): Promise<void> {
     const { redis, options } = this;
     this.stops.push(
@@ -142,8 +144,19 @@ export class Membership {
         void this.refresh();
       }),
     );
+    await this.checkOthers();
     await this.enter(options.name);
     this.schedule();
+  }
+
+  /** @throws ProtocolMismatch; whoever is overdue is not there to be talked to */
+  private async checkOthers(): Promise<void> {
+    const own = this.options.info().protocol;
+    for (const { node, info, isOverdue } of await this.members()) {
+      if (!isOverdue && !isUnderstood(own, info.protocol)) {
+        throw new ProtocolMismatch(node.slice(0, node.lastIndexOf(':')), info.version, info.protocol, own);
+      }
+    }
   }
 
   /** From now on this node declares others dead, and deals with what they have left. */
@@ -168,13 +181,23 @@ export class Membership {
 
   /** What every node says of itself, and whether it is about to stop. */
   async members(): Promise<
-    readonly { readonly node: NodeId; readonly info: NodeInfo; readonly isDraining: boolean }[]
+    readonly {
+      readonly node: NodeId;
+      readonly info: NodeInfo;
+      readonly isDraining: boolean;
+      readonly isOverdue: boolean;
+    }[]
   > {
     const reply = await runOnNodes(this.redis, membersScript);
-    const [nodes, pairs, draining] = reply as [NodeId[], string[], NodeId[]];
+    const [nodes, pairs, draining, overdue] = reply as [NodeId[], string[], NodeId[], NodeId[]];
     const infos = new Map<string, string>();
     for (let i = 0; i + 1 < pairs.length; i += 2) infos.set(pairs[i]!, pairs[i + 1]!);
-    return nodes.map((node) => ({ node, info: readInfo(infos.get(node)), isDraining: draining.includes(node) }));
+    return nodes.map((node) => ({
+      node,
+      info: readInfo(infos.get(node)),
+      isDraining: draining.includes(node),
+      isOverdue: overdue.includes(node),
+    }));
   }
 
   /** Leaves the cluster; another node deals with what is left. */
@@ -372,6 +395,12 @@ function readView(packed: readonly unknown[]): View {
 }
 
 function readInfo(json: string | undefined): NodeInfo {
-  const { version = '', started = 0, sessions = 0, lag = 0 } = JSON.parse(json ?? '{}') as Partial<NodeInfo>;
-  return { version, started, sessions, lag };
+  const {
+    version = '',
+    started = 0,
+    sessions = 0,
+    lag = 0,
+    protocol = [1, 1],
+  } = JSON.parse(json ?? '{}') as Partial<NodeInfo>;
+  return { version, started, sessions, lag, protocol };
 }

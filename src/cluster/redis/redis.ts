@@ -11,9 +11,10 @@ import { openRedis, type RedisConnection, type RedisTarget } from '../../net/red
 import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
-import { RedisDirectory } from './directory.ts';
+import { type DirectoryFigures, RedisDirectory } from './directory.ts';
 import { Membership } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
+import { ownProtocol, type Protocol } from './protocol.ts';
 import { Ring } from './ring.ts';
 
 export interface RedisClusterOptions {
@@ -32,6 +33,8 @@ export interface RedisClusterOptions {
   readonly callTimeout?: number;
   /** What may wait for one other node; 64 Mi characters or 200,000 frames by default. */
   readonly limit?: OutboxLimit;
+  /** What versions of the protocol it understands; those of this release unless said otherwise. */
+  readonly protocol?: Protocol;
   /** How long Redis may take to answer at the start, in milliseconds. */
   readonly startTimeout?: number;
 }
@@ -44,6 +47,8 @@ export interface RedisCluster extends Cluster {
   readonly isUp: boolean;
   /** What other nodes have not handled yet of what was sent from here, in characters. */
   readonly backlog: number;
+  /** How the directory's memory has served. */
+  readonly directoryFigures: DirectoryFigures;
   /** Ends at once, as if the process had died: nobody is told. For tests. */
   abandon(): void;
 }
@@ -60,7 +65,7 @@ const REBIRTH_MS = 1000;
 
 /**
  * Joins the cluster.
- * @throws Error where Redis cannot be reached in time
+ * @throws Error where Redis cannot be reached in time; ProtocolMismatch where a node is there that this one could not talk to
  */
 export async function createRedisCluster(options: RedisClusterOptions): Promise<RedisCluster> {
   const { target, log, clock, prefix, startTimeout = defaults.startTimeout } = options;
@@ -134,6 +139,10 @@ class RedisNode implements RedisCluster {
 
   get backlog(): number {
     return this.life.bus.backlog;
+  }
+
+  get directoryFigures(): DirectoryFigures {
+    return this.life.directory.figures;
   }
 
   async start(): Promise<void> {
@@ -258,6 +267,7 @@ class RedisNode implements RedisCluster {
         started: this.started,
         sessions: life?.directory.ownCount ?? 0,
         lag: life?.bus.lag ?? 0,
+        protocol: options.protocol ?? ownProtocol,
       }),
       onBeat: () => life?.bus.tend(),
       onNode: (node, isUp) => this.noticed(node, isUp, life),

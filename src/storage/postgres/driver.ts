@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { type Logger, silent } from '../../base/log.ts';
-import { createEphemeral, type MemoryEphemeral } from '../ephemeral.ts';
+import { createEphemeral, type Ephemeral, type OpenEphemeral } from '../ephemeral.ts';
 import { StorageMismatch } from '../errors.ts';
 import { createIds } from '../ids.ts';
 import { checkText } from '../json.ts';
@@ -31,6 +31,8 @@ export interface PostgresOptions {
   readonly patience?: number;
   /** Appended rows that may wait for a database that is away or slow; what comes then is refused. */
   readonly waitingRows?: number;
+  /** Where values that expire are kept; in this process unless said otherwise. */
+  readonly ephemeral?: OpenEphemeral | undefined;
   /** Called when the driver has closed; stops an embedded server. */
   readonly onClose?: () => Promise<void>;
 }
@@ -44,7 +46,8 @@ const closingTime = 10_000;
 
 /** Connects on first use. */
 export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
-  const { log = silent, clock = systemClock, connection, onClose, waitingRows, ...limits } = options;
+  const { log = silent, clock = systemClock, connection, onClose, waitingRows, ...rest } = options;
+  const { ephemeral = () => createEphemeral(clock), ...limits } = rest;
   const database = new Database({
     ...limits,
     log,
@@ -54,7 +57,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
   const mint = createIds(clock);
   const logs = new Map<string, (host: string) => LogStore<unknown, Record<string, string>>>();
   const archives = new Map<string, ArchiveTable>();
-  const ephemerals = new Map<string, Map<string, MemoryEphemeral>>();
+  const ephemerals = new Map<string, Map<string, Ephemeral>>();
   let versions: Versions | undefined;
   // one at a time in this process; the advisory lock is for the others
   let preparing: Promise<unknown> = Promise.resolve();
@@ -68,7 +71,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
       throw translate(error);
     }
   };
-  const openEphemeral = (host: string, title: string): MemoryEphemeral => {
+  const openEphemeral = (host: string, title: string): Ephemeral => {
     let ofHost = ephemerals.get(host);
     if (ofHost === undefined) {
       ofHost = new Map();
@@ -76,7 +79,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
     }
     let store = ofHost.get(title);
     if (store === undefined) {
-      store = createEphemeral(clock);
+      store = ephemeral(host, title);
       ofHost.set(title, store);
     }
     return store;
@@ -138,7 +141,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
       return describeMigration(database, declare(module, specs));
     },
     purge: async (host, owner) => {
-      for (const store of ephemerals.get(host)?.values() ?? []) store.purge(owner);
+      for (const store of ephemerals.get(host)?.values() ?? []) await store.purge(owner);
       await batcher.drained();
       await purgeArchives(checkText(host), checkText(owner));
       await purge(database, checkText(host), checkText(owner));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createThrottle, networkOf, type Throttle } from '../../../src/auth/throttle.ts';
 import { FakeClock } from '../../kit/clock.ts';
+import { createNodes } from '../../kit/cluster-pair.ts';
 
 const HOUR = 60 * 60_000;
 
@@ -104,5 +105,58 @@ describe('the throttle', () => {
     expect(networkOf('::ffff:192.0.2.1')).toBe('192.0.2.1');
     expect(networkOf('192.0.2.1')).toBe('192.0.2.1');
     expect(networkOf('')).toBe('');
+  });
+});
+
+describe('the throttles of several nodes', () => {
+  const start = () => {
+    const nodes = createNodes();
+    const throttles = nodes.clusters.map((cluster) => createThrottle(new FakeClock(), {}, cluster));
+    return { nodes, throttles: throttles as [Throttle, Throttle] };
+  };
+
+  test('count failures wherever they were', async () => {
+    const { nodes, throttles } = start();
+    for (let i = 0; i < 10; i++) {
+      expect(fail(throttles[i % 2]!, '192.0.2.1', 'a')).toBe(false);
+      await nodes.idle();
+    }
+    for (const throttle of throttles) {
+      expect(throttle.begin('192.0.2.1', 'a').isRefused).toBe(true);
+      expect(throttle.begin('192.0.2.2', 'a').isRefused).toBe(false);
+    }
+  });
+
+  test('refuse a spent address everywhere, but nobody who got in from there on any node', async () => {
+    const { nodes, throttles } = start();
+    const [one, two] = throttles;
+    two.begin('192.0.2.1', 'owner').succeeded();
+    for (let i = 0; i < 100; i++) fail(one, '192.0.2.1', `guess${i}`);
+    await nodes.idle();
+    for (const throttle of throttles) {
+      expect(throttle.begin('192.0.2.1', 'stranger').isRefused).toBe(true);
+      expect(throttle.begin('192.0.2.1', 'owner').isRefused).toBe(false);
+    }
+  });
+
+  test('forgive everywhere whoever gets in', async () => {
+    const { nodes, throttles } = start();
+    const [one, two] = throttles;
+    for (let i = 0; i < 9; i++) fail(one, '192.0.2.1', 'a');
+    await nodes.idle();
+    two.begin('192.0.2.1', 'a').succeeded();
+    await nodes.idle();
+    expect(one.begin('192.0.2.1', 'a').failed().isLast).toBe(false);
+  });
+
+  test('count what they see while they are cut off from one another', async () => {
+    const { nodes, throttles } = start();
+    nodes.hold(true);
+    for (let i = 0; i < 10; i++) fail(throttles[0], '192.0.2.1', 'a');
+    expect(throttles[0].begin('192.0.2.1', 'a').isRefused).toBe(true);
+    expect(throttles[1].begin('192.0.2.1', 'a').isRefused).toBe(false);
+    nodes.hold(false);
+    await nodes.idle();
+    expect(throttles[1].begin('192.0.2.1', 'a').isRefused).toBe(true);
   });
 });
