@@ -315,6 +315,7 @@ class RedisNode implements RedisCluster {
       onTopic: (topic, body, from) => {
         for (const fn of this.topics.get(topic) ?? []) fn(body, from);
       },
+      onMissed: () => this.doubt(true),
     });
     const onOver = (): void => void membership.refresh();
     const directory = await RedisDirectory.open({
@@ -323,6 +324,7 @@ class RedisNode implements RedisCluster {
       clock: options.clock,
       log,
       isAlive: (node) => membership.nodes.has(node),
+      sure: () => membership.sure(),
       onOver,
       onDisplaced: (session) => {
         for (const fn of this.displaced) fn(session);
