@@ -4,7 +4,7 @@ import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/clu
 import { createSolo } from '../../src/cluster/solo.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { createNodes } from '../kit/cluster-pair.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { startRedis, startRedisCluster, type TestRedis, type TestRedisCluster } from '../kit/redis.ts';
 import { startRedisNodes } from '../kit/redis-nodes.ts';
 
 interface Made {
@@ -20,10 +20,14 @@ interface Adapter {
 }
 
 let redis: TestRedis;
+let redisCluster: TestRedisCluster;
 beforeAll(async () => {
-  redis = await startRedis();
+  [redis, redisCluster] = await Promise.all([startRedis(), startRedisCluster()]);
 });
-afterAll(() => redis.remove());
+afterAll(async () => {
+  await redis.remove();
+  await redisCluster.remove();
+});
 
 const adapters: readonly Adapter[] = [
   { name: 'solo', nodes: 1, make: async () => ({ clusters: [createSolo()], idle: async () => {} }) },
@@ -34,6 +38,7 @@ const adapters: readonly Adapter[] = [
     make: async () => createNodes(undefined, 200, true),
   },
   { name: 'redis', nodes: 2, make: () => startRedisNodes(redis.url) },
+  { name: 'a Redis Cluster', nodes: 2, make: () => startRedisNodes(redisCluster.target) },
 ];
 
 const jid = (text: string): Jid => Jid.parse(text)!;
@@ -129,7 +134,7 @@ for (const adapter of adapters) {
       await first.directory.put(entry(first, 'romeo@verona.test/orchard', 's1'));
       const replaced = await last.directory.put(entry(last, 'romeo@verona.test/orchard', 's2'));
       expect(replaced).toMatchObject({ sid: 's1', node: first.self });
-      // (it may hear of it later than that)
+      // (word of it may be under way)
       const found = await first.directory.sessions(jid('romeo@verona.test').bare, true);
       expect(found.map(({ sid }) => sid)).toEqual(['s2']);
     });
