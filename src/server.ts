@@ -119,6 +119,7 @@ export class Server {
     this.components = new Components({
       config: () => this.config,
       router: this.router,
+      cluster,
       clock: this.clock,
       log: this.log,
       metrics: this.metrics,

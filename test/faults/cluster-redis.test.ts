@@ -36,7 +36,7 @@ function all(): readonly [Cluster, Cluster, Cluster, ...Cluster[]] {
 
 /** What a node hears, by the kind of the frames. */
 function listen(cluster: Cluster): { readonly deliver: number[]; readonly undelivered: number[] } {
-  const heard = { deliver: [] as number[], undelivered: [] as number[] };
+  const heard = { deliver: [] as number[], undelivered: [] as number[], stanza: [] as number[] };
   cluster.receive((one) => {
     heard[one.kind].push(numberOf(one));
   });

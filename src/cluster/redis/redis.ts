@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
+import { Ring } from '../../base/ring.ts';
 import { softwareVersion } from '../../base/software.ts';
 import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
 import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
@@ -15,7 +16,6 @@ import { type DirectoryFigures, RedisDirectory } from './directory.ts';
 import { Membership } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
 import { ownProtocol, type Protocol } from './protocol.ts';
-import { Ring } from './ring.ts';
 
 export interface RedisClusterOptions {
   readonly target: RedisTarget;
