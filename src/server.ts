@@ -119,6 +119,7 @@ export class Server {
     this.components = new Components({
       config: () => this.config,
       router: this.router,
+      cluster,
       clock: this.clock,
       log: this.log,
       metrics: this.metrics,
@@ -193,6 +194,7 @@ export class Server {
       log: this.log,
       sharesPorts: parts.sharesPorts ?? false,
       handOver: (deadline) => this.handOver(deadline),
+      resumable: () => this.sm.resumable(),
     });
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
     this.administration = new ClusterAdmin(this, cluster, this.log);
@@ -367,6 +369,15 @@ export class Server {
     return outcome;
   }
 
+  /** Tells the other nodes that this one is about to stop: they hand nothing over to it. */
+  async retire(): Promise<void> {
+    try {
+      await this.cluster.drain(true);
+    } catch (error) {
+      this.log.warn({ err: error }, 'the other nodes are not told that this one stops');
+    }
+  }
+
   /** What a node that is no more has left in the store, as the last one or by dying, one of those that live takes. */
   private async takeAfter(): Promise<void> {
     if (this.stopping !== undefined || this.cluster.owner('stored sessions') !== this.cluster.self) return;
@@ -380,6 +391,7 @@ export class Server {
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     await this.listeners.close(true);
+    await this.retire();
     await this.handOver();
     await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);

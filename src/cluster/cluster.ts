@@ -40,12 +40,18 @@ export interface Directory {
   drop(jid: Jid, sid: string): MaybePromise<void>;
 }
 
-/** What travels between nodes. Delivery frames carry stanzas whose checks are done. */
-export type Frame =
+/** A stanza, whose checks are done, for sessions. */
+export type SessionFrame =
   /** For sessions of the receiving node; `had`: all that are given the message. */
   | { readonly kind: 'deliver'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders }
   /** Answers `deliver`: these sessions are not there any more. */
   | { readonly kind: 'undelivered'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders };
+
+/** What travels between nodes. */
+export type Frame =
+  | SessionFrame
+  /** For what the receiving node looks after itself: a component that is connected to it, or a question that it has asked. */
+  | { readonly kind: 'stanza'; readonly xml: string };
 
 /** A session that a frame is for: its full JID may be another session's meanwhile. */
 export interface Addressee {

@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClientAcceptor } from '../c2s/acceptor.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Sessions } from '../core/sessions.ts';
+import type { Session, Sessions } from '../core/sessions.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { Listeners } from './listeners.ts';
 
@@ -19,6 +19,8 @@ export interface DrainingParts {
   readonly sharesPorts: boolean;
   /** Gives sessions that can be resumed to other nodes, for so many milliseconds at most. */
   readonly handOver: (deadline: number) => Promise<unknown>;
+  /** Those that could be handed over: should there be nobody to take them, they are kept for the next start. */
+  readonly resumable: () => Iterable<Session>;
 }
 
 /** How long sessions are handed over, in milliseconds. */
@@ -41,7 +43,7 @@ export class Draining {
     return this.working !== undefined;
   }
 
-  /** Resolves when all sessions are gone; the second call waits for the first. */
+  /** Resolves when all sessions are gone but those that nobody could take; the second call waits for the first. */
   begin(): Promise<void> {
     this.working ??= this.drain(++this.turn);
     return this.working;
@@ -65,13 +67,14 @@ export class Draining {
     await listeners.close(sharesPorts);
     await cluster.drain(true);
     await handOver(HAND_OVER);
-    // in the order of coming: who comes while this goes on has come to be closed, too
-    const step = Math.ceil(sessions.count / (CLOSING / STEP));
-    while (sessions.count > 0 && turn === this.turn) {
-      const some = sessions.all();
-      for (let i = 0; i < step; i++) some.next().value?.close(new StreamError('system-shutdown'));
+    for (let step = 0; turn === this.turn; ) {
+      const staying = new Set(this.parts.resumable());
+      const going = [...sessions.all()].filter((session) => !staying.has(session));
+      if (going.length === 0) break;
+      step = Math.max(step, Math.ceil(going.length / (CLOSING / STEP)));
+      for (const session of going.slice(0, step)) session.close(new StreamError('system-shutdown'));
       await new Promise<void>((resolve) => void this.parts.clock.after(STEP, resolve));
     }
-    if (turn === this.turn) log.info({}, 'is drained');
+    if (turn === this.turn) log.info({ sessions: sessions.count }, 'is drained');
   }
 }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, Frame, NodeId } from '../cluster/cluster.ts';
+import type { Addressee, Cluster, Frame, NodeId, SessionFrame } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
@@ -297,20 +297,47 @@ export class Router {
     );
   }
 
-  /** A reply to a question of the server's own. */
+  /** A reply to a question of the server's own; one that another node has asked is sent there. */
   private takeReply(stanza: Stanza): boolean {
     if (stanza.kind !== 'iq' || stanza.type === 'get' || stanza.type === 'set') return false;
     const pending = this.pending.get(stanza.id);
-    if (pending === undefined || pending.from.full !== stanza.from.full) return false;
+    if (pending === undefined) return this.bringHome(stanza);
+    if (pending.from.full !== stanza.from.full) return false;
     this.pending.delete(stanza.id);
     pending.cancel();
     pending.done(stanza);
     return true;
   }
 
+  private bringHome({ el: element, id, from, to }: Iq): boolean {
+    const { nodes, self } = this.parts.cluster;
+    if (nodes.size === 1) return false;
+    const node = id.slice(0, Math.max(0, id.lastIndexOf(':'))) as NodeId;
+    if (node === self || !nodes.has(node)) return false;
+    const sent = this.parts.cluster.send(node, { kind: 'stanza', xml: restamp(element, from, to).toXml() });
+    // who waits for it is gone, or waits no longer than it said
+    if (isPromise(sent)) sent.catch(nothing);
+    return true;
+  }
+
+  /** A stanza that another node has sent here because of what this one looks after. */
+  private forThisNode(element: Element): MaybePromise<void> {
+    const from = Jid.parse(element.attrs.from ?? '');
+    const to = Jid.parse(element.attrs.to ?? '');
+    if (from === undefined || to === undefined) return;
+    const stanza = stanzaOf(element, from, to);
+    if (this.parts.hosts.has(to.domain)) {
+      this.takeReply(stanza);
+      return;
+    }
+    const transit = new Transit(stanza, { kind: 'server', domain: from.domain });
+    return andThen(this.route(transit), () => this.unsettled(transit)?.settled);
+  }
+
   /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */
   private fromNode(frame: Frame, from: NodeId): MaybePromise<void> {
     const element = parseElement(frame.xml);
+    if (frame.kind === 'stanza') return this.forThisNode(element);
     if (frame.kind === 'undelivered') {
       return this.redeliverAll(element, frame.to, frame.had);
     }
@@ -340,7 +367,7 @@ export class Router {
   }
 
   /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
-  private pass(node: NodeId, frame: Frame, element: Element): MaybePromise<void> {
+  private pass(node: NodeId, frame: SessionFrame, element: Element): MaybePromise<void> {
     const sent = this.parts.cluster.send(node, frame);
     if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had));
   }

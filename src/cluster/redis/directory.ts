@@ -24,6 +24,8 @@ export interface RedisDirectoryOptions {
   readonly maxAge?: number;
   /** Whether a node is there, or may be; if this cannot be told, all are. */
   isAlive?(node: NodeId): boolean;
+  /** Whether this life goes on: nothing is put again before that is known. Yes, unless said otherwise. */
+  sure?(): Promise<boolean>;
   /** The other nodes hold this life of the node for dead: nothing can be put any more. */
   onOver?(): void;
   /** A session of this node has lost its full JID to another one, and whoever put that has not said so. */
@@ -347,6 +349,7 @@ export class RedisDirectory implements Directory {
 
   /** What ended first, so that nothing is there twice. */
   private async repairAll(): Promise<void> {
+    if ((await this.options.sure?.()) === false) return;
     while (this.redis.isUp && !this.isClosed) {
       const gone = [...take(this.memory.goneOnes(), batchSize)];
       const entries = [...take(this.unsaved.entries(), batchSize - gone.length)];

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { andThen, inOrder, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
+import type { SessionEntry } from '../../cluster/cluster.ts';
 import { accountRemoving, presenceIn, presenceOut, sessionClosed } from '../../core/events.ts';
 import { notify, type Verdict } from '../../core/hooks.ts';
 import { defineModule, on } from '../../core/module.ts';
@@ -31,13 +32,14 @@ export default defineModule({
     }),
   }),
 
-  setup({ host, config, router, cluster, use, background }) {
+  setup({ host, config, router, cluster, use, background, log }) {
     const roster = use(rosterService);
     const outward = new Outward({ host, router, cluster, background });
     const subscriptions = new Subscriptions({ host, router, cluster, roster, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
     const stopListening = outward.listen();
+    const stopInheriting = cluster.onOrphans((sessions) => Promise.all(sessions.map(orphaned)).then(() => {}));
 
     // RFC 6121 4.2, 4.4
     function becomeAvailable(session: Session, stanza: Presence): MaybePromise<void> {
@@ -76,6 +78,22 @@ export default defineModule({
           ),
         );
       });
+    }
+
+    /** RFC 6121 4.5.4: the node of a session died, and cannot say so itself. */
+    async function orphaned({ jid, available }: SessionEntry): Promise<void> {
+      if (jid.domain !== host.domain || !available) return;
+      const account = jid.withResource('');
+      try {
+        await turns.run(jid.bare, async () => {
+          const own = (await cluster.directory.sessions(jid.bare, true)).filter((entry) => entry.available);
+          // whoever has come back under that name is there
+          if (own.some((entry) => entry.jid.resource === jid.resource)) return;
+          await outward.broadcast(presenceOf('unavailable', jid, account), await roster.all(jid.local), own);
+        });
+      } catch (error) {
+        log.error({ err: error }, 'the contacts of a session that a dead node has left could not be told');
+      }
     }
 
     function inTurn(session: Session, work: () => MaybePromise<void>): MaybePromise<void> {
@@ -154,7 +172,10 @@ export default defineModule({
         on(rosterItemRemoved, ({ account, contact, was }) => subscriptions.removed(account, contact, was)),
         on(accountRemoving, ({ user }) => subscriptions.leave(Jid.of(user, host.domain))),
       ],
-      stop: stopListening,
+      stop() {
+        stopListening();
+        stopInheriting();
+      },
     };
   },
 });
