@@ -442,7 +442,8 @@ function optionsOf(target: Exclude<RedisTarget, { readonly cluster: readonly str
   }
   const url = new URL(target);
   const password = decodeURIComponent(url.password) || url.searchParams.get('password');
-  const username = decodeURIComponent(url.username);
+  // an address of a file has no place for a name before it
+  const username = decodeURIComponent(url.username) || url.searchParams.get('username');
   const isUnix = url.protocol === 'redis+unix:';
   const db = Number((isUnix ? url.searchParams.get('db') : url.pathname.slice(1)) || 0);
   const address = isUnix
