@@ -8,10 +8,10 @@ test('nodes are killed and told to stop, and connections break: nothing is lost 
   const outcome = await run({
     nodes: 3,
     clients: 12,
-    minutes: 0.3,
+    minutes: 0.25,
     seed: 4,
-    pace: 500,
-    plan: { kinds: ['kill', 'stop', 'cuts'], longest: 4_000, interval: 3_000 },
+    pace: 400,
+    plan: { kinds: ['kill', 'stop', 'cuts'], longest: 2_000, interval: 3_000 },
     logs: join(tmpdir(), 'parley-chaos-test'),
   });
   expect(outcome.problems).toEqual([]);
