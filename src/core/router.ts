@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, Frame, NodeId, SessionFrame } from '../cluster/cluster.ts';
+import type { Addressee, Cluster, Frame, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
@@ -22,7 +22,7 @@ import {
   stanzaOf,
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
-import { iqAnswer, iqOut, messageOut, presenceOut, serverIn } from './events.ts';
+import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, sessionOrphaned } from './events.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import type { Session, Sessions } from './sessions.ts';
@@ -77,8 +77,20 @@ export class Router {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
       missed: (stanza, sid) => this.missed(stanza, sid),
     });
-    parts.cluster.receive((frame, from) => this.fromNode(frame, from));
     parts.cluster.answer('message.back', (body) => this.returned(body as Returned));
+  }
+
+  /** The hosts are there: what other nodes send is dealt with, and what dead ones have left. */
+  begin(): void {
+    const { cluster } = this.parts;
+    cluster.onOrphans((entries) => this.mourn(entries));
+    cluster.receive((frame, from) => this.fromNode(frame, from));
+  }
+
+  private async mourn(entries: readonly SessionEntry[]): Promise<void> {
+    await Promise.all(
+      entries.map((entry) => this.parts.hosts.get(entry.jid.domain)?.collect(sessionOrphaned, { entry })),
+    );
   }
 
   /**
