@@ -161,6 +161,7 @@ export class Server {
       http: this.http,
       clients: this.clients,
       context,
+      cluster,
       httpsPort: () => this.listeners.get('https')?.port,
     });
     this.listeners = new Listeners({

@@ -129,7 +129,7 @@ interface Nodes {
 }
 
 /** @param domains where each node serves one of its own; nodes that serve the same are one server otherwise */
-async function running(
+export async function running(
   clock: FakeClock,
   start: () => Promise<Nodes>,
   domains: readonly string[] = [],
