@@ -230,7 +230,9 @@ export class Server {
       });
       server = new Server(config, parts, driver, cluster, tls, secret);
       server.federation.start();
-      await server.restart.bringBack((await server.served.follow()).added, server.sm);
+      const { added } = await server.served.follow();
+      server.router.begin();
+      await server.restart.bringBack(added, server.sm);
       const running = server;
       cluster.onNode((_node, isUp) => {
         if (!isUp) void running.takeAfter();
@@ -401,6 +403,7 @@ export class Server {
     await this.served.stopModules();
     await this.restart.keep(this.hosts.values(), this.sm);
     await this.http.close();
+    this.sessions.closings.stop();
     await this.cluster.close();
     await this.tls.close();
     if (this.parts.driver === undefined) await this.driver.close();

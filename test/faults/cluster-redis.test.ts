@@ -101,6 +101,7 @@ test('the sessions of a dead node are told of, and again by another node if the 
   const told: [NodeId, string[]][] = [];
   let isFirst = true;
   for (const node of [one, two]) {
+    node.receive(() => {});
     node.onOrphans((sessions) => {
       told.push([node.self, sessions.map(({ sid }) => sid)]);
       if (!isFirst) return;

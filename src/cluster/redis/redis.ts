@@ -355,6 +355,8 @@ class RedisNode implements RedisCluster {
 
   /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
   private async inherit(node: NodeId, { bus, directory }: Life): Promise<void> {
+    // a server that starts is not ready to deal with anything
+    if (this.receiver === undefined) await this.receiving;
     for await (const sessions of directory.sweep(node)) {
       await Promise.all([...this.heirs].map((fn) => fn(sessions)));
     }
