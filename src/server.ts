@@ -403,6 +403,7 @@ export class Server {
     await this.served.stopModules();
     await this.restart.keep(this.hosts.values(), this.sm);
     await this.http.close();
+    this.sessions.closings.stop();
     await this.cluster.close();
     await this.tls.close();
     if (this.parts.driver === undefined) await this.driver.close();

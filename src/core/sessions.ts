@@ -125,7 +125,7 @@ export class Session implements SessionEntry {
   stream: SessionStream | undefined;
   /** Present once the client has asked for stream management. */
   outbox: Outbox | undefined;
-  /** It is out of the directory, for good. */
+  /** It is out of the directory, for good; or has gone to another node. */
   isOver = false;
   shared: Readonly<Record<string, string | number | boolean>> = nothingShared;
   private current: Presence | undefined;
