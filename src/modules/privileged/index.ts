@@ -72,6 +72,7 @@ export default defineModule({
       if (to === undefined) return new StanzaError('jid-malformed', 'the "to" address is not a JID');
       const message = messageOf(inner.with({ from: from.full, to: to.full }), from, to);
       if (from.local === '') return andThen(router.send(message, host), handled);
+      if (isOfServer(inner)) return forbidden('that is for the server to say, and for nobody in its name');
       return andThen(host.accounts.exists(from.local), (exists) => {
         if (!exists) return forbidden('there is no such account');
         return andThen(router.fromAccount(host, message, by.domain), (unsettled) => {
@@ -163,6 +164,18 @@ function permissions(privileges: Privileges | undefined): Element[] {
   if (namespaces.length > 0) list.push(perm('iq', undefined, ...namespaces));
   if (presence !== 'none') list.push(perm('presence', presence));
   return list;
+}
+
+/**
+ * 9, rule 4: what no client of an account could send, since it would be from one of its resources. From the account itself it is
+ * believed: that it is a copy, or out of the archive, and who had sent what is in it (XEP-0280 11, XEP-0313 7).
+ */
+function isOfServer(message: Element): boolean {
+  return (
+    message.getChild('sent', NS.carbons) !== undefined ||
+    message.getChild('received', NS.carbons) !== undefined ||
+    message.getChild('result', NS.mam) !== undefined
+  );
 }
 
 const textOf = (element: Element): string => element.toXml();
