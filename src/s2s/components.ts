@@ -182,6 +182,8 @@ export class Components {
     this.ready.set(domain, stream);
     // it knows the secret, so it is the same one, come back before we noticed that it had gone
     old?.close(new StreamError('conflict', 'replaced by a new connection'));
+    // what the old connection was asked the new one does not know of
+    if (old !== undefined) this.parts.router.giveUp(domain);
     this.log.info({ component: domain, address: stream.address }, 'a component connected');
     const component = Jid.of('', domain);
     for (const host of this.parts.hosts.values()) host.notify(componentReady, { component, was: undefined });

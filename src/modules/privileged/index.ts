@@ -7,8 +7,9 @@
 // - 8, rule 2: presence that comes to several nodes of a cluster is sent to the component by each of them
 import { randomBytes } from 'node:crypto';
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import { Room } from '../../base/room.ts';
 import { type Grant, mayReadRosters, type Privileges } from '../../config/components.ts';
-import { componentReady, presenceNews, serverIn } from '../../core/events.ts';
+import { componentGone, componentReady, presenceNews, serverIn } from '../../core/events.ts';
 import type { Verdict } from '../../core/hooks.ts';
 import { defineModule, iqGet, iqSet, on, type Registration } from '../../core/module.ts';
 import type { Transit } from '../../core/transit.ts';
@@ -25,25 +26,34 @@ import { Watchers } from './watchers.ts';
 /** XEP-0356 says so for whatever a component is not allowed, and for whom it speaks wrongly. */
 const forbidden = (text: string): StanzaError => new StanzaError('forbidden', text);
 
+/** Requests in the name of accounts that may wait for their answers at a time, and the characters of their XML. */
+const WAITING = { count: 20_000, size: 64 * 1024 * 1024 };
+/** The same, of one component. */
+const WAITING_OF_ONE = { count: 10_000, size: 32 * 1024 * 1024 };
+
 export default defineModule({
   xeps: ['XEP-0356 0.4.1'],
   summary: 'Lets external components act in the name of people, as far as the configuration allows it',
   needs: [rosterService],
 
-  setup({ host, router, cluster, use, background, signal }) {
-    const watchers = new Watchers({ host, router, cluster, roster: use(rosterService), background });
+  setup({ host, router, cluster, clock, use, background, signal }) {
+    const watchers = new Watchers({ host, router, cluster, clock, roster: use(rosterService), background, signal });
     const stopListening = watchers.listen();
+    const room = new Room(WAITING, WAITING_OF_ONE);
 
     // 4.2, 5.2, 6.2, 7.2, 7.5
     function advertise({ component, was }: { readonly component: Jid; readonly was: Grant | undefined }): void {
       const now = host.grants.get(component.domain);
       const before = permissions(was?.privileges);
       const given = permissions(now?.privileges);
-      if (given.map(textOf).join() === before.map(textOf).join()) return;
-      const attrs = { from: host.domain, to: component.full, id: randomBytes(9).toString('base64url') };
-      const message = el('message', null, attrs, el('privilege', NS.privilege, undefined, ...given));
-      void router.tell(messageOf(message, host.jid, component), host);
+      if (given.map(textOf).join() !== before.map(textOf).join()) {
+        const attrs = { from: host.domain, to: component.full, id: randomBytes(9).toString('base64url') };
+        const message = el('message', null, attrs, el('privilege', NS.privilege, undefined, ...given));
+        void router.tell(messageOf(message, host.jid, component), host);
+      }
       if (now?.privileges.presence !== was?.privileges.presence) watchers.catchUp(component);
+      // who was being asked when the settings changed was not asked to the end
+      else watchers.ask(component);
     }
 
     function take(transit: Transit): MaybePromise<Verdict | undefined> {
@@ -98,7 +108,10 @@ export default defineModule({
       stanzaOf(element, account, to);
       return andThen(host.accounts.exists(account.local), (exists) => {
         if (!exists) return forbidden('there is no such account');
-        background(forward(request, element, to), 'a request in the name of an account');
+        const size = element.toXml().length;
+        if (!room.enter(by.domain, size)) return new StanzaError('resource-constraint', 'too much of yours waits already');
+        const work = forward(request, element, to).finally(() => room.leave(by.domain, size));
+        background(work, 'a request in the name of an account');
         return handled();
       });
     }
@@ -123,6 +136,7 @@ export default defineModule({
     const targets = ['self', 'account', 'nobody', 'host'] as const;
     const handlers: Registration[] = [
       on(componentReady, advertise),
+      on(componentGone, ({ component }) => watchers.gone(component)),
       on(serverIn, { phase: 'handle' }, take),
       iqGet(targets, NS.privilege, 'privileged_iq', refuse),
       iqSet(targets, NS.privilege, 'privileged_iq', refuse),
