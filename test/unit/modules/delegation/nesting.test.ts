@@ -151,6 +151,8 @@ test('settings that hold no more tell the other nodes nothing', async () => {
   fresh.nesting.ask(component);
   for (const question of fresh.questions) question.answer('x');
   await turn();
+  await nodes.idle();
+  expect(other.features('server')).toEqual(['x']);
   old.ending.abort();
   for (const question of old.questions) question.fail();
   await turn();
