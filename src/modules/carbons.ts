@@ -114,7 +114,8 @@ export default defineModule({
       // on its way again because its reader left: whoever had it, or a copy, gets none
       const before = transit.note(redelivered);
       const others = before === undefined ? all : all?.filter(({ sid }) => !wasGiven(before, sid));
-      if (others !== undefined) consider(stanza, isSentByOwn(transit) ? 'sent' : 'received', others, transit.note(reached));
+      if (others !== undefined)
+        consider(stanza, isSentByOwn(transit) ? 'sent' : 'received', others, transit.note(reached));
     }
 
     function consider(message: Message, direction: Direction, to: readonly SessionEntry[], reach?: Reach): void {

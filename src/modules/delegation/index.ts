@@ -110,7 +110,8 @@ export default defineModule({
       metrics.forwarded.inc();
       const delegation = el('delegation', NS.delegation, undefined, forwardedElement(request.el));
       const attrs = { type: 'set', from: host.domain, to: component.full };
-      const make = (id: string): Iq => stanzaOf(el('iq', null, { ...attrs, id }, delegation), host.jid, component) as Iq;
+      const make = (id: string): Iq =>
+        stanzaOf(el('iq', null, { ...attrs, id }, delegation), host.jid, component) as Iq;
       const reply = await router.request(host, make, { signal });
       return reply.type === 'result' ? answerIn(reply, request) : undefined;
     }

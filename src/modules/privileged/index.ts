@@ -109,7 +109,8 @@ export default defineModule({
       return andThen(host.accounts.exists(account.local), (exists) => {
         if (!exists) return forbidden('there is no such account');
         const size = element.toXml().length;
-        if (!room.enter(by.domain, size)) return new StanzaError('resource-constraint', 'too much of yours waits already');
+        if (!room.enter(by.domain, size))
+          return new StanzaError('resource-constraint', 'too much of yours waits already');
         const work = forward(request, element, to).finally(() => room.leave(by.domain, size));
         background(work, 'a request in the name of an account');
         return handled();

@@ -44,7 +44,9 @@ function create(
   const router = {
     tell: (stanza: Stanza) => void sent.push(stanza),
     sessionsOf: () =>
-      online.map((full) => ({ presence: presenceOf('available', Jid.parse(full)!, Jid.parse(full)!.withResource('')) })),
+      online.map((full) => ({
+        presence: presenceOf('available', Jid.parse(full)!, Jid.parse(full)!.withResource('')),
+      })),
   } as unknown as Router;
   const roster = {
     all: (user: string) => new Map(Object.entries(rosters[user] ?? {})),
