@@ -41,6 +41,7 @@ export interface AdminOptions {
 /** The administration of a running server. */
 export function adminContext(server: Server, options: AdminOptions): AdminContext {
   const { administration } = server;
+  administration.setLogLevel = ({ part, level, forMs }) => options.logLevel(part, level, forMs);
   return {
     get hosts() {
       return [...server.hosts.keys()];
@@ -82,7 +83,9 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
         'there is one process: it cannot be replaced without a break ("cluster.processes")',
       );
     },
-    logLevel: options.logLevel,
+    async logLevel(part, level, forMs) {
+      await administration.logLevel({ part, level, ...(forMs === undefined ? {} : { forMs }) });
+    },
   };
 }
 
@@ -137,7 +140,7 @@ async function kick(server: Server, text: string, reason?: string): Promise<numb
   if (jid === undefined || jid.local === '')
     throw new CommandError('bad-arguments', `"${text}" is not the JID of a session`);
   const error = new StreamError('policy-violation', reason ?? 'disconnected by an administrator');
-  return server.sessions.closeAccount(
+  return server.sessions.closings.closeAccount(
     jid.bare,
     error,
     ({ jid: { resource } }) => jid.isBare || resource === jid.resource,

@@ -29,6 +29,7 @@ function createDirectory(): Directory & { readonly count: number } {
       byUser.set(entry.jid.bare, at < 0 ? [...entries, entry] : entries.with(at, entry));
       return old === undefined || old.sid === entry.sid ? undefined : old;
     },
+    release() {},
     drop(jid, sid) {
       const entries = byUser.get(jid.bare) ?? none;
       const rest = entries.filter((one) => one.sid !== sid);

@@ -43,6 +43,18 @@ export async function openCluster(
   }
 }
 
+/** The names of the nodes that live, asked by somebody who is none; nothing where Redis does not answer, or there is none. */
+export async function livingNodes({ redis }: Pick<Config, 'redis'>): Promise<readonly string[]> {
+  if (redis === null) return [];
+  const { lookForNodes } = await import('../cluster/redis/look.ts');
+  try {
+    return await lookForNodes(redis, prefixOf(redis).prefix);
+  } catch {
+    // nodes without Redis would hardly be there
+    return [];
+  }
+}
+
 /** Published messages know no databases: the number has to be in their names. */
 function prefixOf(redis: NonNullable<Config['redis']>): { readonly prefix?: string } {
   if (typeof redis !== 'string') return {};

@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClientAcceptor } from '../c2s/acceptor.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Sessions } from '../core/sessions.ts';
+import type { Session, Sessions } from '../core/sessions.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { Listeners } from './listeners.ts';
 
@@ -19,6 +19,8 @@ export interface DrainingParts {
   readonly sharesPorts: boolean;
   /** Gives sessions that can be resumed to other nodes, for so many milliseconds at most. */
   readonly handOver: (deadline: number) => Promise<unknown>;
+  /** Those that could be handed over: should there be nobody to take them, they are kept for the next start. */
+  readonly resumable: () => Iterable<Session>;
 }
 
 /** How long sessions are handed over, in milliseconds. */
@@ -41,7 +43,7 @@ export class Draining {
     return this.working !== undefined;
   }
 
-  /** Resolves when all sessions are gone; the second call waits for the first. */
+  /** Resolves when all sessions are gone but those that nobody could take; the second call waits for the first. */
   begin(): Promise<void> {
     this.working ??= this.drain(++this.turn);
     return this.working;
@@ -54,24 +56,34 @@ export class Draining {
     this.turn++;
     this.parts.clients.isOpen = true;
     await this.parts.listeners.open();
-    await this.parts.cluster.drain(false);
+    await this.tell(false);
     this.parts.log.info({}, 'serves again');
   }
 
+  /** Without Redis nobody can be told; here it holds all the same. */
+  private async tell(isOn: boolean): Promise<void> {
+    try {
+      await this.parts.cluster.drain(isOn);
+    } catch (error) {
+      this.parts.log.warn({ err: error }, 'the other nodes are not told whether this one drains');
+    }
+  }
+
   private async drain(turn: number): Promise<void> {
-    const { cluster, listeners, clients, sessions, log, sharesPorts, handOver } = this.parts;
+    const { listeners, clients, sessions, log, sharesPorts, handOver } = this.parts;
     log.info({ sessions: sessions.count }, 'drains');
     clients.isOpen = false;
     await listeners.close(sharesPorts);
-    await cluster.drain(true);
+    await this.tell(true);
     await handOver(HAND_OVER);
-    // in the order of coming: who comes while this goes on has come to be closed, too
-    const step = Math.ceil(sessions.count / (CLOSING / STEP));
-    while (sessions.count > 0 && turn === this.turn) {
-      const some = sessions.all();
-      for (let i = 0; i < step; i++) some.next().value?.close(new StreamError('system-shutdown'));
+    for (let step = 0; turn === this.turn; ) {
+      const staying = new Set(this.parts.resumable());
+      const going = [...sessions.all()].filter((session) => !staying.has(session));
+      if (going.length === 0) break;
+      step = Math.max(step, Math.ceil(going.length / (CLOSING / STEP)));
+      for (const session of going.slice(0, step)) session.close(new StreamError('system-shutdown'));
       await new Promise<void>((resolve) => void this.parts.clock.after(STEP, resolve));
     }
-    if (turn === this.turn) log.info({}, 'is drained');
+    if (turn === this.turn) log.info({ sessions: sessions.count }, 'is drained');
   }
 }

@@ -33,6 +33,10 @@ export interface Nodes {
   kill(node: NodeId): void;
   /** While true, nothing arrives; what was sent waits. */
   hold(on: boolean): void;
+  /** While true, nothing arrives at a node; what was sent to it waits. */
+  freeze(node: NodeId, on: boolean): void;
+  /** One more node. */
+  add(name: string): Cluster;
 }
 
 /**
@@ -43,10 +47,12 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
   const bus = new Bus();
   const shared = new SharedDirectory();
   const members = new Map<NodeId, Member>();
-  for (const name of names) {
+  const add = (name: string): Member => {
     const node = new Member(name as NodeId, bus, shared, members, timeout, isLate);
     members.set(node.self, node);
-  }
+    node.onClose = () => kill(node.self);
+    return node;
+  };
   const kill = (node: NodeId): void => {
     members.delete(node);
     const orphans = shared.sweep(node);
@@ -54,13 +60,17 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
     const [heir] = members.values();
     if (orphans.length > 0) heir?.inherit(orphans);
   };
-  for (const member of members.values()) member.onClose = () => kill(member.self);
+  for (const name of names) add(name);
   bus.deliver = ({ from, to, json }) => members.get(to)?.arrive(from, JSON.parse(json) as Content);
   return {
-    clusters: [...members.values()],
+    get clusters() {
+      return [...members.values()];
+    },
     idle: () => bus.idle(),
     kill,
     hold: (on) => bus.hold(on),
+    freeze: (node, on) => bus.freeze(node, on),
+    add,
   };
 }
 
@@ -70,6 +80,7 @@ class Bus {
   private readonly queue: Parcel[] = [];
   private isRunning = false;
   private isHeld = false;
+  private readonly frozen = new Map<NodeId, Parcel[]>();
   private idlers: (() => void)[] = [];
 
   send(parcel: Parcel): void {
@@ -79,6 +90,16 @@ class Bus {
 
   hold(on: boolean): void {
     this.isHeld = on;
+    this.run();
+  }
+
+  freeze(node: NodeId, on: boolean): void {
+    if (on) {
+      this.frozen.set(node, []);
+      return;
+    }
+    this.queue.unshift(...(this.frozen.get(node) ?? []));
+    this.frozen.delete(node);
     this.run();
   }
 
@@ -96,7 +117,9 @@ class Bus {
   private step(): void {
     const parcel = this.isHeld ? undefined : this.queue.shift();
     if (parcel !== undefined) {
-      this.deliver(parcel);
+      const late = this.frozen.get(parcel.to);
+      if (late === undefined) this.deliver(parcel);
+      else late.push(parcel);
       setImmediate(() => this.step());
       return;
     }
@@ -123,6 +146,8 @@ class SharedDirectory implements Directory {
     return old === undefined || old.sid === sid ? undefined : restore(old);
   }
 
+  release(): void {}
+
   async drop(jid: Jid, sid: string): Promise<void> {
     await undefined;
     if (this.entries.get(jid.full)?.sid === sid) this.entries.delete(jid.full);
@@ -132,6 +157,36 @@ class SharedDirectory implements Directory {
     const swept = [...this.entries.values()].filter((entry) => entry.node === node);
     for (const { jid } of swept) this.entries.delete(jid);
     return swept.map(restore);
+  }
+}
+
+/** Out of reach for a node that is dead. */
+class LinkedDirectory implements Directory {
+  private readonly shared: Directory;
+  private readonly isAlive: () => boolean;
+
+  constructor(shared: Directory, isAlive: () => boolean) {
+    this.shared = shared;
+    this.isAlive = isAlive;
+  }
+
+  async sessions(user: BareJid): Promise<readonly SessionEntry[]> {
+    return this.reach().sessions(user);
+  }
+
+  async put(entry: SessionEntry): Promise<SessionEntry | undefined> {
+    return this.reach().put(entry);
+  }
+
+  release(): void {}
+
+  async drop(jid: Jid, sid: string): Promise<void> {
+    return this.reach().drop(jid, sid);
+  }
+
+  private reach(): Directory {
+    if (!this.isAlive()) throw new Error('this node is dead');
+    return this.shared;
   }
 }
 
@@ -156,6 +211,8 @@ class LateDirectory implements Directory {
     this.changed(entry.jid.bare);
     return old;
   }
+
+  release(): void {}
 
   async drop(jid: Jid, sid: string): Promise<void> {
     await this.shared.drop(jid, sid);
@@ -213,12 +270,13 @@ class Member implements Cluster {
   ) {
     this.self = self;
     this.bus = bus;
+    this.all = members;
+    const link = new LinkedDirectory(shared, () => members.get(self) === this);
     if (isLate) {
-      const late = new LateDirectory(shared, (user) => this.publish('directory', user));
+      const late = new LateDirectory(link, (user) => this.publish('directory', user));
       this.subscribe('directory', (user) => late.forget(String(user)));
       this.directory = late;
-    } else this.directory = shared;
-    this.all = members;
+    } else this.directory = link;
     this.timeout = timeout;
   }
 
@@ -356,6 +414,6 @@ class Member implements Cluster {
 
   private post(to: NodeId, content: Content): void {
     // a dead node speaks no more
-    if (this.all.has(this.self)) this.bus.send({ from: this.self, to, json: JSON.stringify(content) });
+    if (this.all.get(this.self) === this) this.bus.send({ from: this.self, to, json: JSON.stringify(content) });
   }
 }

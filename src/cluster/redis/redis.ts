@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
+import { Ring } from '../../base/ring.ts';
 import { softwareVersion } from '../../base/software.ts';
 import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
 import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
@@ -15,7 +16,6 @@ import { type DirectoryFigures, RedisDirectory } from './directory.ts';
 import { Membership } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
 import { ownProtocol, type Protocol } from './protocol.ts';
-import { Ring } from './ring.ts';
 
 export interface RedisClusterOptions {
   readonly target: RedisTarget;
@@ -106,9 +106,13 @@ class RedisNode implements RedisCluster {
   private readonly receiving: Promise<Receiver>;
   private receiver: Receiver | undefined;
   private setReceiver!: (fn: Receiver) => void;
+  /** From `start` on. */
   private life!: Life;
   private ring: Ring<NodeId> | undefined;
   private ringOf: unknown;
+  private known: readonly Member[] = [];
+  /** The last life is over, and the next one has not begun. */
+  private isLost = false;
   private isClosed = false;
 
   constructor(redis: RedisConnection, options: RedisClusterOptions) {
@@ -213,6 +217,16 @@ class RedisNode implements RedisCluster {
   }
 
   async members(): Promise<readonly Member[]> {
+    try {
+      this.known = await this.ask();
+    } catch (err) {
+      // while Redis is away, what was known before
+      if (this.redis.isUp) throw err;
+    }
+    return this.known.filter(({ node }) => this.nodes.has(node));
+  }
+
+  private async ask(): Promise<readonly Member[]> {
     const members = await this.life.membership.members();
     const depths = await Promise.all(
       members.map(({ node }) => this.redis.command('XLEN', this.redis.key(node, 'inbox'))),
@@ -253,15 +267,16 @@ class RedisNode implements RedisCluster {
 
   private async begin(): Promise<Life> {
     const { redis, log, options } = this;
-    const { clock } = options;
+    const { beat = defaults.beat } = options;
     let life: Life | undefined;
     const membership = new Membership({
       redis,
       log,
       name: nameFor(options.name ?? hostname()),
-      isNameOurs: options.isNameOurs ?? false,
+      // another one may have taken the place of a node that was given up
+      isNameOurs: this.life === undefined && (options.isNameOurs ?? false),
       life: randomBytes(6).toString('base64url'),
-      beat: options.beat ?? defaults.beat,
+      beat,
       info: () => ({
         version: this.version,
         started: this.started,
@@ -276,6 +291,20 @@ class RedisNode implements RedisCluster {
       onEstate: (node) => this.inherit(node, life!),
     });
     await membership.join();
+    try {
+      life = await this.equip(membership);
+    } catch (err) {
+      membership.abandon();
+      throw err;
+    }
+    membership.takePart();
+    // until the next beat of each there may be nodes that have not heard of this one, and do not tell it what they publish
+    if (membership.nodes.size > 1) await new Promise((resolve) => setTimeout(resolve, 1.5 * beat));
+    return life;
+  }
+
+  private async equip(membership: Membership): Promise<Life> {
+    const { redis, log, options } = this;
     const bus = new Bus({
       redis,
       log,
@@ -286,23 +315,23 @@ class RedisNode implements RedisCluster {
       onTopic: (topic, body, from) => {
         for (const fn of this.topics.get(topic) ?? []) fn(body, from);
       },
+      onMissed: () => this.doubt(true),
     });
     const onOver = (): void => void membership.refresh();
     const directory = await RedisDirectory.open({
       redis,
       self: membership.self,
-      clock,
+      clock: options.clock,
       log,
       isAlive: (node) => membership.nodes.has(node),
+      sure: () => membership.sure(),
       onOver,
       onDisplaced: (session) => {
         for (const fn of this.displaced) fn(session);
       },
     });
-    life = { membership, bus, directory };
     await bus.open();
-    membership.takePart();
-    return life;
+    return { membership, bus, directory };
   }
 
   private noticed(node: NodeId, isUp: boolean, life: Life | undefined): void {
@@ -326,6 +355,8 @@ class RedisNode implements RedisCluster {
 
   /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
   private async inherit(node: NodeId, { bus, directory }: Life): Promise<void> {
+    // a server that starts is not ready to deal with anything
+    if (this.receiver === undefined) await this.receiving;
     for await (const sessions of directory.sweep(node)) {
       await Promise.all([...this.heirs].map((fn) => fn(sessions)));
     }
@@ -334,7 +365,9 @@ class RedisNode implements RedisCluster {
 
   /** The others go on without this node. */
   private async expelled(): Promise<void> {
-    if (this.isClosed) return;
+    // a life that is over before it has begun is seen below
+    if (this.isClosed || this.isLost) return;
+    this.isLost = true;
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
     old.bus.abandon();
@@ -342,14 +375,25 @@ class RedisNode implements RedisCluster {
     while (!this.isClosed) {
       try {
         await this.redis.whenUp(REBIRTH_MS);
-        this.life = await this.begin();
+        const life = await this.begin();
+        if (life.membership.isOver) throw new Error('the new life is over already');
+        this.life = life;
         break;
       } catch (err) {
         this.log.warn({ err }, 'the cluster cannot be joined yet');
         await new Promise((resolve) => setTimeout(resolve, REBIRTH_MS));
       }
     }
+    if (this.isClosed) return this.abandon();
+    this.isLost = false;
+    this.ring = undefined;
     for (const fn of this.losers) fn();
+    const { self, nodes } = this;
+    const before = [...old.membership.nodes].filter((node) => node !== old.membership.self);
+    for (const watcher of this.watchers) {
+      for (const node of before) if (!nodes.has(node)) watcher(node, false);
+      for (const node of nodes) if (node !== self && !before.includes(node)) watcher(node, true);
+    }
     this.doubt(true);
   }
 }

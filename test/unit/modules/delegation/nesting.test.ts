@@ -126,6 +126,23 @@ test('the other nodes hear of it, also those that come later, and that it is gon
   expect([one.features('server'), two.features('server')]).toEqual([[], []]);
 });
 
+test('a component that goes over to another node is forgotten by the old one alone', async () => {
+  const nodes = createNodes();
+  const [here, there] = nodes.clusters;
+  const [one, two] = [create(here!), create(there!)];
+  one.nesting.ask(component);
+  for (const question of one.questions) question.answer('x');
+  await turn();
+  await nodes.idle();
+  two.nesting.ask(component);
+  for (const question of two.questions) question.answer('y');
+  await turn();
+  await nodes.idle();
+  one.nesting.forget(component);
+  await nodes.idle();
+  expect([one.features('server'), two.features('server')]).toEqual([['y'], ['y']]);
+});
+
 test('what a node told that died is not told any more', async () => {
   const nodes = createNodes();
   const [here, there] = nodes.clusters;

@@ -37,7 +37,7 @@ async function start() {
 /** Reads up to what matches. */
 async function reads(client: StreamClient, pattern: RegExp): Promise<string> {
   for (;;) {
-    const text = told(await client.next());
+    const text = told(await client.next(10_000));
     if (pattern.test(text)) return text;
     if (text === 'nothing') throw new Error(`${pattern} never came`);
   }
@@ -67,7 +67,7 @@ test('one account does not take the places of all others', async () => {
   expect(await reads(romeo, /type="error"/)).toMatch(/id="r500".*<service-unavailable/);
   juliet.write(request('j'));
   await reads(silent, /id="j"/);
-});
+}, 30_000);
 
 test('nor by requests that are large', async () => {
   const { person, component } = await start();
@@ -78,4 +78,4 @@ test('nor by requests that are large', async () => {
   expect(await reads(romeo, /type="error"/)).toMatch(/id="r20".*<service-unavailable/);
   juliet.write(request('j', large));
   await reads(silent, /id="j"/);
-});
+}, 30_000);

@@ -4,6 +4,7 @@ import type { Cluster } from '../../../../src/cluster/cluster.ts';
 import type { Grant } from '../../../../src/config/components.ts';
 import type { Host } from '../../../../src/core/host.ts';
 import type { Router } from '../../../../src/core/router.ts';
+import { Transit } from '../../../../src/core/transit.ts';
 import { presenceOf } from '../../../../src/modules/presence/stanzas.ts';
 import { Watchers } from '../../../../src/modules/privileged/watchers.ts';
 import type { Roster, RosterItem } from '../../../../src/modules/roster/index.ts';
@@ -164,7 +165,9 @@ test('the same presence for several accounts is told once, and again when it has
   const node = create({ romeo: { 'a@mantua.test': to('to') }, tybalt: { 'a@mantua.test': to('to') } });
   const from = Jid.parse('a@mantua.test/x')!;
   const say = (type: 'available' | 'unavailable', user: string) =>
-    node.watchers.ofContact(presenceOf(type, from, Jid.of(user, 'verona.test')));
+    node.watchers.ofContact(
+      new Transit(presenceOf(type, from, Jid.of(user, 'verona.test')), { kind: 'server', domain: from.domain }),
+    );
   for (const user of ['romeo', 'tybalt', 'stranger']) say('available', user);
   expect(node.told()).toEqual([from.full]);
   for (const user of ['romeo', 'tybalt']) say('unavailable', user);
