@@ -168,8 +168,8 @@ test('the same presence for several accounts is told once, and again when it has
     node.watchers.ofContact(
       new Transit(presenceOf(type, from, Jid.of(user, 'verona.test')), { kind: 'server', domain: from.domain }),
     );
-  for (const user of ['romeo', 'tybalt', 'stranger']) say('available', user);
+  for (const user of ['romeo', 'tybalt', 'stranger']) await say('available', user);
   expect(node.told()).toEqual([from.full]);
-  for (const user of ['romeo', 'tybalt']) say('unavailable', user);
+  for (const user of ['romeo', 'tybalt']) await say('unavailable', user);
   expect(node.told()).toEqual([from.full, from.full]);
 });
