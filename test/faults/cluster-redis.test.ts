@@ -131,6 +131,26 @@ test('a node that leaves in order has handled what it was sent, and is not misse
   await expect.poll(() => [...theirs.deliver, ...ours.undelivered]).toEqual(upTo(200));
 });
 
+test('what a node had handled just before it left in order is not dealt with again', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
+  const [one, two, three] = all();
+  const heard = [listen(one), listen(three)];
+  const left = two.self;
+  const closed = new Promise<number[]>((resolve) => {
+    const handled: number[] = [];
+    two.receive((arrived) => {
+      handled.push(numberOf(arrived));
+      if (handled.length === 10) void two.close().then(() => resolve(handled));
+    });
+  });
+  const fates = send(one, two.self, 0, 10);
+  await expect.poll(() => fates).toEqual(new Array(10).fill(1));
+  expect(await closed).toEqual(upTo(10));
+  const report = `${nodes.prefix}{${left}}:closed`;
+  await expect.poll(() => redis.ask(`HGET ${report} ""`)).toContain('1');
+  expect(heard.flatMap(({ undelivered }) => undelivered)).toEqual([]);
+});
+
 test('Redis is restarted with what it had: nothing is lost, doubled or out of order', async () => {
   nodes = await startRedisNodes(redis.url);
   const [one, two] = all();
