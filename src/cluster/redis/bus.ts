@@ -103,7 +103,7 @@ export class Bus {
   lose(node: NodeId): void {
     this.missing.delete(node);
     this.options.calls.lose(node);
-    this.outboxes.get(node)?.wake();
+    this.outboxes.get(node)?.lose();
   }
 
   /** Treats what a dead node had not handled as undelivered. */
@@ -155,8 +155,11 @@ export class Bus {
         self: this.self,
         to: node,
         isThere: () => this.isThere(node),
+        isOwed: () => this.membership.isOwed(node),
         onLost: (items) => this.recover(items),
-        onDone: () => this.outboxes.delete(node),
+        onDone: () => {
+          if (this.outboxes.get(node) === outbox) this.outboxes.delete(node);
+        },
       });
       if (this.isClosed) outbox.close();
       else this.outboxes.set(node, outbox);

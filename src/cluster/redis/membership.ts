@@ -207,6 +207,11 @@ export class Membership {
     }));
   }
 
+  /** Whether what a node left that is no more is still to be dealt with. */
+  async isOwed(node: NodeId): Promise<boolean> {
+    return (await this.redis.command('HEXISTS', this.redis.key('nodes', 'wills'), node)) === 1;
+  }
+
   /** Leaves the cluster; another node deals with what is left. */
   async leave(): Promise<void> {
     const wasIn = this.state === 'in';
