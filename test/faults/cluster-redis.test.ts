@@ -81,6 +81,20 @@ test('what a dead node had not handled comes to one of those that live, as undel
   await expect(one.send(two.self, frame(1))).rejects.toThrow('is no more');
 });
 
+test('what Redis has lost of what a dead node was sent is dealt with by its sender, who has it still', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
+  const [one, two, three] = all();
+  const heard = [listen(one), listen(three)];
+  two.receive(() => new Promise(() => {}));
+  for (const n of upTo(3)) await one.send(two.self, frame(n));
+  const inbox = `${nodes.prefix}{${two.self}}:inbox`;
+  const entries = [...(await redis.ask(`XRANGE ${inbox} - +`)).matchAll(/^\d+-\d+(?=\r)/gm)].map(([id]) => id);
+  expect(entries).toHaveLength(3);
+  nodes.kill(two.self);
+  await redis.ask(`XDEL ${inbox} ${entries[1]}`);
+  await expect.poll(() => heard.flatMap(({ undelivered }) => undelivered).sort()).toEqual(upTo(3));
+});
+
 test('what a dead node had handled is not dealt with again', async () => {
   nodes = await startRedisNodes(redis.url);
   const [one, two] = all();

@@ -114,6 +114,7 @@ export class Bus {
       log,
       node,
       sure: () => this.membership.sure(),
+      isThere: (sender) => this.membership.nodes.has(sender),
       onFrame: (frame, from) => onFrame(asUndelivered(frame), from),
     });
   }
