@@ -106,8 +106,8 @@ export interface Cluster {
    */
   onExpelled(fn: () => void): () => void;
   /**
-   * Sessions that a dead node has left, when they are out of the directory: one of the nodes that live is told, and another one
-   * if that dies before `fn` has resolved.
+   * Sessions that a dead node has left, when they are out of the directory: one of the nodes that live (and receive frames) is told,
+   * and another one if that dies before `fn` has resolved.
    */
   onOrphans(fn: (sessions: readonly SessionEntry[]) => MaybePromise<void>): () => void;
   /** A session of this node has lost its full JID to one of another node, which has not said so (as when that died over it). */

@@ -115,6 +115,7 @@ test('the sessions of a dead node are told of, and again by another node if the 
   const told: [NodeId, string[]][] = [];
   let isFirst = true;
   for (const node of [one, two]) {
+    node.receive(() => {});
     node.onOrphans((sessions) => {
       told.push([node.self, sessions.map(({ sid }) => sid)]);
       if (!isFirst) return;
@@ -361,6 +362,42 @@ test('a node that is about to stop owns nothing, and goes on owning when it stay
   expect(shares(two)).toEqual(shares(one));
   await nodes.clusters[1]!.drain(false);
   await expect.poll(() => shares(one)).toEqual(before);
+});
+
+test('a node that is about to stop says so again when Redis has forgotten it, and in its next life', async () => {
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  const drained = async (): Promise<string[]> =>
+    (await one.members()).filter(({ isDraining }) => isDraining).map(({ node }) => node);
+  await two.drain(true);
+  expect(await drained()).toEqual([two.self]);
+  await redis.ask('FLUSHALL');
+  await expect.poll(drained).toEqual([two.self]);
+  const former = two.self;
+  pipe.upstream = { frozen: true };
+  pipe.downstream = { frozen: true };
+  await expect.poll(() => one.nodes.has(former)).toBe(false);
+  pipe.upstream = {};
+  pipe.downstream = {};
+  pipe.reset();
+  await expect.poll(() => two.self, { timeout: 10_000 }).not.toBe(former);
+  await expect.poll(drained).toEqual([two.self]);
+});
+
+test('whoever fails over the news of a dead node keeps nobody else from hearing it', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two']);
+  const [one, two] = all();
+  const heard: string[] = [];
+  one.onNode(() => {
+    throw new Error('a mistake');
+  });
+  one.onNode((node, isUp) => heard.push(`${node} ${isUp}`));
+  one.onGap(() => heard.push('gap'));
+  nodes.kill(two.self);
+  await expect.poll(() => heard).toEqual([`${two.self} false`, 'gap']);
 });
 
 test('Sentinel gives Redis to the replica: nodes follow, and nothing is lost', async () => {

@@ -20,6 +20,7 @@ import {
   settleScript,
 } from './membership-scripts.ts';
 import { isUnderstood, type Protocol, ProtocolMismatch } from './protocol.ts';
+import { RedisTime } from './time.ts';
 
 /** What a node says of itself with every beat. */
 export interface NodeInfo {
@@ -92,7 +93,7 @@ export class Membership {
   /** What it was then by Redis' clock. */
   private lastNow = 0;
   private unbrokenSince = 0;
-  private offset = 0;
+  private readonly time = new RedisTime();
   private beating: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stops: (() => void)[] = [];
@@ -121,7 +122,7 @@ export class Membership {
 
   /** What time it is by Redis' clock, in milliseconds since 1970. */
   redisNow(): number {
-    return Date.now() + this.offset;
+    return this.time.now();
   }
 
   /**
@@ -306,7 +307,7 @@ export class Membership {
     if (jump > gap || since(this.lastBeat, sent) > gap) this.unbrokenSince = sent.steady;
     this.lastBeat = sent;
     this.lastNow = view.now;
-    this.offset = view.now - Date.now();
+    this.time.observe(view.now, sent.steady, performance.now());
     // what has been on its way for too long says nothing of now
     if (this.isSure) for (const resolve of this.hopeful.splice(0)) resolve(true);
   }

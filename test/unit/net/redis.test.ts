@@ -76,7 +76,10 @@ describe('a connection to Redis', () => {
       const failures = await Promise.all([
         connection.command('XADD', 'k', '*', 'b', 'a private word').catch((err: unknown) => err),
         connection.run(script, ['k'], ['a private word']).catch((err: unknown) => err),
-        connection.openReader().command('SET', 'k', 'a private word').catch((err: unknown) => err),
+        connection
+          .openReader()
+          .command('SET', 'k', 'a private word')
+          .catch((err: unknown) => err),
       ]);
       expect(String(failures[0])).toContain('OOM');
       expect(inspect([logged, failures], { depth: 9 })).not.toMatch(/mistaken|private/);

@@ -4,7 +4,13 @@ import { afterEach, expect, test } from 'vitest';
 import { silent } from '../../../../src/base/log.ts';
 import type { NodeId } from '../../../../src/cluster/cluster.ts';
 import { Membership } from '../../../../src/cluster/redis/membership.ts';
-import { beatScript, claimScript, declareScript, joinScript, membersScript } from '../../../../src/cluster/redis/membership-scripts.ts';
+import {
+  beatScript,
+  claimScript,
+  declareScript,
+  joinScript,
+  membersScript,
+} from '../../../../src/cluster/redis/membership-scripts.ts';
 import type { RedisConnection, RedisScript } from '../../../../src/net/redis.ts';
 
 const BEAT = 40;
