@@ -24,13 +24,13 @@ const REMEMBERED = 24 * 3600;
 
 /** Keys: inbox, positions, closing report, what is left. Returns senders and the numbers that were dealt with. */
 const closeScript = defineScript(`
-redis.call('HSET', KEYS[3], 'closed', 1)
-redis.call('EXPIRE', KEYS[3], ${REMEMBERED})
 if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('RENAME', KEYS[1], KEYS[4])
   local handled = redis.call('HGETALL', KEYS[2])
   for i = 1, #handled, 2 do redis.call('HSET', KEYS[3], handled[i], handled[i + 1]) end
-  redis.call('RENAME', KEYS[1], KEYS[4])
 end
+redis.call('HSET', KEYS[3], 'closed', 1)
+redis.call('EXPIRE', KEYS[3], ${REMEMBERED})
 return redis.call('HGETALL', KEYS[3])
 `);
 
