@@ -74,7 +74,7 @@ export class Bus {
   async reopen(): Promise<void> {
     try {
       await this.membership.refresh();
-      if (!this.isClosed) await this.inbox.open();
+      if (!this.isClosed && !this.membership.isOver) await this.inbox.open();
     } catch {
       // Redis is away; it is asked again when it is back
     }
@@ -125,6 +125,18 @@ export class Bus {
     await Promise.race([Promise.all([...this.outboxes.values()].map((outbox) => outbox.flushed())), late]);
     this.end();
     await Promise.race([this.inbox.close(), late]);
+  }
+
+  /** This life is over, and its inbox is others': nothing is read any more, and what this node has to say goes out still. */
+  retire(): void {
+    this.options.calls.lose();
+    void this.inbox.close();
+  }
+
+  /** The next life has begun: what waits for nodes that live is sent, for so many milliseconds at the most, and the rest given up. */
+  async finish(nodes: ReadonlySet<NodeId>, patience: number): Promise<void> {
+    for (const [node, outbox] of this.outboxes) if (!nodes.has(node)) outbox.close();
+    await this.close(patience);
   }
 
   /** Ends at once, as if the process had died. */

@@ -407,7 +407,8 @@ class RedisNode implements RedisCluster {
     if (this.isClosed) return;
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
-    end(old);
+    old.bus.retire();
+    old.directory.close();
     while (!this.isClosed) {
       try {
         await this.redis.whenUp(REBIRTH_MS);
@@ -420,6 +421,8 @@ class RedisNode implements RedisCluster {
     }
     if (this.isClosed) return this.abandon();
     this.ring = undefined;
+    // what its people have said meanwhile is known to be on its way: whoever it is for shall have it
+    void old.bus.finish(this.nodes, LAST_WORDS);
     this.tellAll(this.losers);
     const { self, nodes } = this;
     const before = [...old.membership.nodes].filter((node) => node !== old.membership.self);
