@@ -68,7 +68,7 @@ interface View {
 }
 
 /** All in beats: when a life is overdue; when it must fear that it is; for how long all must have been well to declare one dead. */
-const OVERDUE = 5;
+export const OVERDUE = 5;
 const UNSURE = 4;
 const GRACE = 7;
 /** An interruption of the beats, that starts the grace again. */

@@ -8,11 +8,12 @@ import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
 import { softwareVersion } from '../../base/software.ts';
 import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
-import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
+import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
 import { type DirectoryFigures, RedisDirectory } from './directory.ts';
-import { Membership } from './membership.ts';
+import { RedisLeases } from './leases.ts';
+import { Membership, OVERDUE } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
 import { ownProtocol, type Protocol } from './protocol.ts';
 import { Ring } from './ring.ts';
@@ -86,6 +87,7 @@ interface Life {
   readonly membership: Membership;
   readonly bus: Bus;
   readonly directory: RedisDirectory;
+  readonly leases: RedisLeases;
 }
 
 type Receiver = (frame: Frame, from: NodeId) => MaybePromise<void>;
@@ -103,6 +105,17 @@ class RedisNode implements RedisCluster {
   private readonly losers = new Set<() => void>();
   private readonly doubters = new Set<(isOurs: boolean) => void>();
   private readonly displaced = new Set<(session: SessionEntry) => void>();
+  private readonly fencers = new Set<(life: NodeId) => MaybePromise<void>>();
+  /** Those of this life. */
+  readonly leases: Leases = {
+    claim: (key) => this.life.leases.claim(key),
+    take: (key, from, token) => this.life.leases.take(key, from, token),
+    orphans: () => this.life.leases.orphans(),
+    onFence: (fn) => {
+      this.fencers.add(fn);
+      return () => this.fencers.delete(fn);
+    },
+  };
   private readonly receiving: Promise<Receiver>;
   private receiver: Receiver | undefined;
   private setReceiver!: (fn: Receiver) => void;
@@ -233,8 +246,9 @@ class RedisNode implements RedisCluster {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
-    const { bus, directory, membership } = this.life;
+    const { bus, directory, leases, membership } = this.life;
     await bus.close(LAST_WORDS);
+    leases.close();
     await directory.close();
     await membership
       .leave()
@@ -244,8 +258,9 @@ class RedisNode implements RedisCluster {
 
   abandon(): void {
     this.isClosed = true;
-    const { bus, directory, membership } = this.life;
+    const { bus, directory, leases, membership } = this.life;
     bus.abandon();
+    leases.close();
     membership.abandon();
     void directory.close();
     this.redis.close();
@@ -269,10 +284,16 @@ class RedisNode implements RedisCluster {
         lag: life?.bus.lag ?? 0,
         protocol: options.protocol ?? ownProtocol,
       }),
-      onBeat: () => life?.bus.tend(),
+      onBeat: () => {
+        life?.bus.tend();
+        life?.leases.tend();
+      },
       onNode: (node, isUp) => this.noticed(node, isUp, life),
       onOver: () => void this.expelled(),
-      onLoss: () => void life?.bus.reopen(),
+      onLoss: () => {
+        life?.leases.forgotten();
+        void life?.bus.reopen();
+      },
       onEstate: (node) => this.inherit(node, life!),
     });
     await membership.join();
@@ -299,7 +320,10 @@ class RedisNode implements RedisCluster {
         for (const fn of this.displaced) fn(session);
       },
     });
-    life = { membership, bus, directory };
+    const beat = options.beat ?? defaults.beat;
+    const fence = (node: NodeId): Promise<unknown> => Promise.all([...this.fencers].map((fn) => fn(node)));
+    const leases = new RedisLeases({ redis, log, membership, beat, grace: OVERDUE * beat, fence });
+    life = { membership, bus, directory, leases };
     await bus.open();
     membership.takePart();
     return life;
@@ -325,7 +349,9 @@ class RedisNode implements RedisCluster {
   }
 
   /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
-  private async inherit(node: NodeId, { bus, directory }: Life): Promise<void> {
+  private async inherit(node: NodeId, { bus, directory, leases }: Life): Promise<void> {
+    // whoever claims what it owned makes sure of it once more
+    leases.fence([node]).catch((err: unknown) => this.log.warn({ err, node }, 'a dead node may write still'));
     for await (const sessions of directory.sweep(node)) {
       await Promise.all([...this.heirs].map((fn) => fn(sessions)));
     }
@@ -338,6 +364,7 @@ class RedisNode implements RedisCluster {
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
     old.bus.abandon();
+    old.leases.close();
     await old.directory.close();
     while (!this.isClosed) {
       try {
