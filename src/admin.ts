@@ -137,7 +137,7 @@ async function kick(server: Server, text: string, reason?: string): Promise<numb
   if (jid === undefined || jid.local === '')
     throw new CommandError('bad-arguments', `"${text}" is not the JID of a session`);
   const error = new StreamError('policy-violation', reason ?? 'disconnected by an administrator');
-  return server.sessions.closeAccount(
+  return server.sessions.closings.closeAccount(
     jid.bare,
     error,
     ({ jid: { resource } }) => jid.isBare || resource === jid.resource,

@@ -57,6 +57,8 @@ export interface ServerParts {
 
 /** How long an orderly stop waits for clients to go, in milliseconds. */
 const STOP_DEADLINE = 3_000;
+/** How long it takes sessions to other nodes, in milliseconds. */
+const HAND_OVER_DEADLINE = 10_000;
 
 export class Server {
   readonly metrics = new Metrics();
@@ -102,7 +104,7 @@ export class Server {
     this.log = parts.log ?? silent;
     this.clock = parts.clock ?? systemClock;
     this.started = this.clock.now();
-    this.sessions = new Sessions(cluster, () => this.clock.now());
+    this.sessions = new Sessions(cluster, this.clock);
     this.router = new Router({
       hosts: this.hosts,
       sessions: this.sessions,
@@ -139,15 +141,17 @@ export class Server {
     const perAddress = { limit: config.limits['auth-failures-per-address'] };
     this.throttle = createThrottle(this.clock, { perAccount, perAddress }, cluster);
     this.c2s = clientSettings(config);
-    this.restart = new SessionRestart({ driver, node: cluster.self, log: this.log });
+    this.restart = new SessionRestart({ driver, cluster, log: this.log });
     this.sm = new StreamManagement({
       settings: () => this.c2s.streamManagement,
+      hosts: this.hosts,
       sessions: this.sessions,
       router: this.router,
-      node: cluster.self,
+      cluster,
       clock: this.clock,
       log: this.log.child({ part: 'c2s' }),
       metrics: this.metrics.open('sm', streamManagementMetrics, {}),
+      claim: (host, user, id) => this.restart.claim(host, user, id),
       forget: (host, id) => this.restart.forget(host, id),
     });
     const context = this.clientContext();
@@ -187,7 +191,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       sharesPorts: parts.sharesPorts ?? false,
-      handOver: async () => {},
+      handOver: (deadline) => this.handOver(deadline),
     });
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
     this.administration = new ClusterAdmin(this, cluster, this.log);
@@ -224,6 +228,10 @@ export class Server {
       server = new Server(config, parts, driver, cluster, tls, secret);
       server.federation.start();
       await server.restart.bringBack((await server.served.follow()).added, server.sm);
+      const running = server;
+      cluster.onNode((_node, isUp) => {
+        if (!isUp) void running.takeAfter();
+      });
       if (server.sessions.count > 0) log.info({ sessions: server.sessions.count }, 'sessions wait to be resumed');
       await checkDatabase(cluster, fingerprintOf(secret));
       await server.listeners.open();
@@ -347,9 +355,31 @@ export class Server {
     }
   }
 
+  /**
+   * Takes the sessions of clients that can resume them to other nodes, by load; their connections end as if the network had gone.
+   * When nothing listens for clients any more, lest they come back here. Returns how many went, and how many are here still: for
+   * want of other nodes, or of time.
+   */
+  async handOver(deadline = HAND_OVER_DEADLINE): Promise<{ readonly moved: number; readonly left: number }> {
+    const outcome = await this.sm.handOver(deadline);
+    if (outcome.moved > 0) this.log.info(outcome, 'sessions were handed over to other nodes');
+    return outcome;
+  }
+
+  /** What a node that is no more has left in the store, as the last one or by dying, one of those that live takes. */
+  private async takeAfter(): Promise<void> {
+    if (this.stopping !== undefined || this.cluster.owner('stored sessions') !== this.cluster.self) return;
+    try {
+      await this.restart.bringBack(this.hosts.values(), this.sm);
+    } catch (error) {
+      this.log.error({ err: error }, 'sessions that a node has left could not be brought back');
+    }
+  }
+
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     await this.listeners.close(true);
+    await this.handOver();
     await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
     await this.components.close(STOP_DEADLINE);

@@ -1,5 +1,6 @@
 // Resource binding (RFC 6120 7), and the session that comes of it.
 import { randomBytes } from 'node:crypto';
+import type { SessionEntry } from '../cluster/cluster.ts';
 import type { Host } from '../core/host.ts';
 import {
   type ConflictPolicy,
@@ -117,13 +118,11 @@ export async function bindResource(
   // XEP-0386 3.2: a client that comes back has no use for the session that it left
   if (client !== undefined) {
     const error = new StreamError('conflict', 'this client has connected anew');
-    await sessions
-      .closeAccount(
-        jid.bare,
-        error,
-        // of two that come at the same time one has ended the other by now
-        (entry) => !session.isOver && entry.sid !== session.sid && clientOf(entry) === client,
-      )
+    // of two that come at the same time one has ended the other by now; which one has the address the directory has said
+    const isLeft = (entry: SessionEntry): boolean =>
+      !session.isOver && entry.sid !== session.sid && entry.jid.full !== jid.full && clientOf(entry) === client;
+    await sessions.closings
+      .closeAccount(jid.bare, error, isLeft, session.sid)
       .catch((failure: unknown) =>
         host.log.warn({ err: failure }, 'could not close a session that its client has left'),
       );

@@ -3,15 +3,14 @@
 // Resources are the client's tag and a part of ours, which is the same whenever the same client comes with the same tag.
 import { bind2Features, bind2Inline, type ClientStream } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
-import type { Router } from '../core/router.ts';
-import type { Outbox, Session } from '../core/sessions.ts';
+import type { Session } from '../core/sessions.ts';
 import { type Element, el } from '../xml/element.ts';
 import { SaslError, StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import type { Stanza } from '../xmpp/stanza.ts';
 import { bindResource, type Grant, randomResource } from './bind.ts';
 import type { C2sContext } from './context.ts';
+import { HeldStanzas } from './held-stanzas.ts';
 import type { Login } from './sasl2.ts';
 import type { Carrier } from './sm-session.ts';
 
@@ -51,6 +50,7 @@ export async function bindInline(
       : host.accounts.clients.resourceOf(login.user, agent.id, bind.tag ?? '');
   // 3.2.1
   const jid = Jid.of(login.user, host.domain, bind.tag === undefined ? ours : `${bind.tag}/${ours}`);
+  // what is sent to it before its client knows of it
   const held = new HeldStanzas(context.router);
   const session = await bindOrFail(host, { jid, grant, policy: 'replace' }, carrier, context, (one) =>
     held.holdFor(one),
@@ -67,43 +67,6 @@ export async function bindInline(
     },
     release: () => held.release(),
   };
-}
-
-/** What is sent to a session before its client knows of it. */
-class HeldStanzas implements Outbox {
-  private readonly router: Router;
-  private session: Session | undefined;
-  private stanzas: Stanza[] = [];
-
-  constructor(router: Router) {
-    this.router = router;
-  }
-
-  holdFor(session: Session): void {
-    this.session = session;
-    session.outbox = this;
-  }
-
-  write(stanza: Stanza): void {
-    this.stanzas.push(stanza);
-  }
-
-  handled(): void {}
-
-  giveBack(): void {
-    const { session } = this;
-    if (session === undefined) return;
-    for (const stanza of this.stanzas.splice(0)) void this.router.takeBack(session.host, stanza, session.sid);
-  }
-
-  /** From now on what is sent goes where the session says. */
-  letGo(): void {
-    if (this.session !== undefined) this.session.outbox = undefined;
-  }
-
-  release(): void {
-    for (const stanza of this.stanzas.splice(0)) this.session?.write(stanza);
-  }
 }
 
 /** There is no answer for it in Bind 2; a login that cannot have its session has failed, and may be tried again later. */

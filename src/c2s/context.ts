@@ -10,7 +10,8 @@ import type { Router } from '../core/router.ts';
 import type { Sessions } from '../core/sessions.ts';
 import type { TlsContexts } from '../net/tls.ts';
 import type { Flusher } from '../net/transport.ts';
-import type { StreamManagement, StreamManagementSettings } from './sm.ts';
+import type { StreamManagement } from './sm.ts';
+import type { StreamManagementSettings } from './sm-parts.ts';
 import type { UnsettledTotal } from './unsettled.ts';
 
 /** Settings of client connections; times in milliseconds. Read afresh at every use, so that a reload takes hold. */

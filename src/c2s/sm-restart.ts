@@ -1,14 +1,15 @@
 // Takes sessions that can be resumed from one process to the next, for all hosts; see sm-store.ts.
 import type { Logger } from '../base/log.ts';
+import type { Cluster } from '../cluster/cluster.ts';
 import type { Host } from '../core/host.ts';
 import type { Driver } from '../storage/ports.ts';
 import type { Opened } from '../storage/specs.ts';
 import type { StreamManagement } from './sm.ts';
-import { StoredSessions, sessionStores } from './sm-store.ts';
+import { type SessionState, type StoredSession, StoredSessions, sessionStores } from './sm-store.ts';
 
 export interface SessionRestartParts {
   readonly driver: Driver;
-  readonly node: string;
+  readonly cluster: Cluster;
   readonly log: Logger;
 }
 
@@ -20,15 +21,25 @@ export class SessionRestart {
     this.parts = parts;
   }
 
-  /** Sessions of hosts that are new go on where the process before left them; what waited for those that cannot is given back. */
-  async bringBack(hosts: readonly Host[], sm: StreamManagement): Promise<void> {
-    for (const host of hosts) await (await this.of(host)).bringBack((stored) => sm.restore(host, stored));
-    if (hosts.length > 0) sm.beginExpiry();
+  /**
+   * Sessions that wait for anybody go on where the process before left them; what waited for those that cannot is given back. At the
+   * start, for hosts that are new, and when a node is no more.
+   */
+  async bringBack(hosts: Iterable<Host>, sm: StreamManagement): Promise<void> {
+    const lost = new Map<StoredSessions, readonly [Host, readonly StoredSession[]]>();
     for (const host of hosts) {
       const stored = await this.of(host);
-      await stored.giveBackLost((lost) => sm.giveBackStored(host, lost));
-      await stored.markTaken();
+      lost.set(stored, [host, await stored.takeAll((state) => sm.restore(host, state))]);
     }
+    sm.beginExpiry();
+    for (const [stored, [host, list]] of lost) {
+      await stored.giveBack(list, (state) => sm.giveBackStored(host, state));
+    }
+  }
+
+  /** Takes one session of an account, if it waits for anybody. */
+  async claim(host: Host, user: string, id: string): Promise<SessionState | undefined> {
+    return (await this.of(host)).takeOne(user, id);
   }
 
   /** What clients could resume is kept for the next process. A database that cannot take it does not hold up the stop. */
@@ -55,9 +66,9 @@ export class SessionRestart {
   private async of(host: Host): Promise<StoredSessions> {
     const known = this.byHost.get(host);
     if (known !== undefined) return known;
-    const { driver, node, log } = this.parts;
+    const { driver, cluster, log } = this.parts;
     const opened = await driver.open(host.domain, 'stream-management', sessionStores);
-    const stored = new StoredSessions((opened as Opened<typeof sessionStores>).suspended, node, log);
+    const stored = new StoredSessions((opened as Opened<typeof sessionStores>).suspended, cluster, log);
     this.byHost.set(host, stored);
     return stored;
   }

@@ -79,8 +79,10 @@ export class ManagedSession implements Outbox {
   /** Of what waits, so many stanzas at the end (and characters) are not written yet: their client is catching up. */
   private unwritten = 0;
   private unwrittenSize = 0;
-  /** What waited was given back: nothing is taken any more. */
+  /** What waited was given back, or taken elsewhere: nothing is taken any more. */
   private isDone = false;
+  /** It has gone to another node. */
+  hasLeft = false;
   /** Until when it can be resumed, while it hibernates. */
   until = 0;
   cancelExpiry: (() => void) | undefined;
@@ -212,6 +214,13 @@ export class ManagedSession implements Outbox {
     const waiting = this.queue.waiting();
     this.queue.acknowledge(this.queue.sent);
     return this.keeper.ended(this, waiting);
+  }
+
+  /** Another node goes on with what was {@link save}d. */
+  leave(): void {
+    this.isDone = true;
+    this.hasLeft = true;
+    this.cancelExpiry?.();
   }
 
   /** Only for one that can be resumed. */

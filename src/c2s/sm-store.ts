@@ -1,21 +1,26 @@
-// Where sessions that can be resumed wait while the server is down: an orderly stop writes them to the store, the next start
-// brings them back. A row stays until its client has come back, or the session is over: should this process die before that,
-// what waited goes through the rules of delivery at the start after it. Such a session cannot go on, as nobody knows what else
-// it was sent.
+// Where sessions that can be resumed wait while there is no node to have them: the last one that stops in order writes them to the
+// store, and those that start later take them, each of them one. A row stays until its client has come back, or the session is over:
+// should the node that took it die before that, what waited goes through the rules of delivery, on another node or at the next start.
+// Such a session cannot go on, as nobody knows what else it was sent.
 import type { Logger } from '../base/log.ts';
+import type { Cluster, NodeId } from '../cluster/cluster.ts';
 import type { SavedSession } from '../core/sessions.ts';
 import type { KvStore } from '../storage/ports.ts';
 import { kv } from '../storage/specs.ts';
 import { Jid } from '../xmpp/jid.ts';
 import type { SavedStream } from './sm-session.ts';
 
-/** A session as it is stored, with all that belongs to it. */
-export interface StoredSession {
-  /** The node that held it, and will. */
-  readonly node: string;
+/** All that a process needs to go on with a session. */
+export interface SessionState {
   readonly session: SavedSession;
   readonly stream: SavedStream;
-  /** It was brought back, by a process that has not written it down again. */
+}
+
+/** As it is stored. */
+export interface StoredSession extends SessionState {
+  /** The node that wrote it, or took it. */
+  readonly node: string;
+  /** It was taken, by a node that has not written it down again. */
   readonly isTaken?: true;
 }
 
@@ -25,68 +30,87 @@ export const sessionStores = { suspended: kv<readonly StoredSession[]>() };
 // Accounts that are read or written at the same time.
 const TOGETHER = 64;
 
-/** The stored sessions of a host, of one node. */
+/** The stored sessions of a host. */
 export class StoredSessions {
   private readonly store: KvStore<readonly StoredSession[]>;
-  private readonly node: string;
+  private readonly cluster: Cluster;
   private readonly log: Logger;
-  /** Sessions that were brought back, and whose rows are there still: the account, by SM-ID. */
+  /** Sessions that this process took, and whose rows are there still: the account, by SM-ID. */
   private readonly taken = new Map<string, string>();
-  /** Sessions of a process that died, or that could not be brought back. */
-  private readonly lost: StoredSession[] = [];
 
-  constructor(store: KvStore<readonly StoredSession[]>, node: string, log: Logger) {
+  constructor(store: KvStore<readonly StoredSession[]>, cluster: Cluster, log: Logger) {
     this.store = store;
-    this.node = node;
+    this.cluster = cluster;
     this.log = log;
   }
 
-  /** Brings back what was stored by an orderly stop. */
-  async bringBack(restore: (stored: StoredSession) => Promise<void>): Promise<void> {
+  /**
+   * Takes what waits for anybody, and what nodes that are no more had taken.
+   * @param restore goes on with a session
+   * @returns what cannot go on, to be given back
+   */
+  async takeAll(restore: (state: SessionState) => Promise<unknown>): Promise<StoredSession[]> {
+    const lost: StoredSession[] = [];
     for (let after: string | undefined; ; ) {
       const users = await this.store.owners(after, 1000);
-      if (users.length === 0) return;
-      await inBatches(users, (user) => this.bringBackFor(user, restore));
+      if (users.length === 0) return lost;
+      await inBatches(users, async (user) => {
+        for (const stored of await this.take(user)) {
+          if (stored.isTaken) lost.push(stored);
+          else {
+            await restore(stored).catch((error: unknown) => {
+              this.log.error({ err: error, user }, 'a stored session could not be brought back');
+              lost.push(stored);
+            });
+          }
+        }
+      });
       after = users.at(-1);
     }
   }
 
-  private async bringBackFor(user: string, restore: (stored: StoredSession) => Promise<void>): Promise<void> {
+  /** Takes one session, if it waits for anybody. */
+  async takeOne(user: string, id: string): Promise<SessionState | undefined> {
     const all = await this.store.get(user);
-    if (!Array.isArray(all)) return;
-    for (const stored of all.filter((one) => this.isOwn(one))) {
-      if (!isWhole(stored)) {
-        this.log.error({ user }, 'a stored session cannot be read: it is given up');
-        await this.remove(user, (one) => isWhole(one));
-        continue;
-      }
-      this.taken.set(stored.stream.id, user);
-      if (stored.isTaken) this.lost.push(stored);
-      else {
-        await restore(stored).catch((error: unknown) => {
-          this.log.error({ err: error, user }, 'a stored session could not be brought back');
-          this.lost.push(stored);
-        });
-      }
-    }
+    if (!Array.isArray(all) || !all.some((one) => one?.stream?.id === id)) return undefined;
+    const [stored] = await this.take(user, (one) => one.stream.id === id && one.isTaken === undefined);
+    return stored;
+  }
+
+  /** Makes those rows of an account this process's own that are nobody's; each is as it was before. */
+  private async take(user: string, isMeant: (stored: StoredSession) => boolean = () => true): Promise<StoredSession[]> {
+    let took: StoredSession[] = [];
+    await this.store.update(user, (all) => {
+      // (it may be tried again)
+      took = [];
+      if (!Array.isArray(all)) return all;
+      const rest = all.filter((one) => isWhole(one));
+      if (rest.length < all.length) this.log.error({ user }, 'a stored session cannot be read: it is given up');
+      const marked = rest.map((one) => {
+        if (!this.isFree(one) || !isMeant(one)) return one;
+        took.push(one);
+        return { ...one, node: this.cluster.self, isTaken: true as const };
+      });
+      return marked.length === 0 ? undefined : marked;
+    });
+    for (const { stream } of took) this.taken.set(stream.id, user);
+    return took;
+  }
+
+  /** Whether nobody has it: it was left, or whoever took it is no more. */
+  private isFree({ node, isTaken, stream }: StoredSession): boolean {
+    if (isTaken === undefined) return true;
+    // one process after another may have the same name
+    return node === this.cluster.self ? !this.taken.has(stream.id) : !this.cluster.nodes.has(node as NodeId);
   }
 
   /** Gives back what waited for those that cannot go on. When all sessions are back, as they may have it. */
-  async giveBackLost(giveBack: (stored: StoredSession) => Promise<void>): Promise<void> {
-    await inBatches(this.lost.splice(0), async (stored) => {
-      await giveBack(stored).catch((error: unknown) =>
+  async giveBack(lost: readonly StoredSession[], work: (state: SessionState) => Promise<void>): Promise<void> {
+    await inBatches(lost, async (stored) => {
+      await work(stored).catch((error: unknown) =>
         this.log.error({ err: error, jid: stored.session.jid }, 'what waited for a stored session is lost'),
       );
       await this.forget(stored.stream.id);
-    });
-  }
-
-  /** From here on clients may come back: whoever starts next is to know that this process had the sessions. */
-  async markTaken(): Promise<void> {
-    await inBatches([...new Set(this.taken.values())], async (user) => {
-      await this.store.update(user, (all = []) =>
-        all.map((one) => (this.isOwn(one) ? { ...one, isTaken: true as const } : one)),
-      );
     });
   }
 
@@ -98,24 +122,19 @@ export class StoredSessions {
     this.taken.delete(id);
   }
 
-  /** Writes down the sessions as they are now, instead of those that were brought back, and beside those of other nodes. */
-  async keep(sessions: readonly StoredSession[]): Promise<void> {
+  /** Writes down the sessions as they are now, instead of those that were taken, and beside those of other nodes. */
+  async keep(sessions: readonly SessionState[]): Promise<void> {
     const byUser = new Map<string, StoredSession[]>();
     for (const user of this.taken.values()) byUser.set(user, []);
-    for (const stored of sessions) {
-      const user = Jid.parse(stored.session.jid)!.local;
+    for (const { session, stream } of sessions) {
+      const user = Jid.parse(session.jid)!.local;
+      const stored: StoredSession = { node: this.cluster.self, session, stream };
       const list = byUser.get(user);
       if (list === undefined) byUser.set(user, [stored]);
       else list.push(stored);
     }
     const ids = new Set([...this.taken.keys(), ...sessions.map(({ stream }) => stream.id)]);
-    await inBatches([...byUser], ([user, list]) =>
-      this.remove(user, (one) => !this.isOwn(one) || !ids.has(one.stream.id), list),
-    );
-  }
-
-  private isOwn(stored: StoredSession | null): boolean {
-    return stored?.node === this.node;
+    await inBatches([...byUser], ([user, list]) => this.remove(user, (one) => !ids.has(one.stream.id), list));
   }
 
   private async remove(
@@ -131,8 +150,9 @@ export class StoredSessions {
 }
 
 /** Whether it has what is needed to tell whose it was, and what waited. */
-function isWhole({ session, stream }: StoredSession): boolean {
-  return typeof session?.jid === 'string' && typeof stream?.id === 'string' && Array.isArray(stream.waiting);
+function isWhole(stored: StoredSession | null): boolean {
+  const { session, stream } = stored ?? {};
+  return typeof session?.jid === 'string' && typeof stream?.id === 'string' && Array.isArray(stream?.waiting);
 }
 
 async function inBatches<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {

@@ -6,14 +6,11 @@
 //
 // Not done, of what it allows: stream management between servers (1).
 import { randomBytes } from 'node:crypto';
-import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/log.ts';
 import { LruCache } from '../base/lru.ts';
 import { inOrder, type MaybePromise } from '../base/maybe.ts';
 import type { Host } from '../core/host.ts';
-import type { Counter } from '../core/metrics.ts';
-import type { Router } from '../core/router.ts';
-import type { Session, Sessions } from '../core/sessions.ts';
+import { nodeIn } from '../core/moves.ts';
+import type { Session } from '../core/sessions.ts';
 import { type Element, el } from '../xml/element.ts';
 import { type Condition, StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
@@ -21,47 +18,12 @@ import { NS } from '../xmpp/ns.ts';
 import type { HandledCounter, Unacknowledged } from '../xmpp/sm-counters.ts';
 import type { Reach } from '../xmpp/stanza.ts';
 import { Hibernation } from './hibernation.ts';
-import { type Carrier, type Keeper, ManagedSession, returned } from './sm-session.ts';
-import type { StoredSession } from './sm-store.ts';
-
-/** Times in milliseconds. */
-export interface StreamManagementSettings {
-  /** How long a session can be resumed; 0 switches resumption off. */
-  readonly resumeTimeout: number;
-  readonly ackTimeout: number;
-  readonly queueStanzas: number;
-  /** Characters. */
-  readonly queueSize: number;
-  /** What all sessions that wait to be resumed may take together, in characters. */
-  readonly hibernatingSize: number;
-  /** Where clients should come back to (XEP-0198 5); null: nothing is said. */
-  readonly location: string | null;
-}
-
-export interface StreamManagementMetrics {
-  readonly enabled: Counter;
-  readonly resumed: Counter;
-  readonly failed: Counter;
-  readonly hibernated: Counter;
-  readonly expired: Counter;
-  readonly unanswered: Counter;
-  readonly overflowed: Counter;
-  readonly displaced: Counter;
-  readonly returned: Counter;
-}
-
-export interface StreamManagementParts {
-  readonly settings: () => StreamManagementSettings;
-  readonly sessions: Sessions;
-  readonly router: Router;
-  /** The name of this node: an SM-ID says who holds the session. */
-  readonly node: string;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: StreamManagementMetrics;
-  /** Of a session that was brought back: it was resumed, or is over, and need not be kept in the store. */
-  readonly forget: (host: Host, id: string) => Promise<void>;
-}
+import { Arrivals } from './sm-arrivals.ts';
+import { Departures } from './sm-departures.ts';
+import type { StreamManagementParts } from './sm-parts.ts';
+import { type Carrier, type Keeper, ManagedSession, returned, type SavedStream } from './sm-session.ts';
+import type { SessionState } from './sm-store.ts';
+import { Watch } from './sm-watch.ts';
 
 /** What answers an attempt to resume. */
 export interface Resumption {
@@ -77,8 +39,6 @@ export interface Resumption {
 
 /** Whose numbers are remembered after a session has ended, so that `<failed/>` can tell its client what was handled. */
 const REMEMBERED = 10_000;
-/** Unacknowledged stanzas are looked after so often, in milliseconds. */
-const PACE = 2_000;
 
 const unsignedInt = /^\d{1,10}$/;
 const truths: ReadonlySet<string | undefined> = new Set(['true', '1']);
@@ -90,13 +50,34 @@ export class StreamManagement implements Keeper {
   private readonly remembered = new LruCache<string, { readonly account: BareJid; readonly handled: HandledCounter }>(
     REMEMBERED,
   );
-  private watched: ManagedSession[] = [];
-  private cancelWatch: (() => void) | undefined;
+  private readonly watched: Watch;
   private isStopping = false;
   private readonly hibernation: Hibernation;
+  private readonly departures: Departures;
+  private readonly arrivals: Arrivals;
 
   constructor(parts: StreamManagementParts) {
     this.parts = parts;
+    const { cluster, hosts, sessions, router, clock, log } = parts;
+    this.watched = new Watch(clock, () => parts.settings().ackTimeout, parts.metrics.unanswered);
+    const find = (id: string): ManagedSession | undefined => this.byId.get(id);
+    const giveBack = (host: Host, state: SessionState): Promise<void> => this.giveBackStored(host, state);
+    this.departures = new Departures({
+      cluster,
+      sessions,
+      router,
+      clock,
+      log,
+      find,
+      giveBack,
+      handledOf: (id, account) => this.handledOf(id, account),
+      arrival: (id) => this.arrivals.of(id),
+      lost: (managed) => this.lost(managed),
+      release: (managed) => this.release(managed),
+      forget: (managed) => this.forget(managed),
+    });
+    const admit = (session: Session, stream: SavedStream): ManagedSession => this.arrived(session, stream);
+    this.arrivals = new Arrivals({ cluster, hosts, sessions, router, log, find, giveBack, admit });
     this.hibernation = new Hibernation(
       () => parts.settings().hibernatingSize,
       (managed) => this.displace(managed),
@@ -128,7 +109,7 @@ export class StreamManagement implements Keeper {
     const { resumeTimeout, location } = this.parts.settings();
     // a guest who comes back is somebody else (XEP-0175)
     const mayResume = truths.has(resume) && resumeTimeout > 0 && session.host.settings.authentication === 'accounts';
-    const id = mayResume ? `${randomBytes(15).toString('base64url')}.${this.parts.node}` : undefined;
+    const id = mayResume ? `${randomBytes(15).toString('base64url')}.${this.parts.cluster.self}` : undefined;
     const wish = max === undefined || Number(max) === 0 ? resumeTimeout : Number(max) * 1000;
     const managed = new ManagedSession(session, this, { id, max: Math.min(wish, resumeTimeout) });
     managed.carrier = carrier;
@@ -153,11 +134,14 @@ export class StreamManagement implements Keeper {
     const { previd, h } = element.attrs;
     if (previd === undefined || h === undefined || !isCount(h)) return this.refuse('bad-request');
     const managed = this.byId.get(previd);
-    if (managed === undefined || managed.session.jid.bare !== account) return this.forgotten(previd, account);
+    if (managed === undefined) return this.resumeFromElsewhere(carrier, account, element, previd);
+    if (managed.session.jid.bare !== account) return this.forgotten(previd, account);
     // two at a time: the later one is the client's latest connection
     const before = managed.resuming;
-    const attempt = (async (): Promise<Resumption> => {
+    const attempt = (async (): Promise<Resumption | undefined> => {
       await before?.catch(() => {});
+      // it may have gone to another node
+      if (this.byId.get(previd) !== managed && managed.hasLeft) return undefined;
       await managed.carrier?.detach(new StreamError('conflict', 'the session goes on over another connection'));
       this.lost(managed);
       await managed.inbound.idle();
@@ -167,10 +151,39 @@ export class StreamManagement implements Keeper {
     })();
     managed.resuming = attempt;
     try {
-      return await attempt;
+      return (await attempt) ?? (await this.resumeFromElsewhere(carrier, account, element, previd));
     } finally {
       // (it would keep the connection alive)
       if (managed.resuming === attempt) managed.resuming = undefined;
+    }
+  }
+
+  /** The session is on another node, or in the store, or nowhere. */
+  private async resumeFromElsewhere(
+    carrier: Carrier,
+    account: BareJid,
+    element: Element,
+    id: string,
+  ): Promise<Resumption> {
+    const { cluster } = this.parts;
+    const { h } = cluster.nodes.size > 1 ? await this.arrivals.bring(id, account) : {};
+    if (!this.byId.has(id) && nodeIn(id) !== cluster.self) await this.bringFromStore(id, account);
+    if (this.byId.has(id)) return this.resume(carrier, account, element);
+    return h === undefined ? this.forgotten(id, account) : this.refuse('item-not-found', h);
+  }
+
+  /** A node that was the last one has left it there, while this one started. */
+  private async bringFromStore(id: string, account: BareJid): Promise<void> {
+    const { hosts, log, claim } = this.parts;
+    const jid = Jid.parse(account);
+    const host = hosts.get(jid?.domain ?? '');
+    if (jid === undefined || host === undefined) return;
+    try {
+      const state = await claim(host, jid.local, id);
+      if (state === undefined) return;
+      this.awaitResumption(await this.restore(host, state));
+    } catch (error) {
+      log.warn({ err: error }, 'a stored session could not be brought back');
     }
   }
 
@@ -204,13 +217,18 @@ export class StreamManagement implements Keeper {
   }
 
   private async forgotten(previd: string, account: BareJid): Promise<Resumption> {
-    const old = this.remembered.get(previd);
-    if (old === undefined || old.account !== account) {
-      // 5: those that it was not switched off for are found, or remembered
-      return this.refuse(this.parts.settings().resumeTimeout > 0 ? 'item-not-found' : 'feature-not-implemented');
-    }
+    const h = await this.handledOf(previd, account);
+    // 5: those that it was not switched off for are found, or remembered
+    if (h === undefined && this.parts.settings().resumeTimeout === 0) return this.refuse('feature-not-implemented');
+    return this.refuse('item-not-found', h);
+  }
+
+  /** What was handled of a session that is over; once that is certain. */
+  private async handledOf(id: string, account: string): Promise<number | undefined> {
+    const old = this.remembered.get(id);
+    if (old === undefined || old.account !== account) return undefined;
     await old.handled.idle();
-    return this.refuse('item-not-found', old.handled.h);
+    return old.handled.h;
   }
 
   private refuse(condition: Condition, h?: number): Resumption {
@@ -277,33 +295,7 @@ export class StreamManagement implements Keeper {
   }
 
   watch(managed: ManagedSession): void {
-    managed.isWatched = true;
-    this.watched.push(managed);
-    this.cancelWatch ??= this.parts.clock.after(PACE, () => this.lookAfter());
-  }
-
-  /** Asks where stanzas were written and nothing was said since; gives up those who do not answer. */
-  private lookAfter(): void {
-    this.cancelWatch = undefined;
-    const before = this.watched;
-    this.watched = [];
-    const now = this.now();
-    const { ackTimeout } = this.parts.settings();
-    for (const managed of before) {
-      managed.isWatched = false;
-      if (managed.carrier === undefined) continue;
-      managed.settleDown();
-      if (managed.asked === 0) {
-        if (managed.queue.length > 0) managed.ask();
-      } else if (managed.carrier.isMute) {
-        // it was not asked yet, or cannot answer: how long that may go on is for BOSH to say (XEP-0124 10)
-        managed.asked = now;
-        this.watch(managed);
-      } else if (now - managed.asked >= ackTimeout) {
-        this.parts.metrics.unanswered.inc();
-        managed.carrier.cut('the client does not acknowledge what it is sent');
-      } else this.watch(managed);
-    }
+    this.watched.add(managed);
   }
 
   grew(managed: ManagedSession): void {
@@ -326,16 +318,27 @@ export class StreamManagement implements Keeper {
   }
 
   ended(managed: ManagedSession, waiting: readonly Unacknowledged<Reach>[]): MaybePromise<void> {
-    const { session, id } = managed;
-    if (id !== undefined) {
-      this.byId.delete(id);
-      this.hibernation.forget(managed);
-      this.remembered.set(id, { account: session.jid.bare, handled: managed.inbound });
-    }
+    const { session } = managed;
+    this.drop(managed);
     if (waiting.length === 0) return this.forget(managed);
     return this.giveBack(session, waiting)
       .catch((error: unknown) => this.parts.log.error({ err: error }, 'unacknowledged stanzas could not be given back'))
       .then(() => this.forget(managed));
+  }
+
+  private drop(managed: ManagedSession): void {
+    const { id, session, inbound } = managed;
+    if (id === undefined) return;
+    this.byId.delete(id);
+    this.hibernation.forget(managed);
+    this.departures.over(id);
+    this.remembered.set(id, { account: session.jid.bare, handled: inbound });
+  }
+
+  private release(managed: ManagedSession): void {
+    managed.leave();
+    this.drop(managed);
+    this.parts.metrics.departed.inc();
   }
 
   private async giveBack(
@@ -362,7 +365,8 @@ export class StreamManagement implements Keeper {
    */
   async suspend(deadline: number): Promise<void> {
     this.isStopping = true;
-    this.cancelWatch?.();
+    this.watched.stop();
+    this.departures.close();
     const rest = [...this.byId.values()].map(async (managed) => {
       managed.cancelExpiry?.();
       const { carrier } = managed;
@@ -381,12 +385,19 @@ export class StreamManagement implements Keeper {
     cancel();
   }
 
+  /**
+   * Takes all sessions that can be resumed to other nodes; their clients come back, and go on wherever they arrive. Returns how many
+   * have gone, and how many are here still after `deadline` milliseconds, or for want of other nodes.
+   */
+  handOver(deadline: number): Promise<{ readonly moved: number; readonly left: number }> {
+    return this.departures.handOver([...this.byId.values()], deadline);
+  }
+
   /** The sessions of a host that can be resumed, as they are now. */
-  save(host: Host): StoredSession[] {
-    const saved: StoredSession[] = [];
+  save(host: Host): SessionState[] {
+    const saved: SessionState[] = [];
     for (const managed of this.byId.values()) {
-      if (managed.session.host !== host) continue;
-      saved.push({ node: this.parts.node, session: managed.session.save(), stream: managed.save() });
+      if (managed.session.host === host) saved.push({ session: managed.session.save(), stream: managed.save() });
     }
     return saved;
   }
@@ -395,16 +406,30 @@ export class StreamManagement implements Keeper {
    * Brings back a session that another process had. It waits for its client as long as it would have waited there, from
    * {@link beginExpiry} on. @throws Error when it cannot be brought back
    */
-  async restore(host: Host, { session: saved, stream }: StoredSession): Promise<void> {
+  async restore(host: Host, { session: saved, stream }: SessionState): Promise<ManagedSession> {
     const session = await this.parts.sessions.restore(host, saved);
     if (session === undefined) throw new Error(`${saved.jid} is no good, or taken`);
+    const managed = this.manage(session, stream);
+    managed.wasStored = true;
+    return managed;
+  }
+
+  /** A session of another node goes on here. */
+  private arrived(session: Session, stream: SavedStream): ManagedSession {
+    const managed = this.manage(session, stream);
+    this.parts.metrics.arrived.inc();
+    this.awaitResumption(managed);
+    return managed;
+  }
+
+  private manage(session: Session, stream: SavedStream): ManagedSession {
     const { id, max, handled, acked } = stream;
     const managed = new ManagedSession(session, this, { id, max }, { handled, acked });
     managed.restore(stream, (reach) => this.parts.router.delivery.adopt(reach));
     session.outbox = managed;
     this.byId.set(id, managed);
     managed.until = this.now() + stream.left;
-    managed.wasStored = true;
+    return managed;
   }
 
   /** All sessions are back: what one of them gives up others may have. */
@@ -413,7 +438,7 @@ export class StreamManagement implements Keeper {
   }
 
   /** Gives back what waited for a session that cannot be brought back. */
-  async giveBackStored(host: Host, { session, stream }: StoredSession): Promise<void> {
+  async giveBackStored(host: Host, { session, stream }: SessionState): Promise<void> {
     const jid = Jid.parse(session.jid);
     if (jid === undefined) return;
     const { delivery } = this.parts.router;

@@ -4,6 +4,7 @@ import { Resolver } from 'node:dns/promises';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
+import type { RedisState } from '../composition/redis-state.ts';
 import { isLocalName } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
 import type { Config, ListenerName } from '../config/server.ts';
@@ -28,6 +29,8 @@ export interface DoctorParts {
   readonly status: Pick<ServerStatus, 'listeners' | 'certificates' | 'database'> | undefined;
   /** Rejects when the database does not answer; asked only while the server is stopped. */
   ping(): Promise<void>;
+  /** How Redis is; asked only where it is configured. */
+  redis(): Promise<RedisState>;
   readonly dns: Dns;
   readonly now: number;
 }
@@ -52,6 +55,7 @@ export async function examine(config: Config, parts: DoctorParts): Promise<reado
     checkConfig(config),
     checkData(config.data),
     checkDatabase(config, parts),
+    checkRedis(config, parts),
     parts.status ? checkRunningCertificates(parts.status, parts.now) : checkCertificates(config, parts.now),
     ...Object.keys(config.hosts).map((host) => checkDns(host, config, parts.dns)),
     checkPorts(config, parts.status),
@@ -113,6 +117,44 @@ async function checkDatabase(config: Config, { status, ping }: DoctorParts): Pro
   } catch (error) {
     return [fail(subject, `${kind}: ${text(error)}`, remedy)];
   }
+}
+
+/** A round trip longer than this, in milliseconds, is felt in every login. */
+const SLOW_REDIS = 20;
+const OLDEST_REDIS = [6, 2] as const;
+
+async function checkRedis(config: Config, { redis }: DoctorParts): Promise<Check[]> {
+  if (config.redis === null) return [];
+  const subject = 'redis';
+  const { ok: answers, problem = '', version = '', latency = 0, eviction, persists } = await redis();
+  if (!answers) {
+    return [
+      fail(subject, problem, 'check "redis": host, port and password, and that it lets this machine in ("bind")'),
+    ];
+  }
+  const [major = 0, minor = 0] = /\d+(\.\d+)?/.exec(version)?.[0].split('.').map(Number) ?? [];
+  const isOld = major < OLDEST_REDIS[0] || (major === OLDEST_REDIS[0] && minor < OLDEST_REDIS[1]);
+  const checks = [
+    isOld
+      ? fail(subject, `${version} is too old`, `update it to ${OLDEST_REDIS.join('.')} or later, or Valkey`)
+      : latency > SLOW_REDIS
+        ? warn(subject, `${version}, ${latency} ms away`, 'bring it closer to the nodes: logins wait for it')
+        : ok(subject, `${version}, ${latency} ms`),
+  ];
+  if (eviction !== undefined && eviction.limit > 0 && eviction.policy !== 'noeviction') {
+    const fix = 'set maxmemory-policy to noeviction';
+    checks.push(fail('redis memory', `throws away what nodes need when its memory is full (${eviction.policy})`, fix));
+  }
+  if (persists === false) {
+    const message =
+      'keeps nothing over a restart: the nodes then put back what they know, and what was on its way is lost';
+    checks.push(warn('redis persistence', message, 'switch on appendonly, with appendfsync everysec'));
+  }
+  if (config.database === 'embedded') {
+    const message = 'joins machines, but the embedded database is of this machine only';
+    checks.push(warn('redis machines', message, 'for a second machine, set "database" to postgres://... on all'));
+  }
+  return checks;
 }
 
 const DAY = 86_400_000;

@@ -2,7 +2,9 @@
 // configuration.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { openOffline } from '../admin.ts';
+import { silent } from '../base/log.ts';
 import { softwareVersion } from '../base/software.ts';
+import type { RedisState } from '../composition/redis-state.ts';
 import { describe } from '../config/describe.ts';
 import { findDataFolder, type LoadOptions, loadConfig } from '../config/load.ts';
 import { ConfigError, formatOrigin, formatPath, formatProblem } from '../config/problems.ts';
@@ -333,7 +335,11 @@ class CommandLine {
       const ping = async (): Promise<void> => {
         await (await openOffline(config)).close();
       };
-      checks = await examine(config, { status, ping, dns: systemDns(config.dns.servers), now: Date.now() });
+      const redis = async (): Promise<RedisState> => {
+        const { examineRedis } = await import('../composition/redis-state.ts');
+        return examineRedis(config.redis!, silent);
+      };
+      checks = await examine(config, { status, ping, redis, dns: systemDns(config.dns.servers), now: Date.now() });
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       checks = error.problems.map((problem) => ({

@@ -29,8 +29,13 @@ export interface Directory {
    * @param isFresh whatever any node had put by now has to be in it, whatever is remembered here
    */
   sessions(user: BareJid, isFresh?: boolean): MaybePromise<readonly SessionEntry[]>;
-  /** Adds an entry, or replaces the one with the same full JID; returns the one replaced, if it was another session. */
+  /**
+   * Adds an entry, or replaces the one with the same full JID; returns the one replaced, if it was another session. A session that has
+   * moved is put by its new node, with the `sid` that it had: from then on the entry is that node's, and stays when the other one dies.
+   */
   put(entry: SessionEntry): MaybePromise<SessionEntry | undefined>;
+  /** A session of this node has moved: its entry is the other node's, and not answered for from here. To be put here anew it may come back. */
+  release(jid: Jid, sid: string): void;
   /** Removes an entry, unless another session has taken its place. */
   drop(jid: Jid, sid: string): MaybePromise<void>;
 }

@@ -2,7 +2,15 @@
 import type { MaybePromise } from '../base/maybe.ts';
 import { softwareVersion } from '../base/software.ts';
 import type { BareJid } from '../xmpp/jid.ts';
-import { type Cluster, type Directory, type Lease, type Leases, type NodeId, type SessionEntry, Unanswered } from './cluster.ts';
+import {
+  type Cluster,
+  type Directory,
+  type Lease,
+  type Leases,
+  type NodeId,
+  type SessionEntry,
+  Unanswered,
+} from './cluster.ts';
 
 const none: readonly SessionEntry[] = [];
 
@@ -29,6 +37,7 @@ function createDirectory(): Directory & { readonly count: number } {
       byUser.set(entry.jid.bare, at < 0 ? [...entries, entry] : entries.with(at, entry));
       return old === undefined || old.sid === entry.sid ? undefined : old;
     },
+    release() {},
     drop(jid, sid) {
       const entries = byUser.get(jid.bare) ?? none;
       const rest = entries.filter((one) => one.sid !== sid);

@@ -104,7 +104,7 @@ export class Hosts {
     });
     const host = new Host(domain, 'users', settings, accounts, parts.log);
     const close = (user: string, error: StreamError, isMeant?: (entry: SessionEntry) => boolean): Promise<unknown> =>
-      parts.sessions.closeAccount(Jid.of(user, domain).bare, error, isMeant);
+      parts.sessions.closings.closeAccount(Jid.of(user, domain).bare, error, isMeant);
     accounts.listen({
       created: (user) => host.notify(accountCreated, { user }),
       removing: async (user) => {

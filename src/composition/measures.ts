@@ -18,6 +18,8 @@ export const streamManagementMetrics = {
   overflowed: counter('Sessions ended because too much waited to be acknowledged'),
   displaced: counter('Sessions ended early because those that waited to be resumed took too much memory'),
   returned: counter('Stanzas that were never acknowledged, and went back through the rules of delivery'),
+  arrived: counter('Sessions that came from other nodes'),
+  departed: counter('Sessions that went to other nodes'),
 };
 
 export const clientMetrics = {

@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import type { RedisTarget } from '../net/redis.ts';
+import type { RedisCommands, RedisTarget } from '../net/redis.ts';
 
 export interface RedisState {
   readonly ok: boolean;
@@ -30,17 +30,28 @@ export async function examineRedis(target: RedisTarget, log: Logger): Promise<Re
     const latency = Math.round((performance.now() - start) * 10) / 10;
     const info = parse(String(await redis.command('INFO')));
     const name = info.has('valkey_version') ? 'Valkey' : 'Redis';
+    const persists = info.get('aof_enabled') === '1' ? true : await savesNow(redis);
     return {
       ok: true,
       version: `${name} ${info.get('valkey_version') ?? info.get('redis_version')}`,
       latency,
       eviction: { policy: info.get('maxmemory_policy') ?? '', limit: Number(info.get('maxmemory') ?? 0) },
-      persists: info.get('aof_enabled') === '1' || Number(info.get('rdb_last_save_time')) > 0,
+      ...(persists === undefined ? {} : { persists }),
     };
   } catch (error) {
     return { ok: false, problem: error instanceof Error ? error.message : String(error) };
   } finally {
     redis.close();
+  }
+}
+
+/** Whether it writes itself down from time to time; undefined where it does not tell. */
+async function savesNow(redis: RedisCommands): Promise<boolean | undefined> {
+  try {
+    const [, when] = (await redis.command('CONFIG', 'GET', 'save')) as readonly string[];
+    return when === undefined ? undefined : when !== '';
+  } catch {
+    return undefined;
   }
 }
 

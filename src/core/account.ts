@@ -20,7 +20,7 @@ import { iqIn, messageIn, messageOffline, presenceIn, presenceNews } from './eve
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
-import { holdersOf, nodeOf, Reaches, STORE, wasGiven } from './reaches.ts';
+import { holdersOf, Reaches, STORE, wasGiven } from './reaches.ts';
 import type { Sessions } from './sessions.ts';
 import { defineNote, Transit } from './transit.ts';
 
@@ -36,12 +36,12 @@ export const reached = defineNote<Reach>('reached');
  */
 export const redelivered = defineNote<Holders>('redelivered');
 
-/** A message that comes back to the node which delivered it, as JSON. */
+/** A message that comes back to the node which decides what becomes of it, as JSON. */
 export interface Returned {
   readonly xml: string;
   readonly from: string;
   readonly to: string;
-  readonly had: Holders;
+  readonly had: Holders & Partial<Pick<Reach, 'back'>>;
   readonly sid: string;
   readonly at?: number;
 }
@@ -64,7 +64,7 @@ export class AccountDelivery {
 
   constructor(cluster: Cluster, sessions: Sessions, parts: DeliveryParts) {
     this.cluster = cluster;
-    this.reaches = new Reaches(cluster);
+    this.reaches = new Reaches(cluster, sessions.moves);
     this.sessions = sessions;
     this.parts = parts;
   }
@@ -178,7 +178,10 @@ export class AccountDelivery {
       reach = this.reaches.create();
       transit.leave(reached, reach);
     }
-    for (const { sid } of route.to) reach.to.push(sid);
+    for (const entry of route.to) {
+      this.sessions.moves.learn(entry);
+      reach.to.push(entry.sid);
+    }
     if (route.to.length === 0 && route.otherwise === 'store' && !this.reaches.isHeld(reach, reach.copied)) {
       reach.to.push(STORE);
     }
@@ -210,18 +213,26 @@ export class AccountDelivery {
    */
   write(stanza: Stanza, to: readonly SessionEntry[], transit?: Transit): void {
     let elsewhere: Map<SessionEntry['node'], Addressee[]> | undefined;
-    for (const entry of to) {
-      if (entry.node === this.cluster.self) {
-        const session = this.sessions.get(entry.jid.full);
+    for (const { jid, sid, node: listed } of to) {
+      let node = listed;
+      if (node === this.cluster.self) {
+        const session = this.sessions.get(jid.full);
         // another session may have come under its name
-        if (session !== undefined && session.sid === entry.sid) session.deliver(stanza);
-        else this.parts.missed(stanza, entry.sid);
-        continue;
+        if (session !== undefined && session.sid === sid) {
+          session.deliver(stanza);
+          continue;
+        }
+        const place = this.sessions.moves.whither(sid);
+        if (place === undefined) {
+          this.parts.missed(stanza, sid);
+          continue;
+        }
+        node = place;
       }
       elsewhere ??= new Map();
-      const addressee: Addressee = { jid: entry.jid.full, sid: entry.sid };
-      const list = elsewhere.get(entry.node);
-      if (list === undefined) elsewhere.set(entry.node, [addressee]);
+      const addressee: Addressee = { jid: jid.full, sid };
+      const list = elsewhere.get(node);
+      if (list === undefined) elsewhere.set(node, [addressee]);
       else list.push(addressee);
     }
     if (elsewhere === undefined) return;
@@ -254,14 +265,23 @@ export class AccountDelivery {
     const message = forAccount(stanza);
     if (message === undefined) return;
     const { reach } = stanza;
-    if (reach === undefined || this.reaches.isOurs(reach)) return this.again(host, message, reach, sid, at);
+    const decider = reach === undefined ? this.cluster.self : this.reaches.deciderOf(reach);
+    if (reach === undefined || decider === this.cluster.self) return this.again(host, message, reach, sid, at);
     const { from, to } = message;
-    const had = holdersOf(reach);
+    const had = { ...holdersOf(reach), back: reach.back };
     const returned: Returned = { xml: message.el.toXml(), from: from.full, to: to.full, had, sid, ...(at && { at }) };
-    return this.cluster.call(nodeOf(reach.home), 'message.back', returned).then(
+    return this.cluster.call(decider, 'message.back', returned).then(
       () => {},
       () => this.again(host, message, reach, sid, at),
     );
+  }
+
+  /**
+   * Another node gives back a message, for this one to decide what becomes of it.
+   * @throws StanzaError where the rules, or a module, refuse it
+   */
+  decide(host: Host, message: Message, sid: string, at?: number): MaybePromise<void> {
+    return this.again(host, message, message.reach, sid, at);
   }
 
   private again(host: Host, message: Message, given: Reach | undefined, sid: string, at = 0): MaybePromise<void> {

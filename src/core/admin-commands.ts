@@ -285,19 +285,21 @@ const sessionLs = defineCommand({
       sessions: sessions.map((session) => withClient(session, clients.get(Jid.parse(session.jid)!.bare) ?? [])),
     };
   },
-  render: ({ sessions }) =>
-    sessions.length === 0
-      ? 'nobody is connected'
-      : table(
-          ['SESSION', 'CLIENT', 'FROM', 'SINCE', 'PRESENCE'],
-          sessions.map(({ jid: full, address, since, available, priority, hibernating, ...client }) => [
-            full,
-            nameOf(client) ?? '',
-            hibernating ? WAITING : (address ?? ''),
-            time(since),
-            available ? `available (${priority})` : 'unavailable',
-          ]),
-        ),
+  render({ sessions }) {
+    if (sessions.length === 0) return 'nobody is connected';
+    const isSpread = new Set(sessions.map(({ node }) => node)).size > 1;
+    return table(
+      ['SESSION', 'CLIENT', 'FROM', 'SINCE', 'PRESENCE', ...(isSpread ? ['NODE'] : [])],
+      sessions.map(({ jid: full, address, since: bound, available, priority, hibernating, node, ...client }) => [
+        full,
+        nameOf(client) ?? '',
+        hibernating ? WAITING : (address ?? ''),
+        time(bound),
+        available ? `available (${priority})` : 'unavailable',
+        ...(isSpread ? [node ?? ''] : []),
+      ]),
+    );
+  },
 });
 
 const sessionKick = defineCommand({
@@ -374,6 +376,8 @@ const status = defineCommand({
       `database      ${server.database.kind}, ${server.database.ok ? 'answers' : `FAILS: ${server.database.problem ?? 'no answer'}`}`,
       `hosts         ${server.hosts.join(', ')}`,
       `sessions      ${server.sessions}`,
+      ...(server.nodes === undefined ? [] : [`nodes         ${server.nodes.join(', ')}`]),
+      ...(server.draining === true ? ['draining      nobody new is let in ("parley drain off" ends that)'] : []),
       ...server.listeners.map(({ name, address, port }) => `${name.padEnd(14)}${formatEndpoint(address, port)}`),
       ...server.components.map(
         ({ domain, connected, address }) =>

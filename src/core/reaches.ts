@@ -1,21 +1,17 @@
 // Who was given a message, and who gave it back (XEP-0198 4): it is delivered again when the last of those that it was delivered
 // to has given it back, and never to a session that was given it. Each message has a home, the node that delivered it; what other
-// nodes' sessions give back comes there, so that one place counts. A session that acknowledged the message gives nothing back: it
-// holds it for ever, wherever it was and whether it is there still.
+// nodes' sessions give back comes there, so that one place counts; where that node is no more, those that live agree on another. A
+// session that acknowledged the message gives nothing back: it holds it for ever, wherever it was and whether it is there still.
 import { randomBytes } from 'node:crypto';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import type { Holders, Reach } from '../xmpp/stanza.ts';
+import { type Moves, nodeIn } from './moves.ts';
 
 /** Stands among those that a message was delivered to for the storage of messages for people who are away. */
 export const STORE = 'store';
 
 /** So many messages that came back are remembered. */
 const REMEMBERED = 16_384;
-
-/** The node in the name of a session or of a node's life. */
-export function nodeOf(name: string): NodeId {
-  return name.slice(name.indexOf('.') + 1) as NodeId;
-}
 
 /** Whether a session was given a message, or a copy. */
 export function wasGiven({ to, copied }: Holders, sid: string): boolean {
@@ -29,6 +25,7 @@ export function holdersOf({ home, id, to, copied }: Holders): Holders {
 
 export class Reaches {
   private readonly cluster: Cluster;
+  private readonly moves: Moves;
   /** This node, in this life: what it counted before a crash is lost. */
   private home: string;
   private lastId = 0;
@@ -37,8 +34,9 @@ export class Reaches {
   /** Some were forgotten, none of them younger. */
   private forgotten = 0;
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, moves: Moves) {
     this.cluster = cluster;
+    this.moves = moves;
     this.home = this.settle();
     cluster.onExpelled(() => {
       this.home = this.settle();
@@ -54,10 +52,10 @@ export class Reaches {
     return { home: this.home, id: ++this.lastId, to: sid === undefined ? [] : [sid], copied: [], back: [] };
   }
 
-  /** Whether it is this node that decides: also where the home is no more. */
-  isOurs({ home }: Reach): boolean {
-    const node = nodeOf(home);
-    return node === this.cluster.self || !this.cluster.nodes.has(node);
+  /** The node that decides: the message's home; where that is no more, one that all who live agree on. */
+  deciderOf(reach: Holders): NodeId {
+    const home = nodeIn(reach.home);
+    return this.cluster.nodes.has(home) ? home : this.cluster.owner(`reach ${keyOf(reach)}`);
   }
 
   /**
@@ -65,19 +63,23 @@ export class Reaches {
    * @param entries the sessions of the account
    */
   find(reach: Reach, entries: readonly SessionEntry[]): Reach {
+    for (const entry of entries) if (wasGiven(reach, entry.sid)) this.moves.learn(entry);
     const known = this.known.get(keyOf(reach));
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (known !== reach) known.back.push(...reach.back.filter((sid) => !known.back.includes(sid)));
+      return known;
+    }
     const all = [...reach.to, ...reach.copied].filter((sid) => sid !== STORE);
-    const isShared = reach.home === this.home && all.every((sid) => nodeOf(sid) === this.cluster.self);
+    const isShared = reach.home === this.home && all.every((sid) => this.moves.nodeOf(sid) === this.cluster.self);
     if (!isShared && (reach.home !== this.home || reach.id <= this.forgotten)) {
       reach.back.push(...all.filter((sid) => !entries.some((entry) => entry.sid === sid)));
     }
     return reach;
   }
 
-  /** Keeps a message that came back in mind: it may be given to sessions of other nodes next. */
+  /** Keeps a message that came back in mind: sessions of other nodes may have it, or be given it next. */
   remember(reach: Reach): void {
-    if (this.cluster.nodes.size > 1) this.keep(reach);
+    if (this.cluster.nodes.size > 1 || reach.home !== this.home) this.keep(reach);
   }
 
   private keep(reach: Reach): void {
@@ -88,17 +90,20 @@ export class Reaches {
     if (home === this.home) this.forgotten = Math.max(this.forgotten, id);
   }
 
-  /** What a former life of this node wrote down is shared again by all sessions that were given the message. */
+  /** What another process wrote down is shared again by all sessions here that were given the message. */
   adopt(reach: Reach): Reach {
     const known = this.known.get(keyOf(reach));
     if (known !== undefined) return known;
-    if (nodeOf(reach.home) === this.cluster.self) this.keep(reach);
-    return reach;
+    // (stores give what nobody may change)
+    const { home, id, to, copied, back } = reach;
+    const own: Reach = { home, id, to: [...to], copied: [...copied], back: [...back] };
+    if (this.deciderOf(own) === this.cluster.self) this.keep(own);
+    return own;
   }
 
   /** Whether any of these sessions has the message, or may have it yet. What was on a node that is no more is lost. */
   isHeld({ back }: Reach, sids: readonly string[]): boolean {
-    return sids.some((sid) => !back.includes(sid) && (sid === STORE || this.cluster.nodes.has(nodeOf(sid))));
+    return sids.some((sid) => !back.includes(sid) && (sid === STORE || this.cluster.nodes.has(this.moves.nodeOf(sid))));
   }
 }
 

@@ -316,19 +316,33 @@ export class Router {
     }
     const { had } = frame;
     const reach = had && reachFrom(had);
-    const missing = frame.to.filter(({ jid, sid }) => {
-      const session = this.parts.sessions.get(jid);
+    const { sessions } = this.parts;
+    let works: MaybePromise<void>[] | undefined;
+    const missing = frame.to.filter((addressee) => {
+      const session = sessions.get(addressee.jid);
       // another session may have come under its name
-      if (session === undefined || session.sid !== sid) return true;
-      session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
+      if (session?.sid === addressee.sid) {
+        session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
+        return false;
+      }
+      const place = sessions.moves.whither(addressee.sid);
+      if (place === undefined) return true;
+      works ??= [];
+      works.push(this.pass(place, { ...frame, to: [addressee] }, element));
       return false;
     });
-    if (missing.length === 0) return;
-    const { xml } = frame;
-    const back: Frame = { kind: 'undelivered', to: missing, xml, ...(had === undefined ? {} : { had }) };
-    const sent = this.parts.cluster.send(from, back);
-    // where the sender is gone, this node sees to it
-    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, missing, had));
+    if (missing.length > 0) {
+      const work = this.pass(from, { ...frame, kind: 'undelivered', to: missing }, element);
+      if (works === undefined) return work;
+      works.push(work);
+    }
+    if (works !== undefined) return Promise.all(works).then(nothing);
+  }
+
+  /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
+  private pass(node: NodeId, frame: Frame, element: Element): MaybePromise<void> {
+    const sent = this.parts.cluster.send(node, frame);
+    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had));
   }
 
   private redeliverAll(element: Element, to: readonly Addressee[], had: Holders | undefined): MaybePromise<void> {
@@ -351,7 +365,10 @@ export class Router {
     const host = reader && this.parts.hosts.get(reader.domain);
     if (reader === undefined || host === undefined) throw new Error(`${to} is not served here`);
     const message = messageOf(parseElement(xml), addressOf(from, reader), reader);
-    return this.takeBack(host, withReach(message, reachFrom(had)), sid, at);
+    const reach: Reach = { ...reachFrom(had), back: [...(had.back ?? [])] };
+    return this.guard(message.el, message.from, reader, () =>
+      this.accounts.decide(host, { ...message, reach }, sid, at),
+    );
   }
 
   /**

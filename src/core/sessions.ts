@@ -1,11 +1,13 @@
 // Sessions: bound resources (RFC 6120 7). A session outlives its stream while it can be resumed.
 import { randomBytes } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import { parseElement } from '../xml/document.ts';
-import { type StreamCondition, StreamError } from '../xmpp/errors.ts';
+import { StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import { Closings } from './closings.ts';
 import {
   sessionBound,
   sessionClosed,
@@ -15,6 +17,7 @@ import {
   sessionResumed,
 } from './events.ts';
 import type { Host } from './host.ts';
+import { Moves } from './moves.ts';
 
 /** How a slot's value is written down, as JSON, where a session outlives its process. */
 export interface Keeping<T> {
@@ -114,7 +117,7 @@ const nothingShared: Readonly<Record<string, string | number | boolean>> = Objec
 export class Session implements SessionEntry {
   readonly jid: Jid;
   readonly host: Host;
-  /** Ends in the name of its node (see reaches.ts). */
+  /** The session's for life; ends in the name of the node where it was born (see moves.ts). */
   readonly sid: string;
   /** When it was bound, in milliseconds since 1970. */
   readonly since: number;
@@ -260,27 +263,26 @@ export class Session implements SessionEntry {
 /** What to do when a resource is asked for that is taken (RFC 6120 7.7.2.2). */
 export type ConflictPolicy = 'replace' | 'refuse' | 'rename';
 
-/** Asks the node that holds a session to end it. */
-interface CloseRequest {
-  readonly full: string;
-  readonly sid: string;
-  readonly condition: StreamCondition;
-  readonly text?: string;
+/** For the old one of two sessions with one address. */
+function replaced(): StreamError {
+  return new StreamError('conflict', 'another connection took this resource');
 }
-
-const replaced = { condition: 'conflict', text: 'another connection took this resource' } as const;
 
 /** The sessions of this node, of all hosts. */
 export class Sessions {
+  readonly moves: Moves;
+  readonly closings: Closings;
   private readonly byFull = new Map<string, Session>();
   private readonly byBare = new Map<BareJid, Session[]>();
   private readonly cluster: Cluster;
-  private readonly now: () => number;
+  private readonly clock: Clock;
   private readonly owner: Owner;
 
-  constructor(cluster: Cluster, now: () => number) {
+  constructor(cluster: Cluster, clock: Clock) {
     this.cluster = cluster;
-    this.now = now;
+    this.moves = new Moves(cluster);
+    this.clock = clock;
+    this.closings = new Closings(cluster, clock, this.moves, (full, sid, error) => this.endHere(full, sid, error));
     this.owner = {
       get node() {
         return cluster.self;
@@ -289,7 +291,6 @@ export class Sessions {
       close: (session) => this.close(session),
     };
     cluster.onExpelled(() => this.lose());
-    cluster.answer('session.close', (body) => this.closeFor(body as CloseRequest));
     cluster.onDisplaced(({ jid, sid }) => this.displace(jid, sid));
   }
 
@@ -333,19 +334,13 @@ export class Sessions {
     }
     // while one goes, the next may come
     for (let local = this.byFull.get(jid.full); local !== undefined; local = this.byFull.get(jid.full)) {
-      await this.end(local, new StreamError(replaced.condition, replaced.text));
+      await this.end(local, replaced());
     }
-    const session = new Session(jid, host, this.owner, this.now(), stream);
+    const session = new Session(jid, host, this.owner, this.clock.now(), stream);
     prepare?.(session);
     this.add(session);
     const other = await this.publish(session);
-    if (other !== undefined && other.node !== this.cluster.self) {
-      await this.cluster
-        .call(other.node, 'session.close', { full: jid.full, sid: other.sid, ...replaced } satisfies CloseRequest)
-        .catch((error: unknown) =>
-          host.log.warn({ err: error, node: other.node }, 'could not close a replaced session'),
-        );
-    }
+    if (other !== undefined && other.node !== this.cluster.self) await this.closings.close(other, replaced());
     host.notify(sessionBound, { session });
     return session;
   }
@@ -394,35 +389,54 @@ export class Sessions {
     session.host.notify(sessionResumed, { session });
   }
 
-  /** Brings back a session of another process, without a stream; undefined when its address is no good, or taken. */
-  async restore(host: Host, saved: SavedSession): Promise<Session | undefined> {
+  /**
+   * Takes over a session of another process, or node, without a stream: from here on it is this node's in the directory, and the
+   * same one. Undefined when its address is no good, or another session has it.
+   * @param prepare is given the session before anybody knows of it
+   */
+  async restore(host: Host, saved: SavedSession, prepare?: (session: Session) => void): Promise<Session | undefined> {
     const jid = Jid.parse(saved.jid);
-    if (jid === undefined || this.byFull.has(jid.full)) return undefined;
+    if (jid === undefined) return undefined;
+    const entries = await this.cluster.directory.sessions(jid.bare, true);
+    const isTaken = entries.some((entry) => entry.jid.full === jid.full && entry.sid !== saved.sid);
+    if (isTaken || this.byFull.has(jid.full)) return undefined;
     const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
     session.restore(saved);
+    prepare?.(session);
     this.add(session);
-    await this.cluster.directory.put(session);
+    await this.claim(session);
+    this.moves.arrived([session.sid]);
     return session;
   }
 
-  /**
-   * Ends the sessions of an account, or those of them that are meant, here and on other nodes; resolves when they are out
-   * of the directory. Returns how many there were.
-   */
-  async closeAccount(
-    user: BareJid,
-    error: StreamError,
-    isMeant: (entry: SessionEntry) => boolean = () => true,
-  ): Promise<number> {
-    const entries = await this.cluster.directory.sessions(user);
-    const chosen = entries.filter(isMeant);
-    for (const { jid, node, sid } of chosen) {
-      const { condition, text } = error;
-      const body: CloseRequest = { full: jid.full, sid, condition, ...(text === undefined ? {} : { text }) };
-      if (node === this.cluster.self) await this.closeFor(body);
-      else await this.cluster.call(node, 'session.close', body);
-    }
-    return chosen.length;
+  /** A session that was about to leave stays: the directory has it as this node's again. */
+  async keep(session: Session): Promise<void> {
+    if (this.byFull.get(session.jid.full) !== session) return;
+    this.cluster.directory.release(session.jid, session.sid);
+    await this.claim(session);
+  }
+
+  /** A session has gone to another node, whose entry in the directory it is: it is not over, only not here any more. */
+  depart(session: Session, to: NodeId): void {
+    session.isOver = true;
+    this.remove(session);
+    this.cluster.directory.release(session.jid, session.sid);
+    this.moves.left(session.sid, to);
+  }
+
+  /** A session that was taken over was over already: nobody has to be told. */
+  async discard(session: Session): Promise<void> {
+    if (this.byFull.get(session.jid.full) !== session) return;
+    session.isOver = true;
+    this.remove(session);
+    await this.cluster.directory.drop(session.jid, session.sid);
+    await session.outbox?.giveBack();
+  }
+
+  /** Makes the directory say that a session is here. */
+  private async claim(session: Session): Promise<void> {
+    const other = await this.publish(session);
+    if (other !== undefined) await this.closings.close(other, replaced());
   }
 
   private async end(session: Session, error: StreamError): Promise<void> {
@@ -432,16 +446,16 @@ export class Sessions {
     await this.close(session);
   }
 
-  private async closeFor({ full, sid, condition, text }: CloseRequest): Promise<boolean> {
+  private async endHere(full: string, sid: string, error: StreamError): Promise<boolean> {
     const session = this.byFull.get(full);
     if (session === undefined || session.sid !== sid) return false;
-    await this.end(session, new StreamError(condition, text));
+    await this.end(session, error);
     return true;
   }
 
   private displace({ full }: Jid, sid: string): void {
     const session = this.byFull.get(full);
-    this.closeFor({ full, sid, ...replaced }).catch((error: unknown) =>
+    this.endHere(full, sid, replaced()).catch((error: unknown) =>
       session?.host.log.error({ err: error }, 'a session could not be closed'),
     );
   }

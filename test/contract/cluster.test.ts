@@ -1,10 +1,10 @@
 // The contract of the cluster port (src/cluster/cluster.ts), over every adapter there is.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
 import { createSolo } from '../../src/cluster/solo.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { createNodes } from '../kit/cluster-pair.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { startRedis, startRedisCluster, type TestRedis, type TestRedisCluster } from '../kit/redis.ts';
 import { startRedisNodes } from '../kit/redis-nodes.ts';
 
 interface Made {
@@ -20,15 +20,25 @@ interface Adapter {
 }
 
 let redis: TestRedis;
+let redisCluster: TestRedisCluster;
 beforeAll(async () => {
-  redis = await startRedis();
+  [redis, redisCluster] = await Promise.all([startRedis(), startRedisCluster()]);
 });
-afterAll(() => redis.remove());
+afterAll(async () => {
+  await redis.remove();
+  await redisCluster.remove();
+});
 
 const adapters: readonly Adapter[] = [
   { name: 'solo', nodes: 1, make: async () => ({ clusters: [createSolo()], idle: async () => {} }) },
   { name: 'nodes in one process', nodes: 2, make: async () => createNodes(['one', 'two'], 200) },
+  {
+    name: 'nodes in one process that hear of changes late',
+    nodes: 2,
+    make: async () => createNodes(undefined, 200, true),
+  },
   { name: 'redis', nodes: 2, make: () => startRedisNodes(redis.url) },
+  { name: 'a Redis Cluster', nodes: 2, make: () => startRedisNodes(redisCluster.target) },
 ];
 
 const jid = (text: string): Jid => Jid.parse(text)!;
@@ -79,6 +89,33 @@ for (const adapter of adapters) {
       }
     });
 
+    test('a session that is put by another node is its own, whatever the one that had it does, and when that dies', async () => {
+      const { clusters, kill, idle } = await start();
+      const [first, second] = clusters as [Cluster, Cluster?];
+      if (second === undefined || kill === undefined) return;
+      const full = jid('romeo@verona.test/orchard');
+      const orphans: SessionEntry[] = [];
+      second.onOrphans((sessions) => void orphans.push(...sessions));
+      const holders = async (): Promise<unknown> =>
+        (await second.directory.sessions(full.bare, true)).map(({ node, sid, priority }) => [node, sid, priority]);
+      const sid = `s1.${first.self}`;
+      await first.directory.put(entry(first, full.full, sid));
+      expect(await second.directory.put(entry(second, full.full, sid, { priority: 1 }))).toBeUndefined();
+      expect(await holders()).toEqual([[second.self, sid, 1]]);
+      first.directory.release(full, sid);
+      expect(await holders()).toEqual([[second.self, sid, 1]]);
+      // it comes back, and goes again
+      await first.directory.put(entry(first, full.full, sid));
+      expect((await first.directory.sessions(full.bare, true)).map(({ node }) => node)).toEqual([first.self]);
+      second.directory.release(full, sid);
+      await second.directory.put(entry(second, full.full, sid, { priority: 2 }));
+      // (it has not been released)
+      kill(first.self);
+      await idle();
+      expect(await holders()).toEqual([[second.self, sid, 2]]);
+      expect(orphans).toEqual([]);
+    });
+
     test('putting the same session again changes it and replaces nobody', async () => {
       const { clusters } = await start();
       const [first] = clusters as [Cluster];
@@ -97,7 +134,8 @@ for (const adapter of adapters) {
       await first.directory.put(entry(first, 'romeo@verona.test/orchard', 's1'));
       const replaced = await last.directory.put(entry(last, 'romeo@verona.test/orchard', 's2'));
       expect(replaced).toMatchObject({ sid: 's1', node: first.self });
-      const found = await first.directory.sessions(jid('romeo@verona.test').bare);
+      // (word of it may be under way)
+      const found = await first.directory.sessions(jid('romeo@verona.test').bare, true);
       expect(found.map(({ sid }) => sid)).toEqual(['s2']);
     });
 
@@ -231,6 +269,83 @@ for (const adapter of adapters.filter(({ nodes }) => nodes > 1)) {
       one.publish('news', { n: 3 });
       await made.idle();
       expect(heard).toEqual([[{ n: 1 }, one.self]]);
+    });
+
+    test('each node sees what it did itself at once, whatever it remembered', async () => {
+      const [one, two] = await start();
+      const orchard = jid('romeo@verona.test/orchard');
+      const sids = async ({ directory }: Cluster): Promise<string[]> =>
+        (await directory.sessions(orchard.bare)).map(({ sid }) => sid);
+      expect(await sids(one)).toEqual([]);
+      expect(await sids(two)).toEqual([]);
+      for (let i = 0; i < 20; i++) {
+        const [self, other] = i % 2 === 0 ? [one, two] : [two, one];
+        const there = self.directory.put(entry(self, orchard.full, `s${i}`));
+        const elsewhere = other.directory.put(entry(other, `romeo@verona.test/garden${i}`, `g${i}`));
+        await there;
+        expect(await sids(self)).toContain(`s${i}`);
+        await self.directory.drop(orchard, `s${i}`);
+        expect(await sids(self)).not.toContain(`s${i}`);
+        await elsewhere;
+        expect(await sids(other)).toContain(`g${i}`);
+        await other.directory.drop(jid(`romeo@verona.test/garden${i}`), `g${i}`);
+        expect(await sids(other)).not.toContain(`g${i}`);
+      }
+    });
+
+    test('who asks for what is true now is told of all that any node had put', async () => {
+      const [one, two] = await start();
+      const romeo = jid('romeo@verona.test');
+      for (let i = 0; i < 10; i++) {
+        const full = `romeo@verona.test/${i}`;
+        expect(await two.directory.sessions(romeo.bare)).toBeDefined();
+        await one.directory.put(entry(one, full, `s${i}`, { priority: i }));
+        expect(await two.directory.sessions(romeo.bare, true)).toMatchObject([{ sid: `s${i}`, priority: i }]);
+        await one.directory.drop(jid(full), `s${i}`);
+        expect(await two.directory.sessions(romeo.bare, true)).toEqual([]);
+      }
+    });
+
+    test('of two nodes that put the same full JID at once exactly one is told of the other, and its session stays', async () => {
+      const [one, two] = await start();
+      for (let i = 0; i < 20; i++) {
+        const full = jid(`romeo@verona.test/${i}`);
+        const told = await Promise.all([
+          one.directory.put(entry(one, full.full, `a${i}`)),
+          two.directory.put(entry(two, full.full, `b${i}`)),
+        ]);
+        const others = told.map((other) => other?.sid);
+        expect([[undefined, `a${i}`].join(), [`b${i}`, undefined].join()]).toContain(others.join());
+        const winner = others[0] === undefined ? `b${i}` : `a${i}`;
+        // whoever lost drops what is not there any more
+        await one.directory.drop(full, winner.startsWith('a') ? `b${i}` : `a${i}`);
+        for (const { directory } of [one, two]) {
+          const found = await directory.sessions(full.bare, true);
+          expect(found.filter((found) => found.jid.full === full.full).map(({ sid }) => sid)).toEqual([winner]);
+        }
+      }
+    });
+
+    test('in the end every node has heard of every change without asking', async () => {
+      const [one, two] = await start();
+      const romeo = jid('romeo@verona.test').bare;
+      await two.directory.sessions(romeo);
+      await Promise.all(
+        Array.from({ length: 20 }, (_, i) => one.directory.put(entry(one, `romeo@verona.test/${i}`, `s${i}`))),
+      );
+      await Promise.all(
+        Array.from({ length: 20 }, (_, i) =>
+          i % 2 === 0
+            ? one.directory.drop(jid(`romeo@verona.test/${i}`), `s${i}`)
+            : one.directory.put(entry(one, `romeo@verona.test/${i}`, `s${i}`, { priority: i })),
+        ),
+      );
+      const expected = Array.from({ length: 10 }, (_, i) => `s${2 * i + 1} ${2 * i + 1}`).sort();
+      await made.idle();
+      await vi.waitFor(async () => {
+        const found = await two.directory.sessions(romeo);
+        expect(found.map(({ sid, priority }) => `${sid} ${priority}`).sort()).toEqual(expected);
+      }, 5000);
     });
 
     test('when a node dies the others are told, and its sessions are gone', async () => {

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { openChaosPipe } from '../kit/chaos.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { startRedis, startRedisCluster, startSentinel, type TestRedis } from '../kit/redis.ts';
 import { type NodeProcess, type RedisNodes, startNodeProcess, startRedisNodes } from '../kit/redis-nodes.ts';
 
 let redis: TestRedis;
@@ -30,8 +30,8 @@ const frame = (n: number): Frame => ({
 const numberOf = ({ xml }: Frame): number => Number(/id='(\d+)'/.exec(xml)?.[1]);
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
 
-function all(): readonly [Cluster, Cluster, Cluster] {
-  return nodes.clusters as unknown as readonly [Cluster, Cluster, Cluster];
+function all(): readonly [Cluster, Cluster, Cluster, ...Cluster[]] {
+  return nodes.clusters as unknown as readonly [Cluster, Cluster, Cluster, ...Cluster[]];
 }
 
 /** What a node hears, by the kind of the frames. */
@@ -327,4 +327,50 @@ test('a node that is about to stop owns nothing, and goes on owning when it stay
   expect(shares(two)).toEqual(shares(one));
   await nodes.clusters[1]!.drain(false);
   await expect.poll(() => shares(one)).toEqual(before);
+});
+
+test('Sentinel gives Redis to the replica: nodes follow, and nothing is lost', async () => {
+  const sentinel = await startSentinel();
+  try {
+    nodes = await startRedisNodes(sentinel.target);
+    const [one, two] = all();
+    const heard = listen(two);
+    const seen: boolean[] = [];
+    for (const node of nodes.clusters) node.onNode((_, isUp) => seen.push(isUp));
+    const before = send(one, two.self, 0, 1000);
+    await sleep(20);
+    await sentinel.servers[0].stop('empty');
+    const during = send(one, two.self, 1000, 1000);
+    await expect.poll(() => heard.deliver.length, { timeout: 15_000 }).toBe(2000);
+    expect(heard.deliver).toEqual(upTo(2000));
+    await nodes.idle();
+    expect([...before, ...during].every((fate) => fate === 1)).toBe(true);
+    expect(seen).toEqual([]);
+  } finally {
+    await nodes.close();
+    await sentinel.remove();
+  }
+});
+
+test('a master of a Redis Cluster is restarted: the others go on, and nothing is lost', async () => {
+  const cluster = await startRedisCluster();
+  try {
+    nodes = await startRedisNodes(cluster.target, ['one', 'two', 'three', 'four']);
+    const [one, ...others] = all();
+    const heard = others.map(listen);
+    const fates = others.map(({ self }) => send(one, self, 0, 500));
+    await cluster.servers[0]!.stop('keep');
+    const more = others.map(({ self }) => send(one, self, 500, 500));
+    await sleep(200);
+    await cluster.servers[0]!.start();
+    await expect
+      .poll(() => heard.map(({ deliver }) => deliver.length), { timeout: 15_000 })
+      .toEqual([1000, 1000, 1000]);
+    for (const { deliver } of heard) expect(deliver).toEqual(upTo(1000));
+    await nodes.idle();
+    expect([...fates, ...more].flat().every((fate) => fate === 1)).toBe(true);
+  } finally {
+    await nodes.close();
+    await cluster.remove();
+  }
 });

@@ -1,161 +1,13 @@
 // Devices of one account on two nodes that come, go, vanish and return at random, while somebody writes to them: no message comes
 // to a session twice, none comes back to a device that acknowledged it, and none is lost (XEP-0198 4).
 import { afterEach, describe, expect, test } from 'vitest';
-import { type Address, type Item, StreamClient } from '../kit/client.ts';
-import { authenticate, logIn, openStream } from '../kit/login.ts';
+import { logIn } from '../kit/login.ts';
 import { lateNodes, type RunningWorld, worlds } from '../kit/worlds.ts';
+import { CARBONS, Device, domain, randomFrom, Story } from './devices.ts';
 
-const domain = 'verona.test';
-const SM = 'urn:xmpp:sm:3';
-const CARBONS = 'urn:xmpp:carbons:2';
 const CSI = 'urn:xmpp:csi:0';
 const SEEDS = Number(process.env.PARLEY_TEST_SEEDS ?? 60);
 const STEPS = 30;
-
-/** Mulberry32: the same numbers for the same seed. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
-
-/** One device: sessions one after the other, each over as many connections as it takes. */
-class Device {
-  readonly name: string;
-  client: StreamClient | undefined;
-  jid = '';
-  /** Messages that came in this session. */
-  private seen: string[] = [];
-  /** Messages to it that it has acknowledged, in any session. */
-  private readonly acked = new Set<string>();
-  private direct: { readonly id: string; readonly at: number }[] = [];
-  private id = '';
-  private h = 0;
-  private address: Address | undefined;
-  private sessions = 0;
-  private readonly story: Story;
-
-  constructor(name: string, story: Story) {
-    this.name = name;
-    this.story = story;
-  }
-
-  get isConnected(): boolean {
-    return this.client !== undefined && !this.client.isClosed;
-  }
-
-  get canResume(): boolean {
-    return this.id !== '' && !this.isConnected;
-  }
-
-  async come(address: Address, isManaged = true): Promise<void> {
-    this.forget();
-    this.address = address;
-    const resource = `${this.name}${++this.sessions}`;
-    const { client, jid } = await logIn(address, { domain, user: 'romeo', password: 'secret', resource });
-    this.client = client;
-    this.jid = jid;
-    this.listen(client);
-    if (!isManaged) return;
-    client.write(`<enable xmlns='${SM}' resume='true'/>`);
-    const item = await client.next();
-    if (item?.kind !== 'element' || item.element.name !== 'enabled') throw new Error(`no <enabled/>: ${item}`);
-    this.id = item.element.attrs.id ?? '';
-    this.h = 0;
-  }
-
-  async resume(): Promise<void> {
-    const client = await StreamClient.connect(this.address!);
-    await openStream(client, domain);
-    await authenticate(client, { user: 'romeo', password: 'secret' });
-    await openStream(client, domain);
-    this.client = client;
-    this.listen(client);
-    const { h } = this;
-    client.write(`<resume xmlns='${SM}' previd='${this.id}' h='${h}'/>`);
-    const item = await client.next();
-    if (item?.kind === 'element' && item.element.name === 'resumed') {
-      this.noteAcked(h);
-      return;
-    }
-    await client.destroy();
-    this.forget();
-  }
-
-  async cut(): Promise<void> {
-    await this.client?.destroy();
-  }
-
-  async ack(): Promise<void> {
-    const { client, h } = this;
-    client?.write(`<a xmlns='${SM}' h='${h}'/>`);
-    await client?.fence();
-    // else it may have come too late
-    if (client?.isClosed === false) this.noteAcked(h);
-  }
-
-  async close(): Promise<void> {
-    this.client?.write('</stream:stream>');
-    await this.client?.closed();
-    await this.client?.destroy();
-    this.forget();
-  }
-
-  private noteAcked(h: number): void {
-    for (const { id, at } of this.direct) if (at <= h) this.acked.add(id);
-  }
-
-  private forget(): void {
-    this.client = undefined;
-    this.id = '';
-    this.seen = [];
-    this.direct = [];
-  }
-
-  private listen(client: StreamClient): void {
-    client.watcher = { received: (item) => this.take(item) };
-  }
-
-  private take(item: Item): void {
-    if (item.kind !== 'element' || !['message', 'presence', 'iq'].includes(item.element.name)) return;
-    const { element } = item;
-    if (element.getChild('success') !== undefined || this.jid === '') return;
-    this.h++;
-    if (element.name !== 'message') return;
-    const copy = element.getChild('received', CARBONS)?.getChild('forwarded')?.getChild('message');
-    const id = String((copy ?? element).attrs.id);
-    this.story.tell(`  ${this.name} has ${id}${copy === undefined ? '' : ' as a copy'}`);
-    if (this.seen.includes(id)) this.story.fail(`${id} came twice to one session of ${this.name}`);
-    if (this.acked.has(id)) this.story.fail(`${id} came to ${this.name}, which had acknowledged it`);
-    this.seen.push(id);
-    if (copy === undefined) this.direct.push({ id, at: this.h });
-    this.story.arrived.add(id);
-  }
-}
-
-/** What happened, for whoever has to find out why. */
-class Story {
-  readonly arrived = new Set<string>();
-  readonly problems: string[] = [];
-  private readonly lines: string[] = [];
-
-  tell(line: string): void {
-    this.lines.push(line);
-  }
-
-  fail(problem: string): void {
-    this.tell(`! ${problem}`);
-    this.problems.push(problem);
-  }
-
-  toString(): string {
-    return this.lines.join('\n');
-  }
-}
 
 const writer = { user: 'juliet', password: 'secret', domain };
 
@@ -187,7 +39,7 @@ async function play(world: RunningWorld, seed: number): Promise<Story> {
     if (!device.isConnected) {
       const isResuming = device.canResume && below(3) > 0;
       story.tell(`${device.name} ${isResuming ? 'resumes' : 'comes'}`);
-      if (isResuming) return device.resume();
+      if (isResuming) return device.resume(pick(addresses));
       await device.come(pick(addresses));
       if (below(4) > 0) say(device, carbons(true));
       return say(device, presence());

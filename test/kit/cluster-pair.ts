@@ -24,7 +24,13 @@ type Content =
   | { readonly kind: 'frame'; readonly frame: Frame }
   | { readonly kind: 'topic'; readonly topic: string; readonly body?: unknown }
   | { readonly kind: 'call'; readonly id: number; readonly method: string; readonly body?: unknown }
-  | { readonly kind: 'reply'; readonly id: number; readonly body?: unknown; readonly error?: string; readonly isUnanswered?: boolean };
+  | {
+      readonly kind: 'reply';
+      readonly id: number;
+      readonly body?: unknown;
+      readonly error?: string;
+      readonly isUnanswered?: boolean;
+    };
 
 type StoredEntry = Omit<SessionEntry, 'jid'> & { readonly jid: string };
 
@@ -38,6 +44,10 @@ export interface Nodes {
   hold(on: boolean): void;
   /** While true, the node cannot tell whether the others hold it for dead. */
   doubt(node: NodeId, on: boolean): void;
+  /** While true, nothing arrives at a node; what was sent to it waits. */
+  freeze(node: NodeId, on: boolean): void;
+  /** One more node. */
+  add(name: string): Cluster;
 }
 
 /**
@@ -48,11 +58,15 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
   const bus = new Bus();
   const shared = new SharedDirectory();
   const members = new Map<NodeId, Member>();
-  const leases = new SharedLeases((node) => members.has(node));
-  for (const name of names) {
-    const node = new Member(name as NodeId, bus, shared, members, timeout, isLate, leases.of(name as NodeId));
+  const leases = new SharedLeases();
+  const add = (name: string): Member => {
+    const self = name as NodeId;
+    const own = leases.of(self, () => members.get(self) === node);
+    const node: Member = new Member(self, bus, shared, members, timeout, isLate, own);
     members.set(node.self, node);
-  }
+    node.onClose = () => kill(node.self);
+    return node;
+  };
   const kill = (node: NodeId): void => {
     members.delete(node);
     leases.settle();
@@ -61,14 +75,18 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
     const [heir] = members.values();
     if (orphans.length > 0) heir?.inherit(orphans);
   };
-  for (const member of members.values()) member.onClose = () => kill(member.self);
+  for (const name of names) add(name);
   bus.deliver = ({ from, to, json }) => members.get(to)?.arrive(from, JSON.parse(json) as Content);
   return {
-    clusters: [...members.values()],
+    get clusters() {
+      return [...members.values()];
+    },
     idle: () => bus.idle(),
     kill,
     hold: (on) => bus.hold(on),
     doubt: (node, on) => leases.doubt(node, on),
+    freeze: (node, on) => bus.freeze(node, on),
+    add,
   };
 }
 
@@ -78,6 +96,7 @@ class Bus {
   private readonly queue: Parcel[] = [];
   private isRunning = false;
   private isHeld = false;
+  private readonly frozen = new Map<NodeId, Parcel[]>();
   private idlers: (() => void)[] = [];
 
   send(parcel: Parcel): void {
@@ -87,6 +106,16 @@ class Bus {
 
   hold(on: boolean): void {
     this.isHeld = on;
+    this.run();
+  }
+
+  freeze(node: NodeId, on: boolean): void {
+    if (on) {
+      this.frozen.set(node, []);
+      return;
+    }
+    this.queue.unshift(...(this.frozen.get(node) ?? []));
+    this.frozen.delete(node);
     this.run();
   }
 
@@ -104,7 +133,9 @@ class Bus {
   private step(): void {
     const parcel = this.isHeld ? undefined : this.queue.shift();
     if (parcel !== undefined) {
-      this.deliver(parcel);
+      const late = this.frozen.get(parcel.to);
+      if (late === undefined) this.deliver(parcel);
+      else late.push(parcel);
       setImmediate(() => this.step());
       return;
     }
@@ -131,6 +162,8 @@ class SharedDirectory implements Directory {
     return old === undefined || old.sid === sid ? undefined : restore(old);
   }
 
+  release(): void {}
+
   async drop(jid: Jid, sid: string): Promise<void> {
     await undefined;
     if (this.entries.get(jid.full)?.sid === sid) this.entries.delete(jid.full);
@@ -140,6 +173,36 @@ class SharedDirectory implements Directory {
     const swept = [...this.entries.values()].filter((entry) => entry.node === node);
     for (const { jid } of swept) this.entries.delete(jid);
     return swept.map(restore);
+  }
+}
+
+/** Out of reach for a node that is dead. */
+class LinkedDirectory implements Directory {
+  private readonly shared: Directory;
+  private readonly isAlive: () => boolean;
+
+  constructor(shared: Directory, isAlive: () => boolean) {
+    this.shared = shared;
+    this.isAlive = isAlive;
+  }
+
+  async sessions(user: BareJid): Promise<readonly SessionEntry[]> {
+    return this.reach().sessions(user);
+  }
+
+  async put(entry: SessionEntry): Promise<SessionEntry | undefined> {
+    return this.reach().put(entry);
+  }
+
+  release(): void {}
+
+  async drop(jid: Jid, sid: string): Promise<void> {
+    return this.reach().drop(jid, sid);
+  }
+
+  private reach(): Directory {
+    if (!this.isAlive()) throw new Error('this node is dead');
+    return this.shared;
   }
 }
 
@@ -164,6 +227,8 @@ class LateDirectory implements Directory {
     this.changed(entry.jid.bare);
     return old;
   }
+
+  release(): void {}
 
   async drop(jid: Jid, sid: string): Promise<void> {
     await this.shared.drop(jid, sid);
@@ -224,12 +289,13 @@ class Member implements Cluster {
     this.self = self;
     this.leases = leases;
     this.bus = bus;
+    this.all = members;
+    const link = new LinkedDirectory(shared, () => members.get(self) === this);
     if (isLate) {
-      const late = new LateDirectory(shared, (user) => this.publish('directory', user));
+      const late = new LateDirectory(link, (user) => this.publish('directory', user));
       this.subscribe('directory', (user) => late.forget(String(user)));
       this.directory = late;
-    } else this.directory = shared;
-    this.all = members;
+    } else this.directory = link;
     this.timeout = timeout;
   }
 
@@ -372,6 +438,6 @@ class Member implements Cluster {
 
   private post(to: NodeId, content: Content): void {
     // a dead node speaks no more
-    if (this.all.has(this.self)) this.bus.send({ from: this.self, to, json: JSON.stringify(content) });
+    if (this.all.get(this.self) === this) this.bus.send({ from: this.self, to, json: JSON.stringify(content) });
   }
 }

@@ -1,6 +1,6 @@
 // A throw-away Redis of the machine's own packages, on loopback with a temporary folder.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -76,6 +76,82 @@ export async function startRedis(more: readonly string[] = []): Promise<TestRedi
   };
   await redis.start();
   return redis;
+}
+
+/** A server, its replica, and a sentinel that watches them. */
+export interface TestSentinel {
+  readonly target: { readonly sentinels: readonly string[]; readonly name: string };
+  /** The one that is master at the start, and its replica. */
+  readonly servers: readonly [TestRedis, TestRedis];
+  remove(): Promise<void>;
+}
+
+export async function startSentinel(): Promise<TestSentinel> {
+  const master = await startRedis();
+  const replica = await startRedis(['--replicaof', '127.0.0.1', String(master.port)]);
+  const folder = mkdtempSync(join(tmpdir(), 'parley-sentinel-'));
+  const port = await freePort();
+  const name = 'chat';
+  writeFileSync(
+    join(folder, 'sentinel.conf'),
+    [
+      `port ${port}`,
+      'bind 127.0.0.1',
+      `dir ${folder}`,
+      `sentinel monitor ${name} 127.0.0.1 ${master.port} 1`,
+      `sentinel down-after-milliseconds ${name} 500`,
+      `sentinel failover-timeout ${name} 3000`,
+    ].join('\n'),
+  );
+  const child = spawn('redis-server', [join(folder, 'sentinel.conf'), '--sentinel'], { stdio: 'ignore' });
+  // what the sentinel does not know of the replica it cannot fail over to
+  await until(async () => (await askServer(port, `SENTINEL REPLICAS ${name}`)).includes(String(replica.port)));
+  return {
+    target: { sentinels: [`redis://127.0.0.1:${port}`], name },
+    servers: [master, replica],
+    async remove() {
+      child.kill('SIGKILL');
+      await Promise.all([master.remove(), replica.remove()]);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface TestRedisCluster {
+  readonly target: { readonly cluster: readonly string[] };
+  readonly servers: readonly TestRedis[];
+  remove(): Promise<void>;
+}
+
+/** A Redis Cluster of three masters. */
+export async function startRedisCluster(): Promise<TestRedisCluster> {
+  const servers: TestRedis[] = [];
+  for (let i = 0; i < 3; i++) {
+    const bus = await freePort();
+    const settings = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '2000'];
+    servers.push(await startRedis(settings));
+  }
+  const places = servers.map(({ port }) => `127.0.0.1:${port}`);
+  execFileSync('redis-cli', ['--cluster', 'create', ...places, '--cluster-yes'], { stdio: 'ignore', timeout: 20_000 });
+  await until(async () => {
+    const states = await Promise.all(servers.map((server) => server.ask('CLUSTER INFO')));
+    return states.every((state) => state.includes('cluster_state:ok'));
+  });
+  return {
+    target: { cluster: servers.map(({ url }) => url) },
+    servers,
+    async remove() {
+      await Promise.all(servers.map((server) => server.remove()));
+    },
+  };
+}
+
+async function until(isTrue: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await isTrue().catch(() => false))) {
+    if (Date.now() > deadline) throw new Error('Redis is not ready in time');
+    await sleep(50);
+  }
 }
 
 /** Sends one command in words and returns the first packet of the answer. */

@@ -4,18 +4,14 @@ import type { Lease, Leases, NodeId } from '../../src/cluster/cluster.ts';
 interface Held {
   readonly life: NodeId;
   readonly token: number;
+  isAlive(): boolean;
 }
 
 export class SharedLeases {
-  private readonly isAlive: (node: NodeId) => boolean;
   private readonly held = new Map<string, Held>();
   private readonly doubtful = new Set<NodeId>();
   private waiting: (() => void)[] = [];
   private last = 0;
-
-  constructor(isAlive: (node: NodeId) => boolean) {
-    this.isAlive = isAlive;
-  }
 
   doubt(node: NodeId, on: boolean): void {
     if (on) this.doubtful.add(node);
@@ -28,12 +24,13 @@ export class SharedLeases {
     for (const resolve of this.waiting.splice(0)) resolve();
   }
 
-  of(life: NodeId): Leases {
+  /** Those of one life; one that follows it may have the same name. */
+  of(life: NodeId, isAlive: () => boolean): Leases {
     const fencers = new Set<(life: NodeId) => unknown>();
-    const lives = (): boolean => this.isAlive(life) && !this.doubtful.has(life);
+    const lives = (): boolean => isAlive() && !this.doubtful.has(life);
     const give = (key: string, isAfterDeath: boolean): Lease => {
       const token = ++this.last;
-      this.held.set(key, { life, token });
+      this.held.set(key, { life, token, isAlive });
       const isOurs = (): boolean => this.held.get(key)?.token === token;
       return {
         key,
@@ -43,10 +40,10 @@ export class SharedLeases {
           return lives() && isOurs();
         },
         confirm: async () => {
-          while (this.isAlive(life) && this.doubtful.has(life) && isOurs()) {
+          while (isAlive() && this.doubtful.has(life) && isOurs()) {
             await new Promise<void>((resolve) => this.waiting.push(resolve));
           }
-          return this.isAlive(life) && isOurs();
+          return isAlive() && isOurs();
         },
         release: async () => {
           await undefined;
@@ -57,22 +54,22 @@ export class SharedLeases {
     return {
       claim: async (key) => {
         await undefined;
-        if (!this.isAlive(life)) throw new Error('this node is dead');
-        const holder = this.held.get(key)?.life;
-        if (holder !== undefined && holder !== life && this.isAlive(holder)) return { holder };
-        const isAfterDeath = holder !== undefined && holder !== life;
-        const lease = give(key, isAfterDeath);
-        if (isAfterDeath) for (const fence of fencers) await fence(holder);
+        if (!isAlive()) throw new Error('this node is dead');
+        const before = this.held.get(key);
+        if (before === undefined || before.isAlive === isAlive) return give(key, false);
+        if (before.isAlive()) return { holder: before.life };
+        const lease = give(key, true);
+        for (const fence of fencers) await fence(before.life);
         return lease;
       },
       take: async (key, from, token) => {
         await undefined;
         const held = this.held.get(key);
-        return this.isAlive(life) && held?.life === from && held.token === token ? give(key, false) : undefined;
+        return isAlive() && held?.life === from && held.token === token ? give(key, false) : undefined;
       },
       orphans: async () => {
         await undefined;
-        return [...this.held].filter(([, held]) => !this.isAlive(held.life)).map(([key]) => key);
+        return [...this.held].filter(([, held]) => !held.isAlive()).map(([key]) => key);
       },
       onFence: (fn) => {
         fencers.add(fn);

@@ -19,6 +19,8 @@ export interface BusOptions {
   readonly limit: OutboxLimit;
   readonly onFrame: (frame: Frame, from: NodeId) => MaybePromise<void>;
   readonly onTopic: (topic: string, body: unknown, from: NodeId) => void;
+  /** Another node, which was not told everything, can be told again. */
+  readonly onMissed: () => void;
 }
 
 export class Bus {
@@ -28,7 +30,8 @@ export class Bus {
   private readonly inbox: Inbox;
   private readonly outboxes = new Map<NodeId, Outbox>();
   private readonly stop: () => void;
-  private isOverflowing = false;
+  /** Nodes that were not told everything. */
+  private readonly missing = new Set<NodeId>();
   private isClosed = false;
 
   /** @param options with a membership that has begun */
@@ -98,6 +101,7 @@ export class Bus {
 
   /** Another node is gone. */
   lose(node: NodeId): void {
+    this.missing.delete(node);
     this.options.calls.lose(node);
     this.outboxes.get(node)?.wake();
   }
@@ -210,11 +214,11 @@ export class Bus {
       .push(item)
       .then(
         () => {
-          this.isOverflowing = false;
+          if (this.missing.delete(node)) this.options.onMissed();
         },
         (err: unknown) => {
-          if (this.isOverflowing || this.isClosed || !this.membership.nodes.has(node)) return;
-          this.isOverflowing = true;
+          if (this.missing.has(node) || this.isClosed || !this.membership.nodes.has(node)) return;
+          this.missing.add(node);
           this.options.log.warn({ err, node }, 'another node is not told everything');
         },
       );

@@ -182,6 +182,11 @@ export class DirectoryMemory {
   /** A session is over, whatever Redis says, until `forgetGone` is called. */
   remove(jid: Jid, sid: string): void {
     this.gone.set(sid, jid);
+    this.release(jid, sid);
+  }
+
+  /** A session is not this node's any more. */
+  release(jid: Jid, sid: string): void {
     const home = this.homes.get(jid.bare);
     if (home?.own.get(jid.resource)?.sid === sid) {
       home.own.delete(jid.resource);

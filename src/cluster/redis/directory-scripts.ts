@@ -8,6 +8,10 @@ const common = `
 local function isOf(value, sid)
   return value and string.sub(value, 1, #sid + 1) == sid .. ' '
 end
+local function nodeOf(value, sid)
+  local details = cjson.decode(string.sub(value, #sid + 2))
+  return details[4] or string.match(sid, '%.(.*)$')
+end
 local function pack(birth, changes)
   local state = redis.call('HGETALL', KEYS[1])
   local packed = birth .. '\\0' .. changes .. '\\0' .. ARGV[1]
@@ -39,8 +43,8 @@ return unchanged()
 
 /**
  * Keys: account, clock, index. Arguments: account, channel, resource, sid, value, full JID, and `take` or `keep`: what to do
- * where another session has the full JID. Returns the state, and the other session's value where there was one; refuses a node
- * whose life is over.
+ * where another session has the full JID, or another node the session. Returns the state, and the other session's value where there
+ * was one; refuses a node whose life is over.
  */
 export const putScript = defineScript(`${common}
 if redis.call('HEXISTS', KEYS[3], '') == 1 then
@@ -52,10 +56,19 @@ if old and not isOf(old, ARGV[4]) then other = old end
 if other and ARGV[7] == 'keep' then
   return {unchanged(), other}
 end
+if old and old ~= ARGV[5] and ARGV[7] == 'keep' and nodeOf(old, ARGV[4]) ~= nodeOf(ARGV[5], ARGV[4]) then
+  return {unchanged()}
+end
 redis.call('HSET', KEYS[3], ARGV[6], ARGV[4])
 if old == ARGV[5] then return {unchanged()} end
 redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
 return {changed(), other or nil}
+`);
+
+/** Keys: index. Arguments: full JID, sid. */
+export const releaseScript = defineScript(`
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 1
 `);
 
 /** Keys: account, clock, index. Arguments: account, channel, resource, sid, full JID. Returns the state. */
@@ -68,15 +81,15 @@ return changed()
 
 /**
  * Takes a session of a dead node out of its account; its value stays in the index until whoever sweeps has made it known. Keys:
- * account, clock, index. Arguments: account, channel, resource, full JID. Returns the value, or nothing where the session had
- * been replaced.
+ * account, clock, index. Arguments: account, channel, resource, full JID, the dead node. Returns the value, or nothing where the
+ * session had been replaced, or had moved.
  */
 export const takeScript = defineScript(`${common}
 local held = redis.call('HGET', KEYS[3], ARGV[4])
 if not held then return false end
 if string.find(held, ' ', 1, true) then return held end
 local value = redis.call('HGET', KEYS[1], ARGV[3])
-if not isOf(value, held) then
+if not isOf(value, held) or nodeOf(value, held) ~= ARGV[5] then
   redis.call('HDEL', KEYS[3], ARGV[4])
   return false
 end

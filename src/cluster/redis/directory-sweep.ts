@@ -30,11 +30,11 @@ export class Sweeper {
     const lengths = await Promise.all(all.map((key) => this.redis.run(buryScript, [key], [buriedFor])));
     for (const [shard, key] of all.entries()) {
       // (what it was buried with is one)
-      if (Number(lengths[shard]) > 1) yield* this.sweepIndex(shard, key);
+      if (Number(lengths[shard]) > 1) yield* this.sweepIndex(shard, key, node);
     }
   }
 
-  private async *sweepIndex(shard: number, key: string): AsyncIterableIterator<readonly SessionEntry[]> {
+  private async *sweepIndex(shard: number, key: string, node: NodeId): AsyncIterableIterator<readonly SessionEntry[]> {
     let cursor = '0';
     do {
       const reply = await this.redis.command('HSCAN', key, cursor, 'COUNT', pageSize);
@@ -42,22 +42,25 @@ export class Sweeper {
       cursor = next;
       const names = pairs.filter((name, i) => i % 2 === 0 && name !== '');
       // a small index comes as a whole
-      for (let i = 0; i < names.length; i += pageSize) yield* this.takeOut(shard, key, names.slice(i, i + pageSize));
+      for (let i = 0; i < names.length; i += pageSize) {
+        yield* this.takeOut(shard, key, node, names.slice(i, i + pageSize));
+      }
     } while (cursor !== '0');
   }
 
   private async *takeOut(
     shard: number,
     key: string,
+    node: NodeId,
     names: readonly string[],
   ): AsyncIterableIterator<readonly SessionEntry[]> {
-    const taken = await Promise.all(names.map((full) => this.takeOne(shard, key, full)));
+    const taken = await Promise.all(names.map((full) => this.takeOne(shard, key, node, full)));
     const page = taken.filter((entry) => entry !== undefined);
     if (page.length > 0) yield page;
     await this.redis.command('HDEL', key, ...names);
   }
 
-  private async takeOne(shard: number, key: string, full: string): Promise<SessionEntry | undefined> {
+  private async takeOne(shard: number, key: string, node: NodeId, full: string): Promise<SessionEntry | undefined> {
     const jid = Jid.parse(full);
     if (jid === undefined || shardOf(jid.bare) !== shard) return undefined;
     const { redis } = this;
@@ -65,7 +68,7 @@ export class Sweeper {
     const value = await redis.run(
       takeScript,
       [redis.key(tag, `u:${jid.bare}`), redis.key(tag, 'version'), key],
-      [jid.bare, this.channel, jid.resource, full],
+      [jid.bare, this.channel, jid.resource, full, node],
     );
     return typeof value === 'string' ? decodeEntry(jid, value) : undefined;
   }

@@ -10,7 +10,7 @@ import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Directory, NodeId, SessionEntry } from '../cluster.ts';
 import { decodeEntry, encodeEntry, parseState, type StoredState, shardOf } from './directory-entries.ts';
 import { DirectoryMemory, type Known } from './directory-memory.ts';
-import { dropScript, lookUpScript, putScript } from './directory-scripts.ts';
+import { dropScript, lookUpScript, putScript, releaseScript } from './directory-scripts.ts';
 import { indexKey, Sweeper } from './directory-sweep.ts';
 
 export interface RedisDirectoryOptions {
@@ -24,6 +24,8 @@ export interface RedisDirectoryOptions {
   readonly maxAge?: number;
   /** Whether a node is there, or may be; if this cannot be told, all are. */
   isAlive?(node: NodeId): boolean;
+  /** Whether this life goes on: nothing is put again before that is known. Yes, unless said otherwise. */
+  sure?(): Promise<boolean>;
   /** The other nodes hold this life of the node for dead: nothing can be put any more. */
   onOver?(): void;
   /** A session of this node has lost its full JID to another one, and whoever put that has not said so. */
@@ -142,6 +144,13 @@ export class RedisDirectory implements Directory {
     if (under === undefined) return this.tracked(sid, () => this.announce(entry));
     // it changes while it is announced
     return under.catch(() => {}).then(() => (this.memory.isGone(sid) ? undefined : this.put(entry)));
+  }
+
+  release(jid: Jid, sid: string): void {
+    this.memory.release(jid, sid);
+    this.unsaved.delete(sid);
+    // what stays of it in the index of this node is only one line more
+    this.redis.run(releaseScript, [this.indexOf(jid.bare)], [jid.full, sid]).catch(() => {});
   }
 
   /** Where Redis does not answer it is told later. */
@@ -340,6 +349,7 @@ export class RedisDirectory implements Directory {
 
   /** What ended first, so that nothing is there twice. */
   private async repairAll(): Promise<void> {
+    if ((await this.options.sure?.()) === false) return;
     while (this.redis.isUp && !this.isClosed) {
       const gone = [...take(this.memory.goneOnes(), batchSize)];
       const entries = [...take(this.unsaved.entries(), batchSize - gone.length)];

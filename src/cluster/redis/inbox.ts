@@ -25,6 +25,9 @@ export interface InboxOptions {
 /** So many entries are read at once, and so many may be waiting to be handled before more are read. */
 const READ = 32;
 const PENDING = 2000;
+/** Handled is told once in so many milliseconds, or when there is so much: what a node that dies has not told is dealt with again. */
+const TELL_MS = 5;
+const TELL_AT_ONCE = 64;
 /** So many lives of nodes are known by what they have sent. */
 const SENDERS = 4096;
 /** How long Redis waits for something to arrive, in milliseconds: shorter than a connection may be silent. */
@@ -190,8 +193,8 @@ export class Inbox {
     this.isTelling = true;
     try {
       while (this.pending[0]?.isHandled) {
-        // what else is handled in this round of the event loop goes with it
-        await new Promise((resolve) => setImmediate(resolve));
+        // what else is handled shortly goes with it
+        if (!this.isClosed && this.pending.length < TELL_AT_ONCE) await pause(TELL_MS);
         const open = this.pending.findIndex(({ isHandled }) => !isHandled);
         const done = this.pending.slice(0, open < 0 ? undefined : open);
         const positions = this.positions(done);

@@ -105,9 +105,10 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
     return found;
   }
 
-  /** Sees to it that lives which are over cannot write. Rejects where that is not certain. */
-  async fence(lives: readonly NodeId[]): Promise<void> {
-    await Promise.all(lives.map((life) => this.fenceOne(life)));
+  /** Sees to it that a life which is over cannot write, unless it has left in good order. Rejects where that is not certain. */
+  async fence(life: NodeId): Promise<void> {
+    const { redis } = this.options;
+    if ((await redis.command('SISMEMBER', redis.key('nodes', 'unfenced'), life)) === 1) await this.fenceOne(life);
   }
 
   /** Redis has lost its memory. */
@@ -151,7 +152,7 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
     try {
       // whoever remembers what others have written hears that one of them is dead before it reads
       if (isAfterDeath) await this.options.membership.refresh();
-      await this.fence(lives);
+      await Promise.all(lives.map((life) => this.fenceOne(life)));
     } catch (err) {
       // where Redis is away, too, it is this node's for as long as it lives, and may be claimed here again
       await this.release(lease).catch(() => {});

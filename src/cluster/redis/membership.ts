@@ -108,6 +108,11 @@ export class Membership {
     return this.identity!;
   }
 
+  /** The others go on without this life. */
+  get isOver(): boolean {
+    return this.state === 'over';
+  }
+
   get draining(): ReadonlySet<NodeId> {
     return this.drains;
   }

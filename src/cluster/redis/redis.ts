@@ -119,9 +119,13 @@ class RedisNode implements RedisCluster {
   private readonly receiving: Promise<Receiver>;
   private receiver: Receiver | undefined;
   private setReceiver!: (fn: Receiver) => void;
+  /** From `start` on. */
   private life!: Life;
   private ring: Ring<NodeId> | undefined;
   private ringOf: unknown;
+  private known: readonly Member[] = [];
+  /** The last life is over, and the next one has not begun. */
+  private isLost = false;
   private isClosed = false;
 
   constructor(redis: RedisConnection, options: RedisClusterOptions) {
@@ -226,6 +230,16 @@ class RedisNode implements RedisCluster {
   }
 
   async members(): Promise<readonly Member[]> {
+    try {
+      this.known = await this.ask();
+    } catch (err) {
+      // while Redis is away, what was known before
+      if (this.redis.isUp) throw err;
+    }
+    return this.known.filter(({ node }) => this.nodes.has(node));
+  }
+
+  private async ask(): Promise<readonly Member[]> {
     const members = await this.life.membership.members();
     const depths = await Promise.all(
       members.map(({ node }) => this.redis.command('XLEN', this.redis.key(node, 'inbox'))),
@@ -268,15 +282,16 @@ class RedisNode implements RedisCluster {
 
   private async begin(): Promise<Life> {
     const { redis, log, options } = this;
-    const { clock } = options;
+    const { beat = defaults.beat } = options;
     let life: Life | undefined;
     const membership = new Membership({
       redis,
       log,
       name: nameFor(options.name ?? hostname()),
-      isNameOurs: options.isNameOurs ?? false,
+      // another one may have taken the place of a node that was given up
+      isNameOurs: this.life === undefined && (options.isNameOurs ?? false),
       life: randomBytes(6).toString('base64url'),
-      beat: options.beat ?? defaults.beat,
+      beat,
       info: () => ({
         version: this.version,
         started: this.started,
@@ -297,6 +312,20 @@ class RedisNode implements RedisCluster {
       onEstate: (node) => this.inherit(node, life!),
     });
     await membership.join();
+    try {
+      life = await this.equip(membership);
+    } catch (err) {
+      membership.abandon();
+      throw err;
+    }
+    membership.takePart();
+    // until the next beat of each there may be nodes that have not heard of this one, and do not tell it what they publish
+    if (membership.nodes.size > 1) await new Promise((resolve) => setTimeout(resolve, 1.5 * beat));
+    return life;
+  }
+
+  private async equip(membership: Membership): Promise<Life> {
+    const { redis, log, options } = this;
     const bus = new Bus({
       redis,
       log,
@@ -307,26 +336,26 @@ class RedisNode implements RedisCluster {
       onTopic: (topic, body, from) => {
         for (const fn of this.topics.get(topic) ?? []) fn(body, from);
       },
+      onMissed: () => this.doubt(true),
     });
     const onOver = (): void => void membership.refresh();
     const directory = await RedisDirectory.open({
       redis,
       self: membership.self,
-      clock,
+      clock: options.clock,
       log,
       isAlive: (node) => membership.nodes.has(node),
+      sure: () => membership.sure(),
       onOver,
       onDisplaced: (session) => {
         for (const fn of this.displaced) fn(session);
       },
     });
-    const beat = options.beat ?? defaults.beat;
+    const { beat = defaults.beat } = options;
     const fence = (node: NodeId): Promise<unknown> => Promise.all([...this.fencers].map((fn) => fn(node)));
     const leases = new RedisLeases({ redis, log, membership, beat, grace: OVERDUE * beat, fence });
-    life = { membership, bus, directory, leases };
     await bus.open();
-    membership.takePart();
-    return life;
+    return { membership, bus, directory, leases };
   }
 
   private noticed(node: NodeId, isUp: boolean, life: Life | undefined): void {
@@ -351,7 +380,7 @@ class RedisNode implements RedisCluster {
   /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
   private async inherit(node: NodeId, { bus, directory, leases }: Life): Promise<void> {
     // whoever claims what it owned makes sure of it once more
-    leases.fence([node]).catch((err: unknown) => this.log.warn({ err, node }, 'a dead node may write still'));
+    leases.fence(node).catch((err: unknown) => this.log.warn({ err, node }, 'a dead node may write still'));
     for await (const sessions of directory.sweep(node)) {
       await Promise.all([...this.heirs].map((fn) => fn(sessions)));
     }
@@ -360,7 +389,9 @@ class RedisNode implements RedisCluster {
 
   /** The others go on without this node. */
   private async expelled(): Promise<void> {
-    if (this.isClosed) return;
+    // a life that is over before it has begun is seen below
+    if (this.isClosed || this.isLost) return;
+    this.isLost = true;
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
     old.bus.abandon();
@@ -369,14 +400,25 @@ class RedisNode implements RedisCluster {
     while (!this.isClosed) {
       try {
         await this.redis.whenUp(REBIRTH_MS);
-        this.life = await this.begin();
+        const life = await this.begin();
+        if (life.membership.isOver) throw new Error('the new life is over already');
+        this.life = life;
         break;
       } catch (err) {
         this.log.warn({ err }, 'the cluster cannot be joined yet');
         await new Promise((resolve) => setTimeout(resolve, REBIRTH_MS));
       }
     }
+    if (this.isClosed) return this.abandon();
+    this.isLost = false;
+    this.ring = undefined;
     for (const fn of this.losers) fn();
+    const { self, nodes } = this;
+    const before = [...old.membership.nodes].filter((node) => node !== old.membership.self);
+    for (const watcher of this.watchers) {
+      for (const node of before) if (!nodes.has(node)) watcher(node, false);
+      for (const node of nodes) if (node !== self && !before.includes(node)) watcher(node, true);
+    }
     this.doubt(true);
   }
 }

@@ -107,7 +107,7 @@ test('counters start again at zero, both of them', async () => {
   const waiting = { xml: `<message to='${jid}' from='juliet@${domain}' id='a'/>`, at: 0 };
   const session = { jid, sid: 'sid', since: 0, priority: 0, shared: {}, slots: {} };
   const stream = { id: 'old.solo', max: 60_000, left: 60_000, handled: last, acked: last, waiting: [waiting] };
-  await server.sm.restore(host, { node: 'solo', session, stream });
+  await server.sm.restore(host, { session, stream });
   server.sm.beginExpiry();
 
   const { client } = await connectAgain();

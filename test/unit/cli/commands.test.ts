@@ -383,7 +383,7 @@ describe('the server', () => {
     const [head, line] = (await run(context, 's2s ls')).split('\n');
     expect(head).toContain('PROVED BY');
     expect(line).toMatch(/^out\+ +mantua\.test +localhost +open +TLSv1\.3 +external +192\.0\.2\.1 .* 3 +2 +1$/);
-    expect(await run(context, 's2s ls', { domain: 'elsewhere.test' })).toBe('there are no streams with other servers');
+    expect(await run(context, 's2s ls', { domain: 'elsewhere.test' })).toBe('there are no streams with elsewhere.test');
     expect(await run(context, 's2s close', { domain: 'mantua.test' })).toBe('1 stream with mantua.test closed');
     expect(await code(run(context, 's2s close', { domain: 'elsewhere.test' }))).toBe('not-found');
     expect(await code(run(context, 's2s close', { domain: 'a b' }))).toBe('bad-arguments');

@@ -30,7 +30,9 @@ async function look(
   parts: Partial<DoctorParts> = {},
 ): Promise<(subject: string) => Check | undefined> {
   const config = parseConfig({ data: './data', ...input }, { baseFolder: folder });
-  const checks = await examine(config, { status: undefined, ping: async () => {}, dns, now: Date.now(), ...parts });
+  const redis = async () => ({ ok: true, version: 'Redis 7.0.15', latency: 0.4 });
+  const usual = { status: undefined, ping: async () => {}, redis, dns, now: Date.now() };
+  const checks = await examine(config, { ...usual, ...parts });
   for (const { state, fix } of checks) expect(fix === undefined).toBe(state === 'ok');
   return (subject) => checks.find((check) => check.subject === subject);
 }
@@ -116,6 +118,28 @@ describe('this machine', () => {
     expect(broken('database')).toMatchObject({ state: 'fail', message: 'embedded: no route' });
     expect((await look({ database: 'memory', listen: { c2s: 0 } }))('database')?.state).toBe('warn');
     expect((await look({ listen: { c2s: 0 } }))('database')?.state).toBe('ok');
+  });
+
+  it('Redis: away, old, far, forgetful, or without a database that machines can share', async () => {
+    const input: ConfigInput = { redis: 'redis://127.0.0.1:6379', database: 'postgres://h/db' };
+    const state = { ok: true, version: 'Valkey 8.0.1', latency: 0.4, persists: true };
+    const well = await look(input, { status: running, redis: async () => state });
+    expect(well('redis')).toMatchObject({ state: 'ok', message: 'Valkey 8.0.1, 0.4 ms' });
+    for (const one of ['memory', 'persistence', 'machines']) expect(well(`redis ${one}`)).toBeUndefined();
+
+    const away = await look(input, { status: running, redis: async () => ({ ok: false, problem: 'no route' }) });
+    expect(away('redis')).toMatchObject({ state: 'fail', message: 'no route' });
+    const old = await look(input, { status: running, redis: async () => ({ ...state, version: 'Redis 6.0.16' }) });
+    expect(old('redis')).toMatchObject({ state: 'fail', message: 'Redis 6.0.16 is too old' });
+    const far = await look(input, { status: running, redis: async () => ({ ...state, latency: 80 }) });
+    expect(far('redis')?.state).toBe('warn');
+    const eviction = { policy: 'allkeys-lru', limit: 1_000_000 };
+    const small = await look(input, { status: running, redis: async () => ({ ...state, eviction, persists: false }) });
+    expect(small('redis memory')?.state).toBe('fail');
+    expect(small('redis persistence')?.state).toBe('warn');
+    const embedded = await look({ redis: 'redis://127.0.0.1:6379' }, { status: running });
+    expect(embedded('redis machines')?.state).toBe('warn');
+    expect((await look({}, { status: running }))('redis')).toBeUndefined();
   });
 
   it('data that everybody may read is a warning, a file in its place fails', async () => {

@@ -96,6 +96,7 @@ test('what was for a session that was replaced on its node is not written to the
     directory: {
       sessions: (user, isFresh) => (user === names[0] && !isFresh ? before : directory.sessions(user)),
       put: (entry) => directory.put(entry),
+      release: (jid, sid) => directory.release(jid, sid),
       drop: (jid, sid) => directory.drop(jid, sid),
     } satisfies Directory,
   });

@@ -4,6 +4,7 @@ import { systemClock } from '../../../../src/base/clock.ts';
 import { silent } from '../../../../src/base/log.ts';
 import type { NodeId, SessionEntry } from '../../../../src/cluster/cluster.ts';
 import { RedisDirectory, type RedisDirectoryOptions } from '../../../../src/cluster/redis/directory.ts';
+import { shardOf } from '../../../../src/cluster/redis/directory-entries.ts';
 import { openRedis, type RedisConnection } from '../../../../src/net/redis.ts';
 import { StorageUnavailable } from '../../../../src/storage/errors.ts';
 import { Jid } from '../../../../src/xmpp/jid.ts';
@@ -280,3 +281,60 @@ test('a session whose full JID was given away without a word to its node is foun
   await eventually(() => expect(displaced).toEqual(['a.one']));
   expect(sids(await one.directory.sessions(romeo))).toEqual(['b.one', 'c.two']);
 });
+
+test('after a break nothing is put again by a node that does not know whether it counts as alive', async () => {
+  let answer: (isAlive: boolean) => void = () => {};
+  const sure = () => new Promise<boolean>((resolve) => (answer = resolve));
+  const one = await startNode('one', { sure });
+  const two = await startNode('two');
+  await one.directory.put(entry(one, orchard, 'a'));
+  await two.directory.put(entry(two, 'romeo@verona.test/garden', 'b'));
+  await server.stop('empty');
+  await server.start();
+  const count = (): Promise<string> => server.ask(`HLEN parley:{${shardOf(romeo)}}:u:${romeo}`);
+  await eventually(() => expect(one.redis.isUp && two.redis.isUp).toBe(true));
+  await eventually(async () => expect(await count()).toBe(':1'));
+  answer(false);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(await count()).toBe(':1');
+}, 20_000);
+
+test('everything of one script is in one slot of a Redis Cluster', async () => {
+  const cluster = await startRedis(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']);
+  const connections: RedisConnection[] = [];
+  try {
+    await cluster.ask('CLUSTER ADDSLOTSRANGE 0 16383');
+    await eventually(async () => expect(await cluster.ask('CLUSTER INFO')).toContain('cluster_state:ok'), 15_000);
+    const directories: RedisDirectory[] = [];
+    for (const name of ['one', 'two']) {
+      const redis = await openRedis({ target: { cluster: [cluster.url] }, log: silent, clock: systemClock });
+      connections.push(redis);
+      await redis.whenUp(10_000);
+      directories.push(await RedisDirectory.open({ redis, self: name as NodeId, clock: systemClock, log: silent }));
+    }
+    const [one, two] = directories as [RedisDirectory, RedisDirectory];
+    const names = Array.from({ length: 40 }, (_, i) => jid(`user${i}{${i}@verona.test/r}`));
+    const put = (full: Jid) => ({
+      jid: full,
+      node: 'one' as NodeId,
+      sid: `${full.local}.one`,
+      available: true,
+      priority: 0,
+      shared: {},
+    });
+    for (const full of names) expect(await two.sessions(full.bare)).toEqual([]);
+    for (const full of names) await one.put(put(full));
+    await eventually(() => {
+      for (const full of names) expect(two.sessions(full.bare)).toEqual([put(full)]);
+    });
+    await one.drop(names[0]!, put(names[0]!).sid);
+    const swept: SessionEntry[] = [];
+    for await (const page of two.sweep('one' as NodeId)) swept.push(...page);
+    expect(swept).toHaveLength(39);
+    for (const full of names) expect(await two.sessions(full.bare, true)).toEqual([]);
+    for (const directory of directories) directory.close();
+  } finally {
+    for (const redis of connections) redis.close();
+    await cluster.remove();
+  }
+}, 40_000);

@@ -1,0 +1,125 @@
+// Ends sessions from the server's side, on whichever node they are. A node that does not answer holds nobody up: it is told again until
+// it has answered or is no more, in which case its sessions are over, too.
+import type { Clock } from '../base/clock.ts';
+import type { Cluster, SessionEntry } from '../cluster/cluster.ts';
+import { type StreamCondition, StreamError } from '../xmpp/errors.ts';
+import type { BareJid } from '../xmpp/jid.ts';
+import type { Moves } from './moves.ts';
+
+/** Asks the node that holds a session to end it. */
+interface CloseRequest {
+  readonly full: string;
+  readonly sid: string;
+  readonly condition: StreamCondition;
+  readonly text?: string;
+  /** The session that takes its place. */
+  readonly by?: string;
+}
+
+const METHOD = 'session.close';
+/** So long is waited for another node's answer, in milliseconds; and so long until it is told again. */
+const PATIENCE = 2_000;
+const AGAIN = 5_000;
+
+export class Closings {
+  private readonly cluster: Cluster;
+  private readonly clock: Clock;
+  private readonly moves: Moves;
+  private readonly end: (full: string, sid: string, error: StreamError) => Promise<boolean>;
+  /** What each session is taking the place of just now, by sids. */
+  private readonly replacing = new Map<string, Set<string>>();
+
+  /** @param end ends a session of this node; false where it is not here */
+  constructor(
+    cluster: Cluster,
+    clock: Clock,
+    moves: Moves,
+    end: (full: string, sid: string, error: StreamError) => Promise<boolean>,
+  ) {
+    this.cluster = cluster;
+    this.clock = clock;
+    this.moves = moves;
+    this.end = end;
+    cluster.answer(METHOD, (body) => this.closeHere(body as CloseRequest));
+  }
+
+  /** Ends a session. Resolves when it is over, or its node does not answer for the moment. */
+  async close({ jid, sid, node }: SessionEntry, { condition, text }: StreamError, by?: string): Promise<void> {
+    const request: CloseRequest = {
+      full: jid.full,
+      sid,
+      condition,
+      ...(text === undefined ? {} : { text }),
+      ...(by === undefined ? {} : { by }),
+    };
+    if (node === this.cluster.self) {
+      await this.closeHere(request);
+      return;
+    }
+    if (by !== undefined) this.note(by, sid);
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.clock.after(PATIENCE, resolve);
+    });
+    const done = this.tell(node, request).finally(() => {
+      if (by !== undefined) this.forget(by, sid);
+    });
+    await Promise.race([done, late]);
+    cancel();
+  }
+
+  /**
+   * Ends the sessions of an account, or those of them that are meant, on all nodes. Returns how many there were.
+   * @param by the session that takes their place
+   */
+  async closeAccount(
+    user: BareJid,
+    error: StreamError,
+    isMeant: (entry: SessionEntry) => boolean = () => true,
+    by?: string,
+  ): Promise<number> {
+    const chosen = (await this.sessionsOf(user)).filter(isMeant);
+    await Promise.all(chosen.map((entry) => this.close(entry, error, by)));
+    return chosen.length;
+  }
+
+  /** All that there are by now; all that are known, where that cannot be told. */
+  private async sessionsOf(user: BareJid): Promise<readonly SessionEntry[]> {
+    const { directory } = this.cluster;
+    try {
+      return await directory.sessions(user, true);
+    } catch {
+      return directory.sessions(user);
+    }
+  }
+
+  private async tell(node: SessionEntry['node'], request: CloseRequest): Promise<void> {
+    try {
+      await this.cluster.call(node, METHOD, request);
+    } catch {
+      if (!this.cluster.nodes.has(node)) return;
+      this.clock.after(AGAIN, () => void this.tell(node, request));
+    }
+  }
+
+  private async closeHere(request: CloseRequest): Promise<boolean> {
+    const { full, sid, condition, text, by } = request;
+    // each of two takes the other one's place: they agree on the one that stays
+    if (by !== undefined && sid > by && this.replacing.get(sid)?.has(by)) return false;
+    if (await this.end(full, sid, new StreamError(condition, text))) return true;
+    const place = this.moves.whither(sid);
+    return place !== undefined && (await this.cluster.call(place, METHOD, request)) === true;
+  }
+
+  private note(by: string, sid: string): void {
+    const known = this.replacing.get(by);
+    if (known === undefined) this.replacing.set(by, new Set([sid]));
+    else known.add(sid);
+  }
+
+  private forget(by: string, sid: string): void {
+    const known = this.replacing.get(by);
+    known?.delete(sid);
+    if (known?.size === 0) this.replacing.delete(by);
+  }
+}
