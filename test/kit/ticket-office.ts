@@ -43,7 +43,7 @@ export function ticketOffice(
     if (before?.id === id) return before.number;
     const number = office.ledger.last + 1;
     const ledger: Ledger = { last: number, given: { ...office.ledger.given, [asker]: { id, number } } };
-    if (!office.lease.isValid) throw new StanzaError('remote-server-timeout');
+    while (!office.lease.isValid) if (!(await office.lease.confirm())) throw new StanzaError('remote-server-timeout');
     await ledgers.set(office.key, ledger);
     office.ledger = ledger;
     return number;

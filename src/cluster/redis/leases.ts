@@ -111,6 +111,11 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
     if ((await redis.command('SISMEMBER', redis.key('nodes', 'unfenced'), life)) === 1) await this.fenceOne(life);
   }
 
+  /** What it has is not given up: whoever takes it must see to it that this life cannot write. */
+  get isHolding(): boolean {
+    return this.own.size > 0;
+  }
+
   /** Redis has lost its memory. */
   forgotten(): void {
     this.doubt();

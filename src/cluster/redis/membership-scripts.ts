@@ -36,7 +36,7 @@ local function tell(what, node)
   redis.call('XADD', log, 'MAXLEN', '~', ${logLength}, '*', 'w', what, 'n', node)
   redis.call('PUBLISH', ARGV[1], what)
 end
-local function bury(node)
+local function kill(node)
   redis.call('ZREM', beats, node)
   redis.call('HDEL', info, node)
   redis.call('SREM', draining, node)
@@ -45,12 +45,9 @@ local function bury(node)
   if redis.call('HGET', names, name) == node then redis.call('HDEL', names, name) end
   redis.call('ZADD', dead, now, node)
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - ${rememberedMs})
-  tell('down', node)
-end
-local function kill(node)
-  bury(node)
   redis.call('SADD', unfenced, node)
   redis.call('HSET', wills, node, '')
+  tell('down', node)
 end
 local function view()
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
@@ -129,11 +126,11 @@ kill(ARGV[2])
 return 1
 `);
 
-/** A node leaves of itself; whoever sees it first deals with what is left. Arguments: channel, life. */
+/** A node leaves of itself; whoever sees it first deals with what is left. Arguments: channel, life, whether it need not be fenced (1 or 0). */
 export const leaveScript = script(`
 if redis.call('ZSCORE', beats, ARGV[2]) then
-  bury(ARGV[2])
-  redis.call('HSET', wills, ARGV[2], '')
+  kill(ARGV[2])
+  if ARGV[3] == '1' then redis.call('SREM', unfenced, ARGV[2]) end
 end
 return 1
 `);

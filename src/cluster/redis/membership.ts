@@ -205,12 +205,15 @@ export class Membership {
     }));
   }
 
-  /** Leaves the cluster; another node deals with what is left. */
-  async leave(): Promise<void> {
+  /**
+   * Leaves the cluster; another node deals with what is left.
+   * @param isDone it has nothing under way that nobody else may meet
+   */
+  async leave(isDone: boolean): Promise<void> {
     const wasIn = this.state === 'in';
     this.stop('left');
     await this.beating;
-    if (wasIn && this.redis.isUp) await runOnNodes(this.redis, leaveScript, this.self);
+    if (wasIn && this.redis.isUp) await runOnNodes(this.redis, leaveScript, this.self, isDone ? 1 : 0);
   }
 
   /** Stops without a word, as if the process had died. */

@@ -265,7 +265,7 @@ class RedisNode implements RedisCluster {
     leases.close();
     await directory.close();
     await membership
-      .leave()
+      .leave(!leases.isHolding)
       .catch((err: unknown) => this.log.warn({ err }, 'the other nodes are not told that this one leaves'));
     this.redis.close();
   }

@@ -165,11 +165,21 @@ export class Owners {
     this.context.isDraining = false;
   }
 
-  /** Lets go of all that it owns. What other nodes are asked for is asked still. */
-  async stop(): Promise<void> {
+  /**
+   * Lets go of all that it owns, for so many milliseconds at most: what does not come to rest stays this life's, and its next owner
+   * will see to it that this one cannot write any more. Other nodes can be asked still.
+   */
+  async stop(deadline: number): Promise<void> {
     this.context.isClosed = true;
-    await Promise.all([...this.things()].map((thing) => thing.letGo()));
+    let cancel: () => void = () => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.context.clock.after(deadline, resolve);
+    });
+    await Promise.race([Promise.all([...this.things()].map((thing) => thing.letGo())), late]);
+    cancel();
     for (const stop of this.stops) stop();
+    const left = [...this.things()].length;
+    if (left > 0) this.parts.log.error({ left }, 'things that this node owns could not be let go');
   }
 
   private ask(asker: Asker, key: string, body: unknown, isMute: boolean): MaybePromise<unknown> {

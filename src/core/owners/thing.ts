@@ -286,16 +286,19 @@ export class Thing {
     return true;
   }
 
-  /** Undefined where that cannot be done, and the thing goes on or is over. */
+  /**
+   * Undefined where that cannot be done, and the thing goes on or is over. What is not optional takes as long as it takes: nobody else
+   * may have the thing while something is under way that may write.
+   */
   private async freeze(isOptional: boolean): Promise<{ readonly handed: unknown } | undefined> {
-    const { limits, log, clock } = this.context;
-    if (!(await this.until(() => this.state === 'awake' || this.isOver, limits.wait)) || this.isOver) return undefined;
+    const { limits, log } = this.context;
+    const patience = isOptional ? limits.quiet : undefined;
+    if (!(await this.until(() => this.state === 'awake' || this.isOver, patience)) || this.isOver) return undefined;
     this.state = 'leaving';
-    const since = clock.now();
-    const isQuiet = await this.until(() => this.running === 0 || this.isOver, limits.quiet);
+    const isQuiet = await this.until(() => this.running === 0 || this.isOver, patience);
     if (this.isOver) return undefined;
-    if (!isQuiet && isOptional) {
-      log.warn({ key: this.key, waited: clock.now() - since }, 'it does not come to rest, and does not move');
+    if (!isQuiet) {
+      log.warn({ key: this.key }, 'it does not come to rest, and does not move');
       this.state = 'awake';
       this.notify();
       this.flush();
@@ -354,7 +357,7 @@ export class Thing {
   }
 
   /** Resolves to whether it holds, at the latest after so many milliseconds. */
-  private until(holds: () => boolean, ms: number): Promise<boolean> {
+  private until(holds: () => boolean, ms = Number.POSITIVE_INFINITY): Promise<boolean> {
     if (holds()) return Promise.resolve(true);
     return new Promise((resolve) => {
       const look = (): void => {
@@ -363,10 +366,11 @@ export class Thing {
         this.watchers = this.watchers.filter((one) => one !== look);
         resolve(true);
       };
-      const cancel = this.context.clock.after(ms, () => {
+      const giveUp = (): void => {
         this.watchers = this.watchers.filter((one) => one !== look);
         resolve(false);
-      });
+      };
+      const cancel = Number.isFinite(ms) ? this.context.clock.after(ms, giveUp) : () => {};
       this.watchers.push(look);
     });
   }

@@ -47,7 +47,7 @@ class World {
     cluster.leases.onFence((life) => {
       this.fenced.add(life);
     });
-    const limits = { wait: 200, patience: 3000, quiet: 200, part: 16, pace: 0, settled: 50 };
+    const limits = { wait: 200, patience: 1500, quiet: 200, part: 16, pace: 0, settled: 50 };
     const owners = new Owners({ cluster, clock: systemClock, log: silent, metrics: new Metrics(), limits });
     const more = { idleAfter: 30, ...(this.names % 2 === 0 && { rebuild: 'eager' as const }) };
     const offices = owners.declare('h.test', 'office', ticketOffice(this.ledgers(cluster.self), more, 'a'.repeat(100)));
@@ -56,7 +56,7 @@ class World {
 
   /** What this node is to the database: as slow as it likes, and silent once it is fenced. */
   private ledgers(self: NodeId): Ledgers {
-    const delay = (): Promise<void> => sleep(this.random() < 0.1 ? 5 : 0);
+    const delay = (): Promise<void> => sleep(this.random() < 0.15 ? 60 * this.random() : 0);
     const check = (): void => {
       if (this.fenced.has(self)) throw new StorageUnavailable('fenced');
     };
@@ -102,7 +102,7 @@ async function play(seed: number, rounds: number): Promise<{ readonly given: num
       if (!world.live.includes(node)) return;
     }
   };
-  const events_ = [
+  const happenings = [
     // dies, and is not heard of again
     (node: Node) => world.nodes.kill(node.cluster.self),
     // freezes, is declared dead, and comes back
@@ -120,16 +120,16 @@ async function play(seed: number, rounds: number): Promise<{ readonly given: num
     async (node: Node) => {
       await node.cluster.drain(true);
       await node.owners.drain(1000);
-      await node.owners.stop();
+      await node.owners.stop(1000);
       await node.cluster.close();
     },
   ];
   for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < 4; i++) works.push(asker(`${round}.${i}`, pick(world.live), pick(keys), 1 + Math.floor(random() * 5)));
-    if (random() < 0.35) {
+    if (random() < 0.15) {
       const node = pick(world.live);
       world.live.splice(world.live.indexOf(node), 1);
-      works.push(Promise.resolve(pick(events_)(node)));
+      works.push(Promise.resolve(pick(happenings)(node)));
       events++;
     } else if (random() < 0.2) {
       // freezes for a moment, and nobody notices
@@ -164,9 +164,9 @@ async function play(seed: number, rounds: number): Promise<{ readonly given: num
 const seeds = process.env.OWNERS_SEED === undefined ? [1, 2, 3, 4, 5, 6] : [Number(process.env.OWNERS_SEED)];
 
 test.each(seeds)('no number is given twice or left out, whatever becomes of the nodes (seed %i)', async (seed) => {
-  const { given, failed, events } = await play(seed, 60);
+  const { given, failed, events } = await play(seed, 80);
   expect(events).toBeGreaterThan(5);
-  expect(given).toBeGreaterThan(200);
+  expect(given).toBeGreaterThan(100);
   // the nodes of those who ask die too, and what they had asked fails
-  expect(failed).toBeLessThan(given);
+  expect(failed).toBeLessThan(3 * given);
 }, 60_000);
