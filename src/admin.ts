@@ -41,6 +41,7 @@ export interface AdminOptions {
 /** The administration of a running server. */
 export function adminContext(server: Server, options: AdminOptions): AdminContext {
   const { administration } = server;
+  administration.setLogLevel = ({ part, level, forMs }) => options.logLevel(part, level, forMs);
   return {
     get hosts() {
       return [...server.hosts.keys()];
@@ -82,7 +83,9 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
         'there is one process: it cannot be replaced without a break ("cluster.processes")',
       );
     },
-    logLevel: options.logLevel,
+    async logLevel(part, level, forMs) {
+      await administration.logLevel({ part, level, ...(forMs === undefined ? {} : { forMs }) });
+    },
   };
 }
 

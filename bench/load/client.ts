@@ -56,7 +56,6 @@ export interface StreamState {
   acked: number;
 }
 
-const LOGIN_TIMEOUT = 60_000;
 const FEATURES = /<(?:stream:)?features[^>]*\/>|<\/(?:stream:)?features>/;
 const BROKEN = /<stream:error[\s\S]*|<failure[\s\S]*/;
 const SM = 'urn:xmpp:sm:3';
@@ -86,6 +85,8 @@ export class Client {
   /** Whether `<r/>` is answered; a client whose device sleeps does not. */
   answersRequests = true;
   sm: StreamState | undefined;
+  /** How long a login or an answer may take, in milliseconds. */
+  patience = 60_000;
 
   private cutter: StanzaCutter | undefined;
   /** Of a WebSocket, once it is one. */
@@ -119,7 +120,7 @@ export class Client {
     return `${this.user}@${this.target.domain}`;
   }
 
-  /** Connects and logs in. Throws with what the server said, or after a minute. */
+  /** Connects and logs in. Throws with what the server said, or when that takes too long. */
   async login(options: LoginOptions = {}): Promise<LoginTimes> {
     return this.bounded(async () => {
       const start = nowMicros();
@@ -177,7 +178,7 @@ export class Client {
 
   /**
    * Connects anew and resumes the session (XEP-0198 5). Afterwards `sm.acked` says what the server has had of it.
-   * Throws when the server refuses, or after a minute.
+   * Throws when the server refuses, or when it takes too long.
    */
   async resume(): Promise<LoginTimes> {
     const { sm } = this;
@@ -233,7 +234,7 @@ export class Client {
     return this.isIn && !this.ended;
   }
 
-  /** Asks the server something small: when it has answered, it has handled what was sent before. Throws after a minute. */
+  /** Asks the server something small: when it has answered, it has handled what was sent before. Throws when that takes too long. */
   async ping(): Promise<void> {
     const id = `bench-ping${++this.pings}`;
     await this.bounded(async () => {
@@ -276,7 +277,7 @@ export class Client {
   }
 
   private async bounded<T>(work: () => Promise<T>): Promise<T> {
-    const timer = setTimeout(() => this.fail(new Error(`no answer in ${LOGIN_TIMEOUT / 1000} s`)), LOGIN_TIMEOUT);
+    const timer = setTimeout(() => this.fail(new Error(`no answer in ${this.patience / 1000} s`)), this.patience);
     try {
       return await work();
     } catch (error) {

@@ -101,10 +101,16 @@ export class Arrivals {
     return h === undefined ? {} : { h };
   }
 
-  /** The node that the session was first on, and all where the account has sessions. */
+  /** The node that the session was first on, and all where the account has sessions, as far as that can be told now. */
   private async placesOf(id: string, account: BareJid): Promise<NodeId[]> {
-    const entries = await this.parts.cluster.directory.sessions(account, true);
-    return [nodeIn(id), ...entries.map(({ node }) => node)];
+    const { cluster, log } = this.parts;
+    try {
+      const entries = await cluster.directory.sessions(account, true);
+      return [nodeIn(id), ...entries.map(({ node }) => node)];
+    } catch (error) {
+      log.warn({ err: error }, 'the sessions of an account cannot be told');
+      return [nodeIn(id)];
+    }
   }
 
   private async fetch(

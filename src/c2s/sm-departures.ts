@@ -62,7 +62,7 @@ const PATIENCE = 15_000;
 /** After so long the other node is asked whether it has everything. */
 const DOUBT = 30_000;
 /** So many sessions go at the same time. */
-const TOGETHER = 32;
+const TOGETHER = 64;
 /** Where so many sessions have gone is remembered, for who asks after them. */
 const REMEMBERED = 10_000;
 

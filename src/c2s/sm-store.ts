@@ -59,7 +59,7 @@ export class StoredSessions {
           if (stored.isTaken) lost.push(stored);
           else {
             await restore(stored).catch((error: unknown) => {
-              this.log.error({ err: error, user }, 'a stored session could not be brought back');
+              this.log.warn({ err: error, user }, 'a stored session could not be brought back');
               lost.push(stored);
             });
           }

@@ -393,6 +393,11 @@ export class StreamManagement implements Keeper {
     return this.departures.handOver([...this.byId.values()], deadline);
   }
 
+  /** Those that can be resumed, connected or not. */
+  *resumable(): IterableIterator<Session> {
+    for (const { session } of this.byId.values()) yield session;
+  }
+
   /** The sessions of a host that can be resumed, as they are now. */
   save(host: Host): SessionState[] {
     const saved: SessionState[] = [];

@@ -1,5 +1,6 @@
 // What browsers come in by: WebSockets (RFC 7395), BOSH (XEP-0206), and where a domain says that it has them (XEP-0156).
 import { networkOf } from '../auth/throttle.ts';
+import type { Cluster } from '../cluster/cluster.ts';
 import { Bosh } from '../net/bosh.ts';
 import type { Http, HttpPeer, HttpReply } from '../net/http.ts';
 import { refuseUpgrade } from '../net/http.ts';
@@ -8,6 +9,7 @@ import { escapeAttr } from '../xml/escape.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import type { ClientAcceptor } from './acceptor.ts';
+import { BoshErrands } from './bosh-errands.ts';
 import type { C2sContext } from './context.ts';
 
 /** The first is the one that is told of; the others are what clients guess, and other servers have. */
@@ -19,6 +21,7 @@ export interface WebParts {
   readonly http: Http;
   readonly clients: ClientAcceptor;
   readonly context: C2sContext;
+  readonly cluster: Cluster;
   /** The port of the listener for HTTPS, if there is one. */
   httpsPort(): number | undefined;
 }
@@ -38,7 +41,7 @@ export interface Web {
 
 /** Adds the routes; call it before the first port is listened on. */
 export function addWebRoutes(parts: WebParts): Web {
-  const { http, clients, context } = parts;
+  const { http, clients, context, cluster } = parts;
   // RFC 7395 3.9, XEP-0206 2: TLS has to be there before the stream is
   const mayEnter = (peer: HttpPeer): boolean => peer.isConfidential || !context.settings().requireTls;
   const sockets = new WebSockets({
@@ -61,7 +64,7 @@ export function addWebRoutes(parts: WebParts): Web {
       headers: { upgrade: 'websocket', connection: 'upgrade' },
     }));
   }
-  const bosh = new Bosh({
+  const bosh: Bosh = new Bosh({
     accept: (transport) => clients.take(transport),
     domainOf: (to) => domainOf(to, context),
     mayEnter,
@@ -71,9 +74,15 @@ export function addWebRoutes(parts: WebParts): Web {
     },
     networkOf,
     limits: () => {
-      const { stanzaBytesBeforeAuth, outboundBytes, connectionsPerAddress } = context.settings();
-      return { stanzaBytesBeforeAuth, queuedBytes: outboundBytes, uploadsPerAddress: connectionsPerAddress };
+      const { stanzaBytesBeforeAuth, stanzaBytes, outboundBytes, connectionsPerAddress } = context.settings();
+      return {
+        stanzaBytesBeforeAuth,
+        stanzaBytes,
+        queuedBytes: outboundBytes,
+        uploadsPerAddress: connectionsPerAddress,
+      };
     },
+    elsewhere: new BoshErrands(cluster, (errand) => bosh.takeFrom(errand)),
     flusher: context.flusher,
     clock: context.clock,
   });

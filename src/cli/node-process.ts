@@ -88,10 +88,15 @@ export class NodeProcess {
     return (await this.ask('command', { name, args }, Number.POSITIVE_INFINITY)) as object;
   }
 
+  /** Ends it by force. */
+  kill(): void {
+    this.worker.process.kill('SIGKILL');
+  }
+
   /** Ends it in order, or by force when that takes longer than `limit` milliseconds; resolves when it is gone. */
   async stop(limit: number): Promise<void> {
     this.isStopping = true;
-    const timer = setTimeout(() => this.worker.process.kill('SIGKILL'), limit);
+    const timer = setTimeout(() => this.kill(), limit);
     this.ask('stop').catch(() => this.worker.process.kill('SIGTERM'));
     await this.ended;
     clearTimeout(timer);

@@ -47,6 +47,8 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
       reload: (text: string | undefined) => reload(text),
       figures: () => server?.metrics.figures() ?? [],
       drain: () => server?.drain(),
+      retire: () => server?.retire(),
+      alive: () => {},
     },
   );
   const plan = (await channel.ask('plan')) as Plan;

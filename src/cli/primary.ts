@@ -23,8 +23,16 @@ const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 30_000;
 /** How long a node has to stop, after which it is killed: less than the whole stop may take. In milliseconds. */
 const NODE_STOP = STOP_LIMIT - 2_000;
+/** How long each may take to tell the other nodes that it is about to stop, in milliseconds. */
+const RETIRE = 1_000;
 /** How long one is given to hand over what it has, in a rolling restart. In milliseconds. */
 const NODE_DRAIN = 120_000;
+/**
+ * How often a node is asked whether it is there, and how long it may take to say so, in milliseconds; and how often in a row it may
+ * fail to. Not by a clock, which runs on while the whole machine sleeps.
+ */
+const GUARD = 10_000;
+const UNANSWERED = 5;
 /** What a node is asked for its figures must come in, in milliseconds. */
 const FIGURES = 2_000;
 
@@ -132,8 +140,23 @@ export class Primary {
     return facts;
   }
 
+  /** Ends a node that does nothing any more, whatever holds it up: it is replaced then. */
+  private async guard(node: NodeProcess): Promise<void> {
+    for (let unanswered = 0; node.isReady && unanswered < UNANSWERED; ) {
+      await new Promise((done) => setTimeout(done, GUARD).unref());
+      unanswered = await node.ask('alive', undefined, GUARD).then(
+        () => 0,
+        () => unanswered + 1,
+      );
+    }
+    if (!node.isReady) return;
+    this.log.error({ node: node.name, pid: node.pid }, 'a node does nothing any more; it is ended');
+    node.kill();
+  }
+
   /** Replaces a node that ends although nobody told it to. */
   private watch(node: NodeProcess): void {
+    void node.ready.then(() => this.guard(node)).catch(() => {});
     void node.ended.then((how) => {
       if (this.ending.isStopping || node.isStopping) return;
       this.shortLives = Date.now() - node.started < LONG_LIFE ? this.shortLives + 1 : 0;
@@ -250,6 +273,8 @@ export class Primary {
 
   private async finish(): Promise<void> {
     for (const timer of this.pauses) clearTimeout(timer);
+    // all of them go: what can be handed over goes to other machines, and not from one to the next here
+    await Promise.allSettled(this.serving.map((node) => node.ask('retire', undefined, RETIRE)));
     await Promise.all([...this.nodes].map((node) => node.stop(NODE_STOP)));
     await this.embedded?.stop();
     await this.admin?.close();

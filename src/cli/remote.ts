@@ -1,4 +1,5 @@
 // Runs administrative commands: on the running server, or on the store of a stopped one.
+import { livingNodes } from '../composition/cluster.ts';
 import type { Config } from '../config/server.ts';
 import { type AnyCommand, CommandError, type OfflineContext, runCommand } from '../core/commands.ts';
 import { connectAdmin } from './admin-client.ts';
@@ -37,9 +38,21 @@ export async function openRemote(config: Config, openOffline: OpenOffline): Prom
     if (!(error instanceof CommandError) || error.code !== 'not-running') throw error;
   }
   const context = await openOffline(config);
+  let others: Promise<readonly string[]> | undefined;
   return {
     live: false,
-    run: (command, args) => runCommand(command, context, args),
+    async run(command, args) {
+      if (command.readOnly !== true) {
+        // nodes elsewhere remember what is stored, and have people to tell
+        others ??= livingNodes(config);
+        const [other] = await others;
+        if (other !== undefined) {
+          const message = `node ${other} of the cluster is running elsewhere, and has to know of this: give the command on its machine`;
+          throw new CommandError('refused', message);
+        }
+      }
+      return runCommand(command, context, args);
+    },
     closed: Promise.resolve(),
     close: () => context.close(),
   };

@@ -2,8 +2,16 @@
 import type { Logger } from '../base/log.ts';
 import type { Cluster, Member, NodeId } from '../cluster/cluster.ts';
 import type { DrainReport, ServerStatus, ServerStreamInfo, SessionInfo } from '../core/commands.ts';
+import type { LogLevel } from '../core/log.ts';
 import { clientSlot, type Session } from '../core/sessions.ts';
 import type { Server } from '../server.ts';
+
+/** Of a part, or of all (`*`); for good unless `forMs` says for how many milliseconds. */
+export interface LevelChange {
+  readonly part: string;
+  readonly level: LogLevel;
+  readonly forMs?: number;
+}
 
 /** What one node says of itself. */
 export interface NodeStatus {
@@ -17,12 +25,16 @@ const calls = {
   closeServer: 'admin.close-server',
   status: 'admin.status',
   drain: 'admin.drain',
+  logLevel: 'admin.log-level',
 } as const;
 
 export class ClusterAdmin {
   private readonly server: Server;
   private readonly cluster: Cluster;
   private readonly log: Logger;
+
+  /** How the log of this process is changed; whoever made the log says it. */
+  setLogLevel: (change: LevelChange) => void = () => {};
 
   constructor(server: Server, cluster: Cluster, log: Logger) {
     this.server = server;
@@ -32,6 +44,7 @@ export class ClusterAdmin {
     cluster.answer(calls.servers, () => server.federation.streams());
     cluster.answer(calls.closeServer, (domain) => server.federation.closeDomain(String(domain)));
     cluster.answer(calls.status, () => this.ownStatus());
+    cluster.answer(calls.logLevel, (change) => this.setLogLevel(change as LevelChange));
     cluster.answer(calls.drain, (isOn) => this.drainSelf(isOn === true));
   }
 
@@ -54,6 +67,10 @@ export class ClusterAdmin {
     const own = (): number => this.server.federation.closeDomain(domain);
     const all = await this.everywhere<number>(calls.closeServer, domain, own);
     return all.reduce((sum, { answer }) => sum + answer, 0);
+  }
+
+  async logLevel(change: LevelChange): Promise<void> {
+    await this.everywhere<void>(calls.logLevel, change, () => this.setLogLevel(change));
   }
 
   /** Of all nodes that answer. */

@@ -6,6 +6,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { ProtocolMismatch } from '../cluster/redis/protocol.ts';
 import { createSolo } from '../cluster/solo.ts';
 import type { Config } from '../config/server.ts';
+import type { Driver } from '../storage/ports.ts';
 
 /** How long the start waits for Redis, in milliseconds: it may be starting, too. */
 const REDIS_START = 10_000;
@@ -43,12 +44,33 @@ export async function openCluster(
   }
 }
 
+/** The names of the nodes that live, asked by somebody who is none; nothing where Redis does not answer, or there is none. */
+export async function livingNodes({ redis }: Pick<Config, 'redis'>): Promise<readonly string[]> {
+  if (redis === null) return [];
+  const { lookForNodes } = await import('../cluster/redis/look.ts');
+  try {
+    return await lookForNodes(redis, prefixOf(redis).prefix);
+  } catch {
+    // nodes without Redis would hardly be there
+    return [];
+  }
+}
+
 /** Published messages know no databases: the number has to be in their names. */
 function prefixOf(redis: NonNullable<Config['redis']>): { readonly prefix?: string } {
   if (typeof redis !== 'string') return {};
   const { protocol, pathname, searchParams } = new URL(redis);
   const database = Number((protocol === 'redis+unix:' ? searchParams.get('db') : pathname.slice(1)) || 0);
   return database === 0 ? {} : { prefix: `parley.${database}:` };
+}
+
+/** This node writes in the name of its life, so that the others can end that when they hold it for dead. */
+export async function writeAs(cluster: Cluster, driver: Driver, log: Logger): Promise<void> {
+  await driver.identify(cluster.self);
+  cluster.leases.onFence((life) => driver.fence(life));
+  cluster.onExpelled(() => {
+    driver.identify(cluster.self).catch((err: unknown) => log.error({ err }, 'this node cannot write in its new life'));
+  });
 }
 
 export const databaseCall = 'admin.database';

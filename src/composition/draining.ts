@@ -4,7 +4,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClientAcceptor } from '../c2s/acceptor.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Sessions } from '../core/sessions.ts';
+import type { Owners } from '../core/owners/owners.ts';
+import type { Session, Sessions } from '../core/sessions.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { Listeners } from './listeners.ts';
 
@@ -13,15 +14,18 @@ export interface DrainingParts {
   readonly listeners: Listeners;
   readonly clients: ClientAcceptor;
   readonly sessions: Sessions;
+  readonly owners: Owners;
   readonly clock: Clock;
   readonly log: Logger;
   /** Other processes serve the same ports: HTTP, too, is theirs then. */
   readonly sharesPorts: boolean;
   /** Gives sessions that can be resumed to other nodes, for so many milliseconds at most. */
   readonly handOver: (deadline: number) => Promise<unknown>;
+  /** Those that could be handed over: should there be nobody to take them, they are kept for the next start. */
+  readonly resumable: () => Iterable<Session>;
 }
 
-/** How long sessions are handed over, in milliseconds. */
+/** How long what the node owns, and then sessions, are handed over, in milliseconds. */
 const HAND_OVER = 60_000;
 /** Those that cannot be handed over are closed within this time, in milliseconds: their clients come back somewhere at once. */
 const CLOSING = 10_000;
@@ -41,7 +45,7 @@ export class Draining {
     return this.working !== undefined;
   }
 
-  /** Resolves when all sessions are gone; the second call waits for the first. */
+  /** Resolves when all sessions are gone but those that nobody could take; the second call waits for the first. */
   begin(): Promise<void> {
     this.working ??= this.drain(++this.turn);
     return this.working;
@@ -54,24 +58,27 @@ export class Draining {
     this.turn++;
     this.parts.clients.isOpen = true;
     await this.parts.listeners.open();
+    this.parts.owners.serveAgain();
     await this.parts.cluster.drain(false);
     this.parts.log.info({}, 'serves again');
   }
 
   private async drain(turn: number): Promise<void> {
-    const { cluster, listeners, clients, sessions, log, sharesPorts, handOver } = this.parts;
+    const { cluster, listeners, clients, sessions, owners, log, sharesPorts, handOver } = this.parts;
     log.info({ sessions: sessions.count }, 'drains');
     clients.isOpen = false;
     await listeners.close(sharesPorts);
     await cluster.drain(true);
+    await owners.drain(HAND_OVER);
     await handOver(HAND_OVER);
-    // in the order of coming: who comes while this goes on has come to be closed, too
-    const step = Math.ceil(sessions.count / (CLOSING / STEP));
-    while (sessions.count > 0 && turn === this.turn) {
-      const some = sessions.all();
-      for (let i = 0; i < step; i++) some.next().value?.close(new StreamError('system-shutdown'));
+    for (let step = 0; turn === this.turn; ) {
+      const staying = new Set(this.parts.resumable());
+      const going = [...sessions.all()].filter((session) => !staying.has(session));
+      if (going.length === 0) break;
+      step = Math.max(step, Math.ceil(going.length / (CLOSING / STEP)));
+      for (const session of going.slice(0, step)) session.close(new StreamError('system-shutdown'));
       await new Promise<void>((resolve) => void this.parts.clock.after(STEP, resolve));
     }
-    if (turn === this.turn) log.info({}, 'is drained');
+    if (turn === this.turn) log.info({ sessions: sessions.count }, 'is drained');
   }
 }

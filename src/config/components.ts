@@ -56,6 +56,10 @@ export const components = z
     z.string(),
     z.strictObject({
       secret: secret().meta({ description: 'What the component proves to know.' }),
+      connections: z.enum(['one', 'many']).prefault('one').meta({
+        description:
+          '`one`: a new connection takes the place of the old one. `many`: there may be several at a time, also to different nodes; each of them is sent what some of the people say, and all that these say.',
+      }),
       hosts: z
         .array(
           z.string({ error: (issue) => domainProblem(issue.input) }).transform((text, context) => {

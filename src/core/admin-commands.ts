@@ -403,8 +403,8 @@ const logLevel = defineCommand({
     level: z.enum(logLevels as readonly ['debug', 'info', 'warn', 'error']).describe('debug, info, warn or error'),
     for: duration().optional().describe('How long, such as 10m'),
   }),
-  run(context, args) {
-    context.logLevel(args.module, args.level, args.for);
+  async run(context, args) {
+    await context.logLevel(args.module, args.level, args.for);
     return { module: args.module, level: args.level, ...(args.for === undefined ? {} : { seconds: args.for / 1000 }) };
   },
   render: (result) =>

@@ -28,6 +28,7 @@ export class Closings {
   private readonly end: (full: string, sid: string, error: StreamError) => Promise<boolean>;
   /** What each session is taking the place of just now, by sids. */
   private readonly replacing = new Map<string, Set<string>>();
+  private isStopped = false;
 
   /** @param end ends a session of this node; false where it is not here */
   constructor(
@@ -97,7 +98,7 @@ export class Closings {
     try {
       await this.cluster.call(node, METHOD, request);
     } catch {
-      if (!this.cluster.nodes.has(node)) return;
+      if (this.isStopped || !this.cluster.nodes.has(node)) return;
       this.clock.after(AGAIN, () => void this.tell(node, request));
     }
   }
@@ -109,6 +110,11 @@ export class Closings {
     if (await this.end(full, sid, new StreamError(condition, text))) return true;
     const place = this.moves.whither(sid);
     return place !== undefined && (await this.cluster.call(place, METHOD, request)) === true;
+  }
+
+  /** Nobody is told any more. */
+  stop(): void {
+    this.isStopped = true;
   }
 
   private note(by: string, sid: string): void {

@@ -236,8 +236,8 @@ export interface AdminContext {
   drain(node: string | undefined, isOn: boolean): Promise<DrainReport>;
   /** Replaces the nodes of this machine, one after another. Rejects with CommandError where there is but one process. */
   restart(): MaybePromise<RestartReport>;
-  /** Sets the level of a part (`s2s`), or of all (`*`), for so many milliseconds or for good. */
-  logLevel(part: string, level: LogLevel, forMs?: number): void;
+  /** Sets the level of a part (`s2s`), or of all (`*`), for so many milliseconds or for good; on all nodes. */
+  logLevel(part: string, level: LogLevel, forMs?: number): MaybePromise<void>;
 }
 
 /** A context over the store of a stopped server: accounts and what they have. */

@@ -8,6 +8,7 @@
 // A stanza to one session:  sessionOut                         fired by session.deliver, right before the stream
 //
 // In a gate, return nothing to let the event pass, 'handled' to end it silently, or a StanzaError to refuse it.
+import type { SessionEntry } from '../cluster/cluster.ts';
 import type { Grant } from '../config/components.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Element } from '../xml/element.ts';
@@ -96,8 +97,17 @@ export const sessionHibernating = notify<{ readonly session: Session }>('session
 /** A session that waited has a stream again, and has been sent what it missed. Fired by sessions.resume. */
 export const sessionResumed = notify<{ readonly session: Session }>('session-resumed');
 
-/** A session ended, and is no longer in the directory. Fired by sessions.close. */
-export const sessionClosed = notify<{ readonly session: Session }>('session-closed');
+/**
+ * A session ended, and is no longer in the directory. Fired by sessions.close. `isOrphan`: the other nodes had held this one for
+ * dead, and one of them has told everybody already (`sessionOrphaned`).
+ */
+export const sessionClosed = notify<{ readonly session: Session; readonly isOrphan: boolean }>('session-closed');
+
+/**
+ * A session has gone with its node, and is out of the directory: whoever would have been told of its end by that node is told by
+ * this one. Handlers are waited for; where this node dies over it, another one is told once more. Fired by the router.
+ */
+export const sessionOrphaned = collect<{ readonly entry: SessionEntry }>('session-orphaned');
 
 /** A session's presence changed; `was` and `wasPriority` are those before. Fired by session.setPresence. */
 export const sessionPresence = notify<{

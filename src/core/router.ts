@@ -1,9 +1,8 @@
 // Router: where does a stanza go? The only place that knows. RFC 6120 section 10, RFC 6121 8.1 to 8.4.
-import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, Frame, NodeId } from '../cluster/cluster.ts';
+import type { Addressee, Cluster, Frame, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
@@ -22,22 +21,16 @@ import {
   stanzaOf,
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
-import { iqAnswer, iqOut, messageOut, presenceOut, serverIn } from './events.ts';
+import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, sessionOrphaned } from './events.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
+import { Questions } from './questions.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { type Origin, Transit } from './transit.ts';
 
 /** Takes stanzas for domains that are not served here. */
 export interface Remote {
   send(transit: Transit): MaybePromise<void>;
-}
-
-interface Pending {
-  readonly from: Jid;
-  readonly done: (reply: Iq) => void;
-  readonly fail: () => void;
-  readonly cancel: () => void;
 }
 
 /** Work that a handled stanza still waits for. */
@@ -69,16 +62,29 @@ const nothing = (): void => {};
 export class Router {
   private readonly parts: RouterParts;
   private readonly accounts: AccountDelivery;
-  private readonly pending = new Map<string, Pending>();
+  private readonly questions: Questions;
 
   constructor(parts: RouterParts) {
     this.parts = parts;
+    this.questions = new Questions(parts.cluster, parts.clock);
     this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
       missed: (stanza, sid) => this.missed(stanza, sid),
     });
-    parts.cluster.receive((frame, from) => this.fromNode(frame, from));
     parts.cluster.answer('message.back', (body) => this.returned(body as Returned));
+  }
+
+  /** The hosts are there: what other nodes send is dealt with, and what dead ones have left. */
+  begin(): void {
+    const { cluster } = this.parts;
+    cluster.onOrphans((entries) => this.mourn(entries));
+    cluster.receive((frame, from) => this.fromNode(frame, from));
+  }
+
+  private async mourn(entries: readonly SessionEntry[]): Promise<void> {
+    await Promise.all(
+      entries.map((entry) => this.parts.hosts.get(entry.jid.domain)?.collect(sessionOrphaned, { entry })),
+    );
   }
 
   /**
@@ -205,30 +211,13 @@ export class Router {
    * @returns the result or the error; an error of type `wait`, `remote-server-timeout`, when nothing comes
    */
   request(host: Host, make: (id: string) => Iq, { timeout = 30_000, by, signal }: RequestOptions = {}): Promise<Iq> {
-    // the node's name in the id lets another node bring the reply here
-    const id = `${this.parts.cluster.self}:${randomBytes(9).toString('base64url')}`;
-    const iq = make(id);
-    return new Promise((resolve) => {
-      const fail = (): void => {
-        this.pending.get(id)?.cancel();
-        this.pending.delete(id);
-        const error = errorReply(iq.el, iq.to.full, iq.from.full, new StanzaError('remote-server-timeout'));
-        resolve(stanzaOf(error!, iq.to, iq.from) as Iq);
-      };
-      const stopWaiting = this.parts.clock.after(timeout, fail);
-      signal?.addEventListener('abort', fail);
-      const cancel = (): void => {
-        stopWaiting();
-        signal?.removeEventListener('abort', fail);
-      };
-      this.pending.set(id, { from: iq.to, done: resolve, fail, cancel });
-      void (by === undefined ? this.send(iq, host) : this.fromAccount(host, iq, by));
-    });
+    const send = (iq: Iq): void => void (by === undefined ? this.send(iq, host) : this.fromAccount(host, iq, by));
+    return this.questions.ask(make, send, timeout, signal);
   }
 
   /** Nobody answers for a domain any more: what it was asked has failed. */
   giveUp(domain: string): void {
-    for (const { from, fail } of this.pending.values()) if (from.domain === domain) fail();
+    this.questions.giveUp(domain);
   }
 
   /** The sessions of a host on this node. */
@@ -253,7 +242,7 @@ export class Router {
       if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
       return this.parts.remote.send(transit);
     }
-    if (this.takeReply(stanza)) return;
+    if (this.questions.take(stanza)) return;
     if (stanza.to.local !== '') return this.accounts.deliver(host, transit);
     return this.toHost(host, transit);
   }
@@ -297,20 +286,24 @@ export class Router {
     );
   }
 
-  /** A reply to a question of the server's own. */
-  private takeReply(stanza: Stanza): boolean {
-    if (stanza.kind !== 'iq' || stanza.type === 'get' || stanza.type === 'set') return false;
-    const pending = this.pending.get(stanza.id);
-    if (pending === undefined || pending.from.full !== stanza.from.full) return false;
-    this.pending.delete(stanza.id);
-    pending.cancel();
-    pending.done(stanza);
-    return true;
+  /** A stanza that another node has sent here because of what this one looks after. */
+  private forThisNode(element: Element): MaybePromise<void> {
+    const from = Jid.parse(element.attrs.from ?? '');
+    const to = Jid.parse(element.attrs.to ?? '');
+    if (from === undefined || to === undefined) return;
+    const stanza = stanzaOf(element, from, to);
+    if (this.parts.hosts.has(to.domain)) {
+      this.questions.take(stanza);
+      return;
+    }
+    const transit = new Transit(stanza, { kind: 'server', domain: from.domain });
+    return andThen(this.route(transit), () => this.unsettled(transit)?.settled);
   }
 
   /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */
   private fromNode(frame: Frame, from: NodeId): MaybePromise<void> {
     const element = parseElement(frame.xml);
+    if (frame.kind === 'stanza') return this.forThisNode(element);
     if (frame.kind === 'undelivered') {
       return this.redeliverAll(element, frame.to, frame.had);
     }
@@ -340,7 +333,7 @@ export class Router {
   }
 
   /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
-  private pass(node: NodeId, frame: Frame, element: Element): MaybePromise<void> {
+  private pass(node: NodeId, frame: SessionFrame, element: Element): MaybePromise<void> {
     const sent = this.parts.cluster.send(node, frame);
     if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had));
   }

@@ -125,7 +125,7 @@ export class Session implements SessionEntry {
   stream: SessionStream | undefined;
   /** Present once the client has asked for stream management. */
   outbox: Outbox | undefined;
-  /** It is out of the directory, for good. */
+  /** It is out of the directory, for good; or has gone to another node. */
   isOver = false;
   shared: Readonly<Record<string, string | number | boolean>> = nothingShared;
   private current: Presence | undefined;
@@ -351,7 +351,7 @@ export class Sessions {
     session.isOver = true;
     this.remove(session);
     await this.cluster.directory.drop(session.jid, session.sid);
-    session.host.notify(sessionClosed, { session });
+    session.host.notify(sessionClosed, { session, isOrphan: false });
     session.stream = undefined;
     await session.outbox?.giveBack();
   }
@@ -367,7 +367,7 @@ export class Sessions {
       // whoever came under its name since is not to look unavailable
       const told = session.setPresence(undefined, 0);
       session.stream?.close(new StreamError('reset', 'this server was cut off from the others'));
-      session.host.notify(sessionClosed, { session });
+      session.host.notify(sessionClosed, { session, isOrphan: true });
       session.stream = undefined;
       Promise.all([told, session.outbox?.giveBack()]).catch((error: unknown) =>
         session.host.log.error({ err: error }, 'what a lost session had not acknowledged could not be given back'),

@@ -1,9 +1,10 @@
 // XEP-0012: Last Activity. Of the server: for how long it runs; of an account: when it was last there.
 import { andThen, type MaybePromise } from '../base/maybe.ts';
-import { iqIn, presenceOut, sessionPresence } from '../core/events.ts';
+import type { SessionEntry } from '../cluster/cluster.ts';
+import { iqIn, presenceOut, sessionOrphaned, sessionPresence } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
 import { defineModule, type IqRequest, iqGet, on } from '../core/module.ts';
-import { defineSlot, type Session } from '../core/sessions.ts';
+import { defineSlot } from '../core/sessions.ts';
 import type { Transit } from '../core/transit.ts';
 import { kv } from '../storage/specs.ts';
 import { type Element, el } from '../xml/element.ts';
@@ -54,8 +55,7 @@ export default defineModule({
       void origin.session.set(farewell, status);
     }
 
-    async function remember(session: Session): Promise<void> {
-      const status = session.get(farewell);
+    async function remember(session: SessionEntry, status: string | undefined): Promise<void> {
       const others = await cluster.directory.sessions(session.jid.bare);
       if (others.some((entry) => entry.available && entry.sid !== session.sid)) return;
       await stores.seen.set(session.jid.local, { at: clock.now(), ...(status === undefined ? {} : { status }) });
@@ -70,8 +70,9 @@ export default defineModule({
         on(iqIn, { phase: 'check' }, guardResources),
         on(presenceOut, { phase: 'check' }, noteFarewell),
         on(sessionPresence, ({ session, was }) =>
-          was !== undefined && !session.available ? remember(session) : undefined,
+          was !== undefined && !session.available ? remember(session, session.get(farewell)) : undefined,
         ),
+        on(sessionOrphaned, ({ entry }) => (entry.available ? remember(entry, undefined) : undefined)),
       ],
     };
   },

@@ -26,6 +26,44 @@ export function respond(response: ServerResponse, status: number, type: string, 
   response.end(body);
 }
 
+/** Where the response to a request goes. */
+export interface BoshReply {
+  /** It was given. */
+  readonly isGiven: boolean;
+  give(status: number, type: string, body: string): void;
+  /** Ends the connection that waits for it; whoever is there sends the request again. */
+  drop(): void;
+  /** Calls back when it cannot be given any more, and was not. */
+  onLost(fn: () => void): void;
+}
+
+/** The response to a request that came to this node. */
+export class HttpReply implements BoshReply {
+  private readonly response: ServerResponse;
+
+  constructor(response: ServerResponse) {
+    this.response = response;
+  }
+
+  get isGiven(): boolean {
+    return this.response.writableEnded;
+  }
+
+  give(status: number, type: string, body: string): void {
+    respond(this.response, status, type, body);
+  }
+
+  drop(): void {
+    this.response.destroy();
+  }
+
+  onLost(fn: () => void): void {
+    this.response.on('close', () => {
+      if (!this.isGiven) fn();
+    });
+  }
+}
+
 /** Answers whatever is no POST, and what cannot be read; true when that was it. */
 export function answerOthers(request: IncomingMessage, response: ServerResponse): boolean {
   if (request.method === 'OPTIONS') response.writeHead(204, preflight).end();

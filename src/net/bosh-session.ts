@@ -1,5 +1,4 @@
 // BoshSession: the transport that one BOSH session is: requests in order, responses in order, repeats, polling, pauses (XEP-0124 7 to 14).
-import type { ServerResponse } from 'node:http';
 import type { Clock } from '../base/clock.ts';
 import {
   type BoshCondition,
@@ -12,7 +11,7 @@ import {
   terminalBody,
   wrap,
 } from './bosh-body.ts';
-import { respond } from './bosh-http.ts';
+import type { BoshReply } from './bosh-http.ts';
 import { Outbox } from './bosh-outbox.ts';
 import type { HttpPeer } from './http.ts';
 import type { TlsInfo } from './tls.ts';
@@ -48,7 +47,7 @@ export interface BoshSessionOptions {
 export interface BoshRequest {
   readonly head: BoshHead;
   readonly body: Buffer;
-  readonly response: ServerResponse;
+  readonly response: BoshReply;
 }
 
 /** A request whose turn has come. */
@@ -64,7 +63,7 @@ interface Turn {
   body: Buffer | undefined;
   isHandled: boolean;
   /** Undefined when the connection is gone that the request came by. */
-  response: ServerResponse | undefined;
+  response: BoshReply | undefined;
   repeats: number;
 }
 
@@ -81,7 +80,7 @@ const BACKLOG = 16 * 1024;
 /** XEP-0124 14.3: how often one request may be sent again. */
 const REPEATS = 10;
 /** How many stanzas of the largest size one body may have. */
-const BODY_STANZAS = 4;
+export const BODY_STANZAS = 4;
 /** How often {@link BoshSession.tick} is called, in milliseconds. */
 export const TICK = 1_000;
 
@@ -246,8 +245,8 @@ export class BoshSession implements Transport {
   }
 
   /** Ends the session because of what a request did; the others learn that it was not them (XEP-0124 17.2). */
-  fail(condition: BoshCondition, response: ServerResponse): void {
-    if (!response.writableEnded) this.refuse(response, condition);
+  fail(condition: BoshCondition, response: BoshReply): void {
+    if (!response.isGiven) this.refuse(response, condition);
     this.drop('other-request');
     this.over(new Error(`BOSH: ${condition}`));
   }
@@ -317,7 +316,7 @@ export class BoshSession implements Transport {
       repeats: 0,
     };
     this.pending.push(turn);
-    this.watch(response, () => this.lose(turn, response));
+    response.onLost(() => this.lose(turn, response));
     const isIdle = head.isEmpty && !head.isTerminate && pause === undefined;
     if (isIdle && this.isTooSoon(now)) {
       this.fail('policy-violation', response);
@@ -347,7 +346,7 @@ export class BoshSession implements Transport {
     const former = this.early.get(head.rid);
     this.early.set(head.rid, request);
     if (former !== undefined) this.reply(former.response, recoverableBody);
-    this.watch(response, () => {
+    response.onLost(() => {
       // the client sends it again
       if (this.early.get(head.rid)?.response === response) this.early.delete(head.rid);
     });
@@ -365,7 +364,7 @@ export class BoshSession implements Transport {
     else {
       if (held.response !== undefined) this.reply(held.response, recoverableBody);
       held.response = response;
-      this.watch(response, () => this.lose(held, response));
+      response.onLost(() => this.lose(held, response));
       this.flushSoon();
     }
   }
@@ -435,7 +434,7 @@ export class BoshSession implements Transport {
     this.early.clear();
     this.outbox.takeAll();
     for (const { response } of waiting) {
-      if (response !== undefined && !response.writableEnded) this.reply(response, terminalBody(condition));
+      if (response !== undefined && !response.isGiven) this.reply(response, terminalBody(condition));
     }
   }
 
@@ -445,13 +444,7 @@ export class BoshSession implements Transport {
     this.options.flusher.add(this);
   }
 
-  private watch(response: ServerResponse, lost: () => void): void {
-    response.on('close', () => {
-      if (!response.writableEnded) lost();
-    });
-  }
-
-  private lose(turn: Turn, response: ServerResponse): void {
+  private lose(turn: Turn, response: BoshReply): void {
     if (turn.response !== response) return;
     turn.response = undefined;
     this.lastActive = this.options.clock.now();
@@ -462,13 +455,13 @@ export class BoshSession implements Transport {
     }
   }
 
-  private reply(response: ServerResponse, xml: string): void {
-    respond(response, 200, this.terms.contentType, xml);
+  private reply(response: BoshReply, xml: string): void {
+    response.give(200, this.terms.contentType, xml);
   }
 
-  private refuse(response: ServerResponse, condition: BoshCondition): void {
+  private refuse(response: BoshReply, condition: BoshCondition): void {
     const status = this.terms.isLegacy ? (legacyStatus[condition] ?? 200) : 200;
-    respond(response, status, this.terms.contentType, terminalBody(condition));
+    response.give(status, this.terms.contentType, terminalBody(condition));
   }
 
   private over(error: Error | undefined): void {

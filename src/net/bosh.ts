@@ -16,14 +16,34 @@ import {
   seeOtherUri,
   terminalBody,
 } from './bosh-body.ts';
-import { answerOthers, respond, Upload, XML_TYPE } from './bosh-http.ts';
-import { BoshSession, type BoshTerms, TICK } from './bosh-session.ts';
+import { answerOthers, type BoshReply, HttpReply, respond, Upload, XML_TYPE } from './bosh-http.ts';
+import { BODY_STANZAS, BoshSession, type BoshTerms, TICK } from './bosh-session.ts';
 import { type HttpPeer, tlsOf } from './http.ts';
 import type { Flusher, Transport } from './transport.ts';
+
+/** A request for a session that began on another node. */
+export interface BoshErrand {
+  readonly sid: string;
+  readonly body: Buffer;
+  readonly isConfidential: boolean;
+  readonly reply: BoshReply;
+}
+
+/** The other nodes. */
+export interface BoshElsewhere {
+  /** What the identifiers of sessions end in that begin here. */
+  readonly suffix: string;
+  /** Whether a session is on another node. */
+  has(sid: string): boolean;
+  /** Has a request answered there; only where `has` says so. */
+  pass(errand: BoshErrand): void;
+}
 
 export interface BoshLimits {
   /** How large an element may be before anybody has logged in, in bytes. */
   readonly stanzaBytesBeforeAuth: number;
+  /** How large one may be afterwards. */
+  readonly stanzaBytes: number;
   /** Bytes that may wait for a client that does not ask for them. */
   readonly queuedBytes: number;
   /** Requests that one network address may be sending at the same time. */
@@ -42,6 +62,7 @@ export interface BoshOptions {
   /** What limits count as one address. */
   networkOf(address: string): string;
   limits(): BoshLimits;
+  readonly elsewhere?: BoshElsewhere;
   readonly flusher: Flusher;
   readonly clock: Clock;
 }
@@ -146,41 +167,55 @@ export class Bosh {
   private take(received: Buffer, request: IncomingMessage, response: ServerResponse, peer: HttpPeer): void {
     const body = received.subarray(received.indexOf(BYTE_ORDER_MARK) === 0 ? BYTE_ORDER_MARK.length : 0);
     const head = tryHead(body);
-    if (head === undefined) refuse(response, 'bad-request', false);
-    else if (head.sid === undefined) this.create(head, body, request, response, peer);
+    const reply = new HttpReply(response);
+    if (head === undefined) refuse(reply, 'bad-request', false);
+    else if (head.sid === undefined) this.create(head, body, request, reply, peer);
     else {
-      const session = this.table.get(head.sid);
-      if (session === undefined) refuse(response, 'item-not-found', false);
-      // XEP-0124 19.1: whoever listened on the way must not be able to end the session either
-      else if (session.isConfidential && !peer.isConfidential) request.socket.destroy();
-      else session.take({ head, body, response });
+      const { isConfidential } = peer;
+      if (this.isElsewhere(head.sid)) this.options.elsewhere?.pass({ sid: head.sid, body, isConfidential, reply });
+      else this.takeFor(head, body, isConfidential, reply);
     }
   }
 
+  /** Takes a request of a session of this node that came to another one. */
+  takeFrom({ sid, body, isConfidential, reply }: BoshErrand): void {
+    const head = tryHead(body);
+    const session = this.table.get(sid);
+    if (head?.sid !== sid) refuse(reply, 'bad-request', false);
+    else if (session !== undefined && body.length > session.bodyBytes + SLACK) session.fail('policy-violation', reply);
+    else this.takeFor(head, body, isConfidential, reply);
+  }
+
+  private takeFor(head: BoshHead, body: Buffer, isConfidential: boolean, reply: BoshReply): void {
+    const session = this.table.get(head.sid ?? '');
+    if (session === undefined) refuse(reply, 'item-not-found', false);
+    // XEP-0124 19.1: whoever listened on the way must not be able to end the session either
+    else if (session.isConfidential && !isConfidential) reply.drop();
+    else session.take({ head, body, response: reply });
+  }
+
+  private isElsewhere(sid: string): boolean {
+    return this.table.get(sid) === undefined && this.options.elsewhere?.has(sid) === true;
+  }
+
   // XEP-0124 6.1
-  private create(
-    head: BoshHead,
-    body: Buffer,
-    request: IncomingMessage,
-    response: ServerResponse,
-    peer: HttpPeer,
-  ): void {
+  private create(head: BoshHead, body: Buffer, request: IncomingMessage, reply: BoshReply, peer: HttpPeer): void {
     const { attrs } = head;
     const isLegacy = attrs.ver === undefined;
     if (!this.options.mayEnter(peer)) {
       const uri = this.options.secureUri(peer);
-      if (uri === undefined) refuse(response, 'policy-violation', isLegacy);
-      else respond(response, 200, XML_TYPE, seeOtherUri(uri));
+      if (uri === undefined) refuse(reply, 'policy-violation', isLegacy);
+      else reply.give(200, XML_TYPE, seeOtherUri(uri));
       return;
     }
     const to = attrs.to ?? '';
     const domain = this.options.domainOf(to);
-    if (to === '') refuse(response, 'improper-addressing', isLegacy);
-    else if (domain === undefined) refuse(response, 'host-unknown', isLegacy);
+    if (to === '') refuse(reply, 'improper-addressing', isLegacy);
+    else if (domain === undefined) refuse(reply, 'host-unknown', isLegacy);
     else {
-      const terms = termsFor(head, domain);
+      const terms = termsFor(head, domain, this.options.elsewhere?.suffix ?? '');
       if (terms === undefined) {
-        refuse(response, 'bad-request', isLegacy);
+        refuse(reply, 'bad-request', isLegacy);
         return;
       }
       const { flusher, clock } = this.options;
@@ -188,16 +223,19 @@ export class Bosh {
       const session = new BoshSession(head.rid, peer, tlsOf(request.socket), terms, { flusher, clock, queuedBytes });
       this.table.add(session);
       this.options.accept(session);
-      session.take({ head, body, response });
+      session.take({ head, body, response: reply });
     }
   }
 
   /** How large a request may be that begins like that: only those who are known may send much. */
   private allowed(received: Buffer): number {
-    const { stanzaBytesBeforeAuth } = this.options.limits();
+    const { stanzaBytesBeforeAuth, stanzaBytes } = this.options.limits();
     const small = stanzaBytesBeforeAuth + SLACK;
     if (received.length <= small) return small;
-    const session = this.table.get(tryHead(received)?.sid ?? '');
+    const sid = tryHead(received)?.sid ?? '';
+    // what that session may have is for its node to say
+    if (this.isElsewhere(sid)) return BODY_STANZAS * stanzaBytes + SLACK;
+    const session = this.table.get(sid);
     return session === undefined || session.isOver ? small : session.bodyBytes + SLACK;
   }
 
@@ -205,8 +243,9 @@ export class Bosh {
     // the rest is not waited for
     response.setHeader('connection', 'close');
     const session = this.table.get(tryHead(received)?.sid ?? '');
-    if (session === undefined) refuse(response, 'policy-violation', false);
-    else session.fail('policy-violation', response);
+    const reply = new HttpReply(response);
+    if (session === undefined) refuse(reply, 'policy-violation', false);
+    else session.fail('policy-violation', reply);
   }
 
   private schedule(): void {
@@ -231,12 +270,12 @@ function tryHead(body: Buffer): BoshHead | undefined {
   }
 }
 
-function refuse(response: ServerResponse, condition: BoshCondition, isLegacy: boolean): void {
-  respond(response, isLegacy ? (legacyStatus[condition] ?? 200) : 200, XML_TYPE, terminalBody(condition));
+function refuse(reply: BoshReply, condition: BoshCondition, isLegacy: boolean): void {
+  reply.give(isLegacy ? (legacyStatus[condition] ?? 200) : 200, XML_TYPE, terminalBody(condition));
 }
 
 /** XEP-0124 6: what a session will be like; undefined when the request is no good. */
-function termsFor({ attrs }: BoshHead, domain: string): BoshTerms | undefined {
+function termsFor({ attrs }: BoshHead, domain: string, suffix: string): BoshTerms | undefined {
   const asked = { wait: WAIT.usual, hold: 1 };
   for (const name of ['wait', 'hold'] as const) {
     if (attrs[name] === undefined) continue;
@@ -252,7 +291,7 @@ function termsFor({ attrs }: BoshHead, domain: string): BoshTerms | undefined {
   const requests = hold + 1;
   const isPolling = hold === 0 || wait === 0;
   const inactivity = isPolling ? INACTIVITY.polling : INACTIVITY.usual;
-  const sid = randomBytes(18).toString('base64url');
+  const sid = `${randomBytes(18).toString('base64url')}${suffix}`;
   return {
     sid,
     wait,

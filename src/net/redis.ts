@@ -83,6 +83,7 @@ type ClientOptions = RedisOptions & { replyMapping?: 'legacy' };
 /** Without a word from Redis for so long, though it was asked, a connection counts as broken. */
 const SILENCE_MS = 4000;
 const CONNECT_MS = 3000;
+const UNREACHABLE = 'Redis cannot be reached';
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 1000;
 
@@ -139,10 +140,12 @@ class Connection implements RedisConnection {
   }
 
   command(name: string, ...args: readonly RedisArgument[]): Promise<unknown> {
+    if (!this.isUp) return Promise.reject(new Error(UNREACHABLE));
     return this.client.call(name, ...args);
   }
 
   run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
+    if (!this.isUp) return Promise.reject(new Error(UNREACHABLE));
     return runScript(this.client, script, keys, args);
   }
 
@@ -176,7 +179,7 @@ class Connection implements RedisConnection {
   }
 
   publish(channel: string, message: string): Promise<unknown> {
-    return this.client.call('PUBLISH', this.channel(channel), message);
+    return this.command('PUBLISH', this.channel(channel), message);
   }
 
   onReconnected(fn: () => void): () => void {
@@ -230,7 +233,8 @@ class Connection implements RedisConnection {
       nodes.map(({ host, port }) => ({ host: host!, port: port! })),
       {
         redisOptions,
-        enableOfflineQueue: false,
+        // connections to its nodes are opened by the first command, which must not be the only one to wait for that
+        enableOfflineQueue: true,
         clusterRetryStrategy: backOff,
         clusterNodeRetryStrategy: backOff,
         slotsRefreshTimeout: CONNECT_MS,
@@ -438,7 +442,8 @@ function optionsOf(target: Exclude<RedisTarget, { readonly cluster: readonly str
   }
   const url = new URL(target);
   const password = decodeURIComponent(url.password) || url.searchParams.get('password');
-  const username = decodeURIComponent(url.username);
+  // an address of a file has no place for a name before it
+  const username = decodeURIComponent(url.username) || url.searchParams.get('username');
   const isUnix = url.protocol === 'redis+unix:';
   const db = Number((isUnix ? url.searchParams.get('db') : url.pathname.slice(1)) || 0);
   const address = isUnix

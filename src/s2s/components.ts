@@ -1,8 +1,11 @@
-// External components (XEP-0114): which there are, which of them are connected, and what goes to them.
+// External components (XEP-0114): which there are, which of them are connected, to this node or another, and what goes to them.
 import type { Socket } from 'node:net';
 import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { isPromise } from '../base/maybe.ts';
+import { Ring } from '../base/ring.ts';
+import type { Cluster, NodeId } from '../cluster/cluster.ts';
 import type { Config } from '../config/server.ts';
 import { componentGone, componentReady } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
@@ -12,8 +15,11 @@ import type { Transit } from '../core/transit.ts';
 import { Flusher, SocketTransport } from '../net/transport.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
 import { ComponentStream } from './component.ts';
+import { ComponentPlaces } from './component-places.ts';
 import type { Direction } from './context.ts';
+import { writeStanza } from './outlet.ts';
 
 export interface ComponentLimits {
   readonly stanzaBytesBeforeAuth: number;
@@ -41,6 +47,7 @@ export interface ComponentsParts {
   /** The configuration as it is now. */
   readonly config: () => Config;
   readonly router: Router;
+  readonly cluster: Cluster;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -69,8 +76,9 @@ export class Components {
   private readonly context: ComponentContext;
   private readonly flusher = new Flusher();
   private readonly streams = new Set<ComponentStream>();
-  /** Those that have proved themselves, by domain. */
-  private readonly ready = new Map<string, ComponentStream>();
+  /** Those that have proved themselves, by domain, in the order in which they came. */
+  private readonly ready = new Map<string, readonly ComponentStream[]>();
+  private readonly places: ComponentPlaces;
   /** The secrets that streams were let in with, by domain. */
   private secrets: Config['components'];
   private readonly failures = new Map<string, Counter>();
@@ -82,6 +90,15 @@ export class Components {
     this.log = parts.log.child({ part: 'component' });
     this.secrets = parts.config().components;
     this.context = this.createContext();
+    this.places = new ComponentPlaces({
+      cluster: parts.cluster,
+      clock: parts.clock,
+      own: () => [...this.ready].map(([domain, streams]) => [domain, streams.at(-1)!.since]),
+      onRival: (domain, since, node) => this.meet(domain, since, node),
+      onLost: (domain) => {
+        if (this.open(domain).length === 0) parts.router.giveUp(domain);
+      },
+    });
     parts.metrics.observe('components_connected', 'Whether a component is connected', ['component'], (gauge) => {
       for (const { domain, connected } of this.list()) gauge.set({ component: domain }, connected ? 1 : 0);
     });
@@ -95,7 +112,7 @@ export class Components {
   /** All components there may be. */
   list(): ComponentView[] {
     return Object.keys(this.parts.config().components).map((domain) => {
-      const stream = this.connection(domain);
+      const stream = this.open(domain).at(-1);
       return stream === undefined
         ? { domain, connected: false, sent: 0, received: 0 }
         : {
@@ -110,13 +127,32 @@ export class Components {
   }
 
   /**
-   * Sends a stanza to the component of its domain.
+   * Sends a stanza to the component of its domain, wherever it is connected.
    * @throws StanzaError `remote-server-timeout` while the component is away
    */
-  send({ stanza }: Transit): void {
-    const stream = this.connection(stanza.to.domain);
-    if (stream === undefined) throw new StanzaError('remote-server-timeout', 'the component is not connected');
-    stream.send(stanza);
+  send(transit: Transit): void {
+    const { stanza } = transit;
+    const streams = this.open(stanza.to.domain);
+    const elsewhere = this.places.of(stanza.to.domain);
+    const node = this.choose(stanza, streams.length > 0, elsewhere);
+    if (node === undefined) throw away();
+    if (node === this.parts.cluster.self) {
+      // what the host says itself may be for the one that has just come
+      const at = stanza.from.local === '' ? streams.length - 1 : pick(streams.keys(), stanza.from.bare);
+      streams[at]!.send(stanza);
+      return;
+    }
+    const { el: element, from, to } = stanza;
+    const sent = this.parts.cluster.send(node, { kind: 'stanza', xml: writeStanza(element, from, to) });
+    if (isPromise(sent)) transit.settle(sent.catch(() => this.parts.router.refuse(element, to, from, away())));
+  }
+
+  /** Of the nodes that a component is connected to the one that a stanza goes to. Those of one person go to one and the same. */
+  private choose({ from, to }: Stanza, isHere: boolean, elsewhere: readonly NodeId[]): NodeId | undefined {
+    const { self } = this.parts.cluster;
+    if (elsewhere.length === 0) return isHere ? self : undefined;
+    if (isHere && (from.local === '' || !this.mayBeMany(to.domain))) return self;
+    return pick(isHere ? [self, ...elsewhere] : elsewhere, from.bare);
   }
 
   /** Takes a connection. */
@@ -159,6 +195,7 @@ export class Components {
 
   /** Says goodbye to all; resolves when they are gone, or after `deadline` milliseconds. */
   async close(deadline: number): Promise<void> {
+    this.places.stop();
     for (const stream of this.streams) stream.close(new StreamError('system-shutdown'));
     if (this.streams.size === 0) return;
     let cancel = (): void => {};
@@ -170,18 +207,34 @@ export class Components {
     for (const stream of [...this.streams]) stream.abort('the server stops');
   }
 
-  private connection(domain: string): ComponentStream | undefined {
-    const stream = this.ready.get(domain);
-    return stream?.isOpen === true ? stream : undefined;
+  /** The streams of a component on this node. */
+  private open(domain: string): readonly ComponentStream[] {
+    const streams = this.ready.get(domain) ?? none;
+    return streams.every(({ isOpen }) => isOpen) ? streams : streams.filter(({ isOpen }) => isOpen);
+  }
+
+  private mayBeMany(domain: string): boolean {
+    return this.parts.config().components[domain]?.connections === 'many';
+  }
+
+  /** A component is connected to another node, too: the newer connection stays. */
+  private meet(domain: string, since: number, node: NodeId): void {
+    if (this.mayBeMany(domain)) return;
+    const { self } = this.parts.cluster;
+    for (const stream of this.open(domain)) {
+      if (stream.since < since || (stream.since === since && self < node)) stream.close(replaced());
+    }
   }
 
   private welcome(stream: ComponentStream): void {
     this.unproved--;
     const domain = stream.domain!;
-    const old = this.ready.get(domain);
-    this.ready.set(domain, stream);
+    const before = this.ready.get(domain) ?? none;
+    const mayStay = this.mayBeMany(domain);
+    this.ready.set(domain, mayStay ? [...before, stream] : [stream]);
     // it knows the secret, so it is the same one, come back before we noticed that it had gone
-    old?.close(new StreamError('conflict', 'replaced by a new connection'));
+    if (!mayStay) for (const old of before) old.close(replaced());
+    this.places.announce();
     this.log.info({ component: domain, address: stream.address }, 'a component connected');
     const component = Jid.of('', domain);
     for (const host of this.parts.hosts.values()) host.notify(componentReady, { component, was: undefined });
@@ -193,13 +246,21 @@ export class Components {
     if (error !== undefined) this.fail(error.condition);
     if (!stream.isAuthenticated) this.unproved--;
     else this.log.info({ component: domain, reason }, 'a component has gone');
-    if (domain !== undefined && this.ready.get(domain) === stream) {
-      this.ready.delete(domain);
-      const component = Jid.of('', domain);
-      this.parts.router.giveUp(domain);
-      for (const host of this.parts.hosts.values()) host.notify(componentGone, { component });
-    }
+    if (domain !== undefined && this.ready.get(domain)?.includes(stream)) this.remove(domain, stream);
     if (this.streams.size === 0) this.whenEmpty?.();
+  }
+
+  private remove(domain: string, stream: ComponentStream): void {
+    const rest = this.ready.get(domain)!.filter((one) => one !== stream);
+    if (rest.length > 0) {
+      this.ready.set(domain, rest);
+      return;
+    }
+    this.ready.delete(domain);
+    this.places.announce();
+    if (this.places.of(domain).length === 0) this.parts.router.giveUp(domain);
+    const component = Jid.of('', domain);
+    for (const host of this.parts.hosts.values()) host.notify(componentGone, { component });
   }
 
   private fail(reason: string): void {
@@ -232,6 +293,17 @@ export class Components {
       stanza: (direction) => counters[direction].inc(),
     };
   }
+}
+
+const none: readonly ComponentStream[] = [];
+
+const away = (): StanzaError => new StanzaError('remote-server-timeout', 'the component is not connected');
+const replaced = (): StreamError => new StreamError('conflict', 'replaced by a new connection');
+
+/** One of several, always the same for a key for as long as it is there. */
+function pick<T extends string | number>(of: Iterable<T>, key: string): T {
+  const names = new Map([...of].map((one) => [String(one), one]));
+  return names.get(new Ring(names.keys(), String).owner(key))!;
 }
 
 /** A component speaks for as many people as another server does. */

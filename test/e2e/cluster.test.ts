@@ -1,7 +1,8 @@
 // Several processes on one machine, as people run them: the command line, a real Redis, the embedded database, clients over sockets.
 import { connect } from 'node:net';
+import { type Client, client, xml } from '@xmpp/client';
 import type { Element } from 'ltx';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { ChildServer, isAlive, passwordOf, until } from '../kit/child-server.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
@@ -15,8 +16,11 @@ const patience = 20_000;
 let redis: TestRedis;
 let server: ChildServer;
 const clients: StreamClient[] = [];
+const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED;
 
 beforeAll(async () => {
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
   redis = await startRedis();
   server = await ChildServer.start({
     hosts: { [domain]: {} },
@@ -35,6 +39,9 @@ afterEach(async () => {
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
   await redis?.remove();
+  if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+  else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before;
+  vi.restoreAllMocks();
 }, 60_000);
 
 interface Listed {
@@ -81,6 +88,57 @@ async function hear(client: StreamClient, text: string): Promise<Element> {
     if (item === undefined) break;
   }
   throw new Error(`"${text}" did not come`);
+}
+
+/** Somebody with a client written by others, which resumes its session whenever it has to. */
+class Talker {
+  readonly user: string;
+  readonly said: string[] = [];
+  readonly heard: string[] = [];
+  readonly counts = { online: 0, resumed: 0, failed: 0 };
+  readonly client: Client;
+  private isSeen = false;
+
+  private constructor(user: string) {
+    this.user = user;
+    const { heard, counts } = this;
+    const service = `xmpps://127.0.0.1:${server.address('c2s-tls').port}`;
+    const one = client({ service, domain, username: user, password: passwordOf(user), resource: 'talker' });
+    one.reconnect.delay = 50;
+    this.client = one;
+    one.on('stanza', (stanza) => {
+      const body = stanza.getChildText('body');
+      if (body !== null && body !== undefined) heard.push(body);
+      this.isSeen ||= stanza.name === 'presence';
+    });
+    one.on('error', () => {});
+    one.on('online', () => counts.online++);
+    one.streamManagement.on('resumed', () => counts.resumed++);
+    one.streamManagement.on('fail', () => counts.failed++);
+  }
+
+  static async start(user: string): Promise<Talker> {
+    const talker = new Talker(user);
+    talker.client.start().catch(() => {});
+    const isIn = (): boolean => talker.counts.online === 1 && talker.client.streamManagement.id !== '';
+    expect(await until(patience, isIn)).toBe(true);
+    await talker.client.send(xml('presence'));
+    // its own presence comes back when it is where messages are looked for
+    expect(await until(patience, () => talker.isSeen)).toBe(true);
+    return talker;
+  }
+
+  async talk(to: string, isOver: () => boolean): Promise<void> {
+    for (; !isOver(); await new Promise((done) => setTimeout(done, 50))) {
+      // while it has no connection this client keeps nothing for later
+      if (this.client.status !== 'online') continue;
+      const text = `${this.user} ${this.said.length}`;
+      this.said.push(text);
+      const stanza = xml('message', { to: `${to}@${domain}`, type: 'chat', id: text }, xml('body', {}, text));
+      // what did not get through is sent once more over the next connection
+      await this.client.send(stanza).catch(() => {});
+    }
+  }
 }
 
 const say = (client: StreamClient, to: string, text: string): void =>
@@ -168,17 +226,32 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
       });
     }
   })();
+  // people who talk all the time, over connections that come back by themselves
+  const people = await Promise.all(users.map((user) => Talker.start(user)));
+  const talking = people.map((one, i) => one.talk(people[1 - i]!.user, () => isOver));
+
   const { stdout, stderr, code } = await server.cli(['restart', '--rolling', '--json']);
-  isOver = true;
-  await knocking;
   expect(stderr).toBe('');
   expect(code).toBe(0);
   expect(JSON.parse(stdout).replaced).toHaveLength(2);
+  expect(await until(patience, isWhole)).toBe(true);
+  isOver = true;
+  await Promise.all([knocking, ...talking]);
+
   expect(refused).toEqual([]);
   const after = nodesOf(server.pid);
   expect(after).toHaveLength(2);
   expect(after.filter((pid) => before.includes(pid))).toEqual([]);
-  expect(await until(patience, isWhole)).toBe(true);
+  for (const [i, one] of people.entries()) {
+    const said = people[1 - i]!.said;
+    expect(said.length).toBeGreaterThan(20);
+    // all of it, once, in order
+    expect(await until(patience, () => one.heard.length >= said.length)).toBe(true);
+    expect(one.heard).toEqual(said);
+    expect(one.counts.resumed).toBeGreaterThan(0);
+    expect(one.counts).toMatchObject({ online: 1, failed: 0 });
+    await one.client.stop();
+  }
   await enterApart();
 }, 180_000);
 

@@ -36,7 +36,7 @@ function all(): readonly [Cluster, Cluster, Cluster, ...Cluster[]] {
 
 /** What a node hears, by the kind of the frames. */
 function listen(cluster: Cluster): { readonly deliver: number[]; readonly undelivered: number[] } {
-  const heard = { deliver: [] as number[], undelivered: [] as number[] };
+  const heard = { deliver: [] as number[], undelivered: [] as number[], stanza: [] as number[] };
   cluster.receive((one) => {
     heard[one.kind].push(numberOf(one));
   });
@@ -101,6 +101,7 @@ test('the sessions of a dead node are told of, and again by another node if the 
   const told: [NodeId, string[]][] = [];
   let isFirst = true;
   for (const node of [one, two]) {
+    node.receive(() => {});
     node.onOrphans((sessions) => {
       told.push([node.self, sessions.map(({ sid }) => sid)]);
       if (!isFirst) return;

@@ -65,6 +65,8 @@ export class Device {
   /** @param address where, if not where it was before */
   async resume(address = this.address!): Promise<void> {
     this.address = address;
+    // what still comes over the old connection has not arrived
+    if (this.client !== undefined) this.client.watcher = {};
     const client = await StreamClient.connect(address);
     await openStream(client, domain);
     await authenticate(client, { user: 'romeo', password: 'secret' });

@@ -21,6 +21,8 @@ export interface ChaosPipe extends AsyncDisposable {
   /** From the client to the server, and back; may be changed at any time. */
   upstream: Behaviour;
   downstream: Behaviour;
+  /** Takes no new connections: resets them at once. */
+  isShut: boolean;
   /** Ends one direction of every connection: as seen by the server, the client has half-closed. */
   halfClose(): void;
   /** Resets every connection, on both sides. */
@@ -31,6 +33,10 @@ export interface ChaosPipe extends AsyncDisposable {
 export async function openChaosPipe(target: Address): Promise<ChaosPipe> {
   const pairs = new Set<{ readonly client: Socket; readonly server: Socket }>();
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    if (pipe.isShut) {
+      client.on('error', () => {}).resetAndDestroy();
+      return;
+    }
     const server = connect({ host: target.address, port: target.port, noDelay: true, allowHalfOpen: true });
     const pair = { client, server };
     pairs.add(pair);
@@ -50,6 +56,7 @@ export async function openChaosPipe(target: Address): Promise<ChaosPipe> {
     address: { address, port },
     upstream: {},
     downstream: {},
+    isShut: false,
     halfClose() {
       for (const { server } of pairs) server.end();
     },

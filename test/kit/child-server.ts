@@ -79,6 +79,10 @@ export class ChildServer implements AsyncDisposable {
     return this.child?.pid ?? 0;
   }
 
+  get isRunning(): boolean {
+    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
   /** The process of the embedded database; `undefined` when there is none. */
   get databasePid(): number | undefined {
     const file = join(this.folder, 'data', 'postgres', 'db', 'postmaster.pid');
@@ -93,6 +97,7 @@ export class ChildServer implements AsyncDisposable {
     this.exit = exit;
     const isReady = await until(START, () => this.output.includes('is ready for') || child.exitCode !== null);
     if (!isReady || child.exitCode !== null) throw new Error(`the server did not start:\n${this.output}`);
+    if (this.ports.size > 0) return;
     const { listeners } = await this.status();
     this.ports = new Map(listeners.map(({ name, port }) => [name, port]));
   }
@@ -147,12 +152,12 @@ export class ChildServer implements AsyncDisposable {
     return JSON.parse(stdout);
   }
 
-  /** Sends a signal, and waits for the end. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
+  /** Sends a signal, and waits for the end. @throws Error after `patience` milliseconds */
+  async stop(signal: NodeJS.Signals = 'SIGTERM', patience = STOP): Promise<Exit> {
     if (this.child === undefined || this.exit === undefined) throw new Error('the server does not run');
     this.child.kill(signal);
     const late = new Promise<never>((_, reject) => {
-      setTimeout(() => reject(new Error(`the server does not stop:\n${this.output}`)), STOP).unref();
+      setTimeout(() => reject(new Error(`the server does not stop:\n${this.output}`)), patience).unref();
     });
     const exit = await Promise.race([this.exit, late]);
     this.child = undefined;
@@ -163,7 +168,7 @@ export class ChildServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      if (this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null) {
+      if (this.isRunning) {
         await this.stop().catch(() => this.child?.kill('SIGKILL'));
       }
       const database = this.databasePid;

@@ -20,7 +20,7 @@ export interface RunningWorld {
   readonly domains: readonly string[];
   /** Where the next client of a domain, of the first one unless said otherwise, is to connect: one node after another. */
   nextAddress(domain?: string): Address;
-  /** Where components connect: to the first node. */
+  /** Where components connect: to the last node, since the first client connects to the first one. */
   readonly componentAddress: Address;
   createAccount(jid: string, password: string): Promise<void>;
   /** Resolves when nothing is under way inside: between nodes, in timers that are due, in promises. */
@@ -129,7 +129,7 @@ interface Nodes {
 }
 
 /** @param domains where each node serves one of its own; nodes that serve the same are one server otherwise */
-async function running(
+export async function running(
   clock: FakeClock,
   start: () => Promise<Nodes>,
   domains: readonly string[] = [],
@@ -153,7 +153,7 @@ async function running(
       return nodes.servers[own]!.c2s;
     },
     get componentAddress() {
-      return nodes.servers[0]!.addressOf('component');
+      return nodes.servers[domains.length === 0 ? nodes.servers.length - 1 : 0]!.addressOf('component');
     },
     async createAccount(jid, password) {
       const own = Math.max(domains.indexOf(jid.slice(jid.indexOf('@') + 1)), 0);

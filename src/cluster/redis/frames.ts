@@ -43,7 +43,9 @@ export function readBatch(text: string): Batch {
   return { from: flatten(from) as NodeId, number: Number(number), items: text.slice(end + 1) };
 }
 
-export function writeFrame({ kind, to, xml, had }: Frame): string {
+export function writeFrame(frame: Frame): string {
+  if (frame.kind === 'stanza') return item('s', frame.xml);
+  const { kind, to, xml, had } = frame;
   const letter = kind === 'deliver' ? 'd' : 'u';
   const first = to[0];
   // neither addresses nor names of sessions have control characters
@@ -114,6 +116,8 @@ function contentOf(letter: string, [first = '', second = '', third = '']: readon
       return { kind: 'frame', frame: frameOf('deliver', first, second, third) };
     case 'u':
       return { kind: 'frame', frame: frameOf('undelivered', first, second, third) };
+    case 's':
+      return { kind: 'frame', frame: { kind: 'stanza', xml: flatten(first) } };
     case 't':
       return { kind: 'topic', topic: first, body: parse(second) };
     case 'c':
@@ -127,7 +131,7 @@ function contentOf(letter: string, [first = '', second = '', third = '']: readon
   }
 }
 
-function frameOf(kind: Frame['kind'], list: string, xml: string, had: string): Frame {
+function frameOf(kind: 'deliver' | 'undelivered', list: string, xml: string, had: string): Frame {
   // what is kept of a stanza would keep the whole batch in memory
   const own = flatten(xml);
   return had === ''

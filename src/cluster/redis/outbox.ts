@@ -92,6 +92,8 @@ export class Outbox {
   /** All that was sent and not handled is to be sent again. */
   private mustRewind = false;
   private isClosed = false;
+  /** Redis is there and takes nothing, as when its memory is full; that was logged. */
+  private isRefused = false;
   private patience = PATIENCE_MIN;
   private timer: NodeJS.Timeout | undefined;
 
@@ -205,8 +207,10 @@ export class Outbox {
     } catch (err) {
       // it may be there all the same; then the other node will know it by its number
       parcel.isUncertain = true;
-      if (redis.isUp)
+      if (redis.isUp && !this.isRefused) {
+        this.isRefused = true;
         this.options.log.warn({ err, node: this.options.to }, 'Redis does not take what is for another node');
+      }
       this.later();
       return false;
     }
@@ -216,6 +220,7 @@ export class Outbox {
       return false;
     }
     this.patience = PATIENCE_MIN;
+    this.isRefused = false;
     parcel.entry = entry;
     this.waiting.shift();
     this.sent.push(parcel);

@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
+import { Ring } from '../../base/ring.ts';
 import { softwareVersion } from '../../base/software.ts';
 import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
 import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } from '../cluster.ts';
@@ -16,7 +17,6 @@ import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
 import { ownProtocol, type Protocol } from './protocol.ts';
-import { Ring } from './ring.ts';
 
 export interface RedisClusterOptions {
   readonly target: RedisTarget;
@@ -379,6 +379,8 @@ class RedisNode implements RedisCluster {
 
   /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
   private async inherit(node: NodeId, { bus, directory, leases }: Life): Promise<void> {
+    // a server that starts is not ready to deal with anything
+    if (this.receiver === undefined) await this.receiving;
     // whoever claims what it owned makes sure of it once more
     leases.fence(node).catch((err: unknown) => this.log.warn({ err, node }, 'a dead node may write still'));
     for await (const sessions of directory.sweep(node)) {

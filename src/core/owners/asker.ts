@@ -225,10 +225,10 @@ export class Asker {
   /** All that was sent has been answered: goes on with what was turned away. */
   private resume(lane: Lane): void {
     const { turns } = lane;
-    if (turns <= QUICK_TURNS) return this.proceed(lane);
     const pause = Math.min(PAUSE_MIN * 2 ** (turns - QUICK_TURNS), PAUSE_MAX);
+    if (turns <= QUICK_TURNS) this.proceed(lane);
     // (by the real clock: the pause spares the other nodes)
-    setTimeout(() => this.proceed(lane), pause).unref();
+    else setTimeout(() => this.proceed(lane), pause).unref();
   }
 
   private proceed(lane: Lane): void {
@@ -262,4 +262,3 @@ export function answerOf(reply: MaybePromise<Reply>, isMute: boolean | undefined
   const mute = (settled: Reply): Reply => (settled.is === 'done' ? { is: 'done' } : settled);
   return isPromise(reply) ? reply.then(mute) : mute(reply);
 }
-

@@ -93,6 +93,8 @@ export class Keeper {
     this.definitions = definitions;
     const { kind } = this;
     if (kind === before) return;
-    await Promise.all([...this.things.values()].map((thing) => (kind === undefined ? thing.letGo() : thing.refit(kind))));
+    await Promise.all(
+      [...this.things.values()].map((thing) => (kind === undefined ? thing.letGo() : thing.refit(kind))),
+    );
   }
 }

@@ -106,11 +106,7 @@ export class Owners {
    * definition; and by the one before when this one is withdrawn.
    * @param kind unique on a host
    */
-  declare<T, Q, A>(
-    host: string,
-    kind: string,
-    definition: Kind<T, Q, A>,
-  ): Owned<Q, A> & { withdraw(): Promise<void> } {
+  declare<T, Q, A>(host: string, kind: string, definition: Kind<T, Q, A>): Owned<Q, A> & { withdraw(): Promise<void> } {
     const name = `${host}/${kind}`;
     let found = this.kinds.get(name);
     if (found === undefined) {
@@ -119,7 +115,9 @@ export class Owners {
       this.kinds.set(name, found);
     }
     const { keeper, asker } = found;
-    keeper.declare(definition).catch((err: unknown) => this.parts.log.error({ err, name }, 'a kind could not be replaced'));
+    keeper
+      .declare(definition)
+      .catch((err: unknown) => this.parts.log.error({ err, name }, 'a kind could not be replaced'));
     return {
       call: (key, body) => this.ask(asker, key, body, false) as MaybePromise<A>,
       send: (key, body) => this.ask(asker, key, body, true) as MaybePromise<void>,

@@ -140,7 +140,9 @@ export class Thing {
 
   /** Takes it over from a node that hands it over; resolves to whether it lives here. */
   async receive(from: NodeId, token: number, handed: unknown): Promise<boolean> {
-    const lease = await Promise.resolve(this.context.cluster.leases.take(this.full, from, token)).catch(() => undefined);
+    const lease = await Promise.resolve(this.context.cluster.leases.take(this.full, from, token)).catch(
+      () => undefined,
+    );
     if (lease !== undefined) return this.live(lease, handed);
     this.end({ is: 'elsewhere', node: from });
     return false;
@@ -332,7 +334,10 @@ export class Thing {
 
   private flush(): void {
     while (this.state === 'awake' && this.queue.length > 0) {
-      if (!this.lease!.isValid) return this.doubt();
+      if (!this.lease!.isValid) {
+        this.doubt();
+        return;
+      }
       const waiting = this.queue.shift()!;
       const reply = this.run(waiting);
       if (isPromise(reply)) void reply.then((settled) => waiting.settle(settled));

@@ -1,7 +1,8 @@
 // How a frozen thing gets from node to node: in parts, one after another, so that a large one does not keep others waiting.
-import { type Cluster, type NodeId, Unanswered } from '../../cluster/cluster.ts';
+
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
+import { type Cluster, type NodeId, Unanswered } from '../../cluster/cluster.ts';
 import type { Carrier, OwnerLimits, Travelling } from './context.ts';
 
 interface Part {
@@ -56,7 +57,10 @@ export class Travel implements Carrier {
     let at = 0;
     try {
       for (; text.length - at > limits.part; at += limits.part) {
-        const isRoom = await cluster.call(to, methods.part, { id, text: text.slice(at, at + limits.part) } satisfies Part);
+        const isRoom = await cluster.call(to, methods.part, {
+          id,
+          text: text.slice(at, at + limits.part),
+        } satisfies Part);
         if (isRoom !== true) return 'refused';
       }
     } catch (err) {

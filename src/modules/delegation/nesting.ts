@@ -127,6 +127,9 @@ export class Nesting {
   }
 
   private take({ component, server, account }: Told, node: NodeId): void {
+    // the end of a connection is no news where another node has the next one already
+    const isEmpty = server.length === 0 && account.length === 0;
+    if (isEmpty && (this.known.get(component)?.node ?? node) !== node) return;
     const elements = (list: readonly string[]): Element[] => list.map((text) => parseElement(text));
     this.keep(component, { node, server: elements(server), account: elements(account) });
   }

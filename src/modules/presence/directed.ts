@@ -1,6 +1,9 @@
-// Directed presence (RFC 6121 4.6): whom a resource told of itself beside its subscribers, and has to tell when it leaves.
-import { andThen, type MaybePromise } from '../../base/maybe.ts';
+// Directed presence (RFC 6121 4.6): whom a resource told of itself beside its subscribers, and has to tell when it leaves. In a
+// cluster the nodes share it, so that another one can tell them when the resource's own has died.
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { SessionEntry } from '../../cluster/cluster.ts';
 import { defineSlot, type Session } from '../../core/sessions.ts';
+import type { EphemeralStore } from '../../storage/ports.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
@@ -18,41 +21,101 @@ function entryOf(full: string): [string, Jid][] {
   return jid === undefined ? [] : [[full, jid]];
 }
 
-/**
- * Notes whom a directed presence reaches.
- * @throws StanzaError `resource-constraint` when there are too many already
- */
-export function track(session: Session, stanza: Presence, roster: Roster, limit: number): MaybePromise<void> {
-  const { to } = stanza;
-  if (stanza.type === 'unavailable') {
-    session.get(directed)?.delete(to.full);
-    return;
-  }
-  if (stanza.type !== 'available') return;
-  // 4.6.3: whoever gets the broadcasts is not noted; but a resource that is not available broadcasts nothing
-  if (!session.available) return note(session, to, limit);
-  if (to.bare === session.jid.bare) return;
-  return andThen(roster.get(session.jid.local, to.bare), (item) => {
-    if (item === undefined || !isFrom(item)) note(session, to, limit);
-  });
+/** For so long what is shared counts, in milliseconds; it is said again before. */
+const SHARED_FOR = 24 * 3_600_000;
+export const SHARE_AGAIN = SHARED_FOR / 4;
+/** So many addresses of a session are shared. */
+const MOST_SHARED = 200;
+
+export interface DirectedParts {
+  readonly roster: Roster;
+  /** Addresses that one session may send presence to. */
+  readonly limit: number;
+  /** What the nodes share: full JIDs, by localpart and sid. */
+  readonly store: EphemeralStore<readonly string[]>;
+  /** Whether there is anybody to share it with. */
+  readonly isShared: () => boolean;
 }
 
-/** Everybody who was told, once: they are forgotten. */
-export function takeDirected(session: Session): readonly Jid[] {
-  const told = session.get(directed);
-  if (told === undefined || told.size === 0) return [];
-  void session.set(directed, undefined);
-  return [...told.values()];
-}
+export class Directed {
+  private readonly parts: DirectedParts;
 
-function note(session: Session, to: Jid, limit: number): void {
-  let told = session.get(directed);
-  if (told === undefined) {
-    told = new Map();
-    void session.set(directed, told);
+  constructor(parts: DirectedParts) {
+    this.parts = parts;
   }
-  if (told.size >= limit && !told.has(to.full)) {
-    throw new StanzaError('resource-constraint', `directed presence goes to at most ${limit} addresses`);
+
+  /**
+   * Notes whom a directed presence reaches.
+   * @throws StanzaError `resource-constraint` when there are too many already
+   */
+  track(session: Session, stanza: Presence): MaybePromise<void> {
+    const { to } = stanza;
+    if (stanza.type === 'unavailable') {
+      if (session.get(directed)?.delete(to.full)) this.share(session);
+      return;
+    }
+    if (stanza.type !== 'available') return;
+    // 4.6.3: whoever gets the broadcasts is not noted; but a resource that is not available broadcasts nothing
+    if (!session.available) return this.note(session, to);
+    if (to.bare === session.jid.bare) return;
+    return andThen(this.parts.roster.get(session.jid.local, to.bare), (item) => {
+      if (item === undefined || !isFrom(item)) this.note(session, to);
+    });
   }
-  told.set(to.full, to);
+
+  /** Everybody who was told, once: they are forgotten. */
+  take(session: Session): readonly Jid[] {
+    const told = session.get(directed);
+    if (told === undefined || told.size === 0) return [];
+    void session.set(directed, undefined);
+    this.share(session);
+    return [...told.values()];
+  }
+
+  /** Tells the other nodes whom a session of this one has told. */
+  share(session: Session): void {
+    if (!this.parts.isShared()) return;
+    const told = [...(session.get(directed)?.keys() ?? [])].slice(-MOST_SHARED);
+    this.write(session, told.length === 0 ? undefined : told);
+  }
+
+  /** Says again what is shared of a session, before it expires. */
+  shareAgain(session: Session): void {
+    if ((session.get(directed)?.size ?? 0) > 0) this.share(session);
+  }
+
+  /**
+   * Whom a session had told that has gone with its node; they are forgotten.
+   * @param successor who has its full JID now, and may have told some of them, too: those are left out
+   */
+  async inherit(entry: SessionEntry, successor: SessionEntry | undefined): Promise<readonly Jid[]> {
+    const { store } = this.parts;
+    const { local } = entry.jid;
+    const told = (await store.get(local, entry.sid)) ?? [];
+    if (told.length === 0) return [];
+    const again = (successor && (await store.get(local, successor.sid))) ?? [];
+    await store.set(local, entry.sid, undefined, 0);
+    return told.filter((full) => !again.includes(full)).flatMap((full) => Jid.parse(full) ?? []);
+  }
+
+  private note(session: Session, to: Jid): void {
+    const { limit } = this.parts;
+    let told = session.get(directed);
+    if (told === undefined) {
+      told = new Map();
+      void session.set(directed, told);
+    }
+    const isNew = !told.has(to.full);
+    if (told.size >= limit && isNew) {
+      throw new StanzaError('resource-constraint', `directed presence goes to at most ${limit} addresses`);
+    }
+    told.set(to.full, to);
+    if (isNew) this.share(session);
+  }
+
+  private write({ jid, sid }: Session, told: readonly string[] | undefined): void {
+    const written = this.parts.store.set(jid.local, sid, told, SHARED_FOR);
+    // Redis is away: said again in time
+    if (isPromise(written)) written.catch(() => {});
+  }
 }

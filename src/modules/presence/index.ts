@@ -2,19 +2,24 @@
 import { z } from 'zod';
 import { andThen, inOrder, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
-import { accountRemoving, presenceIn, presenceOut, sessionClosed } from '../../core/events.ts';
+import { accountRemoving, presenceIn, presenceOut, sessionClosed, sessionOrphaned } from '../../core/events.ts';
 import { notify, type Verdict } from '../../core/hooks.ts';
 import { defineModule, on } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
 import type { Transit } from '../../core/transit.ts';
+import { ephemeral } from '../../storage/specs.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
 import { rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
-import { takeDirected, track } from './directed.ts';
+import { Directed, SHARE_AGAIN } from './directed.ts';
 import { Outward } from './outward.ts';
 import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { Vanished } from './vanished.ts';
+
+/** Before what could not be done is tried again, in milliseconds. */
+const PAUSE = 1000;
 
 /** An account's resource is about to tell its contacts that it is there, has changed or is gone. Fired by this module. */
 export const presenceBroadcast = notify<{ readonly stanza: Presence; readonly isInitial: boolean }>(
@@ -31,13 +36,39 @@ export default defineModule({
     }),
   }),
 
-  setup({ host, config, router, cluster, use, background }) {
+  stores: { directed: ephemeral<readonly string[]>() },
+
+  setup({ host, config, stores, router, cluster, clock, use, every, background, signal }) {
     const roster = use(rosterService);
     const outward = new Outward({ host, router, cluster, background });
     const subscriptions = new Subscriptions({ host, router, cluster, roster, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
-    const stopListening = outward.listen();
+    const directed = new Directed({
+      roster,
+      limit: config['max-directed'],
+      store: stores.directed,
+      isShared: () => cluster.nodes.size > 1,
+    });
+    const vanished = new Vanished({
+      host,
+      router,
+      cluster,
+      roster,
+      outward,
+      directed,
+      inTurn: (account, work) => turns.run(account.bare, work),
+      announce: (stanza) => host.notify(presenceBroadcast, { stanza, isInitial: false }),
+      background,
+      pause: () =>
+        new Promise((resolve) => {
+          clock.after(PAUSE, () => resolve(!signal.aborted));
+        }),
+    });
+    const stops = [outward.listen(), vanished.listen()];
+    every(SHARE_AGAIN, 'sharing of directed presence', () => {
+      for (const session of router.sessionsOf(host)) directed.shareAgain(session);
+    });
 
     // RFC 6121 4.2, 4.4
     function becomeAvailable(session: Session, stanza: Presence): MaybePromise<void> {
@@ -63,8 +94,8 @@ export default defineModule({
     // RFC 6121 4.5
     function becomeUnavailable(session: Session, stanza: Presence): MaybePromise<void> {
       return inTurn(session, () => {
-        const directed = takeDirected(session);
-        const tellDirected = (): MaybePromise<void> => inOrder(directed, (to) => outward.send(sentTo(stanza, to)));
+        const told = directed.take(session);
+        const tellDirected = (): MaybePromise<void> => inOrder(told, (to) => outward.send(sentTo(stanza, to)));
         if (!session.available) return tellDirected();
         return andThen(roster.all(session.jid.local), (items) =>
           // 4.5.2: to the resource itself too, so its entry is read before it changes
@@ -100,7 +131,7 @@ export default defineModule({
           return subscriptions.sent(transit, stanza.type).then(done);
         case 'available':
         case 'unavailable':
-          return andThen(track(origin.session, stanza, roster, config['max-directed']), () => undefined);
+          return andThen(directed.track(origin.session, stanza), () => undefined);
         case 'probe':
         case 'error':
           return;
@@ -148,13 +179,20 @@ export default defineModule({
         on(presenceOut, { phase: 'handle' }, handleOut),
         on(presenceIn, { phase: 'handle' }, handleIn),
         // RFC 6121 4.5.4: whoever just vanishes is unavailable too
-        on(sessionClosed, ({ session }) =>
-          becomeUnavailable(session, presenceOf('unavailable', session.jid, session.jid.withResource(''))),
-        ),
+        on(sessionClosed, ({ session, isOrphan }) => {
+          if (isOrphan) return;
+          const { jid } = session;
+          return andThen(becomeUnavailable(session, presenceOf('unavailable', jid, jid.withResource(''))), () =>
+            vanished.ended(jid),
+          );
+        }),
+        on(sessionOrphaned, ({ entry }) => vanished.orphaned(entry)),
         on(rosterItemRemoved, ({ account, contact, was }) => subscriptions.removed(account, contact, was)),
         on(accountRemoving, ({ user }) => subscriptions.leave(Jid.of(user, host.domain))),
       ],
-      stop: stopListening,
+      stop() {
+        for (const stop of stops) stop();
+      },
     };
   },
 });

@@ -2,9 +2,6 @@
 // are in roster/index.ts, and who is told of presence in watchers.ts.
 //
 // An IQ of the component stream's own namespace counts as one of jabber:client: the parser makes no difference between them.
-//
-// Not done, of what it recommends:
-// - 8, rule 2: presence that comes to several nodes of a cluster is sent to the component by each of them
 import { randomBytes } from 'node:crypto';
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { type Grant, mayReadRosters, type Privileges } from '../../config/components.ts';
@@ -128,7 +125,7 @@ export default defineModule({
     ];
     // these are on the way of all presence
     if (watchers.isWatched) handlers.push(on(presenceBroadcast, (event) => watchers.own(event)));
-    if (watchers.areContactsWatched) handlers.push(on(presenceNews, ({ stanza }) => watchers.ofContact(stanza)));
+    if (watchers.areContactsWatched) handlers.push(on(presenceNews, (transit) => watchers.ofContact(transit)));
     return { handlers, stop: stopListening };
   },
 });

@@ -5,9 +5,11 @@ import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Cluster } from '../../cluster/cluster.ts';
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
+import type { Transit } from '../../core/transit.ts';
+import { parseElement } from '../../xml/document.ts';
 import { flatten } from '../../xml/flatten.ts';
 import { Jid } from '../../xmpp/jid.ts';
-import type { Presence } from '../../xmpp/stanza.ts';
+import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
 import { presenceOf, sentTo } from '../presence/stanzas.ts';
 import { isTo, type Roster } from '../roster/index.ts';
 
@@ -35,6 +37,7 @@ export class Watchers {
   private readonly parts: WatchersParts;
   private readonly watchers: readonly Watcher[];
   private readonly topic: string;
+  private readonly method: string;
   /** Probes are from a resource that nobody has: answers to it reach no client. */
   private readonly resource = `privileged-${randomBytes(9).toString('base64url')}`;
   private isStopped = false;
@@ -42,6 +45,7 @@ export class Watchers {
   constructor(parts: WatchersParts) {
     this.parts = parts;
     this.topic = `privileged.presence ${parts.host.domain}`;
+    this.method = `privileged.contact ${parts.host.domain}`;
     this.watchers = [...parts.host.grants.values()]
       .filter(({ privileges }) => privileges.presence !== 'none')
       .map(({ component, privileges }) => ({
@@ -62,13 +66,23 @@ export class Watchers {
   /** Answers the other nodes; returns how to stop. */
   listen(): () => void {
     const { cluster } = this.parts;
-    const unsubscribe = cluster.subscribe(this.topic, (domain) => {
-      const watcher = this.watchers.find(({ component }) => component.domain === domain);
-      if (watcher !== undefined) this.showOwn(watcher);
-    });
+    const stops = [
+      cluster.subscribe(this.topic, (domain) => {
+        const watcher = this.watchers.find(({ component }) => component.domain === domain);
+        if (watcher === undefined) return;
+        watcher.told.clear();
+        this.showOwn(watcher);
+      }),
+      cluster.answer(this.method, (xml) => {
+        const element = parseElement(String(xml));
+        const from = Jid.parse(element.attrs.from ?? '');
+        const to = Jid.parse(element.attrs.to ?? '');
+        if (from !== undefined && to !== undefined) this.tellOfContact(stanzaOf(element, from, to) as Presence);
+      }),
+    ];
     return () => {
       this.isStopped = true;
-      unsubscribe();
+      for (const stop of stops) stop();
     };
   }
 
@@ -79,12 +93,21 @@ export class Watchers {
   }
 
   /** 7.4: presence for an account, connected or not, from somebody whose presence it is subscribed to. */
-  ofContact(stanza: Presence): MaybePromise<void> {
+  ofContact({ stanza, origin }: Transit<Presence>): MaybePromise<void> {
     if (stanza.type !== 'available' && stanza.type !== 'unavailable') return;
-    return andThen(this.parts.roster.get(stanza.to.local, stanza.from.bare), (item) => {
+    const { cluster, roster, background } = this.parts;
+    return andThen(roster.get(stanza.to.local, stanza.from.bare), (item) => {
       if (item === undefined || !isTo(item)) return;
-      for (const watcher of this.watchers) if (watcher.seesContacts) this.tell(watcher, stanza);
+      // what another server tells may come to any node, and for each of its readers: one node knows what was told (8, rule 2)
+      const node = origin.kind === 'server' ? cluster.owner(stanza.from.bare) : cluster.self;
+      if (node === cluster.self) return this.tellOfContact(stanza);
+      const told = cluster.call(node, this.method, stanza.el.toXml()).catch(() => this.tellOfContact(stanza));
+      background(told, 'telling of a contact');
     });
+  }
+
+  private tellOfContact(stanza: Presence): void {
+    for (const watcher of this.watchers) if (watcher.seesContacts) this.tell(watcher, stanza);
   }
 
   /** 8, rule 1: a component that has just come is told what it would know if it had been here all the time. */

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Cluster } from '../../../src/cluster/cluster.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
+import { StorageUnavailable } from '../../../src/storage/errors.ts';
 import { Jid } from '../../../src/xmpp/jid.ts';
 import { type Address, type Item, StreamClient } from '../../kit/client.ts';
 import { authenticate, logIn, openStream } from '../../kit/login.ts';
@@ -233,6 +234,21 @@ describe('where nodes fail', () => {
     // what it was asked late does not hold it up for long
     await group.clock.advance(20_000);
     await group.settle();
+    const { client, answered } = await resume(two, id);
+    expect(answered).toBe('resumed 1');
+    expect(await heard(client)).toEqual(['a']);
+  });
+
+  test('where the directory does not answer the client is told that there is no such session, and has it later', async () => {
+    const { romeo, id } = await settleIn(one);
+    await romeo.destroy();
+    await say('a');
+    const cluster = group.bus.clusters.find(({ self }) => self === two.id) as Cluster;
+    const { directory } = cluster;
+    const sessions = directory.sessions.bind(directory);
+    directory.sessions = (user, isFresh) => (isFresh ? Promise.reject(new StorageUnavailable('away')) : sessions(user));
+    expect((await resume(two, id)).answered).toBe('failed item-not-found');
+    directory.sessions = sessions;
     const { client, answered } = await resume(two, id);
     expect(answered).toBe('resumed 1');
     expect(await heard(client)).toEqual(['a']);

@@ -29,6 +29,8 @@ interface Pair {
   readonly nodes: Nodes;
   readonly servers: readonly Server[];
   readonly admins: readonly AdminContext[];
+  /** Which levels of logs were set. */
+  readonly levels: readonly string[];
 }
 
 async function startPair(drivers?: readonly Driver[]): Promise<Pair> {
@@ -47,9 +49,17 @@ async function startPair(drivers?: readonly Driver[]): Promise<Pair> {
     cleanups.push(() => server.stop());
     servers.push(server);
   }
-  const options = { reload: async () => ({ applied: [], restart: [] }), stop() {}, logLevel() {}, errors: () => [] };
   await servers[0]!.hosts.get(domain)!.accounts.create('romeo', 'secret');
-  return { nodes, servers, admins: servers.map((server) => adminContext(server, options)) };
+  const levels: string[] = [];
+  const admins = servers.map((server, i) =>
+    adminContext(server, {
+      reload: async () => ({ applied: [], restart: [] }),
+      stop() {},
+      logLevel: (part, level, forMs) => void levels.push(`${i} ${part} ${level} ${forMs}`),
+      errors: () => [],
+    }),
+  );
+  return { nodes, servers, admins, levels };
 }
 
 async function enter(server: Server, resource: string): Promise<StreamClient> {
@@ -78,6 +88,12 @@ test('a session is ended from another node', async () => {
   expect(await admins[0]!.kick(`romeo@${domain}/garden`)).toBe(1);
   await garden.closed;
   expect(await admins[0]!.sessions()).toEqual([]);
+});
+
+test('the level of the log is set on all nodes', async () => {
+  const { admins, levels } = await startPair();
+  await admins[1]!.logLevel('c2s', 'debug', 600);
+  expect([...levels].sort()).toEqual(['0 c2s debug 600', '1 c2s debug 600']);
 });
 
 test('a node that does not answer is told as such, and hides nothing of the others', async () => {

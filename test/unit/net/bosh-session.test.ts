@@ -52,7 +52,12 @@ class Wire {
       mayEnter: () => true,
       secureUri: () => undefined,
       networkOf: (address) => address,
-      limits: () => ({ stanzaBytesBeforeAuth: 10_000, queuedBytes: 1_000_000, uploadsPerAddress: 20 }),
+      limits: () => ({
+        stanzaBytesBeforeAuth: 10_000,
+        stanzaBytes: 100_000,
+        queuedBytes: 1_000_000,
+        uploadsPerAddress: 20,
+      }),
       flusher: new Flusher(),
       clock: this.clock,
     });

@@ -1,4 +1,6 @@
 // The connection to Redis, with a real one: what is asked while it is away, and what is heard when it is back.
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silent } from '../../../src/base/log.ts';
@@ -33,6 +35,26 @@ describe('a connection to Redis', () => {
     await connection.command('SCRIPT', 'FLUSH');
     expect(await connection.run(script, [key], ['y'])).toEqual(['ü1', 'y']);
     await expect(connection.command('INCR', key)).rejects.toThrow('not an integer');
+  });
+
+  test('an address may be that of a Unix socket, with a name, a password and a database', async () => {
+    const socket = join(tmpdir(), `parley-redis-${process.pid}.sock`);
+    const other = await startRedis(['--unixsocket', socket]);
+    try {
+      await other.ask('ACL SETUSER chat on >p@ss ~* &* +@all');
+      const places = [
+        `redis+unix://${socket}?db=3&username=chat&password=p%40ss`,
+        `redis://chat:p%40ss@127.0.0.1:${other.port}/3`,
+      ];
+      for (const target of places) {
+        const connection = await open(target);
+        expect(await connection.command('ACL', 'WHOAMI')).toBe('chat');
+        expect(await connection.command('CLIENT', 'INFO')).toContain(' db=3 ');
+      }
+    } finally {
+      for (const connection of opened.splice(0)) connection.close();
+      await other.remove();
+    }
   });
 
   test('all keys of a tag are in one slot, whatever braces it has', async () => {

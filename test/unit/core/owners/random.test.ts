@@ -78,7 +78,10 @@ class World {
   }
 }
 
-async function play(seed: number, rounds: number): Promise<{ readonly given: number; readonly failed: number; events: number }> {
+async function play(
+  seed: number,
+  rounds: number,
+): Promise<{ readonly given: number; readonly failed: number; events: number }> {
   const random = chance(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
   const world = new World(random);
@@ -125,7 +128,8 @@ async function play(seed: number, rounds: number): Promise<{ readonly given: num
     },
   ];
   for (let round = 0; round < rounds; round++) {
-    for (let i = 0; i < 4; i++) works.push(asker(`${round}.${i}`, pick(world.live), pick(keys), 1 + Math.floor(random() * 5)));
+    for (let i = 0; i < 4; i++)
+      works.push(asker(`${round}.${i}`, pick(world.live), pick(keys), 1 + Math.floor(random() * 5)));
     if (random() < 0.15) {
       const node = pick(world.live);
       world.live.splice(world.live.indexOf(node), 1);
@@ -163,10 +167,14 @@ async function play(seed: number, rounds: number): Promise<{ readonly given: num
 
 const seeds = process.env.OWNERS_SEED === undefined ? [1, 2, 3, 4, 5, 6] : [Number(process.env.OWNERS_SEED)];
 
-test.each(seeds)('no number is given twice or left out, whatever becomes of the nodes (seed %i)', async (seed) => {
-  const { given, failed, events } = await play(seed, 80);
-  expect(events).toBeGreaterThan(5);
-  expect(given).toBeGreaterThan(100);
-  // the nodes of those who ask die too, and what they had asked fails
-  expect(failed).toBeLessThan(3 * given);
-}, 60_000);
+test.each(seeds)(
+  'no number is given twice or left out, whatever becomes of the nodes (seed %i)',
+  async (seed) => {
+    const { given, failed, events } = await play(seed, 80);
+    expect(events).toBeGreaterThan(5);
+    expect(given).toBeGreaterThan(100);
+    // the nodes of those who ask die too, and what they had asked fails
+    expect(failed).toBeLessThan(3 * given);
+  },
+  60_000,
+);

@@ -1,7 +1,7 @@
 // Rendezvous hashing: even shares, and nothing moves that need not.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Ring } from '../../../../src/cluster/redis/ring.ts';
+import { Ring } from '../../../src/base/ring.ts';
 
 const keys = Array.from({ length: 3000 }, (_, i) => `room${i}@rooms.example.org`);
 const nameOf = (node: string): string => node.slice(0, node.indexOf(':'));

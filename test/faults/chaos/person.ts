@@ -1,0 +1,428 @@
+// Somebody who uses the service while it breaks, with a client that does what a good one does: it resumes its session on any node, and
+// where that is over begins another, catches up from the archive, and sends again what nobody has taken.
+import { ArchiveReader, type Page } from '../../../bench/load/archive.ts';
+import { attribute, Client, type Cut } from '../../../bench/load/client.ts';
+import { pause } from '../kit.ts';
+import { type Books, type Entry, type SessionMark, stanzaIdFor } from './books.ts';
+import { domain, type Service, type ServiceNode } from './service.ts';
+
+/** How long a client waits for an answer, and for any word at all while something is open, in milliseconds. */
+const PATIENCE = 15_000;
+const SILENCE = 10_000;
+/** How long it waits at most until it tries again. */
+const AGAIN = 1_500;
+const PAGE = 50;
+const FAILED = /<failed[\s\S]*/;
+
+interface Unacknowledged {
+  /** The count of stanzas sent up to and with it. */
+  readonly count: number;
+  readonly xml: string;
+  readonly entry: Entry | undefined;
+  /** How far the archive was known when it was sent. */
+  readonly mark: string;
+}
+
+/** What clients went through, of all of them. */
+export interface Fortunes {
+  resumed: number;
+  /** Sessions that were over, or that could not be had any more. */
+  begun: number;
+  cuts: number;
+  /** Attempts that failed, by what they failed with. */
+  readonly setbacks: Map<string, number>;
+}
+
+/** Keeps what it sends until that is acknowledged. */
+class KeepingClient extends Client {
+  readonly open: Unacknowledged[] = [];
+  /** Of what is sent next. */
+  entry: Entry | undefined;
+  mark = '';
+
+  override send(xml: string, n = 1, asks = false): void {
+    super.send(xml, n, asks);
+    if (this.sm && n > 0) this.open.push({ count: this.sm.sent, xml, entry: this.entry, mark: this.mark });
+    this.entry = undefined;
+  }
+}
+
+export class Person {
+  readonly number: number;
+  readonly address: string;
+  /** Numbers of those with whom there is a subscription both ways. */
+  contacts: readonly number[] = [];
+  /** The full JIDs of contacts that are available, as far as this client was told. */
+  readonly seen = new Set<string>();
+  /** What each contact is called, and how the two stand, as far as this client was told. */
+  readonly roster = new Map<string, { readonly name: string; readonly subscription: string }>();
+  /** For each contact the name that the server has confirmed last, and those that it was asked for after that. */
+  readonly names = new Map<string, string[]>();
+  isTalking = false;
+  private readonly service: Service;
+  private readonly books: Books;
+  private readonly fortunes: Fortunes;
+  private readonly random: () => number;
+  private client: KeepingClient;
+  private reader: ArchiveReader;
+  private session: SessionMark = { number: 0, began: 0 };
+  /** Sent on a session that is over, and not known to be taken. */
+  private doubtful: Unacknowledged[] = [];
+  /** What a new session has not done yet. */
+  private readonly due = { roster: false, archive: false, presence: false };
+  /** The last of the archive that is known. */
+  private mark = '';
+  private lastWord = 0;
+  private isLeaving = false;
+  private work: Promise<void> | undefined;
+  private lost: ((error: Error) => void) | undefined;
+  private asked = 0;
+  private readonly answers = new Map<string, (xml: string) => void>();
+
+  constructor(number: number, service: Service, books: Books, fortunes: Fortunes, random: () => number) {
+    this.number = number;
+    this.address = `user${number}@${domain}`;
+    this.service = service;
+    this.books = books;
+    this.fortunes = fortunes;
+    this.random = random;
+    this.client = this.makeClient();
+    this.reader = new ArchiveReader(this.client);
+  }
+
+  get isConnected(): boolean {
+    const { roster, archive, presence } = this.due;
+    return this.client.isConnected && !roster && !archive && !presence;
+  }
+
+  /** It has closed its stream, and is not to come back. */
+  get hasLeft(): boolean {
+    return this.isLeaving;
+  }
+
+  /** For when it is not served. */
+  get state(): string {
+    const { client, due, doubtful } = this;
+    return `${client.isConnected ? 'connected' : 'not connected'}, ${client.open.length} open, ${doubtful.length} doubtful, due: ${JSON.stringify(due)}`;
+  }
+
+  get jid(): string {
+    return this.client.jid;
+  }
+
+  /** Nothing is left to be acknowledged or sent again. */
+  get isSettled(): boolean {
+    return this.isConnected && this.client.open.length === 0 && this.doubtful.length === 0;
+  }
+
+  /** Uses the service until `leave`: says something about every `interval` milliseconds while it `isTalking`. */
+  live(interval: number): void {
+    this.work = this.use(interval);
+  }
+
+  /** Closes the stream in good order. */
+  async leave(): Promise<void> {
+    this.isLeaving = true;
+    await this.work;
+    await this.client.close();
+  }
+
+  /** The connection breaks. */
+  cut(how: Cut): void {
+    if (!this.client.isConnected) return;
+    this.fortunes.cuts++;
+    this.client.cut(how);
+    this.lost?.(new Error('cut'));
+  }
+
+  /** Asks for subscriptions to those that have higher numbers (RFC 6121 3.1); whoever asks here is granted one, and asked for one. */
+  befriend(): void {
+    for (const number of this.contacts) {
+      if (number > this.number) this.client.send(`<presence to='user${number}@${domain}' type='subscribe'/>`);
+    }
+  }
+
+  /** Gives a contact another name. */
+  rename(contact: string, name: string): void {
+    const names = this.names.get(contact) ?? [''];
+    names.push(name);
+    this.names.set(contact, names);
+    this.client.send(
+      `<iq type='set' id='name ${contact} ${name}'><query xmlns='jabber:iq:roster'><item jid='${contact}' name='${name}'/></query></iq>`,
+    );
+  }
+
+  /** The roster as the server has it. */
+  async fetchRoster(): Promise<Map<string, { readonly name: string; readonly subscription: string }>> {
+    const items = await this.question(`<query xmlns='jabber:iq:roster'/>`);
+    return new Map(itemsOf(items));
+  }
+
+  /** Everything that is in its archive. */
+  async readAll(): Promise<void> {
+    let mark = '';
+    for (;;) {
+      const page = await this.page(mark);
+      for (const xml of page.results) this.books.hear(this.number, this.session, 'end', xml);
+      if (page.last !== '') mark = page.last;
+      if (page.isComplete || page.results.length === 0) return;
+    }
+  }
+
+  private async use(interval: number): Promise<void> {
+    for (;;) {
+      if (!this.isConnected) await this.comeIn();
+      if (this.isLeaving) return;
+      await pause(interval * (0.25 + 1.5 * this.random()));
+      if (!this.isConnected) continue;
+      if (this.client.open.length > 0 && performance.now() - this.lastWord > SILENCE) {
+        this.setback('heard nothing');
+        this.client.cut('reset');
+      } else this.speak();
+    }
+  }
+
+  private speak(): void {
+    if (!this.isTalking) {
+      // what is open is asked after
+      if (this.client.open.length > 0) this.client.send('', 0, true);
+      return;
+    }
+    if (this.client.open.length === 0) this.lastWord = performance.now();
+    if (this.random() < 0.05) {
+      this.rename(`user${this.pick(this.contacts)}@${domain}`, `n${++this.asked}`);
+      return;
+    }
+    this.say(this.books.say(this.number, this.pick(this.contacts)));
+  }
+
+  private say(entry: Entry): void {
+    const id = entry.body.replaceAll(' ', '-');
+    this.client.entry = entry;
+    this.client.mark = this.mark;
+    this.client.send(
+      `<message to='user${entry.to}@${domain}' type='chat' id='${id}'><body>${entry.body}</body>` +
+        `<origin-id xmlns='urn:xmpp:sid:0' id='${id}'/></message>`,
+      1,
+      true,
+    );
+  }
+
+  /** Until it is there. */
+  private async comeIn(): Promise<void> {
+    while (!this.isConnected && !this.isLeaving) {
+      try {
+        if (!this.client.isConnected) await this.connect();
+        await this.settleIn();
+        return;
+      } catch (error) {
+        this.setback(String(error));
+        await pause(AGAIN * this.random());
+      }
+    }
+  }
+
+  private async connect(): Promise<void> {
+    const node = this.pick(this.service.nodes);
+    if (this.client.sm !== undefined) {
+      this.client.target = this.service.target(node);
+      try {
+        await this.client.resume();
+        this.fortunes.resumed++;
+        this.acknowledge(this.client.sm.acked);
+        // they were counted when they were sent first
+        if (this.client.open.length > 0) this.client.send(this.client.open.map(({ xml }) => xml).join(''), 0, true);
+        this.lastWord = performance.now();
+        return;
+      } catch (error) {
+        const [refusal] = FAILED.exec(String(error)) ?? [];
+        if (refusal === undefined) throw error;
+        if (!refusal.includes('item-not-found')) this.setback(refusal);
+        const h = attribute(refusal.slice(0, refusal.indexOf('>') + 1), 'h');
+        if (h !== undefined) this.acknowledge(Number(h));
+      }
+    }
+    await this.begin(node);
+  }
+
+  /** A new session. */
+  private async begin(node: ServiceNode): Promise<void> {
+    this.doubtful.push(...this.client.open.filter(({ entry }) => entry !== undefined));
+    this.due.archive = this.session.number > 0;
+    this.due.roster = this.due.presence = true;
+    this.session = { number: this.session.number + 1, began: performance.now() };
+    this.fortunes.begun++;
+    this.client = this.makeClient(node);
+    this.reader = new ArchiveReader(this.client);
+    this.seen.clear();
+    this.roster.clear();
+    // every other one keeps its resource, and takes it from what is left of its former session
+    const resource = this.number % 2 === 0 ? 'phone' : `phone${this.session.number}`;
+    await this.client.login({ sm: true, presence: false, resource });
+  }
+
+  /** What a new session has to do, or to finish where the last connection broke over it. */
+  private async settleIn(): Promise<void> {
+    const { due } = this;
+    if (due.roster) {
+      for (const [jid, item] of await this.fetchRoster()) this.roster.set(jid, item);
+      due.roster = false;
+    }
+    // some first say that they are there, some first look into the archive
+    if (due.archive && this.number % 4 < 2) await this.catchUp();
+    if (due.presence) this.client.send('<presence/>', 1, true);
+    due.presence = false;
+    if (due.archive) await this.catchUp();
+    this.lastWord = performance.now();
+  }
+
+  /** Reads what came since, and sends again what the archive does not have. */
+  private async catchUp(): Promise<void> {
+    const doubtful = new Map(this.doubtful.map((one) => [one.entry!, one]));
+    // what was sent and not acknowledged may be in the archive before the last that came
+    let mark = this.mark;
+    for (const { mark: then } of doubtful.values()) if (then < mark) mark = then;
+    for (;;) {
+      const page = await this.page(mark);
+      for (const xml of page.results) {
+        const entry = this.books.hear(this.number, this.session, 'catching up', xml);
+        if (entry?.from !== this.number || !doubtful.delete(entry)) continue;
+        // the archive says as much as an acknowledgement
+        entry.isAcknowledged = true;
+      }
+      if (page.last !== '') mark = page.last;
+      if (page.isComplete || page.results.length === 0) break;
+    }
+    if (mark > this.mark) this.mark = mark;
+    this.due.archive = false;
+    this.doubtful = [];
+    for (const entry of doubtful.keys()) {
+      if (entry.isRefused) continue;
+      entry.attempts++;
+      this.say(entry);
+    }
+  }
+
+  private page(mark: string): Promise<Page> {
+    return this.unlessLost(this.reader.ask(PAGE, mark === '' ? '' : `<after>${mark}</after>`));
+  }
+
+  /** What the server answers. */
+  private async question(content: string): Promise<string> {
+    const id = `q ${++this.asked}`;
+    const answer = new Promise<string>((resolve) => this.answers.set(id, resolve));
+    this.client.send(`<iq type='get' id='${id}'>${content}</iq>`);
+    const xml = await this.unlessLost(answer);
+    if (attribute(xml.slice(0, xml.indexOf('>') + 1), 'type') !== 'result') throw new Error(`no answer: ${xml}`);
+    return xml;
+  }
+
+  private async unlessLost<T>(work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const lost = new Promise<never>((_, reject) => {
+      this.lost = reject;
+      timer = setTimeout(() => reject(new Error('no answer in time')), PATIENCE);
+    });
+    try {
+      return await Promise.race([work, lost]);
+    } catch (error) {
+      // an answer that comes later is none
+      if (this.client.isConnected) this.client.cut('reset');
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.lost = undefined;
+    }
+  }
+
+  private makeClient(node = this.service.nodes[0]!): KeepingClient {
+    const client = new KeepingClient(this.service.target(node), this.number);
+    client.patience = PATIENCE;
+    client.onStanza = (xml) => {
+      if (client === this.client) this.hear(xml);
+    };
+    client.onAck = (acked) => {
+      if (client === this.client) this.acknowledge(acked);
+    };
+    client.onLost = (why) => {
+      if (client !== this.client) return;
+      this.lost?.(new Error(why));
+      this.setback(why);
+    };
+    return client;
+  }
+
+  private hear(xml: string): void {
+    this.lastWord = performance.now();
+    if (this.reader.take(xml)) return;
+    if (xml.startsWith('<message')) {
+      // a page that was asked for before the connection broke
+      if (xml.includes('<result ')) return;
+      const entry = this.books.hear(this.number, this.session, 'session', xml);
+      const id = stanzaIdFor(this.number, xml);
+      if (entry !== undefined && id !== undefined && id > this.mark) this.mark = id;
+      return;
+    }
+    const head = xml.slice(0, xml.indexOf('>') + 1);
+    if (xml.startsWith('<presence')) this.see(head);
+    else this.takeAnswer(xml, head);
+  }
+
+  private see(head: string): void {
+    const from = attribute(head, 'from') ?? '';
+    const type = attribute(head, 'type');
+    if (type === undefined && from !== this.client.jid) this.seen.add(from);
+    else if (type === 'unavailable') this.seen.delete(from);
+    else if (type === 'subscribe') {
+      this.client.send(`<presence to='${from}' type='subscribed'/>`);
+      if (numberOf(from) < this.number) this.client.send(`<presence to='${from}' type='subscribe'/>`);
+    }
+  }
+
+  private takeAnswer(xml: string, head: string): void {
+    const id = attribute(head, 'id') ?? '';
+    const type = attribute(head, 'type');
+    if (type === 'set') {
+      for (const [jid, item] of itemsOf(xml)) this.roster.set(jid, item);
+      this.client.send(`<iq type='result' id='${id}'/>`);
+      return;
+    }
+    const [kind, contact, name] = id.split(' ');
+    if (kind === 'name' && type === 'result') {
+      const names = this.names.get(contact!)!;
+      names.splice(0, names.indexOf(name!));
+    }
+    this.answers.get(id)?.(xml);
+    this.answers.delete(id);
+  }
+
+  private acknowledge(acked: number): void {
+    this.lastWord = performance.now();
+    const { open } = this.client;
+    let n = 0;
+    while (n < open.length && open[n]!.count <= acked) {
+      const { entry } = open[n++]!;
+      if (entry !== undefined) entry.isAcknowledged = true;
+    }
+    open.splice(0, n);
+  }
+
+  private setback(why: string): void {
+    const { setbacks } = this.fortunes;
+    const short = why.replace(/\s+/g, ' ').slice(0, 160);
+    setbacks.set(short, (setbacks.get(short) ?? 0) + 1);
+  }
+
+  private pick<T>(items: readonly T[]): T {
+    return items[Math.floor(this.random() * items.length)]!;
+  }
+}
+
+const numberOf = (jid: string): number => Number(/^user(\d+)@/.exec(jid)?.[1]);
+
+function* itemsOf(xml: string): Iterable<[string, { readonly name: string; readonly subscription: string }]> {
+  for (const [item] of xml.matchAll(/<item [^>]*>/g)) {
+    const name = attribute(item, 'name') ?? '';
+    yield [attribute(item, 'jid') ?? '', { name, subscription: attribute(item, 'subscription') ?? '' }];
+  }
+}

@@ -1,0 +1,153 @@
+// A chaos run: people use the service while it breaks; then it is whole again, and the books must balance and all must agree.
+import { until } from '../../kit/child-server.ts';
+import { seeded } from '../durability/verdict.ts';
+import { pause } from '../kit.ts';
+import { Agreement, type Delays, type Disagreements } from './agreement.ts';
+import { type Account, Books } from './books.ts';
+import { Calamities, type Kind, type Plan } from './calamities.ts';
+import { type Fortunes, Person } from './person.ts';
+import { Service } from './service.ts';
+
+export interface RunOptions {
+  readonly nodes: number;
+  readonly clients: number;
+  readonly minutes: number;
+  readonly seed: number;
+  /** Milliseconds between what one person says and says next, on average. */
+  readonly pace: number;
+  readonly plan: Plan;
+  /** Where to leave what nodes said, should anything be wrong. */
+  readonly logs: string;
+  /** Called now and then with how it goes. */
+  readonly tell?: (line: string) => void;
+}
+
+export interface Outcome {
+  readonly account: Account;
+  readonly fortunes: Fortunes;
+  readonly counts: ReadonlyMap<Kind, number>;
+  readonly disagreements: Disagreements;
+  readonly delays: Delays;
+  /** In milliseconds: until nodes saw one another again, and until every client was connected and everything was answered. */
+  readonly healed: number;
+  readonly settled: number;
+  /** What is wrong, in words; empty when all is well. */
+  readonly problems: readonly string[];
+}
+
+/** How long it may take until the cluster is whole and everybody is served after the last calamity, in milliseconds. */
+const HEALING = 90_000;
+const LOGINS = 16;
+const CIRCLE = [1, 2, 7] as const;
+
+export async function run(options: RunOptions): Promise<Outcome> {
+  const { nodes, clients, minutes, seed, pace, plan, tell = () => {} } = options;
+  const service = await Service.start(nodes, clients);
+  try {
+    const books = new Books();
+    const fortunes: Fortunes = { resumed: 0, begun: 0, cuts: 0, setbacks: new Map() };
+    const people = Array.from(
+      { length: clients },
+      (_, i) => new Person(i + 1, service, books, fortunes, seeded(seed * 1_000 + i)),
+    );
+    await gather(people, pace);
+    tell(`${clients} clients on ${nodes} nodes; it begins`);
+    for (const person of people) person.isTalking = true;
+    const calamities = new Calamities(service, people, seeded(seed), plan);
+    const watch = new Watch(service, () => {
+      const what = [...calamities.counts.values()].reduce((a, b) => a + b, 0);
+      tell(
+        `${books.sent} said, ${books.open} open, ${what} calamities, ${people.filter((p) => p.isConnected).length} connected`,
+      );
+    });
+    await calamities.run(minutes * 60_000);
+    await watch.end();
+    const began = performance.now();
+    const isWhole = await until(HEALING, async () => (await service.ailment()) === undefined);
+    const healed = performance.now() - began;
+    // some more, now that all is whole
+    await pause(2 * pace);
+    for (const person of people) person.isTalking = false;
+    const isSettled = await until(HEALING, () => people.every((person) => person.isSettled));
+    const settled = performance.now() - began;
+    await quiet(books);
+    tell('it is over; the books are looked through');
+    const agreement = new Agreement(service, people);
+    const problems = [...service.failures, ...calamities.failures];
+    if (!isWhole) problems.push(`the cluster is not whole after ${HEALING / 1000} s: ${await service.ailment()}`);
+    for (const person of people.filter((one) => !one.isSettled)) {
+      if (!isSettled) problems.push(`${person.address} is not served after ${HEALING / 1000} s: ${person.state}`);
+    }
+    if (isSettled) {
+      for (const person of people) await person.readAll();
+      await agreement.reach();
+    }
+    const { account, examples } = books.close();
+    problems.push(...examples, ...agreement.found.examples);
+    if (problems.length > 0) service.keepLogs(options.logs, [...calamities.diary, ...problems]);
+    await Promise.all(people.map((person) => person.leave()));
+    return {
+      account,
+      fortunes,
+      counts: calamities.counts,
+      disagreements: agreement.found,
+      delays: agreement.delays,
+      healed,
+      settled,
+      problems,
+    };
+  } finally {
+    await service.dispose();
+  }
+}
+
+/** Everybody comes in and makes friends: a circle, in which each knows some before and some behind. */
+async function gather(people: readonly Person[], pace: number): Promise<void> {
+  const n = people.length;
+  const around = CIRCLE.flatMap((step) => [step, n - step]);
+  for (const [i, person] of people.entries()) {
+    person.contacts = [...new Set(around.map((step) => ((i + step) % n) + 1))].filter((number) => number !== i + 1);
+  }
+  for (let i = 0; i < n; i += LOGINS) {
+    const some = people.slice(i, i + LOGINS);
+    for (const person of some) person.live(pace);
+    if (!(await until(HEALING, () => some.every((person) => person.isConnected))))
+      throw new Error('people cannot log in');
+  }
+  for (const person of people) person.befriend();
+  const isAlone = ({ contacts, seen, roster }: Person): boolean => {
+    const both = [...roster.values()].filter(({ subscription }) => subscription === 'both');
+    return seen.size !== contacts.length || both.length !== contacts.length;
+  };
+  if (await until(HEALING, () => !people.some(isAlone))) return;
+  const { address, seen, roster } = people.find(isAlone)!;
+  throw new Error(
+    `people do not become contacts: ${address} sees ${[...seen]}, and has ${JSON.stringify([...roster])}`,
+  );
+}
+
+/** Until nothing more is heard. */
+async function quiet(books: Books): Promise<void> {
+  for (let before = -1; before !== books.heard; await pause(1_000)) before = books.heard;
+}
+
+/** Looks after nodes, and tells how it goes twice a minute. */
+class Watch {
+  private readonly work: Promise<void>;
+  private isOver = false;
+
+  constructor(service: Service, tell: () => void) {
+    this.work = (async () => {
+      for (let tick = 1; !this.isOver; tick++) {
+        await pause(1_000);
+        await service.lookAfter();
+        if (tick % 30 === 0) tell();
+      }
+    })();
+  }
+
+  end(): Promise<void> {
+    this.isOver = true;
+    return this.work;
+  }
+}

@@ -1,0 +1,182 @@
+// The service that a chaos run breaks: nodes as processes of their own, the Redis and the Postgres that they share, and between each node
+// and these two a proxy that can cut it off.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Target } from '../../../bench/load/client.ts';
+import { type ChaosPipe, openChaosPipe } from '../../kit/chaos.ts';
+import { ChildServer, isAlive } from '../../kit/child-server.ts';
+import { freePort } from '../../kit/peers.ts';
+import { startPostgres, type TestPostgres } from '../../kit/postgres.ts';
+import { startRedis, type TestRedis } from '../../kit/redis.ts';
+
+export const domain = 'localhost';
+const password = 'chaos';
+const userPrefix = 'user';
+
+/** How long a session waits for its client here, in seconds: shorter than usual, so that ghosts would be seen in the time of a run. */
+export const RESUME = 60;
+/** How long a node that is told to stop may take, in milliseconds, and one that starts while much else is broken. */
+const STOP = 90_000;
+const START = 120_000;
+
+export interface ServiceNode {
+  readonly name: string;
+  readonly server: ChildServer;
+  readonly redis: ChaosPipe;
+  readonly postgres: ChaosPipe;
+  /** Something is being done to it. */
+  isBusy: boolean;
+  /** It does not run, and is not to. */
+  isDown: boolean;
+}
+
+export interface SessionLine {
+  readonly jid: string;
+  readonly node: string;
+  readonly hibernating: boolean;
+}
+
+export class Service {
+  readonly redis: TestRedis;
+  readonly postgres: TestPostgres;
+  readonly nodes: ServiceNode[] = [];
+  /** What nobody has done to it: processes that ended by themselves, or did not start or stop. */
+  readonly failures: string[] = [];
+  private readonly port: number;
+
+  private constructor(redis: TestRedis, postgres: TestPostgres, port: number) {
+    this.redis = redis;
+    this.postgres = postgres;
+    this.port = port;
+  }
+
+  /** Starts it all, with accounts `user1` to `userN`. */
+  static async start(nodes: number, users: number): Promise<Service> {
+    const port = await freePort();
+    const service = new Service(await startRedis(), await startPostgres({ port }), port);
+    try {
+      for (let i = 0; i < nodes; i++) await service.add(`node${i + 1}`);
+      const lines = Array.from({ length: users }, (_, i) => `${userPrefix}${i + 1}@${domain} ${password}\n`).join('');
+      const { code, stderr } = await service.nodes[0]!.server.cli(['user', 'add', '--batch', '-'], lines);
+      if (code !== 0) throw new Error(`accounts could not be made: ${stderr}`);
+      return service;
+    } catch (error) {
+      await service.dispose();
+      throw error;
+    }
+  }
+
+  target(node: ServiceNode): Target {
+    const { port } = node.server.address('c2s');
+    return {
+      host: '127.0.0.1',
+      port,
+      domain,
+      tls: 'none',
+      transport: 'tcp',
+      sasl: 'scram',
+      userPrefix,
+      password,
+      sources: 1,
+    };
+  }
+
+  kill(node: ServiceNode): Promise<unknown> {
+    node.isDown = true;
+    return node.server.stop('SIGKILL');
+  }
+
+  /** In good order. */
+  async stop(node: ServiceNode): Promise<void> {
+    node.isDown = true;
+    try {
+      const { code, signal } = await node.server.stop('SIGTERM', STOP);
+      if (code !== 0) this.failures.push(`${node.name} ended with ${code ?? signal} when it was told to stop`);
+    } catch {
+      this.failures.push(`${node.name} did not stop in ${STOP / 1000} s`);
+      await this.kill(node);
+    }
+  }
+
+  /** Starts it again, as whoever looks after processes does: until it runs. */
+  async startAgain(node: ServiceNode): Promise<void> {
+    for (const deadline = Date.now() + START; ; ) {
+      try {
+        await node.server.start();
+        node.isDown = false;
+        return;
+      } catch (error) {
+        if (node.server.isRunning) await node.server.stop('SIGKILL');
+        if (Date.now() > deadline) throw new Error(`${node.name} does not start again: ${error}`);
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+  }
+
+  /** A node that has ended by itself is noted, and started again. */
+  async lookAfter(): Promise<void> {
+    for (const node of this.nodes) {
+      if (node.isDown || isAlive(node.server.pid)) continue;
+      node.isDown = true;
+      this.failures.push(`${node.name} ended by itself: ${node.server.output.slice(-1_000)}`);
+      await this.startAgain(node);
+    }
+  }
+
+  async sessions(node: ServiceNode): Promise<readonly SessionLine[]> {
+    const { code, stdout, stderr } = await node.server.cli(['session', 'ls', '--json']);
+    if (code !== 0) throw new Error(`${node.name} lists no sessions: ${stdout}${stderr}`);
+    return (JSON.parse(stdout) as { readonly sessions: readonly SessionLine[] }).sessions;
+  }
+
+  /** Why it is not whole; undefined when every node sees all of them, and Redis. */
+  async ailment(): Promise<string | undefined> {
+    for (const { name, server } of this.nodes) {
+      const { stdout, stderr } = await server.cli(['cluster', 'status', '--json']);
+      try {
+        const { ok, nodes } = JSON.parse(stdout) as { readonly ok: boolean; readonly nodes: readonly unknown[] };
+        if (!ok || nodes.length !== this.nodes.length) return `${name} sees ${nodes.length} nodes: ${stdout}`;
+      } catch {
+        return `${name} does not tell of the cluster: ${stdout}${stderr}`;
+      }
+    }
+    return undefined;
+  }
+
+  /** Writes down what every node has said, and what else there is to be said. */
+  keepLogs(folder: string, lines: readonly string[]): void {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'run.log'), lines.join('\n'));
+    for (const { name, server } of this.nodes) writeFileSync(join(folder, `${name}.log`), server.output);
+  }
+
+  async dispose(): Promise<void> {
+    for (const { server, redis, postgres } of this.nodes) {
+      // one that stands still hears no other signal
+      if (server.isRunning) {
+        process.kill(server.pid, 'SIGCONT');
+        await server.stop('SIGKILL');
+      }
+      await server[Symbol.asyncDispose]();
+      await redis.close();
+      await postgres.close();
+    }
+    await this.redis.remove();
+    await this.postgres.remove();
+  }
+
+  private async add(name: string): Promise<void> {
+    const redis = await openChaosPipe({ address: '127.0.0.1', port: this.redis.port });
+    const postgres = await openChaosPipe({ address: '127.0.0.1', port: this.port });
+    const server = await ChildServer.start({
+      hosts: { [domain]: {} },
+      tls: { required: false },
+      limits: { enabled: false },
+      'stream-management': { 'resume-timeout': `${RESUME}s` },
+      redis: `redis://127.0.0.1:${redis.address.port}`,
+      database: `postgres://parley@127.0.0.1:${postgres.address.port}/postgres`,
+      cluster: { name, processes: 1 },
+    });
+    this.nodes.push({ name, server, redis, postgres, isBusy: false, isDown: false });
+  }
+}

@@ -1,0 +1,79 @@
+// Servers that are nodes of one cluster, in this process: joined by the pair's own bus, or by a real Redis.
+
+import type { Cluster, NodeId } from '../../src/cluster/cluster.ts';
+import type { ConfigInput } from '../../src/config/server.ts';
+import { createMemoryDriver } from '../../src/storage/memory.ts';
+import type { StreamClient } from './client.ts';
+import { FakeClock } from './clock.ts';
+import { createNodes } from './cluster-pair.ts';
+import { logIn } from './login.ts';
+import { startRedisNodes } from './redis-nodes.ts';
+import { mergeSettings, TestServer, type TestServerOptions } from './test-server.ts';
+
+export const DOMAIN = 'verona.test';
+
+export interface Joined {
+  readonly servers: readonly TestServer[];
+  readonly clusters: readonly Cluster[];
+  readonly clock: FakeClock;
+  /** The node of a server dies. */
+  kill(at: number): void;
+  /** A client of a new or known account, with a session at one of the servers. */
+  enter(at: number, user: string, resource: string): Promise<StreamClient>;
+  stop(): Promise<void>;
+}
+
+/** @param redis where the Redis is that joins them; the pair's own bus unless said */
+export async function joinServers(
+  redis: string | undefined,
+  names: readonly string[],
+  settings: ConfigInput = {},
+  options: TestServerOptions = {},
+): Promise<Joined> {
+  const clock = new FakeClock();
+  const driver = createMemoryDriver(clock);
+  const nodes = redis === undefined ? createNodes(names) : await startRedisNodes(redis, names);
+  const clusters = [...nodes.clusters];
+  const servers: TestServer[] = [];
+  const all = mergeSettings({ hosts: { [DOMAIN]: {} } }, settings);
+  for (const cluster of clusters) servers.push(await TestServer.start(all, { clock, cluster, driver, ...options }));
+  const known = new Set<string>();
+  const clients: StreamClient[] = [];
+  return {
+    servers,
+    clusters,
+    clock,
+    kill: (at) => nodes.kill(clusters[at]!.self as NodeId),
+    async enter(at, user, resource) {
+      if (!known.has(user)) await servers[at]!.server.accounts.create(`${user}@${DOMAIN}`, 'secret');
+      known.add(user);
+      const { client } = await logIn(servers[at]!.c2s, { domain: DOMAIN, user, password: 'secret', resource });
+      clients.push(client);
+      return client;
+    },
+    async stop() {
+      await Promise.all(clients.map((client) => client.destroy()));
+      await Promise.all(servers.map((server) => server.stop()));
+      if ('close' in nodes) await nodes.close();
+    },
+  };
+}
+
+/** Everything that a client has heard and not read, as text; what matches is waited for, in order. */
+export async function hears(client: StreamClient, ...patterns: readonly RegExp[]): Promise<readonly string[]> {
+  const passed: string[] = [];
+  for (const pattern of patterns) {
+    for (;;) {
+      const item = await client.next(8_000);
+      if (item === undefined) throw new Error(`${pattern} never came; this did:\n${passed.join('\n')}`);
+      const text = item.kind === 'element' ? String(item.element) : item.kind;
+      passed.push(text);
+      if (pattern.test(text)) break;
+    }
+  }
+  return passed;
+}
+
+/** What a client has heard and not read. */
+export const unread = (client: StreamClient): readonly string[] =>
+  client.inbox.map((item) => (item.kind === 'element' ? String(item.element) : item.kind));

@@ -1,0 +1,71 @@
+// Two nodes that a real Redis joins. Between them changes of sessions are heard late; scenes are about what follows, so here whoever
+// makes a change goes on when all have heard of it.
+import type { RedisCluster } from '../../src/cluster/redis/redis.ts';
+import { createMemoryDriver } from '../../src/storage/memory.ts';
+import { FakeClock, turn } from './clock.ts';
+import { startRedisNodes } from './redis-nodes.ts';
+import { TestServer } from './test-server.ts';
+import { running, type World } from './worlds.ts';
+
+/** Between signs of life, in milliseconds: busy machines must not make a node count as dead. */
+const BEAT = 250;
+
+/** @param url of a Redis that others may use, too */
+export const nodesOnRedis = (url: string): World => ({
+  name: 'two nodes on Redis',
+  async start(settings) {
+    const clock = new FakeClock();
+    const driver = createMemoryDriver(clock);
+    return running(clock, async () => {
+      const nodes = await startRedisNodes(url, undefined, { beat: BEAT });
+      const heard = await createMarks(nodes.clusters);
+      const servers: TestServer[] = [];
+      for (const cluster of nodes.clusters) {
+        waitForAll(cluster, heard);
+        servers.push(await TestServer.start(settings, { clock, cluster, driver }));
+      }
+      const settle = async (): Promise<void> => {
+        await turn();
+        await nodes.idle();
+        await heard();
+        await turn();
+      };
+      return { servers, settle };
+    });
+  },
+});
+
+/** Resolves when all nodes have heard what was published before. */
+async function createMarks(clusters: readonly RedisCluster[]): Promise<() => Promise<void>> {
+  let last = 0;
+  const waiting = new Map<string, { left: number; resolve(): void }>();
+  const arrive = (mark: string): void => {
+    const one = waiting.get(mark);
+    if (one === undefined || --one.left > 0) return;
+    waiting.delete(mark);
+    one.resolve();
+  };
+  for (const { redis } of clusters) await redis.subscribe('marks', arrive);
+  return () =>
+    new Promise((resolve, reject) => {
+      const mark = `${++last}`;
+      waiting.set(mark, { left: clusters.length, resolve });
+      clusters[0]!.redis.publish('marks', mark).catch(reject);
+    });
+}
+
+/** While the nodes stop, one after the other, some hear nothing any more. */
+const closed = (): void => {};
+
+function waitForAll({ directory }: RedisCluster, heard: () => Promise<void>): void {
+  const [put, drop] = [directory.put.bind(directory), directory.drop.bind(directory)];
+  directory.put = async (entry) => {
+    const other = await put(entry);
+    await heard().catch(closed);
+    return other;
+  };
+  directory.drop = async (jid, sid) => {
+    await drop(jid, sid);
+    await heard().catch(closed);
+  };
+}
