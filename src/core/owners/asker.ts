@@ -8,7 +8,7 @@ import { type NodeId, Unanswered } from '../../cluster/cluster.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { OwnersContext } from './context.ts';
 import type { Keeper } from './keeper.ts';
-import { errorOf, lost, type Reply, tooLate, tooMuch } from './reply.ts';
+import { errorOf, lost, type Reply, tooLate, tooMuch, unknown } from './reply.ts';
 import { Lost } from './thing.ts';
 
 /** A request as it goes over the wire. */
@@ -94,7 +94,7 @@ export class Asker {
       return await answer;
     } catch (error) {
       if (!(error instanceof Lost)) throw error;
-      if (id === undefined) throw tooLate();
+      if (id === undefined) throw unknown();
       return this.enter(key, body, isMute, id);
     }
   }
@@ -197,9 +197,9 @@ export class Asker {
         this.halt(lane, reply.node);
         lane.returned.push(asked);
         break;
-      case 'lost':
+      default:
         this.halt(lane, undefined);
-        if (asked.id === undefined) this.done(asked).reject(tooLate());
+        if (asked.id === undefined) this.done(asked).reject(unknown());
         else lane.returned.push(asked);
     }
     if (lane.outstanding.size > 0) return;

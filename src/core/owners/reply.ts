@@ -25,7 +25,9 @@ export const lost: Reply = { is: 'lost' };
 
 export const tooMuch = (): StanzaError => new StanzaError('resource-constraint', 'too much waits', { type: 'wait' });
 export const tooLate = (): StanzaError =>
-  new StanzaError('remote-server-timeout', 'it could not be found out in time whether it is done', { type: 'wait' });
+  new StanzaError('remote-server-timeout', 'it was not done in time', { type: 'wait' });
+export const unknown = (): StanzaError =>
+  new StanzaError('remote-server-timeout', 'nobody knows whether it was done', { type: 'wait' });
 
 /** The error that askers are told; undefined for one that only this program is to blame for. */
 export function refusalOf(error: unknown): StanzaError | undefined {
@@ -35,7 +37,7 @@ export function refusalOf(error: unknown): StanzaError | undefined {
 }
 
 export function refused({ condition, type, text, content, extra }: StanzaError): Reply {
-  const error: Refusal = { condition, type, text, content, extra: extra?.toString() };
+  const error: Refusal = { condition, type, text, content, extra: extra?.toXml() };
   return { is: 'refused', error };
 }
 

@@ -295,7 +295,8 @@ export class Thing {
   private async freeze(isOptional: boolean): Promise<{ readonly handed: unknown } | undefined> {
     const { limits, log } = this.context;
     const patience = isOptional ? limits.quiet : undefined;
-    if (!(await this.until(() => this.state === 'awake' || this.isOver, patience)) || this.isOver) return undefined;
+    if (this.state !== 'awake') await this.until(() => this.state === 'awake' || this.isOver, patience);
+    if (this.state !== 'awake') return undefined;
     this.state = 'leaving';
     const isQuiet = await this.until(() => this.running === 0 || this.isOver, patience);
     if (this.isOver) return undefined;
