@@ -11,7 +11,7 @@ import { StreamManagement } from './c2s/sm.ts';
 import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
-import { checkDatabase, databaseCall, fingerprintOf, openCluster, writeAs } from './composition/cluster.ts';
+import { checkDatabase, clockOf, databaseCall, fingerprintOf, openCluster, writeAs } from './composition/cluster.ts';
 import { ClusterAdmin } from './composition/cluster-admin.ts';
 import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
@@ -223,8 +223,8 @@ export class Server {
   static async start(config: Config, parts: ServerParts): Promise<Server> {
     checkModules(config, parts.modules);
     const log = parts.log ?? silent;
-    const clock = parts.clock ?? systemClock;
-    const cluster = parts.cluster ?? (await openCluster(config, parts.name, log, clock));
+    const cluster = parts.cluster ?? (await openCluster(config, parts.name, log, parts.clock ?? systemClock));
+    const clock = parts.clock ?? clockOf(cluster);
     let driver: Driver | undefined = parts.driver;
     let server: Server | undefined;
     try {
@@ -241,7 +241,7 @@ export class Server {
         log: log.child({ part: 'tls' }),
         clock,
       });
-      server = new Server(config, parts, driver, cluster, tls, secret);
+      server = new Server(config, { ...parts, clock }, driver, cluster, tls, secret);
       server.federation.start();
       const { added } = await server.served.follow();
       server.router.begin();

@@ -50,6 +50,8 @@ export class Primary {
   private admin: AdminServer | undefined;
   private embedded: Embedded | undefined;
   private restarting: Promise<unknown> | undefined;
+  /** How many nodes had to be replaced. */
+  private replaced = 0;
   /** How many nodes in a row ended soon. */
   private shortLives = 0;
   private readonly pauses = new Set<NodeJS.Timeout>();
@@ -159,6 +161,7 @@ export class Primary {
     void node.ready.then(() => this.guard(node)).catch(() => {});
     void node.ended.then((how) => {
       if (this.ending.isStopping || node.isStopping) return;
+      this.replaced++;
       this.shortLives = Date.now() - node.started < LONG_LIFE ? this.shortLives + 1 : 0;
       const pause = this.shortLives < 2 ? 0 : Math.min(FIRST_PAUSE * 2 ** (this.shortLives - 2), LONGEST_PAUSE);
       this.log.error({ node: node.name, pid: node.pid, how, pause }, 'a node has ended; another one takes its place');
@@ -268,7 +271,14 @@ export class Primary {
         return [];
       }
     });
-    return (await Promise.all(asked)).flat();
+    return [...(await Promise.all(asked)).flat(), { node: 'primary', figures: this.ownFigures() }];
+  }
+
+  private ownFigures(): NodeFigures['figures'] {
+    const help = 'Nodes of this machine that ended although nobody told them to';
+    return [
+      { name: 'parley_nodes_replaced_total', help, type: 'counter', values: [{ value: this.replaced, labels: {} }] },
+    ];
   }
 
   private async finish(): Promise<void> {

@@ -1,12 +1,13 @@
 // The cluster that a server is part of: of one node, or of all that one Redis joins.
 import { createHash } from 'node:crypto';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { ProtocolMismatch } from '../cluster/redis/protocol.ts';
 import { createSolo } from '../cluster/solo.ts';
 import type { Config } from '../config/server.ts';
 import type { Driver } from '../storage/ports.ts';
+import { isOnRedis } from './measures.ts';
 
 /** How long the start waits for Redis, in milliseconds: it may be starting, too. */
 const REDIS_START = 10_000;
@@ -54,6 +55,11 @@ export async function livingNodes({ redis }: Pick<Config, 'redis'>): Promise<rea
     // nodes without Redis would hardly be there
     return [];
   }
+}
+
+/** All nodes have one time: whatever their machines' clocks say, what they write down is in one order. */
+export function clockOf(cluster: Cluster): Clock {
+  return isOnRedis(cluster) ? { now: () => cluster.now(), after: systemClock.after } : systemClock;
 }
 
 /** Published messages know no databases: the number has to be in their names. */

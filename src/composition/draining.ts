@@ -59,16 +59,25 @@ export class Draining {
     this.parts.clients.isOpen = true;
     await this.parts.listeners.open();
     this.parts.owners.serveAgain();
-    await this.parts.cluster.drain(false);
+    await this.tell(false);
     this.parts.log.info({}, 'serves again');
   }
 
+  /** Without Redis nobody can be told; here it holds all the same. */
+  private async tell(isOn: boolean): Promise<void> {
+    try {
+      await this.parts.cluster.drain(isOn);
+    } catch (error) {
+      this.parts.log.warn({ err: error }, 'the other nodes are not told whether this one drains');
+    }
+  }
+
   private async drain(turn: number): Promise<void> {
-    const { cluster, listeners, clients, sessions, owners, log, sharesPorts, handOver } = this.parts;
+    const { listeners, clients, sessions, owners, log, sharesPorts, handOver } = this.parts;
     log.info({ sessions: sessions.count }, 'drains');
     clients.isOpen = false;
     await listeners.close(sharesPorts);
-    await cluster.drain(true);
+    await this.tell(true);
     await owners.drain(HAND_OVER);
     await handOver(HAND_OVER);
     for (let step = 0; turn === this.turn; ) {

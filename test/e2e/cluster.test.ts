@@ -196,6 +196,8 @@ test('a process that is killed is replaced, and who was with another one goes on
   expect(await until(patience, () => nodesOf(server.pid).length === 2)).toBe(true);
   expect(await until(patience, isWhole)).toBe(true);
   expect(nodesOf(server.pid)).not.toContain(victim);
+  const metrics = await (await fetch(`http://127.0.0.1:${server.address('http').port}/metrics`)).text();
+  expect(metrics).toContain('parley_nodes_replaced_total{node="primary"} 1\n');
   const back = await enter(other, 'again');
   say(left, other, 'still here');
   await hear(back, 'still here');
@@ -270,6 +272,28 @@ test('a process that is drained lets its people go and nobody in, and serves aga
   expect((await server.cli(['drain', 'on', 'nobody'])).code).toBe(1);
   await enterApart();
 }, 120_000);
+
+test('without Redis streams stay, it is told as what is wrong, and it heals by itself', async () => {
+  const { romeo, juliet } = await enterApart();
+  await redis.stop();
+  const status = await server.cli(['cluster', 'status', '--json']);
+  expect(status.code).toBe(1);
+  expect(JSON.parse(status.stdout)).toMatchObject({ ok: false });
+  for (const client of [romeo, juliet]) await client.fence();
+  await redis.start();
+  expect(await until(patience, isWhole)).toBe(true);
+  say(romeo, 'juliet', 'after');
+  await hear(juliet, 'after');
+}, 120_000);
+
+test('when the primary is killed its processes stop in order, and another one starts', async () => {
+  const nodes = nodesOf(server.pid);
+  expect(nodes).toHaveLength(2);
+  await server.stop('SIGKILL');
+  expect(await until(patience, () => nodes.every((pid) => !isAlive(pid)))).toBe(true);
+  await server.start();
+  await enterApart();
+}, 180_000);
 
 test('a second server on the same data is refused, and what is told to stop stops with all its processes', async () => {
   const other = await server.startAnother();

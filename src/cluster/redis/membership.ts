@@ -20,6 +20,7 @@ import {
   settleScript,
 } from './membership-scripts.ts';
 import { isUnderstood, type Protocol, ProtocolMismatch } from './protocol.ts';
+import { RedisTime } from './time.ts';
 
 /** What a node says of itself with every beat. */
 export interface NodeInfo {
@@ -90,7 +91,7 @@ export class Membership {
   /** When the last beat that was accepted had been sent. */
   private lastBeat: Moment = { steady: 0, wall: 0 };
   private unbrokenSince = 0;
-  private offset = 0;
+  private readonly time = new RedisTime();
   private beating: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stops: (() => void)[] = [];
@@ -119,7 +120,7 @@ export class Membership {
 
   /** What time it is by Redis' clock, in milliseconds since 1970. */
   redisNow(): number {
-    return Date.now() + this.offset;
+    return this.time.now();
   }
 
   /**
@@ -298,7 +299,7 @@ export class Membership {
   private accepted(sent: Moment, view: View): void {
     if (since(this.lastBeat, sent) > GAP * this.options.beat) this.unbrokenSince = sent.steady;
     this.lastBeat = sent;
-    this.offset = view.now - Date.now();
+    this.time.observe(view.now, sent.steady, performance.now());
     for (const resolve of this.hopeful.splice(0)) resolve(true);
   }
 

@@ -48,6 +48,8 @@ export interface RedisCluster extends Cluster {
   readonly isUp: boolean;
   /** What other nodes have not handled yet of what was sent from here, in characters. */
   readonly backlog: number;
+  /** What time it is, in milliseconds since 1970: the same for all nodes, whatever their machines believe. */
+  now(): number;
   /** How the directory's memory has served. */
   readonly directoryFigures: DirectoryFigures;
   /** Ends at once, as if the process had died: nobody is told. For tests. */
@@ -160,6 +162,10 @@ class RedisNode implements RedisCluster {
 
   get directoryFigures(): DirectoryFigures {
     return this.life.directory.figures;
+  }
+
+  now(): number {
+    return this.life.membership.redisNow();
   }
 
   async start(): Promise<void> {

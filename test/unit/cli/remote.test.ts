@@ -28,7 +28,7 @@ async function open(url: string) {
   const disabled: string[] = [];
   const accounts = {
     disable: async (user: string) => void disabled.push(user),
-    list: async () => ['alice'],
+    list: async (after?: string) => (after === undefined ? ['alice'] : []),
   } as unknown as AdminAccounts;
   const context: OfflineContext = {
     hosts: ['localhost'],
