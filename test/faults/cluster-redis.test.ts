@@ -297,6 +297,27 @@ test('a node that is cut off from Redis is replaced, and comes back as another',
   await expect.poll(() => heard.map(({ deliver }) => deliver)).toEqual([upTo(10), upTo(10)]);
 });
 
+test('what a node has for others while it is cut off comes to them when it is back in another life', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  const heard = listen(one);
+  const former = two.self;
+  pipe.isShut = true;
+  pipe.reset();
+  const fates = [send(two, one.self, 0, 500)];
+  await expect.poll(() => one.nodes.has(former)).toBe(false);
+  fates.push(send(two, one.self, 500, 500));
+  pipe.isShut = false;
+  await expect.poll(() => two.self).not.toBe(former);
+  fates.push(send(two, one.self, 1000, 10));
+  await expect.poll(() => heard.deliver.length).toBe(1010);
+  expect(heard.deliver).toEqual(upTo(1010));
+  await expect.poll(() => fates.flat()).toEqual(new Array(1010).fill(1));
+});
+
 test('nodes of the same name get names of their own; one that says the name is its own ends its former life', async () => {
   nodes = await startRedisNodes(redis.url, ['host', 'host', 'host']);
   const names = (await nodes.clusters[0]!.members()).map(({ name }) => name);

@@ -126,6 +126,18 @@ export class Bus {
     await Promise.race([this.inbox.close(), late]);
   }
 
+  /** This life is over, and its inbox is others': nothing is read any more, and what this node has to say goes out still. */
+  retire(): void {
+    this.options.calls.lose();
+    void this.inbox.close();
+  }
+
+  /** The next life has begun: what waits for nodes that live is sent, for so many milliseconds at the most, and the rest given up. */
+  async finish(nodes: ReadonlySet<NodeId>, patience: number): Promise<void> {
+    for (const [node, outbox] of this.outboxes) if (!nodes.has(node)) outbox.close();
+    await this.close(patience);
+  }
+
   /** Ends at once, as if the process had died. */
   abandon(): void {
     this.end();

@@ -402,7 +402,7 @@ class RedisNode implements RedisCluster {
     this.isLost = true;
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
-    old.bus.abandon();
+    old.bus.retire();
     old.leases.close();
     await old.directory.close();
     while (!this.isClosed) {
@@ -420,6 +420,8 @@ class RedisNode implements RedisCluster {
     if (this.isClosed) return this.abandon();
     this.isLost = false;
     this.ring = undefined;
+    // what its people have said meanwhile is known to be on its way: whoever it is for shall have it
+    void old.bus.finish(this.nodes, LAST_WORDS);
     for (const fn of this.losers) fn();
     const { self, nodes } = this;
     const before = [...old.membership.nodes].filter((node) => node !== old.membership.self);

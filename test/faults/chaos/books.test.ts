@@ -7,8 +7,8 @@ const second = { number: 2, began: Number.POSITIVE_INFINITY };
 
 function open() {
   const books = new Books();
-  const say = (from = 1, to = 2) => {
-    const entry = books.say(from, to);
+  const say = (from = 1, to = 2, session = 1) => {
+    const entry = books.say(from, to, session);
     entry.isAcknowledged = true;
     const id = entry.body.replaceAll(' ', '-');
     const xml = (by: number, stanzaId: string): string =>
@@ -109,8 +109,8 @@ test('on the next session again under the same id is no double, nor is what its 
 
 test('a message after a later one of its pair is out of order, unless it was meant for a session that is over', () => {
   const { books, say } = open();
-  const [one, two, other] = [say(), say(), say(3, 2)];
-  for (const message of [two, other, one]) message.live();
+  const [one, two, other, next] = [say(), say(), say(3, 2), say(1, 2, 2)];
+  for (const message of [next, two, other, one]) message.live();
   two.live(second);
   one.live(second);
   const { account } = books.close();

@@ -12,6 +12,8 @@ export interface Entry {
   readonly number: number;
   readonly body: string;
   readonly at: number;
+  /** The session of its sender. */
+  readonly session: number;
   /** How often its sender has sent it: more than once only over the end of a session that may have taken it. */
   attempts: number;
   isAcknowledged: boolean;
@@ -74,7 +76,7 @@ export class Books {
   private readonly examples: string[] = [];
 
   /** The next message of that pair. */
-  say(from: number, to: number): Entry {
+  say(from: number, to: number, session: number): Entry {
     const pair = `${from} ${to}`;
     const number = (this.numbers.get(pair) ?? 0) + 1;
     this.numbers.set(pair, number);
@@ -84,6 +86,7 @@ export class Books {
       number,
       body: `say ${pair} ${number}`,
       at: performance.now(),
+      session,
       attempts: 1,
       isAcknowledged: false,
       isRefused: false,
@@ -179,8 +182,10 @@ export class Books {
   }
 
   /** Those that were sent again came late, and may. */
-  private order(lane: string, entry: Entry, began: number): void {
+  private order(place: string, entry: Entry, began: number): void {
     if (entry.attempts > 1) return;
+    // what somebody said on another session may have taken another way (RFC 6120 10.1)
+    const lane = `${place}, of session ${entry.session}`;
     const last = this.last.get(lane) ?? 0;
     if (entry.number > last) this.last.set(lane, entry.number);
     else if (entry.number === last) return;

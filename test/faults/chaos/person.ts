@@ -193,7 +193,7 @@ export class Person {
       this.rename(`user${this.pick(this.contacts)}@${domain}`, `n${++this.asked}`);
       return;
     }
-    this.say(this.books.say(this.number, this.pick(this.contacts)));
+    this.say(this.books.say(this.number, this.pick(this.contacts), this.session.number));
   }
 
   private say(entry: Entry): void {
