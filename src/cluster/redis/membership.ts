@@ -90,6 +90,8 @@ export class Membership {
   private last = '0-0';
   /** When the last beat that was accepted had been sent. */
   private lastBeat: Moment = { steady: 0, wall: 0 };
+  /** What it was then by Redis' clock. */
+  private lastNow = 0;
   private unbrokenSince = 0;
   private readonly time = new RedisTime();
   private beating: Promise<void> | undefined;
@@ -206,6 +208,11 @@ export class Membership {
     }));
   }
 
+  /** Whether what a node left that is no more is still to be dealt with. */
+  async isOwed(node: NodeId): Promise<boolean> {
+    return (await this.redis.command('HEXISTS', this.redis.key('nodes', 'wills'), node)) === 1;
+  }
+
   /**
    * Leaves the cluster; another node deals with what is left.
    * @param isDone it has nothing under way that nobody else may meet
@@ -297,10 +304,15 @@ export class Membership {
   }
 
   private accepted(sent: Moment, view: View): void {
-    if (since(this.lastBeat, sent) > GAP * this.options.beat) this.unbrokenSince = sent.steady;
+    const gap = GAP * this.options.beat;
+    // Redis stood still, or its clock was set: then all look overdue
+    const jump = Math.abs(view.now - this.lastNow - (sent.steady - this.lastBeat.steady));
+    if (jump > gap || since(this.lastBeat, sent) > gap) this.unbrokenSince = sent.steady;
     this.lastBeat = sent;
+    this.lastNow = view.now;
     this.time.observe(view.now, sent.steady, performance.now());
-    for (const resolve of this.hopeful.splice(0)) resolve(true);
+    // what has been on its way for too long says nothing of now
+    if (this.isSure) for (const resolve of this.hopeful.splice(0)) resolve(true);
   }
 
   /** Comings and goings, in the order of the log; what the log does not tell is seen from who is there. */

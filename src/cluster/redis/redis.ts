@@ -126,8 +126,8 @@ class RedisNode implements RedisCluster {
   private ring: Ring<NodeId> | undefined;
   private ringOf: unknown;
   private known: readonly Member[] = [];
-  /** The last life is over, and the next one has not begun. */
-  private isLost = false;
+  /** It is about to stop, whatever life it is in. */
+  private isDraining = false;
   private isClosed = false;
 
   constructor(redis: RedisConnection, options: RedisClusterOptions) {
@@ -168,8 +168,14 @@ class RedisNode implements RedisCluster {
     return this.life.membership.redisNow();
   }
 
+  /** Begins a life. */
   async start(): Promise<void> {
-    this.life = await this.begin();
+    const life = await this.begin();
+    if (life.membership.isOver) {
+      end(life);
+      throw new Error('the new life is over already');
+    }
+    this.life = life;
   }
 
   send(node: NodeId, frame: Frame): Promise<void> {
@@ -260,6 +266,7 @@ class RedisNode implements RedisCluster {
   }
 
   drain(on: boolean): Promise<void> {
+    this.isDraining = on;
     return this.life.membership.drain(on);
   }
 
@@ -278,11 +285,7 @@ class RedisNode implements RedisCluster {
 
   abandon(): void {
     this.isClosed = true;
-    const { bus, directory, leases, membership } = this.life;
-    bus.abandon();
-    leases.close();
-    membership.abandon();
-    void directory.close();
+    end(this.life);
     this.redis.close();
   }
 
@@ -310,18 +313,24 @@ class RedisNode implements RedisCluster {
         life?.leases.tend();
       },
       onNode: (node, isUp) => this.noticed(node, isUp, life),
-      onOver: () => void this.expelled(),
+      onOver: () => {
+        // one that is over before it has begun is seen by who began it
+        if (life !== undefined && this.life === life) void this.expelled();
+      },
       onLoss: () => {
         life?.leases.forgotten();
         void life?.bus.reopen();
+        if (this.isDraining) membership.drain(true).catch(() => {});
       },
       onEstate: (node) => this.inherit(node, life!),
     });
-    await membership.join();
     try {
+      await membership.join();
       life = await this.equip(membership);
+      if (this.isDraining) await membership.drain(true);
     } catch (err) {
       membership.abandon();
+      if (life !== undefined) end(life);
       throw err;
     }
     membership.takePart();
@@ -340,12 +349,12 @@ class RedisNode implements RedisCluster {
       limit: options.limit ?? defaults.limit,
       onFrame: (frame, from) => this.arrived(frame, from),
       onTopic: (topic, body, from) => {
-        for (const fn of this.topics.get(topic) ?? []) fn(body, from);
+        this.tellAll(this.topics.get(topic) ?? [], body, from);
       },
       onMissed: () => this.doubt(true),
     });
     const onOver = (): void => void membership.refresh();
-    const directory = await RedisDirectory.open({
+    const opening = RedisDirectory.open({
       redis,
       self: membership.self,
       clock: options.clock,
@@ -354,14 +363,25 @@ class RedisNode implements RedisCluster {
       sure: () => membership.sure(),
       onOver,
       onDisplaced: (session) => {
-        for (const fn of this.displaced) fn(session);
+        this.tellAll(this.displaced, session);
       },
     });
     const { beat = defaults.beat } = options;
     const fence = (node: NodeId): Promise<unknown> => Promise.all([...this.fencers].map((fn) => fn(node)));
     const leases = new RedisLeases({ redis, log, membership, beat, grace: OVERDUE * beat, fence });
-    await bus.open();
-    return { membership, bus, directory, leases };
+    try {
+      const life: Life = { membership, bus, directory: await opening, leases };
+      await bus.open();
+      return life;
+    } catch (err) {
+      bus.abandon();
+      leases.close();
+      void opening.then(
+        (directory) => directory.close(),
+        () => {},
+      );
+      throw err;
+    }
   }
 
   private noticed(node: NodeId, isUp: boolean, life: Life | undefined): void {
@@ -369,13 +389,24 @@ class RedisNode implements RedisCluster {
     if (!isUp) life?.bus.lose(node);
     // at the start everybody is there already
     if (life === undefined) return;
-    for (const watcher of this.watchers) watcher(node, isUp);
+    this.tellAll(this.watchers, node, isUp);
     // what it had to say last was perhaps not said
     if (!isUp) this.doubt(false);
   }
 
   private doubt(isOurs: boolean): void {
-    for (const fn of this.doubters) fn(isOurs);
+    this.tellAll(this.doubters, isOurs);
+  }
+
+  /** What one of them throws is not to keep the others from hearing it, nor the node from going on. */
+  private tellAll<A extends unknown[]>(listeners: Iterable<(...args: A) => void>, ...args: A): void {
+    for (const fn of listeners) {
+      try {
+        fn(...args);
+      } catch (err) {
+        this.log.error({ err }, 'news of the cluster could not be dealt with');
+      }
+    }
   }
 
   private arrived(frame: Frame, from: NodeId): MaybePromise<void> {
@@ -397,20 +428,16 @@ class RedisNode implements RedisCluster {
 
   /** The others go on without this node. */
   private async expelled(): Promise<void> {
-    // a life that is over before it has begun is seen below
-    if (this.isClosed || this.isLost) return;
-    this.isLost = true;
+    if (this.isClosed) return;
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
     old.bus.retire();
     old.leases.close();
-    await old.directory.close();
+    old.directory.close();
     while (!this.isClosed) {
       try {
         await this.redis.whenUp(REBIRTH_MS);
-        const life = await this.begin();
-        if (life.membership.isOver) throw new Error('the new life is over already');
-        this.life = life;
+        await this.start();
         break;
       } catch (err) {
         this.log.warn({ err }, 'the cluster cannot be joined yet');
@@ -418,19 +445,24 @@ class RedisNode implements RedisCluster {
       }
     }
     if (this.isClosed) return this.abandon();
-    this.isLost = false;
     this.ring = undefined;
     // what its people have said meanwhile is known to be on its way: whoever it is for shall have it
     void old.bus.finish(this.nodes, LAST_WORDS);
-    for (const fn of this.losers) fn();
+    this.tellAll(this.losers);
     const { self, nodes } = this;
     const before = [...old.membership.nodes].filter((node) => node !== old.membership.self);
-    for (const watcher of this.watchers) {
-      for (const node of before) if (!nodes.has(node)) watcher(node, false);
-      for (const node of nodes) if (node !== self && !before.includes(node)) watcher(node, true);
-    }
+    for (const node of before) if (!nodes.has(node)) this.tellAll(this.watchers, node, false);
+    for (const node of nodes) if (node !== self && !before.includes(node)) this.tellAll(this.watchers, node, true);
     this.doubt(true);
   }
+}
+
+/** Without a word to anybody. */
+function end({ membership, bus, directory, leases }: Life): void {
+  bus.abandon();
+  leases.close();
+  membership.abandon();
+  directory.close();
 }
 
 /** As it stands before the life of a node. */
