@@ -77,6 +77,11 @@ export interface Member {
   readonly isDraining: boolean;
 }
 
+/** A call was not answered in time: the other node may have done what it was asked for, or do it yet. */
+export class CallTimeout extends Error {
+  override readonly name = 'CallTimeout';
+}
+
 export interface Cluster {
   readonly self: NodeId;
   /** The nodes that are alive, this one among them. */
@@ -90,7 +95,7 @@ export interface Cluster {
   send(node: NodeId, frame: Frame): MaybePromise<void>;
   /** Whom to give the frames that arrive; one receiver. A frame counts as dealt with when what it returns has resolved. */
   receive(fn: (frame: Frame, from: NodeId) => MaybePromise<void>): void;
-  /** Asks another node; rejects when it does not answer in time. */
+  /** Asks another node; rejects when it does not answer in time, with `CallTimeout`. */
   call(node: NodeId, method: string, body: unknown): Promise<unknown>;
   /** Answers calls of that name; returns how to stop. */
   answer(method: string, fn: (body: unknown, from: NodeId) => MaybePromise<unknown>): () => void;

@@ -2,13 +2,14 @@
 // as JSON and read again, so that a test fails where something would not survive the wire.
 import { createHash } from 'node:crypto';
 import type { MaybePromise } from '../../src/base/maybe.ts';
-import type {
-  Cluster,
-  Directory,
-  Frame,
-  Member as MemberInfo,
-  NodeId,
-  SessionEntry,
+import {
+  CallTimeout,
+  type Cluster,
+  type Directory,
+  type Frame,
+  type Member as MemberInfo,
+  type NodeId,
+  type SessionEntry,
 } from '../../src/cluster/cluster.ts';
 import { type BareJid, Jid } from '../../src/xmpp/jid.ts';
 
@@ -296,7 +297,7 @@ class Member implements Cluster {
     const id = ++this.lastCall;
     const reply = new Promise<unknown>((resolve, reject) => this.calls.set(id, { resolve, reject }));
     const timer = setTimeout(
-      () => this.calls.get(id)?.reject(new Error(`${node} did not answer ${method} in time`)),
+      () => this.calls.get(id)?.reject(new CallTimeout(`${node} did not answer ${method} in time`)),
       this.timeout,
     );
     this.post(node, { kind: 'call', id, method, body });
