@@ -11,7 +11,7 @@ import { StreamManagement } from './c2s/sm.ts';
 import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
-import { checkDatabase, clockOf, databaseCall, fingerprintOf, openCluster } from './composition/cluster.ts';
+import { checkDatabase, clockOf, databaseCall, fingerprintOf, openCluster, writeAs } from './composition/cluster.ts';
 import { ClusterAdmin } from './composition/cluster-admin.ts';
 import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
@@ -21,6 +21,7 @@ import type { Config, ListenerName } from './config/server.ts';
 import type { Host } from './core/host.ts';
 import type { Modules } from './core/loader.ts';
 import { Metrics } from './core/metrics.ts';
+import { Owners } from './core/owners/owners.ts';
 import { Router } from './core/router.ts';
 import { Sessions } from './core/sessions.ts';
 import type { NameServer } from './net/dns.ts';
@@ -57,8 +58,10 @@ export interface ServerParts {
 
 /** How long an orderly stop waits for clients to go, in milliseconds. */
 const STOP_DEADLINE = 3_000;
-/** How long it takes sessions to other nodes, in milliseconds. */
+/** How long it takes sessions, and what it owns, to other nodes, in milliseconds. */
 const HAND_OVER_DEADLINE = 10_000;
+/** How long what it owns is given to come to rest, in milliseconds. */
+const LET_GO_DEADLINE = 20_000;
 
 export class Server {
   readonly metrics = new Metrics();
@@ -70,6 +73,7 @@ export class Server {
   readonly log: Logger;
   readonly federation: Federation;
   readonly components: Components;
+  readonly owners: Owners;
   config: Config;
   private readonly parts: ServerParts;
   private readonly clock: Clock;
@@ -172,11 +176,18 @@ export class Server {
       http: this.http,
       tls,
     });
+    this.owners = new Owners({
+      cluster,
+      clock: this.clock,
+      log: this.log.child({ part: 'owners' }),
+      metrics: this.metrics,
+    });
     this.served = new Hosts(this.hosts, {
       modules: parts.modules,
       driver,
       router: this.router,
       cluster,
+      owners: this.owners,
       clock: this.clock,
       metrics: this.metrics,
       config: () => this.config,
@@ -193,6 +204,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       sharesPorts: parts.sharesPorts ?? false,
+      owners: this.owners,
       handOver: (deadline) => this.handOver(deadline),
       resumable: () => this.sm.resumable(),
     });
@@ -217,6 +229,7 @@ export class Server {
     let server: Server | undefined;
     try {
       driver ??= await openStorage(storageOptions(config, parts, log, clock, cluster));
+      if (isOnRedis(cluster)) await writeAs(cluster, driver, log);
       const secret = await openDialbackSecret(driver);
       // before anything can be done to the wrong one; and again when it is known who has come at the same time
       await checkDatabase(cluster, fingerprintOf(secret));
@@ -394,12 +407,14 @@ export class Server {
   private async stopAll(): Promise<void> {
     await this.listeners.close(true);
     await this.retire();
+    if (this.cluster.nodes.size > 1) await this.owners.drain(HAND_OVER_DEADLINE);
     await this.handOver();
     await this.sm.suspend(STOP_DEADLINE);
     await this.clients.close(STOP_DEADLINE);
     await this.components.close(STOP_DEADLINE);
     await this.federation.close(STOP_DEADLINE);
     this.web.close();
+    await this.owners.stop(LET_GO_DEADLINE);
     await this.served.stopModules();
     await this.restart.keep(this.hosts.values(), this.sm);
     await this.http.close();

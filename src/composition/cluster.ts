@@ -6,6 +6,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { ProtocolMismatch } from '../cluster/redis/protocol.ts';
 import { createSolo } from '../cluster/solo.ts';
 import type { Config } from '../config/server.ts';
+import type { Driver } from '../storage/ports.ts';
 import { isOnRedis } from './measures.ts';
 
 /** How long the start waits for Redis, in milliseconds: it may be starting, too. */
@@ -67,6 +68,15 @@ function prefixOf(redis: NonNullable<Config['redis']>): { readonly prefix?: stri
   const { protocol, pathname, searchParams } = new URL(redis);
   const database = Number((protocol === 'redis+unix:' ? searchParams.get('db') : pathname.slice(1)) || 0);
   return database === 0 ? {} : { prefix: `parley.${database}:` };
+}
+
+/** This node writes in the name of its life, so that the others can end that when they hold it for dead. */
+export async function writeAs(cluster: Cluster, driver: Driver, log: Logger): Promise<void> {
+  await driver.identify(cluster.self);
+  cluster.leases.onFence((life) => driver.fence(life));
+  cluster.onExpelled(() => {
+    driver.identify(cluster.self).catch((err: unknown) => log.error({ err }, 'this node cannot write in its new life'));
+  });
 }
 
 export const databaseCall = 'admin.database';

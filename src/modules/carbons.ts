@@ -172,7 +172,9 @@ export default defineModule({
     const set =
       (value: true | undefined) =>
       ({ session }: IqRequest): MaybePromise<void> => {
-        if (session !== undefined && session.get(enabled) !== value) return session.set(enabled, value);
+        // a component asks in the account's name (XEP-0356): copies are a device's own affair
+        if (session === undefined) throw new StanzaError('not-allowed');
+        if (session.get(enabled) !== value) return session.set(enabled, value);
       };
 
     // 4.1, 5.1; nothing is told of whether there is such an account

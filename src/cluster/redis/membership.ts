@@ -69,7 +69,7 @@ interface View {
 }
 
 /** All in beats: when a life is overdue; when it must fear that it is; for how long all must have been well to declare one dead. */
-const OVERDUE = 5;
+export const OVERDUE = 5;
 const UNSURE = 4;
 const GRACE = 7;
 /** An interruption of the beats, that starts the grace again. */
@@ -213,12 +213,15 @@ export class Membership {
     return (await this.redis.command('HEXISTS', this.redis.key('nodes', 'wills'), node)) === 1;
   }
 
-  /** Leaves the cluster; another node deals with what is left. */
-  async leave(): Promise<void> {
+  /**
+   * Leaves the cluster; another node deals with what is left.
+   * @param isDone it has nothing under way that nobody else may meet
+   */
+  async leave(isDone: boolean): Promise<void> {
     const wasIn = this.state === 'in';
     this.stop('left');
     await this.beating;
-    if (wasIn && this.redis.isUp) await runOnNodes(this.redis, leaveScript, this.self);
+    if (wasIn && this.redis.isUp) await runOnNodes(this.redis, leaveScript, this.self, isDone ? 1 : 0);
   }
 
   /** Stops without a word, as if the process had died. */
@@ -245,7 +248,10 @@ export class Membership {
       if (isAgain) return this.over();
       const holder = more as NodeId;
       if (await this.isHeard(holder)) {
-        log.error({ node: holder }, 'a node that lives has the name of this one, which takes another: see "cluster.name"');
+        log.error(
+          { node: holder },
+          'a node that lives has the name of this one, which takes another: see "cluster.name"',
+        );
         return this.enter(name, false);
       }
       // its former life is over, whether it looked like it already or not

@@ -9,11 +9,12 @@ import type { MaybePromise } from '../../base/maybe.ts';
 import { Ring } from '../../base/ring.ts';
 import { softwareVersion } from '../../base/software.ts';
 import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
-import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
+import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
 import { type DirectoryFigures, RedisDirectory } from './directory.ts';
-import { Membership } from './membership.ts';
+import { RedisLeases } from './leases.ts';
+import { Membership, OVERDUE } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
 import { ownProtocol, type Protocol } from './protocol.ts';
 
@@ -88,6 +89,7 @@ interface Life {
   readonly membership: Membership;
   readonly bus: Bus;
   readonly directory: RedisDirectory;
+  readonly leases: RedisLeases;
 }
 
 type Receiver = (frame: Frame, from: NodeId) => MaybePromise<void>;
@@ -105,6 +107,17 @@ class RedisNode implements RedisCluster {
   private readonly losers = new Set<() => void>();
   private readonly doubters = new Set<(isOurs: boolean) => void>();
   private readonly displaced = new Set<(session: SessionEntry) => void>();
+  private readonly fencers = new Set<(life: NodeId) => MaybePromise<void>>();
+  /** Those of this life. */
+  readonly leases: Leases = {
+    claim: (key) => this.life.leases.claim(key),
+    take: (key, from, token) => this.life.leases.take(key, from, token),
+    orphans: () => this.life.leases.orphans(),
+    onFence: (fn) => {
+      this.fencers.add(fn);
+      return () => this.fencers.delete(fn);
+    },
+  };
   private readonly receiving: Promise<Receiver>;
   private receiver: Receiver | undefined;
   private setReceiver!: (fn: Receiver) => void;
@@ -260,11 +273,12 @@ class RedisNode implements RedisCluster {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
-    const { bus, directory, membership } = this.life;
+    const { bus, directory, leases, membership } = this.life;
     await bus.close(LAST_WORDS);
+    leases.close();
     await directory.close();
     await membership
-      .leave()
+      .leave(!leases.isHolding)
       .catch((err: unknown) => this.log.warn({ err }, 'the other nodes are not told that this one leaves'));
     this.redis.close();
   }
@@ -294,13 +308,17 @@ class RedisNode implements RedisCluster {
         lag: life?.bus.lag ?? 0,
         protocol: options.protocol ?? ownProtocol,
       }),
-      onBeat: () => life?.bus.tend(),
+      onBeat: () => {
+        life?.bus.tend();
+        life?.leases.tend();
+      },
       onNode: (node, isUp) => this.noticed(node, isUp, life),
       onOver: () => {
         // one that is over before it has begun is seen by who began it
         if (life !== undefined && this.life === life) void this.expelled();
       },
       onLoss: () => {
+        life?.leases.forgotten();
         void life?.bus.reopen();
         if (this.isDraining) membership.drain(true).catch(() => {});
       },
@@ -348,12 +366,16 @@ class RedisNode implements RedisCluster {
         this.tellAll(this.displaced, session);
       },
     });
+    const { beat = defaults.beat } = options;
+    const fence = (node: NodeId): Promise<unknown> => Promise.all([...this.fencers].map((fn) => fn(node)));
+    const leases = new RedisLeases({ redis, log, membership, beat, grace: OVERDUE * beat, fence });
     try {
-      const life: Life = { membership, bus, directory: await opening };
+      const life: Life = { membership, bus, directory: await opening, leases };
       await bus.open();
       return life;
     } catch (err) {
       bus.abandon();
+      leases.close();
       void opening.then(
         (directory) => directory.close(),
         () => {},
@@ -393,9 +415,11 @@ class RedisNode implements RedisCluster {
   }
 
   /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
-  private async inherit(node: NodeId, { bus, directory }: Life): Promise<void> {
+  private async inherit(node: NodeId, { bus, directory, leases }: Life): Promise<void> {
     // a server that starts is not ready to deal with anything
     if (this.receiver === undefined) await this.receiving;
+    // whoever claims what it owned makes sure of it once more
+    leases.fence(node).catch((err: unknown) => this.log.warn({ err, node }, 'a dead node may write still'));
     for await (const sessions of directory.sweep(node)) {
       await Promise.all([...this.heirs].map((fn) => fn(sessions)));
     }
@@ -408,6 +432,7 @@ class RedisNode implements RedisCluster {
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
     old.bus.retire();
+    old.leases.close();
     old.directory.close();
     while (!this.isClosed) {
       try {
@@ -433,8 +458,9 @@ class RedisNode implements RedisCluster {
 }
 
 /** Without a word to anybody. */
-function end({ membership, bus, directory }: Life): void {
+function end({ membership, bus, directory, leases }: Life): void {
   bus.abandon();
+  leases.close();
   membership.abandon();
   directory.close();
 }
