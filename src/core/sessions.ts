@@ -282,7 +282,8 @@ export class Sessions {
     this.cluster = cluster;
     this.moves = new Moves(cluster);
     this.clock = clock;
-    this.closings = new Closings(cluster, clock, this.moves, (full, sid, error) => this.endHere(full, sid, error));
+    const end = this.endHere.bind(this);
+    this.closings = new Closings(cluster, clock, this.moves, end, (user) => this.endWaiting(user));
     this.owner = {
       get node() {
         return cluster.self;
@@ -451,6 +452,13 @@ export class Sessions {
     if (session === undefined || session.sid !== sid) return false;
     await this.end(session, error);
     return true;
+  }
+
+  /** Ends the session of an account that was bound first of those that wait for their clients. */
+  private async endWaiting(user: BareJid): Promise<boolean> {
+    const session = this.ofAccount(user).find(({ stream }) => stream === undefined);
+    if (session !== undefined) await this.close(session);
+    return session !== undefined;
   }
 
   private displace({ full }: Jid, sid: string): void {
