@@ -47,6 +47,7 @@ export class SessionRestart {
     for (const host of hosts) {
       try {
         await (await this.of(host)).keep(sm.save(host));
+        await sm.withdraw(host);
       } catch (error) {
         this.parts.log.error({ err: error, host: host.domain }, 'the sessions of clients could not be kept');
       }

@@ -391,11 +391,19 @@ export class StreamManagement implements Keeper {
   }
 
   /**
-   * From now on no session goes elsewhere: what {@link save} says holds, until {@link stored} is called.
+   * From now on no session goes elsewhere, nor takes anything: what {@link save} says holds, until {@link stored} is called.
    * @param deadline how long those that are just going may take, in milliseconds
    */
   async settle(deadline: number): Promise<void> {
     this.unsettled = await this.departures.close(deadline);
+    for (const { session } of this.byId.values()) this.parts.sessions.setAside(session);
+  }
+
+  /** The sessions of a host are in the store. No node has them: they are not found, and nobody is told that they have gone. */
+  async withdraw(host: Host): Promise<void> {
+    const { directory } = this.parts.cluster;
+    const sessions = [...this.resumable()].filter((session) => session.host === host);
+    await Promise.all(sessions.map(({ jid, sid }) => directory.drop(jid, sid)));
   }
 
   /** What was saved is in the store, for whoever asks for it. */
