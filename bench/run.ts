@@ -17,6 +17,9 @@ export interface Place {
 export interface RunOptions extends Place {
   /** The server that it talks to, for a profile that needs one. */
   readonly partner?: Place;
+  /** The nodes of a cluster, whose processes are all measured with its Redis, and where that is. */
+  readonly nodes?: readonly Target[];
+  readonly redis?: string;
   readonly users: number;
   readonly workers: number;
   readonly options: OptionValues;
@@ -24,17 +27,18 @@ export interface RunOptions extends Place {
 
 /** Throws when the load cannot be made at all; failures under load are in the report. */
 export async function runProfile(name: string, run: RunOptions): Promise<Report> {
-  const { target, partner, users, workers, options } = run;
+  const { target, partner, nodes, redis, users, workers, options } = run;
   const profile = profileNamed(name);
   const crew = await Crew.start(name, {
     workers,
     target,
     ...(partner === undefined ? {} : { partner: partner.target }),
+    ...(nodes === undefined ? {} : { nodes }),
     users,
     options,
   });
   try {
-    return await profile.conduct({ users, options, crew, probe: probeOf(run), partnerProbe: probeOf(partner) });
+    return await profile.conduct({ users, options, crew, probe: probeOf(run), partnerProbe: probeOf(partner), redis });
   } finally {
     crew.stop();
   }

@@ -11,7 +11,7 @@ import { StreamManagement } from './c2s/sm.ts';
 import { SessionRestart } from './c2s/sm-restart.ts';
 import { addWebRoutes, type Web } from './c2s/web.ts';
 import type { Cluster } from './cluster/cluster.ts';
-import { checkDatabase, databaseCall, fingerprintOf, openCluster } from './composition/cluster.ts';
+import { checkDatabase, clockOf, databaseCall, fingerprintOf, openCluster, writeAs } from './composition/cluster.ts';
 import { ClusterAdmin } from './composition/cluster-admin.ts';
 import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
@@ -21,6 +21,7 @@ import type { Config, ListenerName } from './config/server.ts';
 import type { Host } from './core/host.ts';
 import type { Modules } from './core/loader.ts';
 import { Metrics } from './core/metrics.ts';
+import { Owners } from './core/owners/owners.ts';
 import { Router } from './core/router.ts';
 import { Sessions } from './core/sessions.ts';
 import type { NameServer } from './net/dns.ts';
@@ -59,11 +60,13 @@ export interface ServerParts {
 const STOP_DEADLINE = 3_000;
 const STOP_LEAST = 250;
 /** How long all of them may take together, in milliseconds: less than a process has to end, by far. */
-const STOP_TIME = 9_000;
-/** How long sessions are taken to other nodes then, in milliseconds. */
-const HAND_OVER_DEADLINE = 6_000;
+const STOP_TIME = 7_000;
+/** How long what it owns, and sessions, are taken to other nodes then, in milliseconds. */
+const HAND_OVER_DEADLINE = 5_000;
 /** Those that cannot be handed over are told to go within this time, in milliseconds: their clients come back elsewhere at once. */
 const PARTING = 2_000;
+/** How long what it owns is given to come to rest, in milliseconds. */
+const LET_GO_DEADLINE = 3_000;
 
 export class Server {
   readonly metrics = new Metrics();
@@ -75,6 +78,7 @@ export class Server {
   readonly log: Logger;
   readonly federation: Federation;
   readonly components: Components;
+  readonly owners: Owners;
   config: Config;
   private readonly parts: ServerParts;
   private readonly clock: Clock;
@@ -177,11 +181,18 @@ export class Server {
       http: this.http,
       tls,
     });
+    this.owners = new Owners({
+      cluster,
+      clock: this.clock,
+      log: this.log.child({ part: 'owners' }),
+      metrics: this.metrics,
+    });
     this.served = new Hosts(this.hosts, {
       modules: parts.modules,
       driver,
       router: this.router,
       cluster,
+      owners: this.owners,
       clock: this.clock,
       metrics: this.metrics,
       config: () => this.config,
@@ -198,6 +209,7 @@ export class Server {
       clock: this.clock,
       log: this.log,
       sharesPorts: parts.sharesPorts ?? false,
+      owners: this.owners,
       handOver: (deadline, goesOn) => this.handOver(deadline, goesOn),
       welcome: (isOn) => {
         this.sm.isWelcoming = isOn;
@@ -219,12 +231,13 @@ export class Server {
   static async start(config: Config, parts: ServerParts): Promise<Server> {
     checkModules(config, parts.modules);
     const log = parts.log ?? silent;
-    const clock = parts.clock ?? systemClock;
-    const cluster = parts.cluster ?? (await openCluster(config, parts.name, log, clock));
+    const cluster = parts.cluster ?? (await openCluster(config, parts.name, log, parts.clock ?? systemClock));
+    const clock = parts.clock ?? clockOf(cluster);
     let driver: Driver | undefined = parts.driver;
     let server: Server | undefined;
     try {
       driver ??= await openStorage(storageOptions(config, parts, log, clock, cluster));
+      if (isOnRedis(cluster)) await writeAs(cluster, driver, log);
       const secret = await openDialbackSecret(driver);
       // before anything can be done to the wrong one; and again when it is known who has come at the same time
       await checkDatabase(cluster, fingerprintOf(secret));
@@ -236,7 +249,7 @@ export class Server {
         log: log.child({ part: 'tls' }),
         clock,
       });
-      server = new Server(config, parts, driver, cluster, tls, secret);
+      server = new Server(config, { ...parts, clock }, driver, cluster, tls, secret);
       server.federation.start();
       const { added } = await server.served.follow();
       server.router.begin();
@@ -401,6 +414,17 @@ export class Server {
     }
   }
 
+  /** Takes what this node has to other nodes, and lets those go who cannot be taken there. */
+  private async giveAway(): Promise<void> {
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.clock.after(HAND_OVER_DEADLINE, resolve);
+    });
+    const owned = this.owners.drain(HAND_OVER_DEADLINE);
+    await Promise.all([Promise.race([owned, late]), this.handOver(HAND_OVER_DEADLINE), this.draining.finish(PARTING)]);
+    cancel();
+  }
+
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
     const until = this.clock.now() + STOP_TIME;
@@ -408,13 +432,13 @@ export class Server {
     const patience = (): number => Math.max(Math.min(STOP_DEADLINE, until - this.clock.now()), STOP_LEAST);
     await this.listeners.close(true);
     await this.retire();
-    if (this.cluster.nodes.size > 1)
-      await Promise.all([this.handOver(HAND_OVER_DEADLINE), this.draining.finish(PARTING)]);
+    if (this.cluster.nodes.size > 1) await this.giveAway();
     await this.sm.suspend(patience());
     await this.clients.close(patience());
     await this.components.close(patience());
     await this.federation.close(patience());
     this.web.close();
+    await this.owners.stop(LET_GO_DEADLINE);
     await this.served.stopModules();
     await this.sm.settle(patience());
     await this.restart.keep(this.hosts.values(), this.sm);

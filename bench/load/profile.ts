@@ -19,6 +19,8 @@ export interface Share {
   readonly target: Target;
   /** The server that the first one talks to, for a profile that needs one. */
   readonly partner?: Target;
+  /** The nodes of the cluster, for a profile that needs one. */
+  readonly nodes?: readonly Target[];
   readonly users: number;
   readonly options: OptionValues;
 }
@@ -33,6 +35,8 @@ interface Bench {
   readonly probe: Probe;
   /** Of the server that the first one talks to. */
   readonly partnerProbe: Probe;
+  /** Where the Redis of the cluster is. */
+  readonly redis: string | undefined;
 }
 
 /** How a server and the one it talks to are set up. */
@@ -50,6 +54,8 @@ export interface Profile {
   readonly needsFull?: true;
   /** It is about two servers that talk to each other: they are started for it. */
   readonly partnership?: (options: OptionValues) => Partnership;
+  /** It is about a cluster of so many nodes, which is started for it; the partner is a server that has no Redis. */
+  readonly nodes?: (options: OptionValues) => number;
   /** How many users the options call for, unless `--users` says so. */
   defaultUsers(options: OptionValues): number;
   work(share: Share): Steps;

@@ -40,7 +40,7 @@ export const parley: Peer = {
     const directTlsPort = await freePort();
     const webPort = await freePort();
     const secureWebPort = await freePort();
-    const { database, federation } = options;
+    const { database, federation, cluster } = options;
     const config = join(dir, 'parley.yaml');
     writeFileSync(
       config,
@@ -57,13 +57,13 @@ listen:
   http: ${webPort}
   https: ${secureWebPort}
 ${federation ? federationWith(federation) : 'tls: { required: false }\n'}limits: { enabled: false }
-${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
+${cluster ? `redis: ${cluster.redis}\ncluster: { name: ${cluster.name} }\n` : ''}${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
 `,
     );
     const daemon = startDaemon(dir, process.execPath, [COMMAND, 'start', '--config', config]);
     await waitForPort(daemon, port);
     const users = join(dir, 'users.txt');
-    if (!existsSync(users)) {
+    if (options.users > 0 && !existsSync(users)) {
       writeFileSync(`${users}.new`, userBatch('parley', options));
       const added = await output(
         process.execPath,

@@ -40,6 +40,8 @@ export interface PeerOptions {
   readonly isFull: boolean;
   /** Undefined: it talks to no other server. */
   readonly federation?: FederationOptions | undefined;
+  /** It is a node of a cluster. */
+  readonly cluster?: { readonly redis: string; readonly name: string };
   /** Where it is to keep its data; undefined: where it does by itself. */
   readonly database: DatabaseAddress | undefined;
 }

@@ -16,6 +16,7 @@ import {
   type RunningPeer,
 } from './peer.ts';
 import { startPostgres } from './postgres.ts';
+import { startRedis } from './redis.ts';
 
 /** The port of a server that was started for the way in that is to be measured. Throws UsageError when there is none. */
 function portOf(server: RunningPeer, { tls, transport }: Target): number {
@@ -29,6 +30,8 @@ function portOf(server: RunningPeer, { tls, transport }: Target): number {
 /** What was started, as a profile takes it. */
 export interface Started extends Place {
   readonly partner?: Place;
+  readonly nodes?: readonly Target[];
+  readonly redis?: string;
   stop(): Promise<void>;
 }
 
@@ -43,8 +46,67 @@ export async function startFor(
 ): Promise<Started> {
   const partnership = profile.partnership?.(options);
   if (partnership !== undefined) return startPair(partnership, peer, dir, users, common);
+  const nodes = profile.nodes?.(options);
+  if (nodes !== undefined) return startCluster(nodes, peer, dir, users, common);
   const server = await startPeer(peer, dir, users, common);
   return { ...placeOf(server, common.target), stop: () => server.stop() };
+}
+
+/** Nodes on one Redis and one database, and beside them a server without Redis, on a database of its own. */
+async function startCluster(
+  count: number,
+  peer: Peer,
+  dir: string,
+  users: number,
+  common: CommonOptions,
+): Promise<Started> {
+  const { domain, userPrefix, password } = common.target;
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const end of stops.splice(0).reverse()) await end();
+  };
+  try {
+    mkdirSync(dir, { recursive: true });
+    const redis = await startRedis(join(dir, 'redis'));
+    stops.push(() => redis.stop());
+    const { address, stop: stopDatabase } = await startPostgres(join(dir, 'database'));
+    stops.push(stopDatabase);
+    const running: RunningPeer[] = [];
+    for (let i = 0; i < count; i++) {
+      const home = join(dir, `node${i + 1}`);
+      mkdirSync(home, { recursive: true });
+      const node = await peer.start({
+        dir: home,
+        domain,
+        userPrefix,
+        password,
+        // they share one database
+        users: i === 0 ? users : 0,
+        isFull: common.isFull,
+        database: address,
+        cluster: { redis: redis.url, name: `node${i + 1}` },
+      });
+      running.push(node);
+      stops.push(() => node.stop());
+    }
+    const home = join(dir, 'alone');
+    mkdirSync(home, { recursive: true });
+    const alone = await startPeer(peer, home, users, common);
+    stops.push(() => alone.stop());
+    const targets = running.map((node) => placeOf(node, common.target).target);
+    const pids = [...running.flatMap((node) => node.pids), redis.pid];
+    return {
+      target: targets[0]!,
+      nodes: targets,
+      pids,
+      redis: redis.url,
+      partner: placeOf(alone, common.target),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 async function startPair(

@@ -3,17 +3,10 @@
 
 import { Chatter, chatOptions, reportFailures } from '../load/chatter.ts';
 import { Client } from '../load/client.ts';
-import type { Spent } from '../load/probe.ts';
 import { numberOption, type Profile, type Share, type Steps } from '../load/profile.ts';
 import { ReportBuilder } from '../load/report.ts';
 import { Tally } from '../load/tally.ts';
-
-/** One kind of load in one turn. */
-interface Part {
-  readonly tally: Tally;
-  /** Of each server that took part. */
-  readonly spent: readonly Spent[];
-}
+import { cpuPerDelivery, describe, middleOf, type Part } from '../load/turns.ts';
 
 export const federation: Profile = {
   summary:
@@ -89,45 +82,4 @@ function work(share: Share): Steps {
     return tally;
   };
   return { open: () => both('open'), local: local.chat, across: across.chat, close: () => both('close') };
-}
-
-function describe(report: ReportBuilder, key: string, label: string, parts: readonly Part[]): void {
-  const sum = new Tally();
-  for (const { tally } of parts) {
-    sum.add(tally.toData());
-    for (const name of ['latency', 'acknowledged']) {
-      const times = tally.times[name];
-      if (times !== undefined) sum.time(`${key}_${name}`).add(times.toData());
-    }
-  }
-  const delivered = sum.get('delivered');
-  const seconds = parts.reduce((total, { spent }) => total + spent[0]!.seconds, 0);
-  report.add(`${key}_deliveries_per_s`, `${label}: messages delivered per second`, delivered / seconds, '/s');
-  report
-    .latency(sum, `${key}_latency`, `${label}: latency`)
-    .latency(sum, `${key}_acknowledged`, `${label}: acknowledged`);
-  const costs = parts.map(cpuPerDelivery).sort((a, b) => a - b);
-  report
-    .add(`${key}_cpu_us_per_delivery`, `${label}: server CPU per delivery, median`, middleOf(costs), 'us')
-    .add(`${key}_cpu_us_per_delivery_least`, `${label}: the same, least`, costs[0], 'us')
-    .add(`${key}_cpu_us_per_delivery_most`, `${label}: the same, most`, costs.at(-1), 'us');
-  const database = parts.flatMap(({ spent }) => spent.map((one) => one.database ?? 0)).reduce((a, b) => a + b, 0);
-  if (database > 0 && delivered > 0) {
-    report.add(
-      `${key}_database_cpu_us_per_delivery`,
-      `${label}: database CPU per delivery`,
-      (1e6 * database) / delivered,
-      'us',
-    );
-  }
-}
-
-/** In microseconds, of all servers together. */
-function cpuPerDelivery({ tally, spent }: Part): number {
-  return (1e6 * spent.reduce((sum, { server }) => sum + (server ?? Number.NaN), 0)) / tally.get('delivered');
-}
-
-function middleOf(sorted: readonly number[]): number | undefined {
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1]! + sorted[half]!) / 2;
 }

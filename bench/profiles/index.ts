@@ -2,13 +2,14 @@
 
 import type { Profile } from '../load/profile.ts';
 import { chat } from './chat.ts';
+import { cluster } from './cluster.ts';
 import { federation } from './federation.ts';
 import { idle } from './idle.ts';
 import { login } from './login.ts';
 import { mam } from './mam.ts';
 import { resume } from './resume.ts';
 
-export const profiles: Readonly<Record<string, Profile>> = { login, idle, chat, federation, resume, mam };
+export const profiles: Readonly<Record<string, Profile>> = { login, idle, chat, federation, cluster, resume, mam };
 
 /** Throws for a name that is not on offer. */
 export function profileNamed(name: string): Profile {

@@ -43,7 +43,8 @@ export const login: Profile = {
   },
 };
 
-async function logIn(share: Share, nextUser: () => number, seconds: number): Promise<Tally> {
+/** Logs in and out, over and over, as somebody else each time. */
+export async function logIn(share: Share, nextUser: () => number, seconds: number): Promise<Tally> {
   const tally = new Tally();
   const roster = share.options.roster === true;
   let isOver = false;

@@ -401,9 +401,8 @@ export class StreamManagement implements Keeper {
 
   /** The sessions of a host are in the store. No node has them: they are not found, and nobody is told that they have gone. */
   async withdraw(host: Host): Promise<void> {
-    const { directory } = this.parts.cluster;
-    const sessions = [...this.resumable()].filter((session) => session.host === host);
-    await Promise.all(sessions.map(({ jid, sid }) => directory.drop(jid, sid)));
+    const ours = [...this.resumable()].filter((session) => session.host === host);
+    await Promise.all(ours.map(({ jid, sid }) => this.parts.cluster.directory.drop(jid, sid)));
   }
 
   /** What was saved is in the store, for whoever asks for it. */

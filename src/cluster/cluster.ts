@@ -77,11 +77,51 @@ export interface Member {
   readonly isDraining: boolean;
 }
 
+/** What this node owns, for as long as it is known that its life goes on. */
+export interface Lease {
+  readonly key: string;
+  /** Grows from one owner of the key to the next. */
+  readonly token: number;
+  /** Its owner before died, and has handed nothing over. */
+  readonly isAfterDeath: boolean;
+  /**
+   * Whether nobody else can have taken it yet. It may turn from one turn of the event loop to the next: whoever writes or answers
+   * as the owner asks in the turn in which that is done.
+   */
+  readonly isValid: boolean;
+  /** Resolves when that is known: true when it is valid (again), false when it is over for good. */
+  confirm(): Promise<boolean>;
+  /** Gives it up. */
+  release(): MaybePromise<void>;
+}
+
+/** Single owners: of all lives of all nodes one has a key at a time, and the next has a higher token. */
+export interface Leases {
+  /**
+   * Claims a key that nobody has, or whose owner has died; then nothing that the dead one had under way can be written any more, as
+   * far as whoever listens to `onFence` saw to it. A key that is this node's already has a new token then, and the old lease is over.
+   * @returns the lease, or who has the key. Rejects when it cannot be told who has it.
+   */
+  claim(key: string): MaybePromise<Lease | { readonly holder: NodeId }>;
+  /** Takes a key over from a node that lives and hands it over; undefined when it does not have it under that token any more. */
+  take(key: string, from: NodeId, token: number): MaybePromise<Lease | undefined>;
+  /** Keys whose owners have died. */
+  orphans(): MaybePromise<readonly string[]>;
+  /** How a life that is over is kept from writing. Called before what it owned is given to another. */
+  onFence(fn: (life: NodeId) => MaybePromise<void>): () => void;
+}
+
+/** A call was for something that the other node does not answer: nothing was done. */
+export class Unanswered extends Error {
+  override readonly name = 'Unanswered';
+}
+
 export interface Cluster {
   readonly self: NodeId;
   /** The nodes that are alive, this one among them. */
   readonly nodes: ReadonlySet<NodeId>;
   readonly directory: Directory;
+  readonly leases: Leases;
   /**
    * In order between two nodes, at most once.
    * @returns when the frame will be dealt with even if this node dies: by the receiver or, if that dies, by another node;
@@ -90,7 +130,7 @@ export interface Cluster {
   send(node: NodeId, frame: Frame): MaybePromise<void>;
   /** Whom to give the frames that arrive; one receiver. A frame counts as dealt with when what it returns has resolved. */
   receive(fn: (frame: Frame, from: NodeId) => MaybePromise<void>): void;
-  /** Asks another node; rejects when it does not answer in time. */
+  /** Asks another node, in order between two nodes; rejects when it does not answer in time, with `Unanswered` where nobody there does. */
   call(node: NodeId, method: string, body: unknown): Promise<unknown>;
   /** Answers calls of that name; returns how to stop. */
   answer(method: string, fn: (body: unknown, from: NodeId) => MaybePromise<unknown>): () => void;

@@ -2,7 +2,15 @@
 import type { MaybePromise } from '../base/maybe.ts';
 import { softwareVersion } from '../base/software.ts';
 import type { BareJid } from '../xmpp/jid.ts';
-import type { Cluster, Directory, NodeId, SessionEntry } from './cluster.ts';
+import {
+  type Cluster,
+  type Directory,
+  type Lease,
+  type Leases,
+  type NodeId,
+  type SessionEntry,
+  Unanswered,
+} from './cluster.ts';
 
 const none: readonly SessionEntry[] = [];
 
@@ -40,6 +48,33 @@ function createDirectory(): Directory & { readonly count: number } {
   };
 }
 
+/** All is this node's. */
+function createLeases(): Leases {
+  const own = new Map<string, Lease>();
+  let last = 0;
+  return {
+    claim(key) {
+      const lease: Lease = {
+        key,
+        token: ++last,
+        isAfterDeath: false,
+        get isValid() {
+          return own.get(key) === lease;
+        },
+        confirm: async () => own.get(key) === lease,
+        release() {
+          if (own.get(key) === lease) own.delete(key);
+        },
+      };
+      own.set(key, lease);
+      return lease;
+    },
+    take: () => undefined,
+    orphans: () => [],
+    onFence: () => () => {},
+  };
+}
+
 /** The cluster of a server that runs alone. */
 export function createSolo(): Cluster {
   const self = 'solo' as NodeId;
@@ -51,11 +86,12 @@ export function createSolo(): Cluster {
     self,
     nodes: new Set([self]),
     directory,
+    leases: createLeases(),
     send() {},
     receive() {},
     async call(_node, method, body) {
       const fn = answers.get(method);
-      if (fn === undefined) throw new Error(`nobody answers ${method}`);
+      if (fn === undefined) throw new Unanswered(`nobody answers ${method}`);
       return fn(body, self);
     },
     answer(method, fn) {

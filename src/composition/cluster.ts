@@ -1,11 +1,13 @@
 // The cluster that a server is part of: of one node, or of all that one Redis joins.
 import { createHash } from 'node:crypto';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { ProtocolMismatch } from '../cluster/redis/protocol.ts';
 import { createSolo } from '../cluster/solo.ts';
 import type { Config } from '../config/server.ts';
+import type { Driver } from '../storage/ports.ts';
+import { isOnRedis } from './measures.ts';
 
 /** How long the start waits for Redis, in milliseconds: it may be starting, too. */
 const REDIS_START = 10_000;
@@ -55,12 +57,26 @@ export async function livingNodes({ redis }: Pick<Config, 'redis'>): Promise<rea
   }
 }
 
+/** All nodes have one time: whatever their machines' clocks say, what they write down is in one order. */
+export function clockOf(cluster: Cluster): Clock {
+  return isOnRedis(cluster) ? { now: () => cluster.now(), after: systemClock.after } : systemClock;
+}
+
 /** Published messages know no databases: the number has to be in their names. */
 function prefixOf(redis: NonNullable<Config['redis']>): { readonly prefix?: string } {
   if (typeof redis !== 'string') return {};
   const { protocol, pathname, searchParams } = new URL(redis);
   const database = Number((protocol === 'redis+unix:' ? searchParams.get('db') : pathname.slice(1)) || 0);
   return database === 0 ? {} : { prefix: `parley.${database}:` };
+}
+
+/** This node writes in the name of its life, so that the others can end that when they hold it for dead. */
+export async function writeAs(cluster: Cluster, driver: Driver, log: Logger): Promise<void> {
+  await driver.identify(cluster.self);
+  cluster.leases.onFence((life) => driver.fence(life));
+  cluster.onExpelled(() => {
+    driver.identify(cluster.self).catch((err: unknown) => log.error({ err }, 'this node cannot write in its new life'));
+  });
 }
 
 export const databaseCall = 'admin.database';

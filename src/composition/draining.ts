@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClientAcceptor } from '../c2s/acceptor.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { Owners } from '../core/owners/owners.ts';
 import type { Session, Sessions } from '../core/sessions.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import type { Listeners } from './listeners.ts';
@@ -13,6 +14,7 @@ export interface DrainingParts {
   readonly listeners: Listeners;
   readonly clients: ClientAcceptor;
   readonly sessions: Sessions;
+  readonly owners: Owners;
   readonly clock: Clock;
   readonly log: Logger;
   /** Other processes serve the same ports: HTTP, too, is theirs then. */
@@ -25,7 +27,7 @@ export interface DrainingParts {
   readonly resumable: () => Iterable<Session>;
 }
 
-/** How long sessions are handed over, in milliseconds. */
+/** How long what the node owns, and then sessions, are handed over, in milliseconds. */
 const HAND_OVER = 60_000;
 /** Those that cannot be handed over are closed within this time, in milliseconds: their clients come back somewhere at once. */
 const CLOSING = 10_000;
@@ -61,6 +63,7 @@ export class Draining {
     this.parts.clients.isOpen = true;
     this.parts.welcome(true);
     await this.parts.listeners.open();
+    this.parts.owners.serveAgain();
     await this.tell(false);
     this.parts.log.info({}, 'serves again');
   }
@@ -75,13 +78,14 @@ export class Draining {
   }
 
   private async drain(turn: number): Promise<void> {
-    const { listeners, clients, sessions, log, sharesPorts, handOver, welcome } = this.parts;
+    const { listeners, clients, sessions, owners, log, sharesPorts, handOver, welcome } = this.parts;
     const goesOn = (): boolean => turn === this.turn;
     log.info({ sessions: sessions.count }, 'drains');
     clients.isOpen = false;
     welcome(false);
     await listeners.close(sharesPorts);
     await this.tell(true);
+    await owners.drain(HAND_OVER);
     await handOver(HAND_OVER, goesOn);
     while (goesOn() && (await this.closeOthers(CLOSING, goesOn))) await this.pause();
     if (goesOn()) log.info({ sessions: sessions.count }, 'is drained');

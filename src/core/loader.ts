@@ -9,6 +9,7 @@ import type { Driver } from '../storage/ports.ts';
 import type { Host, Instance } from './host.ts';
 import type { Metrics } from './metrics.ts';
 import type { AnyModule, Service, Setup } from './module.ts';
+import type { Owners } from './owners/owners.ts';
 import type { Router } from './router.ts';
 
 /** Definitions by name: `ping` for `modules/ping.ts` or `modules/ping/index.ts`. */
@@ -42,6 +43,7 @@ export interface LoaderParts {
   readonly driver: Driver;
   readonly router: Router;
   readonly cluster: Cluster;
+  readonly owners: Owners;
   readonly clock: Clock;
   readonly metrics: Metrics;
   /** A module's settings on a host, parsed and with defaults. */
@@ -89,6 +91,7 @@ async function install(
 ): Promise<Instance> {
   const log = host.log.child({ module: name });
   const jobs = new Jobs(parts.clock, (error, what) => log.error({ err: error, what }, 'background work failed'));
+  const withdrawals: (() => Promise<void>)[] = [];
   const setup: Setup<unknown, unknown, unknown> = {
     host,
     config: parts.settingsOf(host.domain, name, definition.config),
@@ -96,6 +99,13 @@ async function install(
     metrics: parts.metrics.open(name, definition.metrics ?? {}, { host: host.domain }),
     router: parts.router,
     cluster: parts.cluster,
+    owners: {
+      declare(kind, definition) {
+        const declared = parts.owners.declare(host.domain, `${name}.${kind}`, definition);
+        withdrawals.push(declared.withdraw);
+        return declared;
+      },
+    },
     clock: parts.clock,
     log,
     use: (service) => {
@@ -117,6 +127,7 @@ async function install(
     definition,
     installed,
     async stop() {
+      await Promise.all(withdrawals.map((withdraw) => withdraw()));
       await jobs.stop();
       await installed.stop?.();
     },

@@ -11,6 +11,7 @@ import type { Iq } from '../xmpp/stanza.ts';
 import type { AnyHook, Collect, Gate, HookHandler, Notify, Verdict } from './hooks.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Measure, Measures } from './metrics.ts';
+import type { Kind, Owned } from './owners/kind.ts';
 import type { Router } from './router.ts';
 import type { Session } from './sessions.ts';
 import type { Transit } from './transit.ts';
@@ -131,6 +132,11 @@ export interface Item {
   readonly name?: string;
 }
 
+export interface ModuleOwners {
+  /** Declares a kind of things, in `setup`; its name is the module's own. */
+  declare<T, Q, A>(name: string, kind: Kind<T, Q, A>): Owned<Q, A>;
+}
+
 /** What a module gets when it is installed on a host. */
 export interface Setup<C, S, M> {
   readonly host: Host;
@@ -139,6 +145,8 @@ export interface Setup<C, S, M> {
   readonly metrics: Measures<M>;
   readonly router: Router;
   readonly cluster: Cluster;
+  /** Things that must not be on two nodes at a time. */
+  readonly owners: ModuleOwners;
   readonly clock: Clock;
   readonly log: Logger;
   /** A service that the module lists in `needs`. */

@@ -86,7 +86,7 @@ export default defineModule({
     function copyOut(transit: Transit<Message>): MaybePromise<void> {
       const { stanza } = transit;
       // what stays in the account is copied when it is known which devices it reaches
-      if (stanza.type === 'groupchat' || isOwn(stanza)) return;
+      if (stanza.type === 'groupchat' || isSentByOwn(transit)) return;
       const entries = cluster.directory.sessions(stanza.from.bare);
       return isPromise(entries) ? entries.then((later) => copySent(transit, later)) : copySent(transit, entries);
     }
@@ -114,7 +114,8 @@ export default defineModule({
       // on its way again because its reader left: whoever had it, or a copy, gets none
       const before = transit.note(redelivered);
       const others = before === undefined ? all : all?.filter(({ sid }) => !wasGiven(before, sid));
-      if (others !== undefined) consider(stanza, isOwn(stanza) ? 'sent' : 'received', others, transit.note(reached));
+      if (others !== undefined)
+        consider(stanza, isSentByOwn(transit) ? 'sent' : 'received', others, transit.note(reached));
     }
 
     function consider(message: Message, direction: Direction, to: readonly SessionEntry[], reach?: Reach): void {
@@ -171,7 +172,9 @@ export default defineModule({
     const set =
       (value: true | undefined) =>
       ({ session }: IqRequest): MaybePromise<void> => {
-        if (session !== undefined && session.get(enabled) !== value) return session.set(enabled, value);
+        // a component asks in the account's name (XEP-0356): copies are a device's own affair
+        if (session === undefined) throw new StanzaError('not-allowed');
+        if (session.get(enabled) !== value) return session.set(enabled, value);
       };
 
     // 4.1, 5.1; nothing is told of whether there is such an account
@@ -230,6 +233,11 @@ function listening(
 /** From one device of an account to the account, or to another device. */
 function isOwn({ from, to }: Message): boolean {
   return from.bare === to.bare && !from.isBare;
+}
+
+/** The same, or said in the account's name, which is as good as if a device had said it (XEP-0356 5.3). */
+function isSentByOwn({ stanza, origin }: Transit<Message>): boolean {
+  return isOwn(stanza) || (origin.kind === 'account' && stanza.from.bare === stanza.to.bare);
 }
 
 /** Whose other devices get copies. */

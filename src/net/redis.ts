@@ -118,7 +118,7 @@ class Connection implements RedisConnection {
     this.client.on('close', () => this.fall());
     this.client.on('error', (err: Error) => {
       this.problem = reasonOf(err);
-      this.fall(err);
+      this.fall(withoutCommand(err));
     });
     this.subscriber = new Subscriber(
       () => this.createSubscriber(),
@@ -141,7 +141,7 @@ class Connection implements RedisConnection {
 
   command(name: string, ...args: readonly RedisArgument[]): Promise<unknown> {
     if (!this.isUp) return Promise.reject(new Error(UNREACHABLE));
-    return this.client.call(name, ...args);
+    return this.client.call(name, ...args).catch(refused);
   }
 
   run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
@@ -274,7 +274,7 @@ class Reader implements RedisReader {
   }
 
   command(name: string, ...args: readonly RedisArgument[]): Promise<unknown> {
-    return this.client.call(name, ...args);
+    return this.client.call(name, ...args).catch(refused);
   }
 
   run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
@@ -388,6 +388,20 @@ function reasonOf(err: Error): string {
   return err instanceof AggregateError && err.errors.length > 0 ? reasonOf(err.errors.at(-1) as Error) : err.message;
 }
 
+/** ioredis adds the whole command: a password, or what people write to one another. Errors are logged. */
+function withoutCommand(err: Error): Error {
+  const { command: _command, lastNodeError, ...rest } = err as Error & { command?: unknown; lastNodeError?: unknown };
+  const inner = err instanceof AggregateError ? (err.errors as Error[]).at(-1) : lastNodeError;
+  const why = inner instanceof Error ? `${err.message} (${inner.message})` : err.message;
+  const bare = Object.assign(new Error(why), rest);
+  if (err.stack !== undefined) bare.stack = err.stack;
+  return bare;
+}
+
+function refused(err: Error): never {
+  throw withoutCommand(err);
+}
+
 async function runScript(
   client: AnyClient,
   { lua, sha }: RedisScript,
@@ -397,8 +411,8 @@ async function runScript(
   try {
     return await client.call('EVALSHA', sha, keys.length, ...keys, ...args);
   } catch (err) {
-    if (!(err instanceof Error && err.message.startsWith('NOSCRIPT'))) throw err;
-    return client.call('EVAL', lua, keys.length, ...keys, ...args);
+    if (!(err as Error).message.startsWith('NOSCRIPT')) return refused(err as Error);
+    return client.call('EVAL', lua, keys.length, ...keys, ...args).catch(refused);
   }
 }
 

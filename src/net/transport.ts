@@ -24,6 +24,11 @@ export interface TransportHandlers {
   overflow(): void;
 }
 
+export interface Progress {
+  readonly written: number;
+  readonly handedOver: number;
+}
+
 /** A socket, a WebSocket, a BOSH session or a test's pipe. */
 export interface Transport {
   /** The peer's network address. */
@@ -34,6 +39,11 @@ export interface Transport {
   readonly shape: TransportShape;
   /** What was written and is not with the operating system yet. */
   readonly queuedBytes: number;
+  /**
+   * For a transport that can tell: how much was written, in characters, and how much of that was handed to the operating system, in order.
+   * The rest has certainly not left, and never will once the connection is over.
+   */
+  readonly progress?: Progress;
   attach(handlers: TransportHandlers): void;
   write(xml: string): void;
   pause(): void;
@@ -81,18 +91,34 @@ export class Flusher {
   }
 }
 
-/** A TCP connection, with or without TLS. */
+/** How much a socket is given at a time, in characters: of that alone nobody knows whether it has left. */
+const AT_A_TIME = 128 * 1024;
+
+/** Text that waits for the socket, as bytes: a string that waits for long would keep everything alive that it was made from. */
+interface Piece {
+  readonly bytes: Buffer;
+  readonly length: number;
+}
+
+/** A TCP connection, with or without TLS. What the operating system does not take yet stays here, not with the socket. */
 export class SocketTransport implements Transport {
   readonly address: string;
   readonly shape = 'stream';
+  readonly progress = { written: 0, handedOver: 0 };
   tls: TlsInfo | undefined;
   private socket: Socket;
   private readonly flusher: Flusher;
   private readonly maxQueued: number;
   private handlers: TransportHandlers | undefined;
+  /** What was written in this turn of the event loop. */
   private waiting = '';
+  /** What was written before, in order, and is for the socket when that has done its last write. */
+  private held: Piece[] = [];
+  private heldBytes = 0;
+  private isBusy = false;
   private isEnding = false;
   private isClosed = false;
+  private written: (error?: Error | null) => void;
 
   /** @param maxQueued how many bytes a slow reader may leave waiting */
   constructor(socket: Socket, flusher: Flusher, maxQueued: number) {
@@ -100,6 +126,7 @@ export class SocketTransport implements Transport {
     this.address = socket.remoteAddress ?? '';
     this.flusher = flusher;
     this.maxQueued = maxQueued;
+    this.written = this.watch(socket);
     this.listen(socket);
   }
 
@@ -108,7 +135,7 @@ export class SocketTransport implements Transport {
   }
 
   get queuedBytes(): number {
-    return this.waiting.length + this.socket.writableLength;
+    return this.waiting.length + this.heldBytes + this.socket.writableLength;
   }
 
   attach(handlers: TransportHandlers): void {
@@ -119,15 +146,63 @@ export class SocketTransport implements Transport {
     if (this.isEnding || this.isClosed) return;
     if (this.waiting === '') this.flusher.add(this);
     this.waiting += xml;
+    this.progress.written += xml.length;
   }
 
-  /** Hands what was gathered to the socket. */
+  /** Hands what was gathered to the socket, or keeps it until the socket is done with what it has. */
   flush(): void {
     if (this.waiting === '' || this.isClosed) return;
     const xml = this.waiting;
     this.waiting = '';
-    this.socket.write(xml, 'utf8');
-    if (this.socket.writableLength > this.maxQueued) this.handlers?.overflow();
+    if (this.isBusy || xml.length > AT_A_TIME) {
+      this.hold(xml);
+      if (!this.isBusy) this.handOver(AT_A_TIME);
+    } else {
+      this.isBusy = true;
+      this.progress.handedOver += xml.length;
+      this.socket.write(xml, 'utf8', this.written);
+    }
+    if (this.heldBytes + this.socket.writableLength > this.maxQueued) this.handlers?.overflow();
+  }
+
+  private hold(xml: string): void {
+    for (let from = 0; from < xml.length; ) {
+      let to = from + AT_A_TIME;
+      // the two halves of a character stay together
+      if ((xml.charCodeAt(to - 1) & 0xfc00) === 0xd800) to++;
+      const text = xml.slice(from, to);
+      const bytes = Buffer.from(text, 'utf8');
+      this.held.push({ bytes, length: text.length });
+      this.heldBytes += bytes.length;
+      from = to;
+    }
+  }
+
+  /** Gives the socket some of what is held: at least one piece, and no more characters than `most` where there are several. */
+  private handOver(most: number): void {
+    let count = 0;
+    let length = 0;
+    while (count < this.held.length && (count === 0 || length + this.held[count]!.length <= most)) {
+      length += this.held[count++]!.length;
+    }
+    const pieces = this.held.splice(0, count).map(({ bytes }) => bytes);
+    const bytes = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+    this.heldBytes -= bytes.length;
+    this.isBusy = true;
+    this.progress.handedOver += length;
+    this.socket.write(bytes, this.written);
+  }
+
+  /** What to do when a socket has done a write; one that went into TLS since need not tell. */
+  private watch(socket: Socket): (error?: Error | null) => void {
+    return (error) => {
+      // (what a socket says of its last write when it is destroyed means nothing)
+      if (error || socket.destroyed || socket !== this.socket) return;
+      this.isBusy = false;
+      if (this.isClosed) return;
+      if (this.held.length > 0) this.handOver(AT_A_TIME);
+      else if (this.isEnding) this.socket.end();
+    };
   }
 
   pause(): void {
@@ -144,6 +219,7 @@ export class SocketTransport implements Transport {
    */
   startTls(options: TLSSocketOptions, describe: (socket: TLSSocket) => TlsInfo): Promise<void> {
     this.flush();
+    if (this.held.length > 0) this.handOver(Number.POSITIVE_INFINITY);
     const plain = this.socket;
     plain.removeAllListeners('data');
     plain.removeAllListeners('end');
@@ -154,6 +230,8 @@ export class SocketTransport implements Transport {
         ? new TLSSocket(plain, options)
         : connect({ ...(options as ConnectionOptions), socket: plain });
     this.socket = secure;
+    this.isBusy = false;
+    this.written = this.watch(secure);
     // what goes wrong underneath shows in the TLS socket too; without a listener it would end the process
     plain.on('error', (error) => secure.destroy(error));
     return new Promise((resolve, reject) => {
@@ -169,11 +247,12 @@ export class SocketTransport implements Transport {
     if (this.isEnding || this.isClosed) return;
     this.flush();
     this.isEnding = true;
-    this.socket.end();
+    // (a reader that was too slow is gone by now)
+    if (!this.isBusy && !this.isClosed) this.socket.end();
   }
 
   destroy(): void {
-    this.flush();
+    if (!this.isBusy) this.flush();
     this.socket.destroy();
     this.over(undefined);
   }
@@ -197,6 +276,8 @@ export class SocketTransport implements Transport {
     if (this.isClosed) return;
     this.isClosed = true;
     this.waiting = '';
+    this.held = [];
+    this.heldBytes = 0;
     this.handlers?.closed(error);
     this.handlers = undefined;
   }

@@ -1,5 +1,5 @@
 // Stanzas that wait for a stream, in order and within bounds.
-import type { Queued } from './outlet.ts';
+import type { Queued } from './queued.ts';
 
 export class Backlog {
   private entries: Queued[] = [];

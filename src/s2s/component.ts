@@ -14,7 +14,8 @@ import { NS } from '../xmpp/ns.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { ComponentContext } from './components.ts';
 import { Handling } from './handling.ts';
-import { writeStanza } from './outlet.ts';
+import { headOf, queuedOf } from './queued.ts';
+import { Unsent } from './unsent.ts';
 
 export interface ComponentEvents {
   /** It has proved itself. */
@@ -35,6 +36,7 @@ export class ComponentStream {
   private readonly stream: XmlStream;
   private readonly events: ComponentEvents;
   private readonly handling: Handling;
+  private readonly unsent: Unsent;
   private readonly cancelTimeout: () => void;
   private name: string | undefined;
   private isReady = false;
@@ -47,6 +49,7 @@ export class ComponentStream {
     const { clock, log } = context;
     const limits = context.limits();
     this.since = clock.now();
+    this.unsent = new Unsent(transport, clock);
     this.stream = new XmlStream(
       transport,
       {
@@ -55,6 +58,7 @@ export class ComponentStream {
         closed: (reason) => {
           this.cancelTimeout();
           events.closed(this, reason);
+          this.giveBack();
         },
       },
       context.defaultDomain,
@@ -91,10 +95,12 @@ export class ComponentStream {
     return this.stream.error;
   }
 
-  send({ el: element, from, to }: Stanza): void {
+  send(stanza: Stanza): void {
     this.sent++;
     this.context.stanza('out');
-    this.stream.send(writeStanza(element, from, to));
+    const queued = queuedOf(stanza);
+    this.stream.send(queued.xml);
+    this.unsent.add(queued);
   }
 
   close(error?: StreamError): void {
@@ -136,6 +142,13 @@ export class ComponentStream {
     const problem = new StanzaError('jid-malformed', 'the "to" address is not a JID');
     // RFC 6120 8.3.3.8; nobody else could answer
     return this.context.router.refuse(element, Jid.of('', name), from, problem);
+  }
+
+  /** What it never read: whoever sent it is told. */
+  private giveBack(): void {
+    const { router } = this.context;
+    const problem = new StanzaError('remote-server-timeout', 'the component does not read what it is sent');
+    for (const queued of this.unsent.take()) void router.refuse(headOf(queued), queued.to, queued.from, problem);
   }
 
   private takeHandshake(element: Element): void {

@@ -19,7 +19,7 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import { ComponentStream } from './component.ts';
 import { ComponentPlaces } from './component-places.ts';
 import type { Direction } from './context.ts';
-import { writeStanza } from './outlet.ts';
+import { writeStanza } from './queued.ts';
 
 export interface ComponentLimits {
   readonly stanzaBytesBeforeAuth: number;
@@ -233,7 +233,11 @@ export class Components {
     const mayStay = this.mayBeMany(domain);
     this.ready.set(domain, mayStay ? [...before, stream] : [stream]);
     // it knows the secret, so it is the same one, come back before we noticed that it had gone
-    if (!mayStay) for (const old of before) old.close(replaced());
+    if (!mayStay && before.length > 0) {
+      for (const old of before) old.close(replaced());
+      // what the old connection was asked the new one does not know of
+      this.parts.router.giveUp(domain);
+    }
     this.places.announce();
     this.log.info({ component: domain, address: stream.address }, 'a component connected');
     const component = Jid.of('', domain);

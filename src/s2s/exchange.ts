@@ -10,7 +10,8 @@ import type { S2sContext, S2sSettings } from './context.ts';
 import { type DomainPair, writeResult } from './dialback.ts';
 import type { Offer } from './initiated.ts';
 import { Intake } from './intake.ts';
-import { headOf, Outlet, type Queued, tooLarge } from './outlet.ts';
+import { Outlet, tooLarge } from './outlet.ts';
+import { headOf, type Queued } from './queued.ts';
 import { DialbackReceiver, type DialbackRequest } from './receiving.ts';
 
 export class Exchange {

@@ -16,7 +16,8 @@ import type { S2sContext, S2sSettings } from './context.ts';
 import { type DomainPair, dialbackFeature, readDialback } from './dialback.ts';
 import { takeExternal } from './external.ts';
 import { Intake, type Proof } from './intake.ts';
-import { keptOf, Outlet, type Queued } from './outlet.ts';
+import { Outlet } from './outlet.ts';
+import { keptOf, type Queued } from './queued.ts';
 import { DialbackReceiver } from './receiving.ts';
 
 export interface InboundEvents {

@@ -124,6 +124,8 @@ export class Intake {
     const proof = this.proofs.get(from);
     // RFC 6120 4.9.3.9
     if (proof === undefined) throw new StreamError('invalid-from', `nothing proves that you speak for ${from}`);
+    // it was proved before we were told to serve it, by a component perhaps, which may do more than strangers
+    if (this.context.serves(from)) throw new StreamError('invalid-from', `${from} is served here`);
     const settings = this.context.settings(to);
     if (settings === undefined) throw new StreamError('host-unknown', `${to} is not served here`);
     if (!settings.mayTalkTo(from)) throw new StreamError('policy-violation', `${to} does not talk to ${from}`);

@@ -11,8 +11,8 @@ import { type Dialled, Dialler } from './dial.ts';
 import { type DialbackOutcome, type DomainPair, readDialback } from './dialback.ts';
 import { Exchange } from './exchange.ts';
 import { InitiatedStream, type Offer } from './initiated.ts';
-import { headOf, keptOf, type Queued } from './outlet.ts';
 import { Proving } from './proving.ts';
+import { headOf, keptOf, type Queued } from './queued.ts';
 import type { Trace } from './trace.ts';
 import { Verifications } from './verifications.ts';
 

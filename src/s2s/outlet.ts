@@ -2,57 +2,15 @@
 import type { Clock } from '../base/clock.ts';
 import type { XmlStream } from '../net/stream.ts';
 import { type Element, el } from '../xml/element.ts';
-import { flatten } from '../xml/flatten.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
-import type { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { UnackedQueue } from '../xmpp/sm-counters.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-
-/** A stanza that waits: its text, and as much as an error to its sender needs. */
-export interface Queued {
-  xml: string;
-  readonly name: string;
-  type: string | undefined;
-  id: string | undefined;
-  readonly from: Jid;
-  readonly to: Jid;
-  /** It was written to a stream that ended before it was acknowledged. */
-  readonly isResent: boolean;
-}
-
-function queuedOf({ el: element, from, to }: Stanza): Queued {
-  const { type, id } = element.attrs;
-  return { xml: writeStanza(element, from, to), name: element.name, type, id, from, to, isResent: false };
-}
-
-/** A stanza that is going to wait: it keeps no input alive. */
-export function keptOf(stanza: Stanza): Queued {
-  const queued = queuedOf(stanza);
-  keep(queued);
-  return queued;
-}
-
-function keep(queued: Queued): void {
-  queued.xml = flatten(queued.xml);
-  queued.type = queued.type && flatten(queued.type);
-  queued.id = queued.id && flatten(queued.id);
-}
-
-/** The stanza without its children. */
-export function headOf({ name, type, id }: Queued): Element {
-  return el(name, null, { type, id });
-}
+import { keep, type Queued, queuedOf } from './queued.ts';
+import { Unsent } from './unsent.ts';
 
 export function tooLarge(domain: string): StanzaError {
   return new StanzaError('policy-violation', `it is larger than ${domain} takes`);
-}
-
-/** RFC 6120 8.1.1.2, 8.1.2.2: between servers a stanza says both whom it is from and whom it is for. */
-export function writeStanza(element: Element, from: Jid, to: Jid): string {
-  const { attrs } = element;
-  if (attrs.from !== undefined && attrs.to !== undefined) return element.toXml();
-  return element.with({ from: attrs.from ?? from.full, to: attrs.to ?? to.full }).toXml();
 }
 
 /** An acknowledgement is asked for behind so many stanzas, and a moment after the last one. */
@@ -73,6 +31,7 @@ export class Outlet {
   private readonly clock: Clock;
   private readonly limits: { readonly queueStanzas: number; readonly queueBytes: number };
   private unacked: UnackedQueue<Queued> | undefined;
+  private readonly unsent: Unsent;
   private sinceAsked = 0;
   private isAsked = false;
   private cancelTimer: (() => void) | undefined;
@@ -82,6 +41,7 @@ export class Outlet {
     this.stream = stream;
     this.clock = clock;
     this.limits = limits;
+    this.unsent = new Unsent(stream.transport, clock);
   }
 
   get isManaged(): boolean {
@@ -122,7 +82,10 @@ export class Outlet {
     this.written++;
     this.stream.send(queued.xml);
     const { unacked } = this;
-    if (unacked === undefined) return;
+    if (unacked === undefined) {
+      this.unsent.add(queued);
+      return;
+    }
     unacked.push({ xml: queued.xml, isFlat: false, at: 0, reach: queued });
     if (++this.sinceAsked >= ASK_BEHIND) this.ask();
     else if (!this.isAsked) this.cancelTimer ??= this.clock.after(ASK_AFTER, () => this.ask());
@@ -159,14 +122,15 @@ export class Outlet {
     });
   }
 
-  /** The stream is over: what was never acknowledged. */
+  /** The stream is over: what was never acknowledged; where nothing is, what was never sent. */
   close(): readonly Queued[] {
-    if (this.unacked !== undefined) this.keepWaiting(this.unacked);
+    const { unacked } = this;
     this.cancelTimer?.();
     this.whenDrained?.();
-    const left = this.unacked?.waiting() ?? [];
+    if (unacked === undefined) return this.unsent.take();
+    this.keepWaiting(unacked);
     this.unacked = undefined;
-    return left.map(({ reach }) => reach!);
+    return unacked.waiting().map(({ reach }) => reach!);
   }
 
   /** What is not acknowledged soon is copied out of what came in with it; where peers are quick, that costs nothing. */

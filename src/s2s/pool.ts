@@ -9,7 +9,7 @@ import { BackOff } from './dial.ts';
 import type { DialbackOutcome, DomainPair } from './dialback.ts';
 import type { InboundStream } from './inbound.ts';
 import { type OutboundFailure, OutboundStream } from './outbound.ts';
-import { headOf, type Queued } from './outlet.ts';
+import { headOf, type Queued } from './queued.ts';
 import { type Step, Trace } from './trace.ts';
 
 /** How long a stream stays that was only made to ask about a key, in milliseconds. */

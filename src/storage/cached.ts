@@ -88,6 +88,8 @@ export function cached(driver: Driver, options: CacheOptions = {}): Driver {
         invalidation?.publish(invalidationTopic, { host, owner });
       }
     },
+    identify: (life) => driver.identify(life),
+    fence: (life) => driver.fence(life),
     ping: () => driver.ping(),
     async close() {
       for (const stop of stops) stop?.();

@@ -35,6 +35,8 @@ export function measured(driver: Driver, measure: Measure): Driver {
       return Object.fromEntries(Object.entries(opened).map(([name, store]) => [name, wrap(store, specs[name]!.kind)]));
     },
     purge: (host, owner) => time('purge', driver.purge(host, owner)),
+    identify: (life) => driver.identify(life),
+    fence: (life) => time('fence', driver.fence(life)),
     ping: () => driver.ping(),
     close: () => driver.close(),
   };

@@ -177,6 +177,17 @@ export interface Driver {
   ): Promise<Readonly<Record<string, unknown>>>;
   /** Removes every row of an owner on a host, in every table there is. */
   purge(host: string, owner: string): Promise<void>;
+  /**
+   * From now on this process writes in the name of that life. What it wanted to write in the name of one before, and has not, is
+   * refused with StorageUnavailable.
+   */
+  identify(life: string): Promise<void>;
+  /**
+   * When it has resolved, nothing that was under way in the name of that life can be written any more: it is there to be read, or
+   * will never be. Refused is also what it begins.
+   * @throws StorageUnavailable where that is not certain
+   */
+  fence(life: string): Promise<void>;
   /** Whether the database answers; for `/readyz`. */
   ping(): Promise<void>;
   /** Writes out what waits, and closes. */

@@ -81,6 +81,20 @@ test('what a dead node had not handled comes to one of those that live, as undel
   await expect(one.send(two.self, frame(1))).rejects.toThrow('is no more');
 });
 
+test('what Redis has lost of what a dead node was sent is dealt with by its sender, who has it still', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
+  const [one, two, three] = all();
+  const heard = [listen(one), listen(three)];
+  two.receive(() => new Promise(() => {}));
+  for (const n of upTo(3)) await one.send(two.self, frame(n));
+  const inbox = `${nodes.prefix}{${two.self}}:inbox`;
+  const entries = [...(await redis.ask(`XRANGE ${inbox} - +`)).matchAll(/^\d+-\d+(?=\r)/gm)].map(([id]) => id);
+  expect(entries).toHaveLength(3);
+  nodes.kill(two.self);
+  await redis.ask(`XDEL ${inbox} ${entries[1]}`);
+  await expect.poll(() => heard.flatMap(({ undelivered }) => undelivered).sort()).toEqual(upTo(3));
+});
+
 test('what a dead node had handled is not dealt with again', async () => {
   nodes = await startRedisNodes(redis.url);
   const [one, two] = all();
@@ -130,6 +144,26 @@ test('a node that leaves in order has handled what it was sent, and is not misse
   await two.close();
   await expect.poll(() => seen).toEqual([[two.self, false]]);
   await expect.poll(() => [...theirs.deliver, ...ours.undelivered]).toEqual(upTo(200));
+});
+
+test('what a node had handled just before it left in order is not dealt with again', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
+  const [one, two, three] = all();
+  const heard = [listen(one), listen(three)];
+  const left = two.self;
+  const closed = new Promise<number[]>((resolve) => {
+    const handled: number[] = [];
+    two.receive((arrived) => {
+      handled.push(numberOf(arrived));
+      if (handled.length === 10) void two.close().then(() => resolve(handled));
+    });
+  });
+  const fates = send(one, two.self, 0, 10);
+  await expect.poll(() => fates).toEqual(new Array(10).fill(1));
+  expect(await closed).toEqual(upTo(10));
+  const report = `${nodes.prefix}{${left}}:closed`;
+  await expect.poll(() => redis.ask(`HGET ${report} ""`)).toContain('1');
+  expect(heard.flatMap(({ undelivered }) => undelivered)).toEqual([]);
 });
 
 test('Redis is restarted with what it had: nothing is lost, doubled or out of order', async () => {
@@ -297,6 +331,27 @@ test('a node that is cut off from Redis is replaced, and comes back as another',
   await expect.poll(() => heard.map(({ deliver }) => deliver)).toEqual([upTo(10), upTo(10)]);
 });
 
+test('what a node has for others while it is cut off comes to them when it is back in another life', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  const heard = listen(one);
+  const former = two.self;
+  pipe.isShut = true;
+  pipe.reset();
+  const fates = [send(two, one.self, 0, 500)];
+  await expect.poll(() => one.nodes.has(former)).toBe(false);
+  fates.push(send(two, one.self, 500, 500));
+  pipe.isShut = false;
+  await expect.poll(() => two.self).not.toBe(former);
+  fates.push(send(two, one.self, 1000, 10));
+  await expect.poll(() => heard.deliver.length).toBe(1010);
+  expect(heard.deliver).toEqual(upTo(1010));
+  await expect.poll(() => fates.flat()).toEqual(new Array(1010).fill(1));
+});
+
 test('nodes of the same name get names of their own; one that says the name is its own ends its former life', async () => {
   nodes = await startRedisNodes(redis.url, ['host', 'host', 'host']);
   const names = (await nodes.clusters[0]!.members()).map(({ name }) => name);
@@ -328,6 +383,42 @@ test('a node that is about to stop owns nothing, and goes on owning when it stay
   expect(shares(two)).toEqual(shares(one));
   await nodes.clusters[1]!.drain(false);
   await expect.poll(() => shares(one)).toEqual(before);
+});
+
+test('a node that is about to stop says so again when Redis has forgotten it, and in its next life', async () => {
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  const drained = async (): Promise<string[]> =>
+    (await one.members()).filter(({ isDraining }) => isDraining).map(({ node }) => node);
+  await two.drain(true);
+  expect(await drained()).toEqual([two.self]);
+  await redis.ask('FLUSHALL');
+  await expect.poll(drained).toEqual([two.self]);
+  const former = two.self;
+  pipe.upstream = { frozen: true };
+  pipe.downstream = { frozen: true };
+  await expect.poll(() => one.nodes.has(former)).toBe(false);
+  pipe.upstream = {};
+  pipe.downstream = {};
+  pipe.reset();
+  await expect.poll(() => two.self, { timeout: 10_000 }).not.toBe(former);
+  await expect.poll(drained).toEqual([two.self]);
+});
+
+test('whoever fails over the news of a dead node keeps nobody else from hearing it', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two']);
+  const [one, two] = all();
+  const heard: string[] = [];
+  one.onNode(() => {
+    throw new Error('a mistake');
+  });
+  one.onNode((node, isUp) => heard.push(`${node} ${isUp}`));
+  one.onGap(() => heard.push('gap'));
+  nodes.kill(two.self);
+  await expect.poll(() => heard).toEqual([`${two.self} false`, 'gap']);
 });
 
 test('Sentinel gives Redis to the replica: nodes follow, and nothing is lost', async () => {

@@ -1,7 +1,9 @@
 // Servers that one Redis joins, and people on them, when a node dies or is cut off.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
+import { StorageUnavailable } from '../../src/storage/errors.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
+import type { Driver } from '../../src/storage/ports.ts';
 import { openChaosPipe } from '../kit/chaos.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
@@ -16,23 +18,45 @@ const juliet = { user: 'juliet', password: 'secret', domain, resource: 'balcony'
 let redis: TestRedis;
 let nodes: RedisNodes;
 let servers: TestServer[] = [];
+let isDatabaseAway = false;
 const clients: StreamClient[] = [];
 beforeAll(async () => {
   redis = await startRedis();
 });
 afterEach(async () => {
+  isDatabaseAway = false;
   for (const client of clients.splice(0)) await client.destroy();
   for (const server of servers.splice(0)) await server.stop();
   await nodes.close();
 });
 afterAll(() => redis.remove());
 
+/** A driver whose stores do not answer while the database is away. */
+function breakable(driver: Driver): Driver {
+  const failing = <T extends object>(store: T): T =>
+    new Proxy(store, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]) =>
+          isDatabaseAway ? Promise.reject(new StorageUnavailable('away')) : value.apply(target, args);
+      },
+    });
+  return {
+    ...driver,
+    async open(...args) {
+      const stores = Object.entries(await driver.open(...args));
+      return Object.fromEntries(stores.map(([name, store]) => [name, failing(store as object)]));
+    },
+  };
+}
+
 /** A server for each node; Juliet at the first one, Romeo, whom she sees, at the second one. */
 async function begin(second: string): Promise<{ readonly her: StreamClient; readonly him: StreamClient }> {
   nodes = await startRedisNodes(redis.url, ['one']);
   await nodes.add('two', { target: second });
   await nodes.idle();
-  const driver = createMemoryDriver(systemClock);
+  const driver = breakable(createMemoryDriver(systemClock));
   servers = await Promise.all(
     nodes.clusters.map((cluster) => TestServer.start({ hosts: { [domain]: {} } }, { cluster, driver })),
   );
@@ -101,4 +125,15 @@ test('a node dies: its people look gone, and find at another one what was on its
   expect([...one!.nodes]).toEqual([one!.self]);
   const again = await enter(0, romeo);
   await told(again, 'message', (xml) => xml.includes('meanwhile'));
+});
+
+test('a node dies while the database is away: its people look gone as soon as that is back', async () => {
+  const { her } = await begin(redis.url);
+  const [one, two] = nodes.clusters;
+  isDatabaseAway = true;
+  nodes.kill(two!.self);
+  await expect.poll(() => [...one!.nodes]).toEqual([one!.self]);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  isDatabaseAway = false;
+  await told(her, 'presence', (xml) => xml.includes('unavailable') && xml.includes('orchard'));
 });

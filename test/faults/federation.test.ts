@@ -361,6 +361,61 @@ describe('servers that are not well', () => {
     await romeo.client.destroy();
   }, 20_000);
 
+  /** Says so much to a server that most of it stays here; resolves when that has begun to read. */
+  async function flood(server: ScriptedServer, count: number): Promise<Awaited<ReturnType<typeof enter>>> {
+    const romeo = await enter(verona, 'romeo@verona.test');
+    const body = 'x'.repeat(100_000);
+    for (let i = 0; i < count; i++) {
+      romeo.client.write(`<message id='m${i}' to='juliet@mantua.test'><body>${body}</body></message>`);
+    }
+    const isThere = (): Promise<boolean> =>
+      romeo.client.fence().then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(isThere, { timeout: 15_000 }).toBe(true);
+    await expect.poll(() => heardBy(server).length, { timeout: 15_000 }).toBe(1);
+    return romeo;
+  }
+
+  const heardBy = ({ heard }: ScriptedServer): number[] =>
+    [...heard.matchAll(/<message id='m(\d+)'/g)].map(([, n]) => Number(n));
+
+  test('what never left for one that does not read is sent over a new stream, where nothing is acknowledged', async () => {
+    await start({ s2s: { 'send-queue-bytes': '200MB', 'queue-bytes': '100MB' } });
+    const stuck = await scripted('mantua.test', mantua, external, (socket, said) => {
+      takesAll(socket, said);
+      if (stuck.connections === 1 && said.includes('<message')) socket.pause();
+    });
+    const romeo = await flood(stuck, 150);
+    stuck.cut();
+    await expect.poll(() => stuck.heard.includes("id='m149'"), { timeout: 10_000 }).toBe(true);
+    // all of them, in order, and once
+    const [, first = 0, ...rest] = heardBy(stuck);
+    expect(first).toBeGreaterThan(0);
+    expect(rest).toEqual(Array.from({ length: 149 - first }, (_, i) => first + 1 + i));
+    expect(stuck.connections).toBe(2);
+    await romeo.client.destroy();
+  }, 40_000);
+
+  test('what never left for one that does not read the second time goes back', async () => {
+    await start({ s2s: { 'send-queue-bytes': '200MB', 'queue-bytes': '100MB' } });
+    const stuck = await scripted('mantua.test', mantua, external, (socket, said) => {
+      takesAll(socket, said);
+      if (said.includes('<message')) socket.pause();
+    });
+    const romeo = await flood(stuck, 200);
+    stuck.cut();
+    await expect.poll(() => heardBy(stuck).length, { timeout: 10_000 }).toBe(2);
+    stuck.cut();
+    let text = '';
+    while (!text.includes('id="m199"')) {
+      text = told(await romeo.client.next(10_000));
+      expect(text).toContain('remote-server-timeout');
+    }
+    await romeo.client.destroy();
+  }, 40_000);
+
   test('what was not acknowledged is sent once more over a new stream, and no oftener', async () => {
     await start();
     const romeo = await enter(verona, 'romeo@verona.test');

@@ -29,6 +29,8 @@ class SlowDisk {
         return Object.fromEntries(Object.entries(stores).map(([name, store]) => [name, this.slow(store)]));
       },
       purge: (host, owner) => inner.purge(host, owner),
+      identify: (life) => inner.identify(life),
+      fence: (life) => inner.fence(life),
       ping: () => inner.ping(),
       close: () => inner.close(),
     };

@@ -52,16 +52,23 @@ export class ChildServer implements AsyncDisposable {
   private child: ChildProcess | undefined;
   private exit: Promise<Exit> | undefined;
 
-  private constructor(more: ConfigInput) {
+  /** What the process believes to be later than it is, in milliseconds. */
+  private readonly ahead: number;
+
+  private constructor(more: ConfigInput, ahead: number) {
+    this.ahead = ahead;
     // a space: nobody's folders are as plain as those of programmers
     this.folder = mkdtempSync(join(tmpdir(), 'parley e2e '));
     this.settings = mergeSettings(settings, more);
   }
 
-  /** Starts a server on new data; settings are laid over those for tests. */
-  static async start(more: ConfigInput = {}): Promise<ChildServer> {
+  /**
+   * Starts a server on new data; settings are laid over those for tests.
+   * @param ahead how much its clock is ahead of ours, in milliseconds
+   */
+  static async start(more: ConfigInput = {}, ahead = 0): Promise<ChildServer> {
     build();
-    const server = new ChildServer(more);
+    const server = new ChildServer(more, ahead);
     try {
       await server.start();
       return server;
@@ -189,7 +196,8 @@ export class ChildServer implements AsyncDisposable {
   }
 
   private launch(): { child: ChildProcess; exit: Promise<Exit> } {
-    const child = spawn(process.execPath, [command, 'start', '--config', this.file], {
+    const args = [...clockAhead(this.ahead), command, 'start', '--config', this.file];
+    const child = spawn(process.execPath, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -201,6 +209,17 @@ export class ChildServer implements AsyncDisposable {
     const exit = new Promise<Exit>((resolve) => child.on('exit', (code, signal) => resolve({ code, signal })));
     return { child, exit };
   }
+}
+
+/** Makes a process believe that it is later: what asks for the time gets another one, before any of the server's code is there. */
+function clockAhead(ms: number): string[] {
+  if (ms === 0) return [];
+  const code = `const Real = Date;
+globalThis.Date = class Date extends Real {
+  constructor(...args) { if (args.length === 0) super(Real.now() + ${ms}); else super(...args); }
+  static now() { return Real.now() + ${ms}; }
+};`;
+  return ['--import', `data:text/javascript,${encodeURIComponent(code)}`];
 }
 
 export const passwordOf = (user: string): string => `${user}-secret`;

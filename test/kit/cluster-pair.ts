@@ -2,15 +2,18 @@
 // as JSON and read again, so that a test fails where something would not survive the wire.
 import { createHash } from 'node:crypto';
 import type { MaybePromise } from '../../src/base/maybe.ts';
-import type {
-  Cluster,
-  Directory,
-  Frame,
-  Member as MemberInfo,
-  NodeId,
-  SessionEntry,
+import {
+  type Cluster,
+  type Directory,
+  type Frame,
+  type Leases,
+  type Member as MemberInfo,
+  type NodeId,
+  type SessionEntry,
+  Unanswered,
 } from '../../src/cluster/cluster.ts';
 import { type BareJid, Jid } from '../../src/xmpp/jid.ts';
+import { SharedLeases } from './shared-leases.ts';
 
 interface Parcel {
   readonly from: NodeId;
@@ -21,7 +24,13 @@ type Content =
   | { readonly kind: 'frame'; readonly frame: Frame }
   | { readonly kind: 'topic'; readonly topic: string; readonly body?: unknown }
   | { readonly kind: 'call'; readonly id: number; readonly method: string; readonly body?: unknown }
-  | { readonly kind: 'reply'; readonly id: number; readonly body?: unknown; readonly error?: string };
+  | {
+      readonly kind: 'reply';
+      readonly id: number;
+      readonly body?: unknown;
+      readonly error?: string;
+      readonly isUnanswered?: boolean;
+    };
 
 type StoredEntry = Omit<SessionEntry, 'jid'> & { readonly jid: string };
 
@@ -33,6 +42,8 @@ export interface Nodes {
   kill(node: NodeId): void;
   /** While true, nothing arrives; what was sent waits. */
   hold(on: boolean): void;
+  /** While true, the node cannot tell whether the others hold it for dead. */
+  doubt(node: NodeId, on: boolean): void;
   /** While true, nothing arrives at a node; what was sent to it waits. */
   freeze(node: NodeId, on: boolean): void;
   /** One more node. */
@@ -47,14 +58,18 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
   const bus = new Bus();
   const shared = new SharedDirectory();
   const members = new Map<NodeId, Member>();
+  const leases = new SharedLeases();
   const add = (name: string): Member => {
-    const node = new Member(name as NodeId, bus, shared, members, timeout, isLate);
+    const self = name as NodeId;
+    const own = leases.of(self, () => members.get(self) === node);
+    const node: Member = new Member(self, bus, shared, members, timeout, isLate, own);
     members.set(node.self, node);
     node.onClose = () => kill(node.self);
     return node;
   };
   const kill = (node: NodeId): void => {
     members.delete(node);
+    leases.settle();
     const orphans = shared.sweep(node);
     for (const member of members.values()) member.noticeLoss(node);
     const [heir] = members.values();
@@ -69,6 +84,7 @@ export function createNodes(names: readonly string[] = ['one', 'two'], timeout =
     idle: () => bus.idle(),
     kill,
     hold: (on) => bus.hold(on),
+    doubt: (node, on) => leases.doubt(node, on),
     freeze: (node, on) => bus.freeze(node, on),
     add,
   };
@@ -246,6 +262,7 @@ function restore(entry: StoredEntry): SessionEntry {
 class Member implements Cluster {
   readonly self: NodeId;
   readonly directory: Directory;
+  readonly leases: Leases;
   onClose: () => void = () => {};
   isDraining = false;
   private readonly bus: Bus;
@@ -267,8 +284,10 @@ class Member implements Cluster {
     members: ReadonlyMap<NodeId, Member>,
     timeout: number,
     isLate: boolean,
+    leases: Leases,
   ) {
     this.self = self;
+    this.leases = leases;
     this.bus = bus;
     this.all = members;
     const link = new LinkedDirectory(shared, () => members.get(self) === this);
@@ -325,7 +344,9 @@ class Member implements Cluster {
 
   owner(key: string): NodeId {
     const weight = (node: NodeId): string => createHash('sha1').update(`${node}\0${key}`).digest('hex');
-    return [...this.all.keys()].reduce((best, node) => (weight(node) > weight(best) ? node : best));
+    const staying = [...this.all.values()].filter(({ isDraining }) => !isDraining).map((node) => node.self);
+    const candidates = staying.length > 0 ? staying : [...this.all.keys()];
+    return candidates.reduce((best, node) => (weight(node) > weight(best) ? node : best), candidates[0] ?? this.self);
   }
 
   onNode(fn: (node: NodeId, up: boolean) => void): () => void {
@@ -395,7 +416,7 @@ class Member implements Cluster {
       case 'reply': {
         const call = this.calls.get(content.id);
         if (content.error === undefined) call?.resolve(content.body);
-        else call?.reject(new Error(content.error));
+        else call?.reject(content.isUnanswered ? new Unanswered(content.error) : new Error(content.error));
       }
     }
   }
@@ -403,12 +424,15 @@ class Member implements Cluster {
   private reply(from: NodeId, id: number, method: string, body: unknown): void {
     const fn = this.answers.get(method);
     const work = async (): Promise<unknown> => {
-      if (fn === undefined) throw new Error(`nobody answers ${method}`);
+      if (fn === undefined) throw new Unanswered(`nobody answers ${method}`);
       return fn(body, from);
     };
     work().then(
       (result) => this.post(from, { kind: 'reply', id, body: result }),
-      (error: Error) => this.post(from, { kind: 'reply', id, error: error.message }),
+      (error: Error) => {
+        const isUnanswered = error instanceof Unanswered;
+        this.post(from, { kind: 'reply', id, error: error.message, isUnanswered });
+      },
     );
   }
 

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { silent } from '../../src/base/log.ts';
 import { openRedis } from '../../src/net/redis.ts';
@@ -16,6 +17,8 @@ import { startRedis } from './redis.ts';
 
 export interface StorageWorld {
   driver(): Promise<Driver>;
+  /** Where the database is, if it is a server of its own. */
+  readonly config?: pg.ClientConfig;
   /** Lets time go by where the clock that was given is not the one that counts. */
   pass?(ms: number): Promise<void>;
   close(): Promise<void>;
@@ -42,6 +45,7 @@ export const storageWorlds = (clock: Clock): Record<string, () => Promise<Storag
   async 'PostgreSQL of the system'() {
     const postgres: TestPostgres = await startPostgres();
     return {
+      config: postgres.config,
       driver: async () => createPostgresDriver({ connection: postgres.config, clock }),
       close: () => postgres.remove(),
     };
@@ -50,6 +54,7 @@ export const storageWorlds = (clock: Clock): Record<string, () => Promise<Storag
     const folder = mkdtempSync(join(tmpdir(), 'parley embedded '));
     const embedded: Embedded = await createEmbedded({ dataFolder: folder, log: silent });
     return {
+      config: embedded.config,
       driver: async () => createPostgresDriver({ connection: embedded.config, clock }),
       async close() {
         await embedded.stop();

@@ -74,7 +74,7 @@ export class Bus {
   async reopen(): Promise<void> {
     try {
       await this.membership.refresh();
-      if (!this.isClosed) await this.inbox.open();
+      if (!this.isClosed && !this.membership.isOver) await this.inbox.open();
     } catch {
       // Redis is away; it is asked again when it is back
     }
@@ -103,7 +103,7 @@ export class Bus {
   lose(node: NodeId): void {
     this.missing.delete(node);
     this.options.calls.lose(node);
-    this.outboxes.get(node)?.wake();
+    this.outboxes.get(node)?.lose();
   }
 
   /** Treats what a dead node had not handled as undelivered. */
@@ -114,6 +114,7 @@ export class Bus {
       log,
       node,
       sure: () => this.membership.sure(),
+      isThere: (sender) => this.membership.nodes.has(sender),
       onFrame: (frame, from) => onFrame(asUndelivered(frame), from),
     });
   }
@@ -124,6 +125,18 @@ export class Bus {
     await Promise.race([Promise.all([...this.outboxes.values()].map((outbox) => outbox.flushed())), late]);
     this.end();
     await Promise.race([this.inbox.close(), late]);
+  }
+
+  /** This life is over, and its inbox is others': nothing is read any more, and what this node has to say goes out still. */
+  retire(): void {
+    this.options.calls.lose();
+    void this.inbox.close();
+  }
+
+  /** The next life has begun: what waits for nodes that live is sent, for so many milliseconds at the most, and the rest given up. */
+  async finish(nodes: ReadonlySet<NodeId>, patience: number): Promise<void> {
+    for (const [node, outbox] of this.outboxes) if (!nodes.has(node)) outbox.close();
+    await this.close(patience);
   }
 
   /** Ends at once, as if the process had died. */
@@ -155,8 +168,11 @@ export class Bus {
         self: this.self,
         to: node,
         isThere: () => this.isThere(node),
+        isOwed: () => this.membership.isOwed(node),
         onLost: (items) => this.recover(items),
-        onDone: () => this.outboxes.delete(node),
+        onDone: () => {
+          if (this.outboxes.get(node) === outbox) this.outboxes.delete(node);
+        },
       });
       if (this.isClosed) outbox.close();
       else this.outboxes.set(node, outbox);

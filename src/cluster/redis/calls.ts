@@ -1,12 +1,13 @@
 // Questions from node to node: who waits for an answer, and who gives one.
 import type { Clock } from '../../base/clock.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
-import type { NodeId } from '../cluster.ts';
+import { type NodeId, Unanswered } from '../cluster.ts';
 
 type Answer = (body: unknown, from: NodeId) => MaybePromise<unknown>;
 
 interface Call {
   readonly node: NodeId;
+  readonly method: string;
   resolve(body: unknown): void;
   reject(err: Error): void;
   cancel(): void;
@@ -35,7 +36,7 @@ export class Calls {
   /** What this node answers; throws where nobody does. */
   async ask(method: string, body: unknown, from: NodeId): Promise<unknown> {
     const fn = this.answers.get(method);
-    if (fn === undefined) throw new Error(`nobody answers ${method}`);
+    if (fn === undefined) throw new Unanswered(unanswered(method));
     return fn(body, from);
   }
 
@@ -50,7 +51,7 @@ export class Calls {
         const cancel = this.clock.after(this.timeout, () =>
           reject(new Error(`${node} did not answer ${method} in time`)),
         );
-        this.waiting.set(id, { node, resolve, reject, cancel });
+        this.waiting.set(id, { node, method, resolve, reject, cancel });
         send(id).catch(reject);
       });
     } finally {
@@ -66,7 +67,8 @@ export class Calls {
 
   failed(id: number, from: NodeId, message: string): void {
     const call = this.waiting.get(id);
-    if (call?.node === from) call.reject(new Error(message));
+    if (call?.node !== from) return;
+    call.reject(message === unanswered(call.method) ? new Unanswered(message) : new Error(message));
   }
 
   /** Nobody answers for a node that is gone; without one, for all. */
@@ -76,3 +78,5 @@ export class Calls {
     }
   }
 }
+
+const unanswered = (method: string): string => `nobody answers ${method}`;

@@ -81,22 +81,34 @@ return changed()
 
 /**
  * Takes a session of a dead node out of its account; its value stays in the index until whoever sweeps has made it known. Keys:
- * account, clock, index. Arguments: account, channel, resource, full JID, the dead node. Returns the value, or nothing where the
- * session had been replaced, or had moved.
+ * account, clock, index. Arguments: account, channel, resource, full JID, the dead node. Returns the account's state; and the value,
+ * unless the session had been replaced, or had moved.
  */
 export const takeScript = defineScript(`${common}
 local held = redis.call('HGET', KEYS[3], ARGV[4])
-if not held then return false end
-if string.find(held, ' ', 1, true) then return held end
+if not held then return {unchanged()} end
+if string.find(held, ' ', 1, true) then return {unchanged(), held} end
 local value = redis.call('HGET', KEYS[1], ARGV[3])
 if not isOf(value, held) or nodeOf(value, held) ~= ARGV[5] then
   redis.call('HDEL', KEYS[3], ARGV[4])
-  return false
+  return {unchanged()}
 end
 redis.call('HSET', KEYS[3], ARGV[4], value)
 redis.call('HDEL', KEYS[1], ARGV[3])
-changed()
-return value
+return {changed(), value}
+`);
+
+/**
+ * Takes out what a node has not put, or has dropped, though its index has it: a Redis that took the place of another one may have
+ * missed that. Keys: account, clock, index. Arguments: account, channel, resource, sid, full JID, the node. Returns the state.
+ */
+export const strayScript = defineScript(`${common}
+if redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[4] then return unchanged() end
+redis.call('HDEL', KEYS[3], ARGV[5])
+local value = redis.call('HGET', KEYS[1], ARGV[3])
+if not isOf(value, ARGV[4]) or nodeOf(value, ARGV[4]) ~= ARGV[6] then return unchanged() end
+redis.call('HDEL', KEYS[1], ARGV[3])
+return changed()
 `);
 
 /** Nothing more is put for a node: its life is over. Keys: index. Arguments: for how many seconds that is remembered. */

@@ -19,10 +19,13 @@ export function indexKey(redis: RedisConnection, shard: number, node: NodeId): s
 export class Sweeper {
   private readonly redis: RedisConnection;
   private readonly channel: string;
+  private readonly onState: (packed: string) => void;
 
-  constructor(redis: RedisConnection, channel: string) {
+  /** @param onState is given the state of each account that a session was taken out of */
+  constructor(redis: RedisConnection, channel: string, onState: (packed: string) => void) {
     this.redis = redis;
     this.channel = channel;
+    this.onState = onState;
   }
 
   async *sweep(node: NodeId): AsyncIterableIterator<readonly SessionEntry[]> {
@@ -65,11 +68,12 @@ export class Sweeper {
     if (jid === undefined || shardOf(jid.bare) !== shard) return undefined;
     const { redis } = this;
     const tag = String(shard);
-    const value = await redis.run(
+    const [state, value] = (await redis.run(
       takeScript,
       [redis.key(tag, `u:${jid.bare}`), redis.key(tag, 'version'), key],
       [jid.bare, this.channel, jid.resource, full, node],
-    );
-    return typeof value === 'string' ? decodeEntry(jid, value) : undefined;
+    )) as [string, string?];
+    this.onState(state);
+    return value === undefined ? undefined : decodeEntry(jid, value);
   }
 }

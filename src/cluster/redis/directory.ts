@@ -6,11 +6,11 @@ import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
 import type { RedisConnection, RedisScript } from '../../net/redis.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
-import type { BareJid, Jid } from '../../xmpp/jid.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Directory, NodeId, SessionEntry } from '../cluster.ts';
-import { decodeEntry, encodeEntry, parseState, type StoredState, shardOf } from './directory-entries.ts';
+import { decodeEntry, encodeEntry, parseState, type StoredState, shardOf, shards } from './directory-entries.ts';
 import { DirectoryMemory, type Known } from './directory-memory.ts';
-import { dropScript, lookUpScript, putScript, releaseScript } from './directory-scripts.ts';
+import { dropScript, lookUpScript, putScript, releaseScript, strayScript } from './directory-scripts.ts';
 import { indexKey, Sweeper } from './directory-sweep.ts';
 
 export interface RedisDirectoryOptions {
@@ -59,6 +59,7 @@ const patrolRounds = 60;
 const patrolInterval = 10_000;
 /** So long whoever took the place of a session has time to say so itself, in milliseconds. */
 const conflictDelay = 5000;
+const allShards: readonly number[] = Array.from({ length: shards }, (_, shard) => shard);
 /** How many answers the average of their times is taken over, more or less. */
 const latencyOver = 50;
 
@@ -78,6 +79,7 @@ export class RedisDirectory implements Directory {
   private readonly cancels = new Set<() => void>();
   private readonly stops: (() => void)[] = [];
   private patrol: IterableIterator<SessionEntry> | undefined;
+  private rounds = 0;
   private isRepairing = false;
   private isRepairDue = false;
   private isOver = false;
@@ -102,7 +104,8 @@ export class RedisDirectory implements Directory {
       },
       onConflict: (entry) => this.later(conflictDelay, () => void this.settleConflict(entry)),
     });
-    this.sweeper = new Sweeper(this.redis, this.channel);
+    // published it is, too, and perhaps not heard yet
+    this.sweeper = new Sweeper(this.redis, this.channel, (packed) => this.heard(packed));
   }
 
   /** Resolves when it hears of changes. */
@@ -181,19 +184,22 @@ export class RedisDirectory implements Directory {
   private async listen(): Promise<void> {
     const { redis } = this;
     // (the channel as scripts know it has the prefix already)
-    const unsubscribe = await redis.subscribe('{directory}:changes', (message) => {
-      const state = parseState(message);
-      if (state !== undefined) this.memory.hear(state);
-    });
+    const unsubscribe = await redis.subscribe('{directory}:changes', (message) => this.heard(message));
     this.stops.push(
       unsubscribe,
       redis.onReconnected(() => {
         // changes may have been missed, too
         this.memory.startGeneration();
         this.distrustRedis();
+        this.later(repairDelay, () => void this.clearStrays(allShards));
       }),
     );
     this.later(patrolInterval, () => this.goRound());
+  }
+
+  private heard(packed: string): void {
+    const state = parseState(packed);
+    if (state !== undefined) this.memory.hear(state);
   }
 
   /** Perhaps what was put is lost. */
@@ -371,7 +377,43 @@ export class RedisDirectory implements Directory {
     if (part.length === 0) this.patrol = undefined;
     for (const { sid, jid } of part) this.unsaved.set(sid, jid);
     this.repair();
+    const round = ++this.rounds % patrolRounds;
+    void this.clearStrays(allShards.filter((shard) => shard % patrolRounds === round));
     this.later(patrolInterval, () => this.goRound());
+  }
+
+  /** Takes out what is there as this node's, and is not. What fails is done another time. */
+  private async clearStrays(shardsMeant: readonly number[]): Promise<void> {
+    if ((await this.options.sure?.()) === false) return;
+    for (const shard of shardsMeant) {
+      if (this.isClosed || this.isOver || !this.redis.isUp) return;
+      const index = indexKey(this.redis, shard, this.options.self);
+      try {
+        const lines = (await this.redis.command('HGETALL', index)) as readonly string[];
+        const strays: Promise<unknown>[] = [];
+        for (let i = 0; i + 1 < lines.length; i += 2) {
+          const jid = Jid.parse(lines[i]!);
+          const sid = lines[i + 1]!;
+          if (jid === undefined || this.isOurs(jid, sid)) continue;
+          strays.push(this.clear(jid, sid, index));
+        }
+        await Promise.all(strays);
+      } catch {
+        return;
+      }
+    }
+  }
+
+  /** Whether a session is this node's, or is seen to already. */
+  private isOurs(jid: Jid, sid: string): boolean {
+    const { memory, writing, unsaved } = this;
+    return memory.ownOf(jid)?.sid === sid || writing.has(sid) || unsaved.has(sid) || memory.isGone(sid);
+  }
+
+  private async clear(jid: Jid, sid: string, index: string): Promise<void> {
+    const { generation } = this.memory;
+    const args = [jid.resource, sid, jid.full, this.options.self];
+    this.memory.learn(await this.run(strayScript, jid.bare, [index], args), generation);
   }
 
   private later(ms: number, fn: () => void): void {

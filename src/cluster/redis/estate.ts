@@ -13,6 +13,8 @@ export interface EstateOptions {
   readonly node: NodeId;
   /** Whether this node may go on: another one may have been given the estate. */
   readonly sure: () => Promise<boolean>;
+  /** Whether a sender lives. */
+  readonly isThere: (node: NodeId) => boolean;
   readonly onFrame: (frame: Frame, from: NodeId) => MaybePromise<void>;
 }
 
@@ -25,7 +27,7 @@ const closeScript = defineScript(`
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('RENAME', KEYS[1], KEYS[4])
   local handled = redis.call('HGETALL', KEYS[2])
-  if #handled > 0 then redis.call('HSET', KEYS[3], unpack(handled)) end
+  for i = 1, #handled, 2 do redis.call('HSET', KEYS[3], handled[i], handled[i + 1]) end
 end
 redis.call('HSET', KEYS[3], 'closed', 1)
 redis.call('EXPIRE', KEYS[3], ${REMEMBERED})
@@ -51,7 +53,7 @@ return 1
  * Deals with what a dead node has not handled; calls and topics are dropped.
  * @throws Error where Redis does not answer, or this node is not to go on
  */
-export async function takeOver({ redis, log, node, sure, onFrame }: EstateOptions): Promise<void> {
+export async function takeOver({ redis, log, node, sure, isThere, onFrame }: EstateOptions): Promise<void> {
   const [inbox, positions, closed, left] = ['inbox', 'handled', 'closed', 'left'].map((name) =>
     redis.key(node, name),
   ) as [string, string, string, string];
@@ -70,7 +72,9 @@ export async function takeOver({ redis, log, node, sure, onFrame }: EstateOption
     for (const [id, fields] of page) {
       if (!(await sure())) throw new Error('this node is not a member any more');
       const batch = read(fields[1] ?? '', onBad);
-      if (batch !== undefined && batch.number > (dealtWith.get(batch.from) ?? 0)) {
+      const dealt = (batch && dealtWith.get(batch.from)) ?? 0;
+      // what is missing before it Redis has lost: its sender, if there, deals with that and with all that follows, in order
+      if (batch !== undefined && (batch.number === dealt + 1 || (batch.number > dealt && !isThere(batch.from)))) {
         const works: Promise<void>[] = [];
         readItems(
           batch.items,

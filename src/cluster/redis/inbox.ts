@@ -73,6 +73,7 @@ export class Inbox {
   private readonly works = new Set<Promise<unknown>>();
   private pending: Pending[] = [];
   private isTelling = false;
+  private telling: Promise<void> = Promise.resolve();
   private isClosed = false;
   private running: Promise<void> = Promise.resolve();
   /** How long what was read last had waited, in milliseconds. */
@@ -161,6 +162,8 @@ export class Inbox {
   /** Whether a batch is new, and none before it is missing: that one would be sent again, with those after it. */
   private isNext(from: NodeId, number: number): boolean {
     if (number !== (this.seen.get(from) ?? 0) + 1) return false;
+    // those that have been silent for longest come first, and are forgotten first
+    this.seen.delete(from);
     this.seen.set(from, number);
     if (this.seen.size > SENDERS) {
       const [oldest] = this.seen.keys();
@@ -188,8 +191,12 @@ export class Inbox {
   }
 
   /** Tells Redis, and through it the senders, up to where all is handled. What fails is told with the next call. */
-  async tell(): Promise<void> {
-    if (this.isTelling) return;
+  tell(): Promise<void> {
+    if (!this.isTelling) this.telling = this.tellAll();
+    return this.telling;
+  }
+
+  private async tellAll(): Promise<void> {
     this.isTelling = true;
     try {
       while (this.pending[0]?.isHandled) {

@@ -8,9 +8,17 @@
 //   wills     lives that are over and what is left of them to be dealt with: the life that does so, or nothing while there is none
 //   draining  lives that are about to stop
 //   era       lost when Redis loses its memory
+//   since     when the era began
+//   missing   lives that were members before Redis lost its memory, and until when they may come back (a sorted set)
+//   unfenced  lives that are over and may still have something under way to the database
+//   leases    by key: the token of its owner's lease, a blank, and the life that owns it
+//   token     the highest one so far
 import { defineScript, type RedisConnection, type RedisScript } from '../../net/redis.ts';
 
-const keyNames = ['beats', 'info', 'names', 'log', 'dead', 'wills', 'draining', 'era'] as const;
+const keyNames = [
+  ...['beats', 'info', 'names', 'log', 'dead', 'wills', 'draining', 'era'],
+  ...['since', 'missing', 'unfenced', 'leases', 'token'],
+] as const;
 
 /** The channel on which nodes are told to look into the log at once. */
 export const noticeChannel = 'nodes';
@@ -21,21 +29,24 @@ const rememberedMs = 24 * 3600_000;
 const logLength = 1000;
 
 const common = `
-local beats, info, names, log, dead, wills, draining, era = unpack(KEYS)
+local beats, info, names, log, dead, wills, draining, era, since, missing, unfenced, leases, token = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function tell(what, node)
   redis.call('XADD', log, 'MAXLEN', '~', ${logLength}, '*', 'w', what, 'n', node)
   redis.call('PUBLISH', ARGV[1], what)
 end
-local function bury(node)
+local function kill(node)
   redis.call('ZREM', beats, node)
   redis.call('HDEL', info, node)
   redis.call('SREM', draining, node)
+  redis.call('ZREM', missing, node)
   local name = string.match(node, '^(.*):')
   if redis.call('HGET', names, name) == node then redis.call('HDEL', names, name) end
   redis.call('ZADD', dead, now, node)
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - ${rememberedMs})
+  redis.call('SADD', unfenced, node)
+  redis.call('HSET', wills, node, '')
   tell('down', node)
 end
 local function view()
@@ -51,8 +62,10 @@ end
  * over. Returns the identity and the view; or nothing and who has the name; or nothing at all where that life is over.
  */
 export const joinScript = script(`
-for i = 8, #ARGV do redis.call('ZADD', dead, 'NX', now, ARGV[i]) end
-redis.call('SET', era, ARGV[6], 'NX')
+for i = 8, #ARGV do
+  if redis.call('ZADD', dead, 'NX', now, ARGV[i]) == 1 then redis.call('SADD', unfenced, ARGV[i]) end
+end
+if redis.call('SET', era, ARGV[6], 'NX') then redis.call('SET', since, string.format('%.0f', now)) end
 local name = ARGV[2]
 local node = name .. ':' .. ARGV[3]
 if redis.call('ZSCORE', dead, node) then return {false} end
@@ -67,6 +80,7 @@ while ARGV[7] ~= 'keep' do
 end
 if ARGV[7] == 'keep' then redis.call('HSETNX', names, name, node) else redis.call('HSET', names, name, node) end
 redis.call('HSET', info, node, ARGV[5])
+redis.call('ZREM', missing, node)
 if redis.call('ZADD', beats, now + ARGV[4], node) == 1 then tell('up', node) end
 return {node, view()}
 `);
@@ -100,7 +114,7 @@ local node = ARGV[2]
 local due = redis.call('ZSCORE', beats, node)
 if not due then return 0 end
 if ARGV[4] ~= 'force' and tonumber(due) > now then return 0 end
-bury(node)
+kill(node)
 redis.call('HSET', wills, node, ARGV[3])
 return 1
 `);
@@ -108,16 +122,15 @@ return 1
 /** A life that Redis has lost did not come back: it is over. Arguments: channel, that life. */
 export const mournScript = script(`
 if redis.call('ZSCORE', beats, ARGV[2]) or redis.call('ZSCORE', dead, ARGV[2]) then return 0 end
-bury(ARGV[2])
-redis.call('HSET', wills, ARGV[2], '')
+kill(ARGV[2])
 return 1
 `);
 
-/** A node leaves of itself; whoever sees it first deals with what is left. Arguments: channel, life. */
+/** A node leaves of itself; whoever sees it first deals with what is left. Arguments: channel, life, whether it need not be fenced (1 or 0). */
 export const leaveScript = script(`
 if redis.call('ZSCORE', beats, ARGV[2]) then
-  bury(ARGV[2])
-  redis.call('HSET', wills, ARGV[2], '')
+  kill(ARGV[2])
+  if ARGV[3] == '1' then redis.call('SREM', unfenced, ARGV[2]) end
 end
 return 1
 `);
@@ -158,11 +171,11 @@ return {redis.call('ZRANGE', beats, 0, -1), redis.call('HGETALL', info), redis.c
   redis.call('ZRANGEBYSCORE', beats, '-inf', now)}
 `);
 
-function script(lua: string): RedisScript {
+export function script(lua: string): RedisScript {
   return defineScript(`${common}${lua}`);
 }
 
-/** Runs one of these scripts. */
+/** Runs one of these scripts, or one that `script` has made. */
 export function runOnNodes(
   redis: RedisConnection,
   which: RedisScript,

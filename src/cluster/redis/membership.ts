@@ -20,6 +20,7 @@ import {
   settleScript,
 } from './membership-scripts.ts';
 import { isUnderstood, type Protocol, ProtocolMismatch } from './protocol.ts';
+import { RedisTime } from './time.ts';
 
 /** What a node says of itself with every beat. */
 export interface NodeInfo {
@@ -68,7 +69,7 @@ interface View {
 }
 
 /** All in beats: when a life is overdue; when it must fear that it is; for how long all must have been well to declare one dead. */
-const OVERDUE = 5;
+export const OVERDUE = 5;
 const UNSURE = 4;
 const GRACE = 7;
 /** An interruption of the beats, that starts the grace again. */
@@ -89,8 +90,10 @@ export class Membership {
   private last = '0-0';
   /** When the last beat that was accepted had been sent. */
   private lastBeat: Moment = { steady: 0, wall: 0 };
+  /** What it was then by Redis' clock. */
+  private lastNow = 0;
   private unbrokenSince = 0;
-  private offset = 0;
+  private readonly time = new RedisTime();
   private beating: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stops: (() => void)[] = [];
@@ -119,7 +122,7 @@ export class Membership {
 
   /** What time it is by Redis' clock, in milliseconds since 1970. */
   redisNow(): number {
-    return Date.now() + this.offset;
+    return this.time.now();
   }
 
   /**
@@ -205,12 +208,20 @@ export class Membership {
     }));
   }
 
-  /** Leaves the cluster; another node deals with what is left. */
-  async leave(): Promise<void> {
+  /** Whether what a node left that is no more is still to be dealt with. */
+  async isOwed(node: NodeId): Promise<boolean> {
+    return (await this.redis.command('HEXISTS', this.redis.key('nodes', 'wills'), node)) === 1;
+  }
+
+  /**
+   * Leaves the cluster; another node deals with what is left.
+   * @param isDone it has nothing under way that nobody else may meet
+   */
+  async leave(isDone: boolean): Promise<void> {
     const wasIn = this.state === 'in';
     this.stop('left');
     await this.beating;
-    if (wasIn && this.redis.isUp) await runOnNodes(this.redis, leaveScript, this.self);
+    if (wasIn && this.redis.isUp) await runOnNodes(this.redis, leaveScript, this.self, isDone ? 1 : 0);
   }
 
   /** Stops without a word, as if the process had died. */
@@ -293,10 +304,15 @@ export class Membership {
   }
 
   private accepted(sent: Moment, view: View): void {
-    if (since(this.lastBeat, sent) > GAP * this.options.beat) this.unbrokenSince = sent.steady;
+    const gap = GAP * this.options.beat;
+    // Redis stood still, or its clock was set: then all look overdue
+    const jump = Math.abs(view.now - this.lastNow - (sent.steady - this.lastBeat.steady));
+    if (jump > gap || since(this.lastBeat, sent) > gap) this.unbrokenSince = sent.steady;
     this.lastBeat = sent;
-    this.offset = view.now - Date.now();
-    for (const resolve of this.hopeful.splice(0)) resolve(true);
+    this.lastNow = view.now;
+    this.time.observe(view.now, sent.steady, performance.now());
+    // what has been on its way for too long says nothing of now
+    if (this.isSure) for (const resolve of this.hopeful.splice(0)) resolve(true);
   }
 
   /** Comings and goings, in the order of the log; what the log does not tell is seen from who is there. */

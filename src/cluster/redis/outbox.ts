@@ -15,6 +15,8 @@ export interface OutboxOptions {
   readonly limit: OutboxLimit;
   /** Whether the other node is a member, asked of Redis. */
   readonly isThere: () => Promise<boolean>;
+  /** Of a node that is no member: whether what it left is still to be dealt with. */
+  readonly isOwed: () => Promise<boolean>;
   /** Items that the other node never had though Redis had them; nobody else has them. */
   readonly onLost: (items: string) => void;
   /** Nothing is left to be said to a node that is no more. */
@@ -132,6 +134,12 @@ export class Outbox {
     return parcel.safe;
   }
 
+  /** The other node is no more. */
+  lose(): void {
+    if (this.sent.length + this.waiting.length === 0) this.bury(0);
+    else this.wake();
+  }
+
   /** Goes on, where it had stopped because Redis was away. */
   wake(): void {
     this.patience = PATIENCE_MIN;
@@ -232,11 +240,20 @@ export class Outbox {
   private async unopened(): Promise<void> {
     if (await this.options.isThere()) return;
     const open = [...this.sent, ...this.waiting.filter((parcel) => parcel.isUncertain || parcel.entry !== '')];
-    const taken = open.length === 0 ? 0 : (await this.look(0, NO_ENTRY)).taken;
+    const taken = open.length === 0 ? 0 : await this.takenOver();
     if (taken !== undefined) return this.bury(taken);
     // what became of the others is known when somebody has taken over
     for (const parcel of this.waiting.filter((one) => !open.includes(one))) this.give(parcel);
     this.waiting = this.waiting.filter((one) => open.includes(one));
+  }
+
+  /** Up to where another node has taken over what the dead one had not handled; undefined while it may be at it. */
+  private async takenOver(): Promise<number | undefined> {
+    const isOwed = await this.options.isOwed();
+    // (whoever takes over says so before nothing is owed any more)
+    const { taken } = await this.look(0, NO_ENTRY);
+    // nobody will: what the dead node left, and who has dealt with it, is lost with the memory of Redis
+    return taken ?? (isOwed ? undefined : 0);
   }
 
   /** Nobody will have it. */

@@ -9,11 +9,12 @@ import type { MaybePromise } from '../../base/maybe.ts';
 import { Ring } from '../../base/ring.ts';
 import { softwareVersion } from '../../base/software.ts';
 import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
-import type { Cluster, Directory, Frame, Member, NodeId, SessionEntry } from '../cluster.ts';
+import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
 import { type DirectoryFigures, RedisDirectory } from './directory.ts';
-import { Membership } from './membership.ts';
+import { RedisLeases } from './leases.ts';
+import { Membership, OVERDUE } from './membership.ts';
 import type { OutboxLimit } from './outbox.ts';
 import { ownProtocol, type Protocol } from './protocol.ts';
 
@@ -47,6 +48,8 @@ export interface RedisCluster extends Cluster {
   readonly isUp: boolean;
   /** What other nodes have not handled yet of what was sent from here, in characters. */
   readonly backlog: number;
+  /** What time it is, in milliseconds since 1970: the same for all nodes, whatever their machines believe. */
+  now(): number;
   /** How the directory's memory has served. */
   readonly directoryFigures: DirectoryFigures;
   /** Ends at once, as if the process had died: nobody is told. For tests. */
@@ -86,6 +89,7 @@ interface Life {
   readonly membership: Membership;
   readonly bus: Bus;
   readonly directory: RedisDirectory;
+  readonly leases: RedisLeases;
 }
 
 type Receiver = (frame: Frame, from: NodeId) => MaybePromise<void>;
@@ -103,6 +107,17 @@ class RedisNode implements RedisCluster {
   private readonly losers = new Set<() => void>();
   private readonly doubters = new Set<(isOurs: boolean) => void>();
   private readonly displaced = new Set<(session: SessionEntry) => void>();
+  private readonly fencers = new Set<(life: NodeId) => MaybePromise<void>>();
+  /** Those of this life. */
+  readonly leases: Leases = {
+    claim: (key) => this.life.leases.claim(key),
+    take: (key, from, token) => this.life.leases.take(key, from, token),
+    orphans: () => this.life.leases.orphans(),
+    onFence: (fn) => {
+      this.fencers.add(fn);
+      return () => this.fencers.delete(fn);
+    },
+  };
   private readonly receiving: Promise<Receiver>;
   private receiver: Receiver | undefined;
   private setReceiver!: (fn: Receiver) => void;
@@ -111,8 +126,8 @@ class RedisNode implements RedisCluster {
   private ring: Ring<NodeId> | undefined;
   private ringOf: unknown;
   private known: readonly Member[] = [];
-  /** The last life is over, and the next one has not begun. */
-  private isLost = false;
+  /** It is about to stop, whatever life it is in. */
+  private isDraining = false;
   private isClosed = false;
 
   constructor(redis: RedisConnection, options: RedisClusterOptions) {
@@ -149,8 +164,18 @@ class RedisNode implements RedisCluster {
     return this.life.directory.figures;
   }
 
+  now(): number {
+    return this.life.membership.redisNow();
+  }
+
+  /** Begins a life. */
   async start(): Promise<void> {
-    this.life = await this.begin();
+    const life = await this.begin();
+    if (life.membership.isOver) {
+      end(life);
+      throw new Error('the new life is over already');
+    }
+    this.life = life;
   }
 
   send(node: NodeId, frame: Frame): Promise<void> {
@@ -241,27 +266,26 @@ class RedisNode implements RedisCluster {
   }
 
   drain(on: boolean): Promise<void> {
+    this.isDraining = on;
     return this.life.membership.drain(on);
   }
 
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
-    const { bus, directory, membership } = this.life;
+    const { bus, directory, leases, membership } = this.life;
     await bus.close(LAST_WORDS);
+    leases.close();
     await directory.close();
     await membership
-      .leave()
+      .leave(!leases.isHolding)
       .catch((err: unknown) => this.log.warn({ err }, 'the other nodes are not told that this one leaves'));
     this.redis.close();
   }
 
   abandon(): void {
     this.isClosed = true;
-    const { bus, directory, membership } = this.life;
-    bus.abandon();
-    membership.abandon();
-    void directory.close();
+    end(this.life);
     this.redis.close();
   }
 
@@ -284,17 +308,29 @@ class RedisNode implements RedisCluster {
         lag: life?.bus.lag ?? 0,
         protocol: options.protocol ?? ownProtocol,
       }),
-      onBeat: () => life?.bus.tend(),
+      onBeat: () => {
+        life?.bus.tend();
+        life?.leases.tend();
+      },
       onNode: (node, isUp) => this.noticed(node, isUp, life),
-      onOver: () => void this.expelled(),
-      onLoss: () => void life?.bus.reopen(),
+      onOver: () => {
+        // one that is over before it has begun is seen by who began it
+        if (life !== undefined && this.life === life) void this.expelled();
+      },
+      onLoss: () => {
+        life?.leases.forgotten();
+        void life?.bus.reopen();
+        if (this.isDraining) membership.drain(true).catch(() => {});
+      },
       onEstate: (node) => this.inherit(node, life!),
     });
-    await membership.join();
     try {
+      await membership.join();
       life = await this.equip(membership);
+      if (this.isDraining) await membership.drain(true);
     } catch (err) {
       membership.abandon();
+      if (life !== undefined) end(life);
       throw err;
     }
     membership.takePart();
@@ -313,12 +349,12 @@ class RedisNode implements RedisCluster {
       limit: options.limit ?? defaults.limit,
       onFrame: (frame, from) => this.arrived(frame, from),
       onTopic: (topic, body, from) => {
-        for (const fn of this.topics.get(topic) ?? []) fn(body, from);
+        this.tellAll(this.topics.get(topic) ?? [], body, from);
       },
       onMissed: () => this.doubt(true),
     });
     const onOver = (): void => void membership.refresh();
-    const directory = await RedisDirectory.open({
+    const opening = RedisDirectory.open({
       redis,
       self: membership.self,
       clock: options.clock,
@@ -327,11 +363,25 @@ class RedisNode implements RedisCluster {
       sure: () => membership.sure(),
       onOver,
       onDisplaced: (session) => {
-        for (const fn of this.displaced) fn(session);
+        this.tellAll(this.displaced, session);
       },
     });
-    await bus.open();
-    return { membership, bus, directory };
+    const { beat = defaults.beat } = options;
+    const fence = (node: NodeId): Promise<unknown> => Promise.all([...this.fencers].map((fn) => fn(node)));
+    const leases = new RedisLeases({ redis, log, membership, beat, grace: OVERDUE * beat, fence });
+    try {
+      const life: Life = { membership, bus, directory: await opening, leases };
+      await bus.open();
+      return life;
+    } catch (err) {
+      bus.abandon();
+      leases.close();
+      void opening.then(
+        (directory) => directory.close(),
+        () => {},
+      );
+      throw err;
+    }
   }
 
   private noticed(node: NodeId, isUp: boolean, life: Life | undefined): void {
@@ -339,13 +389,24 @@ class RedisNode implements RedisCluster {
     if (!isUp) life?.bus.lose(node);
     // at the start everybody is there already
     if (life === undefined) return;
-    for (const watcher of this.watchers) watcher(node, isUp);
+    this.tellAll(this.watchers, node, isUp);
     // what it had to say last was perhaps not said
     if (!isUp) this.doubt(false);
   }
 
   private doubt(isOurs: boolean): void {
-    for (const fn of this.doubters) fn(isOurs);
+    this.tellAll(this.doubters, isOurs);
+  }
+
+  /** What one of them throws is not to keep the others from hearing it, nor the node from going on. */
+  private tellAll<A extends unknown[]>(listeners: Iterable<(...args: A) => void>, ...args: A): void {
+    for (const fn of listeners) {
+      try {
+        fn(...args);
+      } catch (err) {
+        this.log.error({ err }, 'news of the cluster could not be dealt with');
+      }
+    }
   }
 
   private arrived(frame: Frame, from: NodeId): MaybePromise<void> {
@@ -354,9 +415,11 @@ class RedisNode implements RedisCluster {
   }
 
   /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
-  private async inherit(node: NodeId, { bus, directory }: Life): Promise<void> {
+  private async inherit(node: NodeId, { bus, directory, leases }: Life): Promise<void> {
     // a server that starts is not ready to deal with anything
     if (this.receiver === undefined) await this.receiving;
+    // whoever claims what it owned makes sure of it once more
+    leases.fence(node).catch((err: unknown) => this.log.warn({ err, node }, 'a dead node may write still'));
     for await (const sessions of directory.sweep(node)) {
       await Promise.all([...this.heirs].map((fn) => fn(sessions)));
     }
@@ -365,19 +428,16 @@ class RedisNode implements RedisCluster {
 
   /** The others go on without this node. */
   private async expelled(): Promise<void> {
-    // a life that is over before it has begun is seen below
-    if (this.isClosed || this.isLost) return;
-    this.isLost = true;
+    if (this.isClosed) return;
     this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
-    old.bus.abandon();
-    await old.directory.close();
+    old.bus.retire();
+    old.leases.close();
+    old.directory.close();
     while (!this.isClosed) {
       try {
         await this.redis.whenUp(REBIRTH_MS);
-        const life = await this.begin();
-        if (life.membership.isOver) throw new Error('the new life is over already');
-        this.life = life;
+        await this.start();
         break;
       } catch (err) {
         this.log.warn({ err }, 'the cluster cannot be joined yet');
@@ -385,17 +445,24 @@ class RedisNode implements RedisCluster {
       }
     }
     if (this.isClosed) return this.abandon();
-    this.isLost = false;
     this.ring = undefined;
-    for (const fn of this.losers) fn();
+    // what its people have said meanwhile is known to be on its way: whoever it is for shall have it
+    void old.bus.finish(this.nodes, LAST_WORDS);
+    this.tellAll(this.losers);
     const { self, nodes } = this;
     const before = [...old.membership.nodes].filter((node) => node !== old.membership.self);
-    for (const watcher of this.watchers) {
-      for (const node of before) if (!nodes.has(node)) watcher(node, false);
-      for (const node of nodes) if (node !== self && !before.includes(node)) watcher(node, true);
-    }
+    for (const node of before) if (!nodes.has(node)) this.tellAll(this.watchers, node, false);
+    for (const node of nodes) if (node !== self && !before.includes(node)) this.tellAll(this.watchers, node, true);
     this.doubt(true);
   }
+}
+
+/** Without a word to anybody. */
+function end({ membership, bus, directory, leases }: Life): void {
+  bus.abandon();
+  leases.close();
+  membership.abandon();
+  directory.close();
 }
 
 /** As it stands before the life of a node. */

@@ -5,6 +5,7 @@
 // - 4, 5: client mode, in which a user chooses who answers; a request for it is `forbidden`
 // - 4.2: the connection of a component that answers wrongly is not closed
 import { randomBytes } from 'node:crypto';
+import { Room } from '../../base/room.ts';
 import { type Delegation, type Grant, REMAINING_INFO, REMAINING_ITEMS } from '../../config/components.ts';
 import { componentGone, componentReady, iqAnswer } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
@@ -27,8 +28,10 @@ export interface Delegations {
 }
 export const delegations = defineService<Delegations>('delegations');
 
-/** Requests that may wait for components at a time. */
-const MOST_WAITING = 10_000;
+/** Requests that may wait for components at a time, and the characters of their XML. */
+const WAITING = { count: 10_000, size: 64 * 1024 * 1024 };
+/** The same, of one account, or of everybody at a domain elsewhere. */
+const WAITING_OF_ONE = { count: 500, size: 4 * 1024 * 1024 };
 
 interface Owner {
   readonly component: Jid;
@@ -48,7 +51,7 @@ export default defineModule({
     const owners = ownersOf(host.grants.values());
     const nesting = new Nesting({ host, router, cluster, background, signal, log });
     const stopListening = nesting.listen();
-    let waiting = 0;
+    const room = new Room(WAITING, WAITING_OF_ONE);
 
     // 4.1; 7, rule 3
     function advertise({ component, was }: { readonly component: Jid; readonly was: Grant | undefined }): void {
@@ -91,7 +94,11 @@ export default defineModule({
 
     /** Nobody waits for it: the next requests are served meanwhile (8.3). */
     async function handOver(request: Iq, component: Jid): Promise<void> {
-      const answer = waiting < MOST_WAITING ? await ask(request, component) : undefined;
+      const who = request.from.domain === host.domain ? request.from.bare : request.from.domain;
+      const size = request.el.toXml().length;
+      const answer = room.enter(who, size)
+        ? await ask(request, component).finally(() => room.leave(who, size))
+        : undefined;
       if (answer !== undefined) return router.send(answer, host);
       metrics.failed.inc();
       const error = new StanzaError('service-unavailable');
@@ -100,18 +107,13 @@ export default defineModule({
     }
 
     async function ask(request: Iq, component: Jid): Promise<Iq | undefined> {
-      waiting++;
       metrics.forwarded.inc();
-      try {
-        const delegation = el('delegation', NS.delegation, undefined, forwardedElement(request.el));
-        const attrs = { type: 'set', from: host.domain, to: component.full };
-        const make = (id: string): Iq =>
-          stanzaOf(el('iq', null, { ...attrs, id }, delegation), host.jid, component) as Iq;
-        const reply = await router.request(host, make, { signal });
-        return reply.type === 'result' ? answerIn(reply, request) : undefined;
-      } finally {
-        waiting--;
-      }
+      const delegation = el('delegation', NS.delegation, undefined, forwardedElement(request.el));
+      const attrs = { type: 'set', from: host.domain, to: component.full };
+      const make = (id: string): Iq =>
+        stanzaOf(el('iq', null, { ...attrs, id }, delegation), host.jid, component) as Iq;
+      const reply = await router.request(host, make, { signal });
+      return reply.type === 'result' ? answerIn(reply, request) : undefined;
     }
 
     // 7, rule 5; and nothing else can be asked for either, since only the operator delegates

@@ -47,6 +47,8 @@ export class Nesting {
   nested: Nested;
   private readonly parts: NestingParts;
   private readonly known = new Map<string, Known>();
+  /** The questions to components that are under way, by domain: what an older one brings is of no interest any more. */
+  private readonly asking = new Map<string, object>();
   private readonly topic: string;
   private readonly question: string;
 
@@ -82,17 +84,20 @@ export class Nesting {
     const given = this.parts.host.grants.get(component.domain)?.delegations ?? [];
     const namespaces = given.map(({ namespace }) => namespace).filter((ns) => !isSpecial(ns));
     if (namespaces.length === 0) return;
-    this.parts.background(this.askAll(component, namespaces), 'asking a component what it can do');
+    const question = {};
+    this.asking.set(component.domain, question);
+    this.parts.background(this.askAll(component, namespaces, question), 'asking a component what it can do');
   }
 
   /** A component of this node is gone: what it can do nobody can, until it is back. */
   forget(component: Jid): void {
+    this.asking.delete(component.domain);
     if (this.known.get(component.domain)?.node !== this.parts.cluster.self) return;
     this.publish(component.domain, [], []);
     this.drop((_known, domain) => domain === component.domain);
   }
 
-  private async askAll(component: Jid, namespaces: readonly string[]): Promise<void> {
+  private async askAll(component: Jid, namespaces: readonly string[], question: object): Promise<void> {
     const [server, account] = await Promise.all(
       ['::', ':bare:'].map(async (separator) => {
         const answers = await Promise.all(
@@ -101,6 +106,9 @@ export class Nesting {
         return answers.flat();
       }),
     );
+    // it has gone, or has come anew and is asked again; or these settings hold no more
+    if (this.asking.get(component.domain) !== question || this.parts.signal.aborted) return;
+    this.asking.delete(component.domain);
     this.parts.log.debug({ component: component.domain, features: server!.length }, 'a component told what it can do');
     this.publish(component.domain, server!, account!);
     this.keep(component.domain, { node: this.parts.cluster.self, server: server!, account: account! });
@@ -127,6 +135,11 @@ export class Nesting {
   }
 
   private take({ component, server, account }: Told, node: NodeId): void {
+    // it has gone from that node: perhaps to another, which has told of it already
+    if (server.length === 0 && account.length === 0) {
+      this.drop((known, domain) => domain === component && known.node === node);
+      return;
+    }
     // the end of a connection is no news where another node has the next one already
     const isEmpty = server.length === 0 && account.length === 0;
     if (isEmpty && (this.known.get(component)?.node ?? node) !== node) return;

@@ -178,20 +178,22 @@ export default defineModule({
     });
 
     /** Acknowledgements are read after the queries before them: what these bring must not end the session (XEP-0198). */
-    function limitsFor(session: Session | undefined): QueryLimits {
-      const room = session?.outbox?.room;
+    function limitsFor(session: Session): QueryLimits {
+      const room = session.outbox?.room;
       if (room === undefined) return limits;
       const pageSize = Math.max(1, Math.min(limits.pageSize, Math.floor(room.stanzas / SHARE)));
       return { ...limits, pageSize, pageLength: Math.min(limits.pageLength, room.size / SHARE) };
     }
 
     async function query({ iq, payload, session }: IqRequest): Promise<Element> {
-      if (session !== undefined && session.outbox?.room === undefined) await readOn(session, clock);
+      // a component asks in the account's name (XEP-0356): there is no device to send the messages to
+      if (session === undefined) throw new StanzaError('feature-not-implemented', 'archives are read by devices');
+      if (session.outbox?.room === undefined) await readOn(session, clock);
       const result = await answerQuery(readable(iq.to), payload, iq.from, limitsFor(session));
       metrics.queries.inc();
       metrics.replayed.inc(result.messages.length);
-      for (const message of result.messages) session?.deliver(message);
-      if (session?.available === false) remember(session, result.ids);
+      for (const message of result.messages) session.deliver(message);
+      if (!session.available) remember(session, result.ids);
       return result.fin;
     }
 

@@ -4,8 +4,9 @@
 // An IQ of the component stream's own namespace counts as one of jabber:client: the parser makes no difference between them.
 import { randomBytes } from 'node:crypto';
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import { Room } from '../../base/room.ts';
 import { type Grant, mayReadRosters, type Privileges } from '../../config/components.ts';
-import { componentReady, presenceNews, serverIn } from '../../core/events.ts';
+import { componentGone, componentReady, presenceNews, serverIn } from '../../core/events.ts';
 import type { Verdict } from '../../core/hooks.ts';
 import { defineModule, iqGet, iqSet, on, type Registration } from '../../core/module.ts';
 import type { Transit } from '../../core/transit.ts';
@@ -22,25 +23,34 @@ import { Watchers } from './watchers.ts';
 /** XEP-0356 says so for whatever a component is not allowed, and for whom it speaks wrongly. */
 const forbidden = (text: string): StanzaError => new StanzaError('forbidden', text);
 
+/** Requests in the name of accounts that may wait for their answers at a time, and the characters of their XML. */
+const WAITING = { count: 20_000, size: 64 * 1024 * 1024 };
+/** The same, of one component. */
+const WAITING_OF_ONE = { count: 10_000, size: 32 * 1024 * 1024 };
+
 export default defineModule({
   xeps: ['XEP-0356 0.4.1'],
   summary: 'Lets external components act in the name of people, as far as the configuration allows it',
   needs: [rosterService],
 
-  setup({ host, router, cluster, use, background, signal }) {
-    const watchers = new Watchers({ host, router, cluster, roster: use(rosterService), background });
+  setup({ host, router, cluster, clock, use, background, signal }) {
+    const watchers = new Watchers({ host, router, cluster, clock, roster: use(rosterService), background, signal });
     const stopListening = watchers.listen();
+    const room = new Room(WAITING, WAITING_OF_ONE);
 
     // 4.2, 5.2, 6.2, 7.2, 7.5
     function advertise({ component, was }: { readonly component: Jid; readonly was: Grant | undefined }): void {
       const now = host.grants.get(component.domain);
       const before = permissions(was?.privileges);
       const given = permissions(now?.privileges);
-      if (given.map(textOf).join() === before.map(textOf).join()) return;
-      const attrs = { from: host.domain, to: component.full, id: randomBytes(9).toString('base64url') };
-      const message = el('message', null, attrs, el('privilege', NS.privilege, undefined, ...given));
-      void router.tell(messageOf(message, host.jid, component), host);
+      if (given.map(textOf).join() !== before.map(textOf).join()) {
+        const attrs = { from: host.domain, to: component.full, id: randomBytes(9).toString('base64url') };
+        const message = el('message', null, attrs, el('privilege', NS.privilege, undefined, ...given));
+        void router.tell(messageOf(message, host.jid, component), host);
+      }
       if (now?.privileges.presence !== was?.privileges.presence) watchers.catchUp(component);
+      // who was being asked when the settings changed was not asked to the end
+      else watchers.ask(component);
     }
 
     function take(transit: Transit): MaybePromise<Verdict | undefined> {
@@ -69,6 +79,7 @@ export default defineModule({
       if (to === undefined) return new StanzaError('jid-malformed', 'the "to" address is not a JID');
       const message = messageOf(inner.with({ from: from.full, to: to.full }), from, to);
       if (from.local === '') return andThen(router.send(message, host), handled);
+      if (isOfServer(inner)) return forbidden('that is for the server to say, and for nobody in its name');
       return andThen(host.accounts.exists(from.local), (exists) => {
         if (!exists) return forbidden('there is no such account');
         return andThen(router.fromAccount(host, message, by.domain), (unsettled) => {
@@ -94,7 +105,11 @@ export default defineModule({
       stanzaOf(element, account, to);
       return andThen(host.accounts.exists(account.local), (exists) => {
         if (!exists) return forbidden('there is no such account');
-        background(forward(request, element, to), 'a request in the name of an account');
+        const size = element.toXml().length;
+        if (!room.enter(by.domain, size))
+          return new StanzaError('resource-constraint', 'too much of yours waits already');
+        const work = forward(request, element, to).finally(() => room.leave(by.domain, size));
+        background(work, 'a request in the name of an account');
         return handled();
       });
     }
@@ -119,6 +134,7 @@ export default defineModule({
     const targets = ['self', 'account', 'nobody', 'host'] as const;
     const handlers: Registration[] = [
       on(componentReady, advertise),
+      on(componentGone, ({ component }) => watchers.gone(component)),
       on(serverIn, { phase: 'handle' }, take),
       iqGet(targets, NS.privilege, 'privileged_iq', refuse),
       iqSet(targets, NS.privilege, 'privileged_iq', refuse),
@@ -160,6 +176,18 @@ function permissions(privileges: Privileges | undefined): Element[] {
   if (namespaces.length > 0) list.push(perm('iq', undefined, ...namespaces));
   if (presence !== 'none') list.push(perm('presence', presence));
   return list;
+}
+
+/**
+ * 9, rule 4: what no client of an account could send, since it would be from one of its resources. From the account itself it is
+ * believed: that it is a copy, or out of the archive, and who had sent what is in it (XEP-0280 11, XEP-0313 7).
+ */
+function isOfServer(message: Element): boolean {
+  return (
+    message.getChild('sent', NS.carbons) !== undefined ||
+    message.getChild('received', NS.carbons) !== undefined ||
+    message.getChild('result', NS.mam) !== undefined
+  );
 }
 
 const textOf = (element: Element): string => element.toXml();

@@ -1,5 +1,6 @@
 // Who is told of presence (XEP-0356 7): components that see people come and go, and those that see their contacts too.
 import { createHash, randomBytes } from 'node:crypto';
+import type { Clock } from '../../base/clock.ts';
 import { LruCache } from '../../base/lru.ts';
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Cluster } from '../../cluster/cluster.ts';
@@ -17,12 +18,17 @@ import { isTo, type Roster } from '../roster/index.ts';
 const REMEMBERED = 20_000;
 /** How many accounts are looked at in one go when a component wants to know of all contacts. */
 const PAGE = 200;
+/** So much is done in one go, rosters read and contacts asked; and then nothing for so many milliseconds: there is other work. */
+const STEPS = 200;
+const PAUSE = 50;
 
 interface Watcher {
   readonly component: Jid;
   readonly seesContacts: boolean;
   /** What it was told last, in short, by full JID. */
   readonly told: LruCache<string, string>;
+  /** The round of questions to contacts that is under way for it. */
+  round: object | undefined;
 }
 
 export interface WatchersParts {
@@ -30,7 +36,10 @@ export interface WatchersParts {
   readonly router: Router;
   readonly cluster: Cluster;
   readonly roster: Roster;
+  readonly clock: Clock;
   readonly background: (work: Promise<unknown>, what: string) => void;
+  /** Ends what is under way. */
+  readonly signal: AbortSignal;
 }
 
 export class Watchers {
@@ -40,7 +49,6 @@ export class Watchers {
   private readonly method: string;
   /** Probes are from a resource that nobody has: answers to it reach no client. */
   private readonly resource = `privileged-${randomBytes(9).toString('base64url')}`;
-  private isStopped = false;
 
   constructor(parts: WatchersParts) {
     this.parts = parts;
@@ -52,6 +60,7 @@ export class Watchers {
         component,
         seesContacts: privileges.presence === 'roster',
         told: new LruCache(REMEMBERED),
+        round: undefined,
       }));
   }
 
@@ -81,7 +90,6 @@ export class Watchers {
       }),
     ];
     return () => {
-      this.isStopped = true;
       for (const stop of stops) stop();
     };
   }
@@ -112,13 +120,27 @@ export class Watchers {
 
   /** 8, rule 1: a component that has just come is told what it would know if it had been here all the time. */
   catchUp(component: Jid): void {
-    const { cluster, background } = this.parts;
     const watcher = this.watchers.find((one) => one.component.domain === component.domain);
     if (watcher === undefined) return;
     watcher.told.clear();
-    cluster.publish(this.topic, component.domain);
+    this.parts.cluster.publish(this.topic, component.domain);
     this.showOwn(watcher);
-    if (watcher.seesContacts) background(this.probeContacts(), 'asking for the presence of contacts');
+    this.ask(component);
+  }
+
+  /** Asks for the presence of all contacts elsewhere, if the component may see it; what comes in is told as ever. */
+  ask(component: Jid): void {
+    const watcher = this.watchers.find((one) => one.component.domain === component.domain);
+    if (watcher?.seesContacts !== true) return;
+    const round = {};
+    watcher.round = round;
+    this.parts.background(this.probeContacts(watcher, round), 'asking for the presence of contacts');
+  }
+
+  /** A component has gone from this node: nobody has to be asked for it any more. */
+  gone(component: Jid): void {
+    const watcher = this.watchers.find((one) => one.component.domain === component.domain);
+    if (watcher !== undefined) watcher.round = undefined;
   }
 
   private showOwn(watcher: Watcher): void {
@@ -127,27 +149,46 @@ export class Watchers {
     }
   }
 
-  /** Each contact who is not ours is asked once, whoever has it in the roster. */
-  private async probeContacts(): Promise<void> {
-    const { host, roster, router } = this.parts;
-    const asked = new Set<string>();
+  /** Each contact who is not ours is asked once, whoever has it in the roster (or twice, where there are very many). */
+  private async probeContacts(watcher: Watcher, round: object): Promise<void> {
+    const { host, roster, router, signal } = this.parts;
+    const asked = new LruCache<string, true>(REMEMBERED);
+    let steps = 0;
     let last: string | undefined;
+    // it has gone, or has come once more and all begins anew; or these settings hold no more
+    const isOver = (): boolean => signal.aborted || watcher.round !== round;
+    const step = (): MaybePromise<void> => (++steps % STEPS === 0 ? this.pause() : undefined);
     for (;;) {
       const users = await host.accounts.list(last, PAGE);
       for (const user of users) {
+        await step();
         const account = Jid.of(user, host.domain, this.resource);
-        for (const [contact, item] of await roster.all(user)) {
-          if (this.isStopped) return;
-          if (!isTo(item) || asked.has(contact)) continue;
-          const to = Jid.parse(contact);
-          if (to === undefined || to.domain === host.domain) continue;
-          asked.add(flatten(contact));
+        for (const [contact, item] of isOver() ? [] : await roster.all(user)) {
+          const to = isTo(item) ? Jid.parse(contact) : undefined;
+          if (to === undefined || to.domain === host.domain || asked.get(contact) === true) continue;
+          asked.set(flatten(contact), true);
+          await step();
+          if (isOver()) return;
           await router.tell(presenceOf('probe', account, to), host);
         }
+        if (isOver()) return;
       }
       if (users.length < PAGE) return;
       last = users.at(-1);
     }
+  }
+
+  private pause(): Promise<void> {
+    const { clock, signal } = this.parts;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const cancel = clock.after(PAUSE, done);
+      signal.addEventListener('abort', done);
+    });
   }
 
   private tell({ component, told }: Watcher, stanza: Presence): void {

@@ -1,6 +1,6 @@
 // The rosters of a host: storage, versions (RFC 6121 2.6) and pushes (2.1.6). Everybody who changes a roster does it here.
 import type { Clock } from '../../base/clock.ts';
-import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
 import type { Cluster, SessionEntry } from '../../cluster/cluster.ts';
 import type { Router } from '../../core/router.ts';
@@ -256,8 +256,12 @@ export class RosterBook implements Roster {
     }
   }
 
-  private sessions(account: Jid): MaybePromise<readonly SessionEntry[]> {
-    return this.parts.cluster.directory.sessions(account.bare);
+  /** Also those that have just asked for the roster on another node: they may have read what was there before this change. */
+  private sessions({ bare }: Jid): MaybePromise<readonly SessionEntry[]> {
+    const { directory } = this.parts.cluster;
+    const entries = directory.sessions(bare, true);
+    // where it does not answer: those that are known
+    return isPromise(entries) ? entries.catch(() => directory.sessions(bare)) : entries;
   }
 
   private async inTurn<T>(account: Jid, work: (ver: number) => Promise<T>): Promise<T> {

@@ -11,6 +11,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { formatVersion, interested, type Roster, RosterBook } from './book.ts';
 import { isVisible, itemElement, parseRosterSet, type RosterItem } from './item.ts';
+import { SharedRoster } from './shared.ts';
 
 export type { Roster, Transition } from './book.ts';
 export { isFrom, isTo, isVisible, type RosterItem } from './item.ts';
@@ -60,6 +61,8 @@ export default defineModule({
       tell: (push) => router.tell(push, host),
       removed: (account, contact, was) => host.notify(rosterItemRemoved, { account, contact, was }),
     });
+    const shared = new SharedRoster({ domain: host.domain, cluster, book });
+    const stopListening = shared.listen();
     // RFC 6121 2.1.2.4, 2.1.2.6: limits of our own; 1023 bytes is what a part of an address may have
     const itemLimits = { maxName: 1023, maxGroups: config['max-groups'] };
 
@@ -67,6 +70,7 @@ export default defineModule({
       const account = iq.to;
       // before reading: what changes from now on is pushed
       await session?.set(interested, true);
+      await shared.catchUp(account);
       // (only a session can be sent pushes in place of the roster)
       const known = session === undefined ? undefined : payload.attrs.ver;
       const changes = known === undefined ? undefined : await book.changesSince(account.local, known);
@@ -87,8 +91,8 @@ export default defineModule({
     async function setRoster({ iq, payload }: IqRequest): Promise<void> {
       const account = iq.to;
       const request = parseRosterSet(payload, account.bare, itemLimits);
-      if (request.kind === 'set') return book.set(account, request.contact, request.name, request.groups);
-      return book.remove(account, request.contact);
+      if (request.kind === 'set') return shared.set(account, request.contact, request.name, request.groups);
+      return shared.remove(account, request.contact);
     }
 
     // RFC 6121 2.1.5, 2.3.3: nobody sees or changes another's roster, but for components that may (XEP-0356 4.3)
@@ -104,7 +108,7 @@ export default defineModule({
     return {
       features: { server: [NS.roster] },
       handlers: [
-        provide(roster, book),
+        provide(roster, shared),
         iqGet('self', NS.roster, 'query', getRoster),
         iqSet('self', NS.roster, 'query', setRoster),
         iqGet('account', NS.roster, 'query', forPrivileged('get', getRoster)),
@@ -114,6 +118,7 @@ export default defineModule({
           features.push(el('ver', NS.rosterver), el('sub', NS.preApproval));
         }),
       ],
+      stop: stopListening,
     };
   },
 });

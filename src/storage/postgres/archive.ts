@@ -107,14 +107,16 @@ export function createArchiveTable(shape: TableShape, parts: ArchiveParts): Arch
       async replace(owner, id, xml) {
         checkText(owner + xml);
         if (!isId(checkText(id))) return false;
+        const { life } = database;
         await caughtUp();
-        return (await database.run(...statements.replace(owner, id, xml), true)).length > 0;
+        return (await database.run(...statements.replace(owner, id, xml), true, life)).length > 0;
       },
       async remove(owner, range, most) {
         checkQuery(owner, range);
         if (isNowhere(range)) return 0;
+        const { life } = database;
         await caughtUp();
-        const [row] = await database.run(...statements.remove(owner, range, most), true);
+        const [row] = await database.run(...statements.remove(owner, range, most), true, life);
         return row?.[0] as number;
       },
       async owners(after = '', limit = 1000) {

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { StorageUnavailable } from '../errors.ts';
 import type { Database } from './database.ts';
 import { describe, isLost, isPassing, translate } from './failures.ts';
+import { LifeOver } from './fence.ts';
 
 /** While rows come in, a batch is written at most this often on average, in milliseconds. */
 const pace = 10;
@@ -126,6 +127,18 @@ export class Batcher {
     await Promise.allSettled([this.#writing, ...[...targets].map((target) => this.written(target))]);
   }
 
+  /** Drops what waits: it was to be written in the name of a life that is over. */
+  drop(): void {
+    if (this.#queue.length > 0) {
+      this.#database.log.warn(
+        { rows: this.#queue.length },
+        'rows were not written before the life of this node was over',
+      );
+    }
+    for (const row of this.#queue.splice(0)) this.#settle(row, new LifeOver());
+    void this.#disconnect();
+  }
+
   /** Writes what waits, for at most `ms` milliseconds; what is left then fails. */
   async close(ms: number): Promise<void> {
     this.#closed = true;
@@ -174,7 +187,7 @@ export class Batcher {
   #start(): void {
     this.#due = Math.max(this.#due, performance.now() - burst * pace) + pace;
     const rows = this.#queue.splice(0, this.#next());
-    this.#writing = this.#write(rows).finally(() => {
+    this.#writing = this.#write(rows, this.#database.life).finally(() => {
       this.#writing = undefined;
       this.#schedule(false);
     });
@@ -191,26 +204,26 @@ export class Batcher {
     return most;
   }
 
-  async #write(rows: readonly Waiting[]): Promise<void> {
+  async #write(rows: readonly Waiting[], life: string): Promise<void> {
     const tables = new Map<Target<unknown>, Waiting[]>();
     for (const row of rows) {
       const group = tables.get(row.target);
       if (group === undefined) tables.set(row.target, [row]);
       else group.push(row);
     }
-    for (const [target, group] of tables) await this.#insert(target, group, false);
+    for (const [target, group] of tables) await this.#insert(target, group, life, false);
   }
 
   /** Writes rows of one table until they are written; a row that cannot be is found by halving, and fails alone. */
-  async #insert(target: Target<unknown>, rows: readonly Waiting[], again: boolean): Promise<void> {
+  async #insert(target: Target<unknown>, rows: readonly Waiting[], life: string, again: boolean): Promise<void> {
     for (let wait = 50, isRetry = again; ; wait = Math.min(wait * 2, longestRetry), isRetry = true) {
       try {
-        await this.#send(target, rows, isRetry);
+        await this.#send(target, rows, life, isRetry);
         for (const row of rows) this.#settle(row);
         return;
       } catch (error) {
         if (isPassing(error)) {
-          if (await this.#mayRetry(error, wait)) continue;
+          if (life === this.#database.life && (await this.#mayRetry(error, wait))) continue;
           for (const row of rows) this.#settle(row, translate(error));
           return;
         }
@@ -221,14 +234,15 @@ export class Batcher {
         }
       }
       const half = rows.length >> 1;
-      await this.#insert(target, rows.slice(0, half), true);
-      await this.#insert(target, rows.slice(half), true);
+      await this.#insert(target, rows.slice(0, half), life, true);
+      await this.#insert(target, rows.slice(half), life, true);
       return;
     }
   }
 
-  async #send(target: Target<unknown>, rows: readonly Waiting[], again: boolean): Promise<void> {
+  async #send(target: Target<unknown>, rows: readonly Waiting[], life: string, again: boolean): Promise<void> {
     const client = this.#client ?? (await this.#connect());
+    if (life !== this.#database.life) throw new LifeOver();
     await target.write(
       client,
       rows.map((waiting) => waiting.row),
@@ -244,6 +258,12 @@ export class Batcher {
     client.on('error', forget);
     client.on('end', forget);
     await client.connect();
+    try {
+      await this.#database.admit(client);
+    } catch (error) {
+      await client.end().catch(nothing);
+      throw error;
+    }
     this.#client = client;
     return client;
   }

@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { Logger } from '../../base/log.ts';
 import { StorageUnavailable } from '../errors.ts';
 import { describe, isLost, isRejected, translate } from './failures.ts';
+import { connectionName, introduce, LifeOver } from './fence.ts';
 
 export interface DatabaseOptions {
   /** Where the database is, in pg's words. */
@@ -25,8 +26,11 @@ export class Database {
   readonly log: Logger;
   /** In milliseconds. */
   readonly patience: number;
-  readonly #pool: pg.Pool;
+  #pool: pg.Pool;
+  /** As connections are called; the empty text while nobody has to tell them apart. */
+  #life = '';
   readonly #config: pg.ClientConfig;
+  readonly #connections: number;
   readonly #timeout: number;
   readonly #names = new Map<string, string>();
   /** While the database is away: settled when it is back. */
@@ -46,17 +50,27 @@ export class Database {
       keepAlive: true,
       ...options.connection,
     };
-    this.#pool = new pg.Pool({
-      ...this.#config,
-      ...this.#limits(this.#timeout),
-      max: options.connections ?? 8,
-      idleTimeoutMillis: 30_000,
-      // our statements have one good plan each: it is made once, and no values talk the planner out of it
-      onConnect: (client) => client.query('SET plan_cache_mode = force_generic_plan'),
-    });
-    // an idle connection that dies is taken out of the pool; the next statement finds out whether the database is away
-    this.#pool.on('error', (error) => this.log.debug({ error: describe(error) }, 'lost an idle database connection'));
-    this.#pool.on('connect', (client) => client.on('error', () => {}));
+    this.#connections = options.connections ?? 8;
+    this.#pool = this.#open();
+  }
+
+  /** In whose name is written now; of whoever asks for several things in turn, all are to be in the same. */
+  get life(): string {
+    return this.#life;
+  }
+
+  /** From now on connections are those of another life; old ones end, and what was asked and not sent over them is refused. */
+  begin(life: string): void {
+    this.#life = connectionName(life);
+    const old = this.#pool;
+    this.#pool = this.#open();
+    old.end().catch(() => {});
+  }
+
+  /** A connection that was just made may be used from here on. @throws LifeOver */
+  async admit(client: pg.ClientBase, life = this.#life): Promise<void> {
+    if (life !== '') await introduce(client, life);
+    if (life !== this.#life) throw new LifeOver();
   }
 
   get isClosed(): boolean {
@@ -74,15 +88,17 @@ export class Database {
    * Runs a prepared statement. A statement that does the same when it is done twice (`repeatable`) is tried again when the
    * connection breaks under it. Throws {@link StorageUnavailable} when the database is away for longer than our patience.
    */
-  async run(text: string, values: readonly unknown[], repeatable: boolean): Promise<readonly Row[]> {
+  async run(text: string, values: readonly unknown[], repeatable: boolean, life = this.#life): Promise<readonly Row[]> {
     const deadline = performance.now() + this.patience;
     for (;;) {
       if (this.#outage !== undefined) await this.#wait(deadline);
       if (this.#closed) throw new StorageUnavailable('the storage is closed');
+      if (life !== this.#life) throw new LifeOver();
       let client: pg.PoolClient;
       try {
         client = await this.#pool.connect();
       } catch (error) {
+        if (life !== this.#life || error instanceof LifeOver) throw new LifeOver();
         // nothing was sent
         if (this.#closed || this.#isBusy(error) || performance.now() > deadline) throw translate(error);
         if (isRejected(error))
@@ -92,6 +108,7 @@ export class Database {
       }
       let broken = false;
       try {
+        if (life !== this.#life) throw new LifeOver();
         const query = { name: this.nameOf(text), text, values: values as unknown[], rowMode: 'array' as const };
         return (await client.query<unknown[]>(query)).rows;
       } catch (error) {
@@ -123,6 +140,25 @@ export class Database {
     this.#closed = true;
     this.#closing.abort();
     await Promise.race([this.#pool.end(), new Promise((resolve) => setTimeout(resolve, ms).unref())]);
+  }
+
+  #open(): pg.Pool {
+    const life = this.#life;
+    const pool = new pg.Pool({
+      ...this.#config,
+      ...this.#limits(this.#timeout),
+      max: this.#connections,
+      idleTimeoutMillis: 30_000,
+      onConnect: async (client) => {
+        // our statements have one good plan each: it is made once, and no values talk the planner out of it
+        await client.query('SET plan_cache_mode = force_generic_plan');
+        await this.admit(client, life);
+      },
+    });
+    // an idle connection that dies is taken out of the pool; the next statement finds out whether the database is away
+    pool.on('error', (error) => this.log.debug({ error: describe(error) }, 'lost an idle database connection'));
+    pool.on('connect', (client) => client.on('error', () => {}));
+    return pool;
   }
 
   async #recover(reason: unknown): Promise<void> {

@@ -13,9 +13,18 @@ import { secretsTable } from './archive-tables.ts';
 import { Batcher } from './batch.ts';
 import { Database } from './database.ts';
 import { translate } from './failures.ts';
+import { connectionName, fenceOff, fenceTables } from './fence.ts';
 import { createKv, createMap } from './keyed.ts';
 import { createLogTable } from './log.ts';
-import { type Declared, describeMigration, migrate, planSteps, readVersions, type Versions } from './migrate.ts';
+import {
+  type Declared,
+  describeMigration,
+  migrate,
+  planSteps,
+  prepareAll,
+  readVersions,
+  type Versions,
+} from './migrate.ts';
 import { quoted, schema, type TableShape, tableName } from './tables.ts';
 
 export interface PostgresOptions {
@@ -59,6 +68,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
   const archives = new Map<string, ArchiveTable>();
   const ephemerals = new Map<string, Map<string, Ephemeral>>();
   let versions: Versions | undefined;
+  let hasFences = false;
   // one at a time in this process; the advisory lock is for the others
   let preparing: Promise<unknown> = Promise.resolve();
   let closing: Promise<void> | undefined;
@@ -146,6 +156,18 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
       await purgeArchives(checkText(host), checkText(owner));
       await purge(database, checkText(host), checkText(owner));
     },
+    async identify(life) {
+      try {
+        // (once: later a node that comes back to life must not wait for anything)
+        if (!hasFences) await prepareAll(database, fenceTables);
+      } catch (error) {
+        throw translate(error);
+      }
+      hasFences = true;
+      database.begin(life);
+      batcher.drop();
+    },
+    fence: (life) => fenceOff(database, connectionName(life)),
     ping: () => database.ping(),
     close() {
       closing ??= close();

@@ -36,26 +36,30 @@ function createRows(database: Database, shape: TableShape, host: string): Rows {
   const queues = new Map<string, Promise<unknown>>();
 
   /** One attempt: whether it was stored, and what. */
-  async function attempt(row: string[], change: (old: unknown) => unknown): Promise<{ value: unknown } | undefined> {
-    const [found] = await database.run(sql.read, row, true);
+  async function attempt(
+    row: string[],
+    change: (old: unknown) => unknown,
+    life: string,
+  ): Promise<{ value: unknown } | undefined> {
+    const [found] = await database.run(sql.read, row, true, life);
     const old = found === undefined ? undefined : freeze(found[0]);
     const value = change(old);
     if (value === old) return { value };
     if (value === undefined) {
-      const done = await database.run(sql.removeUnchanged, [...row, found![1]], false);
+      const done = await database.run(sql.removeUnchanged, [...row, found![1]], false, life);
       return done.length > 0 ? { value } : undefined;
     }
     const json = encode(value);
     const done =
       found === undefined
-        ? await database.run(sql.insertNew, [...row, json], false)
-        : await database.run(sql.replaceUnchanged, [...row, found[1], json], false);
+        ? await database.run(sql.insertNew, [...row, json], false, life)
+        : await database.run(sql.replaceUnchanged, [...row, found[1], json], false, life);
     return done.length > 0 ? { value: JSON.parse(json) } : undefined;
   }
 
-  async function updateRow(row: string[], change: (old: unknown) => unknown): Promise<unknown> {
+  async function updateRow(row: string[], change: (old: unknown) => unknown, life: string): Promise<unknown> {
     for (let tries = 0; tries < mostTries; tries++) {
-      const done = await attempt(row, change);
+      const done = await attempt(row, change, life);
       if (done !== undefined) return done.value;
     }
     throw new StorageUnavailable('a row is written by too many at once');
@@ -74,8 +78,10 @@ function createRows(database: Database, shape: TableShape, host: string): Rows {
     async update(key, change) {
       const row = [host, ...key.map(checkText)];
       const name = key.join('\0');
+      const { life } = database;
       const before = queues.get(name);
-      const work = before === undefined ? updateRow(row, change) : before.then(() => updateRow(row, change));
+      const work =
+        before === undefined ? updateRow(row, change, life) : before.then(() => updateRow(row, change, life));
       const settled = work.catch(() => {});
       queues.set(name, settled);
       try {

@@ -75,15 +75,17 @@ export function createLogTable(shape: TableShape, parts: LogParts): (host: strin
       return row?.[0] as number;
     },
     async remove(owner, range) {
+      const { life } = database;
       const { sql, values } = condition(host, owner, range);
       await batcher.caughtUp(target, database.patience);
       const text = `WITH gone AS (DELETE FROM ${table} WHERE ${sql} RETURNING 1) SELECT count(*)::int FROM gone`;
-      const [row] = await database.run(text, values, true);
+      const [row] = await database.run(text, values, true, life);
       return row?.[0] as number;
     },
     async take(owner, limit) {
+      const { life } = database;
       await batcher.caughtUp(target, database.patience);
-      const rows = await database.run(take, [host, checkText(owner), limit], false);
+      const rows = await database.run(take, [host, checkText(owner), limit], false, life);
       return rows.map(entry).sort((a, b) => (a.id < b.id ? -1 : 1));
     },
   });

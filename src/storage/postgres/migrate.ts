@@ -169,6 +169,20 @@ export async function migrate(database: Database, declared: readonly Declared[])
   }
 }
 
+/** Runs statements that may be run again by any node at any time, one node after another. */
+export async function prepareAll(database: Database, texts: readonly string[]): Promise<void> {
+  const client = database.client(0);
+  await client.connect();
+  try {
+    await client.query('BEGIN');
+    await lock(client, database);
+    for (const text of texts) await client.query(text);
+    await client.query('COMMIT');
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
 async function lock(client: pg.Client, database: Database): Promise<void> {
   const [tried] = (await client.query<{ got: boolean }>(`SELECT pg_try_advisory_xact_lock(${lockKey}) AS got`)).rows;
   if (tried?.got) return;

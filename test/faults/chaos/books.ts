@@ -12,9 +12,13 @@ export interface Entry {
   readonly number: number;
   readonly body: string;
   readonly at: number;
+  /** The session of its sender. */
+  readonly session: number;
   /** How often its sender has sent it: more than once only over the end of a session that may have taken it. */
   attempts: number;
   isAcknowledged: boolean;
+  /** Its sender has found it in its own archive, after a session that ended before the acknowledgement came. */
+  isKnown: boolean;
   /** Came back as an error: the sender knows that it was not taken. */
   isRefused: boolean;
   /** On which of the recipient's sessions it came, one mention for each time. */
@@ -35,6 +39,10 @@ export interface Account {
   readonly refused: number;
   /** Sent once more after the end of a session, and had twice, under two ids and one origin-id. */
   readonly repeated: number;
+  /** Never acknowledged, but in the archive of its sender, who does not send it again; its recipient was not shown it. */
+  readonly half: number;
+  /** Came twice on one session under the same stanza-id, as a node died that had just handled it. */
+  readonly twice: number;
   /** Came on a session, and again on the next one under the same stanza-id, as the first died before its client's word of it arrived. */
   readonly again: number;
   /** Was on its way to a session that was over, and came on the next one after later ones. */
@@ -46,7 +54,7 @@ export interface Account {
   readonly unkept: number;
   /** Acknowledged and in the archive, but neither a session nor catching up has shown it. */
   readonly unseen: number;
-  /** More often than it was sent: on one session, in an archive, or under different ids. */
+  /** More often than it was sent: in an archive, or under different ids. */
   readonly doubled: number;
   /** Later than one of the same pair that was sent after it, on a session or in an archive. */
   readonly misordered: number;
@@ -74,7 +82,7 @@ export class Books {
   private readonly examples: string[] = [];
 
   /** The next message of that pair. */
-  say(from: number, to: number): Entry {
+  say(from: number, to: number, session: number): Entry {
     const pair = `${from} ${to}`;
     const number = (this.numbers.get(pair) ?? 0) + 1;
     this.numbers.set(pair, number);
@@ -84,8 +92,10 @@ export class Books {
       number,
       body: `say ${pair} ${number}`,
       at: performance.now(),
+      session,
       attempts: 1,
       isAcknowledged: false,
+      isKnown: false,
       isRefused: false,
       sessions: [],
       isCaughtUp: false,
@@ -127,7 +137,9 @@ export class Books {
   /** Messages that nobody has acknowledged or refused. */
   get open(): number {
     let n = 0;
-    for (const { isAcknowledged, isRefused } of this.entries.values()) if (!isAcknowledged && !isRefused) n++;
+    for (const { isAcknowledged, isKnown, isRefused } of this.entries.values()) {
+      if (!isAcknowledged && !isKnown && !isRefused) n++;
+    }
     return n;
   }
 
@@ -141,6 +153,8 @@ export class Books {
       acknowledged: 0,
       refused: 0,
       repeated: 0,
+      half: 0,
+      twice: 0,
       again: 0,
       lost: 0,
       unkept: 0,
@@ -158,12 +172,15 @@ export class Books {
         0,
         ...[...new Set(sessions)].map((session) => sessions.filter((one) => one === session).length),
       );
-      const most = Math.max(onOne, archived, kept, ids.size);
+      const most = Math.max(archived, kept, ids.size);
       if (most > attempts) wrong('doubled', entry);
       else if (most > 1) sum.repeated++;
+      else if (onOne > 1) sum.twice++;
       else if (sessions.length > 1) sum.again++;
       if (isRefused) sum.refused++;
-      else if (!isAcknowledged) wrong('unanswered', entry);
+      else if (entry.isKnown && !isAcknowledged) {
+        if (sessions.length === 0 && !entry.isCaughtUp) sum.half++;
+      } else if (!isAcknowledged) wrong('unanswered', entry);
       else {
         sum.acknowledged++;
         const isSeen = sessions.length > 0 || entry.isCaughtUp;
@@ -179,8 +196,10 @@ export class Books {
   }
 
   /** Those that were sent again came late, and may. */
-  private order(lane: string, entry: Entry, began: number): void {
+  private order(place: string, entry: Entry, began: number): void {
     if (entry.attempts > 1) return;
+    // what somebody said on another session may have taken another way (RFC 6120 10.1)
+    const lane = `${place}, of session ${entry.session}`;
     const last = this.last.get(lane) ?? 0;
     if (entry.number > last) this.last.set(lane, entry.number);
     else if (entry.number === last) return;

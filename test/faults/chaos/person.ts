@@ -193,7 +193,7 @@ export class Person {
       this.rename(`user${this.pick(this.contacts)}@${domain}`, `n${++this.asked}`);
       return;
     }
-    this.say(this.books.say(this.number, this.pick(this.contacts)));
+    this.say(this.books.say(this.number, this.pick(this.contacts), this.session.number));
   }
 
   private say(entry: Entry): void {
@@ -287,8 +287,7 @@ export class Person {
       for (const xml of page.results) {
         const entry = this.books.hear(this.number, this.session, 'catching up', xml);
         if (entry?.from !== this.number || !doubtful.delete(entry)) continue;
-        // the archive says as much as an acknowledgement
-        entry.isAcknowledged = true;
+        entry.isKnown = true;
       }
       if (page.last !== '') mark = page.last;
       if (page.isComplete || page.results.length === 0) break;

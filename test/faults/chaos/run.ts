@@ -102,7 +102,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
 }
 
 /** Everybody comes in and makes friends: a circle, in which each knows some before and some behind. */
-async function gather(people: readonly Person[], pace: number): Promise<void> {
+export async function gather(people: readonly Person[], pace: number): Promise<void> {
   const n = people.length;
   const around = CIRCLE.flatMap((step) => [step, n - step]);
   for (const [i, person] of people.entries()) {

@@ -50,12 +50,15 @@ export class Service {
     this.port = port;
   }
 
-  /** Starts it all, with accounts `user1` to `userN`. */
-  static async start(nodes: number, users: number): Promise<Service> {
+  /**
+   * Starts it all, with accounts `user1` to `userN`.
+   * @param ahead how much each node's clock is ahead of that of the one before it, in milliseconds
+   */
+  static async start(nodes: number, users: number, ahead = 0): Promise<Service> {
     const port = await freePort();
     const service = new Service(await startRedis(), await startPostgres({ port }), port);
     try {
-      for (let i = 0; i < nodes; i++) await service.add(`node${i + 1}`);
+      for (let i = 0; i < nodes; i++) await service.add(`node${i + 1}`, i * ahead);
       const lines = Array.from({ length: users }, (_, i) => `${userPrefix}${i + 1}@${domain} ${password}\n`).join('');
       const { code, stderr } = await service.nodes[0]!.server.cli(['user', 'add', '--batch', '-'], lines);
       if (code !== 0) throw new Error(`accounts could not be made: ${stderr}`);
@@ -165,18 +168,21 @@ export class Service {
     await this.postgres.remove();
   }
 
-  private async add(name: string): Promise<void> {
+  private async add(name: string, ahead: number): Promise<void> {
     const redis = await openChaosPipe({ address: '127.0.0.1', port: this.redis.port });
     const postgres = await openChaosPipe({ address: '127.0.0.1', port: this.port });
-    const server = await ChildServer.start({
-      hosts: { [domain]: {} },
-      tls: { required: false },
-      limits: { enabled: false },
-      'stream-management': { 'resume-timeout': `${RESUME}s` },
-      redis: `redis://127.0.0.1:${redis.address.port}`,
-      database: `postgres://parley@127.0.0.1:${postgres.address.port}/postgres`,
-      cluster: { name, processes: 1 },
-    });
+    const server = await ChildServer.start(
+      {
+        hosts: { [domain]: {} },
+        tls: { required: false },
+        limits: { enabled: false },
+        'stream-management': { 'resume-timeout': `${RESUME}s` },
+        redis: `redis://127.0.0.1:${redis.address.port}`,
+        database: `postgres://parley@127.0.0.1:${postgres.address.port}/postgres`,
+        cluster: { name, processes: 1 },
+      },
+      ahead,
+    );
     this.nodes.push({ name, server, redis, postgres, isBusy: false, isDown: false });
   }
 }

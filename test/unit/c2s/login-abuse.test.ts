@@ -205,6 +205,8 @@ describe('what is written down', () => {
       {},
       {
         purge: (...args) => driver.purge(...args),
+        identify: (life) => driver.identify(life),
+        fence: (life) => driver.fence(life),
         ping: () => driver.ping(),
         close: () => driver.close(),
         async open(host, module, specs) {

@@ -38,6 +38,8 @@ function watchedDriver(): Driver {
   const memory = createMemoryDriver();
   return {
     purge: (...args) => memory.purge(...args),
+    identify: (life) => memory.identify(life),
+    fence: (life) => memory.fence(life),
     ping: () => memory.ping(),
     close: () => memory.close(),
     async open(host, module, specs) {

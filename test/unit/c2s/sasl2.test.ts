@@ -293,6 +293,8 @@ describe('while the database does not answer', () => {
     };
     const driver: Driver = {
       purge: (...args) => memory.purge(...args),
+      identify: (life) => memory.identify(life),
+      fence: (life) => memory.fence(life),
       ping: () => memory.ping(),
       close: () => memory.close(),
       async open(host, module, specs) {

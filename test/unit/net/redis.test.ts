@@ -1,9 +1,10 @@
 // The connection to Redis, with a real one: what is asked while it is away, and what is heard when it is back.
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
-import { silent } from '../../../src/base/log.ts';
+import { type Logger, silent } from '../../../src/base/log.ts';
 import { defineScript, openRedis, type RedisConnection, type RedisTarget } from '../../../src/net/redis.ts';
 import { startRedis, type TestRedis } from '../../kit/redis.ts';
 
@@ -54,6 +55,37 @@ describe('a connection to Redis', () => {
     } finally {
       for (const connection of opened.splice(0)) connection.close();
       await other.remove();
+    }
+  });
+
+  test('no error shows what was sent, nor a password', async () => {
+    const guarded = await startRedis();
+    try {
+      await guarded.ask('CONFIG SET requirepass right');
+      const logged: unknown[] = [];
+      const note = (fields: object): void => void logged.push(fields);
+      const log: Logger = { ...silent, debug: note, info: note, warn: note, error: note };
+      const target = `redis://:mistaken@127.0.0.1:${guarded.port}`;
+      const stranger = await openRedis({ target, log, clock: systemClock });
+      opened.push(stranger);
+      await expect(stranger.whenUp(2_000)).rejects.toThrow(/^Redis cannot be reached \(WRONGPASS [^:]*\)$/);
+      expect(inspect(logged, { depth: 9 })).toContain('WRONGPASS');
+      const connection = await open(`redis://:right@127.0.0.1:${guarded.port}`);
+      await connection.command('CONFIG', 'SET', 'maxmemory', '1');
+      const script = defineScript("return redis.call('SET', KEYS[1], ARGV[1])");
+      const failures = await Promise.all([
+        connection.command('XADD', 'k', '*', 'b', 'a private word').catch((err: unknown) => err),
+        connection.run(script, ['k'], ['a private word']).catch((err: unknown) => err),
+        connection
+          .openReader()
+          .command('SET', 'k', 'a private word')
+          .catch((err: unknown) => err),
+      ]);
+      expect(String(failures[0])).toContain('OOM');
+      expect(inspect([logged, failures], { depth: 9 })).not.toMatch(/mistaken|private/);
+    } finally {
+      for (const connection of opened.splice(0)) connection.close();
+      await guarded.remove();
     }
   });
 

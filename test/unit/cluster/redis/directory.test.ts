@@ -161,6 +161,61 @@ test('the sessions of a dead node are swept in pages, and again when the one who
   }
 });
 
+test('whoever sweeps knows at once that the sessions are gone', async () => {
+  const one = await startNode('one');
+  const two = await startNode('two');
+  await two.directory.put(entry(two, orchard, 'a'));
+  expect(sids(await one.directory.sessions(romeo, true))).toEqual(['a.two']);
+  for await (const page of one.directory.sweep(two.self)) {
+    expect(sids(page)).toEqual(['a.two']);
+    expect(one.directory.sessions(romeo)).toEqual([]);
+  }
+});
+
+test('a session whose end Redis has forgotten, as after a failover, is taken out again; one that has moved stays', async () => {
+  const one = await startNode('one');
+  const two = await startNode('two');
+  const balcony = jid('juliet@verona.test/balcony');
+  const window = jid('juliet@verona.test/window');
+  for (const [full, sid] of [
+    [orchard, 'ends'],
+    [balcony, 'moves'],
+    [window, 'stays'],
+  ] as const) {
+    await one.directory.put(entry(one, full, sid));
+  }
+  const keys = [romeo, balcony.bare].flatMap((user) => {
+    const shard = String(shardOf(user));
+    return [one.redis.key(shard, `u:${user}`), one.redis.key(shard, 'n:one')];
+  });
+  const before = await Promise.all(keys.map((key) => one.redis.command('HGETALL', key)));
+  await one.directory.drop(orchard, 'ends.one');
+  const moved = { ...entry(one, balcony, 'moves'), node: two.self };
+  await two.directory.put(moved);
+  one.directory.release(balcony, 'moves.one');
+  // a copy takes its place that has not heard of the end, and of the move only half
+  const [account, index, , moveIndex] = keys as [string, string, string, string];
+  for (const [key, at] of [
+    [account, 0],
+    [index, 1],
+    [moveIndex, 3],
+  ] as const) {
+    await one.redis.command('HSET', key, ...(before[at] as string[]));
+  }
+  expect(sids(await two.directory.sessions(romeo, true))).toEqual(['ends.one']);
+  await server.ask('CLIENT KILL TYPE normal SKIPME yes');
+  await eventually(async () => {
+    expect(sids(await two.directory.sessions(romeo, true))).toEqual([]);
+    expect(Object.keys((await one.redis.command('HGETALL', index)) as string[])).toEqual([]);
+  });
+  expect(sids(await two.directory.sessions(balcony.bare, true))).toEqual(['moves.one', 'stays.one']);
+  // and it is the other node's still
+  expect((await two.directory.sessions(balcony.bare, true)).find(({ jid: at }) => at.full === balcony.full)?.node).toBe(
+    'two',
+  );
+  expect(sids(two.directory.sessions(romeo) as SessionEntry[])).toEqual([]);
+});
+
 test('a node that was swept cannot put anything any more, and is told so', async () => {
   const one = await startNode('one');
   let over = 0;

@@ -1,0 +1,168 @@
+// One roster, several nodes: all changes of an account's roster are made by one of them, so that they are numbered in one order and
+// every device is pushed them in that order (RFC 6121 2.6), whichever nodes the devices are on. Reading is done on every node.
+import type { MaybePromise } from '../../base/maybe.ts';
+import type { Cluster, NodeId } from '../../cluster/cluster.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
+import { parseElement } from '../../xml/document.ts';
+import { type Condition, type ErrorType, StanzaError } from '../../xmpp/errors.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
+import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
+import type { Roster, Transition } from './book.ts';
+import type { RosterItem } from './item.ts';
+import type { SubscriptionType } from './subscription.ts';
+
+/** A change that another node is to make; addresses are bare. */
+type Change = { readonly account: string; readonly contact: string } & (
+  | { readonly kind: 'set'; readonly name?: string; readonly groups: readonly string[] }
+  | { readonly kind: 'remove' }
+  | { readonly kind: 'sending'; readonly type: SubscriptionType }
+  | { readonly kind: 'receiving'; readonly type: SubscriptionType; readonly xml: string }
+);
+
+interface Outcome {
+  readonly done?: Transition;
+  readonly refused?: { readonly condition: Condition; readonly type: ErrorType; readonly text?: string };
+  readonly unavailable?: string;
+}
+
+export interface SharedParts {
+  readonly domain: string;
+  readonly cluster: Cluster;
+  /** Makes changes on this node. */
+  readonly book: Roster;
+}
+
+export class SharedRoster implements Roster {
+  private readonly cluster: Cluster;
+  private readonly book: Roster;
+  private readonly domain: string;
+  private readonly method: string;
+  private readonly barrier: string;
+
+  constructor({ domain, cluster, book }: SharedParts) {
+    this.domain = domain;
+    this.cluster = cluster;
+    this.book = book;
+    this.method = `roster.change:${domain}`;
+    this.barrier = `roster.sync:${domain}`;
+  }
+
+  /** Answers the other nodes; returns how to stop. */
+  listen(): () => void {
+    const stops = [
+      this.cluster.answer(this.method, (body) => this.answer(body as Change)),
+      this.cluster.answer(this.barrier, () => null),
+    ];
+    return () => {
+      for (const stop of stops) stop();
+    };
+  }
+
+  /**
+   * Resolves when this node reads all that has been written of a roster before: word of it came before the answer. What is
+   * written from now on is pushed to the sessions that are interested by now.
+   */
+  async catchUp(account: Jid): Promise<void> {
+    const owner = this.ownerOf(account);
+    // where it does not answer there is nobody to wait for
+    if (owner !== this.cluster.self) await this.cluster.call(owner, this.barrier, null).catch(() => {});
+  }
+
+  get(user: string, contact: BareJid): MaybePromise<RosterItem | undefined> {
+    return this.book.get(user, contact);
+  }
+
+  all(user: string): MaybePromise<ReadonlyMap<string, RosterItem>> {
+    return this.book.all(user);
+  }
+
+  canSee(account: Jid, who: Jid): MaybePromise<boolean> {
+    return this.book.canSee(account, who);
+  }
+
+  async set(account: Jid, contact: Jid, name: string | undefined, groups: readonly string[]): Promise<void> {
+    if (this.isOurs(account)) return this.book.set(account, contact, name, groups);
+    await this.hand(account, { kind: 'set', ...of(account, contact), groups, ...(name === undefined ? {} : { name }) });
+  }
+
+  async remove(account: Jid, contact: Jid): Promise<void> {
+    if (this.isOurs(account)) return this.book.remove(account, contact);
+    await this.hand(account, { kind: 'remove', ...of(account, contact) });
+  }
+
+  async sending(account: Jid, contact: Jid, type: SubscriptionType): Promise<Transition> {
+    if (this.isOurs(account)) return this.book.sending(account, contact, type);
+    return (await this.hand(account, { kind: 'sending', type, ...of(account, contact) }))!;
+  }
+
+  async receiving(account: Jid, contact: Jid, type: SubscriptionType, stanza: Presence): Promise<Transition> {
+    if (this.isOurs(account)) return this.book.receiving(account, contact, type, stanza);
+    const xml = stanza.el.toXml();
+    return (await this.hand(account, { kind: 'receiving', type, xml, ...of(account, contact) }))!;
+  }
+
+  private isOurs(account: Jid): boolean {
+    return this.cluster.nodes.size === 1 || this.ownerOf(account) === this.cluster.self;
+  }
+
+  private ownerOf(account: Jid): NodeId {
+    return this.cluster.owner(`roster ${account.bare}`);
+  }
+
+  /** Has the owner make a change. @throws StanzaError as it does; StorageUnavailable where it is not known whether it did */
+  private async hand(account: Jid, change: Change): Promise<Transition | undefined> {
+    let outcome: Outcome;
+    try {
+      outcome = (await this.cluster.call(this.ownerOf(account), this.method, change)) as Outcome;
+    } catch (error) {
+      const { message } = error as Error;
+      // it has just started, or is about to stop: nothing was done there
+      if (message.startsWith('nobody answers')) return this.make(change);
+      throw new StorageUnavailable(`the node that looks after a roster does not answer: ${message}`, { cause: error });
+    }
+    const { done, refused, unavailable } = outcome;
+    if (unavailable !== undefined) throw new StorageUnavailable(unavailable);
+    if (refused !== undefined) throw new StanzaError(refused.condition, refused.text, { type: refused.type });
+    return done;
+  }
+
+  private async answer(change: Change): Promise<Outcome> {
+    try {
+      const done = await this.make(change);
+      return done === undefined ? {} : { done };
+    } catch (error) {
+      if (error instanceof StanzaError) {
+        const { condition, type, text } = error;
+        return { refused: { condition, type, ...(text === undefined ? {} : { text }) } };
+      }
+      if (error instanceof StorageUnavailable) return { unavailable: error.message };
+      throw error;
+    }
+  }
+
+  private async make(change: Change): Promise<Transition | undefined> {
+    const { book } = this;
+    const account = Jid.parse(change.account);
+    const contact = Jid.parse(change.contact);
+    if (account?.domain !== this.domain || contact === undefined)
+      throw new Error('that is no contact of an account here');
+    switch (change.kind) {
+      case 'set':
+        await book.set(account, contact, change.name, change.groups);
+        return undefined;
+      case 'remove':
+        await book.remove(account, contact);
+        return undefined;
+      case 'sending':
+        return book.sending(account, contact, change.type);
+      case 'receiving': {
+        const stanza = stanzaOf(parseElement(change.xml), contact, account) as Presence;
+        return book.receiving(account, contact, change.type, stanza);
+      }
+    }
+  }
+}
+
+function of(account: Jid, contact: Jid): { readonly account: string; readonly contact: string } {
+  return { account: account.bare, contact: contact.bare };
+}

@@ -1,0 +1,157 @@
+// What may happen to a node, to Redis and to Postgres, one at a time, while people talk on two nodes: what they see of it, for how long,
+// and that nothing is lost. The table in docs/cluster.md says the same.
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { until } from '../kit/child-server.ts';
+import { Agreement } from './chaos/agreement.ts';
+import { Books } from './chaos/books.ts';
+import { type Fortunes, Person } from './chaos/person.ts';
+import { gather } from './chaos/run.ts';
+import { Service, type ServiceNode } from './chaos/service.ts';
+import { seeded } from './durability/verdict.ts';
+import { pause } from './kit.ts';
+
+const CLIENTS = 10;
+/** How long people wait on average until they say the next thing, in milliseconds. */
+const PACE = 200;
+/** A silent node is dead after five to six seconds; the rest is for a slow machine. */
+const DEATH = 9_000;
+/** Longer than a node may be silent. */
+const OUTAGE = 8_000;
+const PATIENCE = 60_000;
+
+let service: Service;
+let people: readonly Person[];
+let books: Books;
+let fortunes: Fortunes;
+
+async function open(ahead = 0): Promise<readonly [ServiceNode, ServiceNode]> {
+  service = await Service.start(2, CLIENTS, ahead);
+  books = new Books();
+  fortunes = { resumed: 0, begun: 0, cuts: 0, setbacks: new Map() };
+  const person = (_: unknown, i: number): Person => new Person(i + 1, service, books, fortunes, seeded(i + 1));
+  people = Array.from({ length: CLIENTS }, person);
+  await gather(people, PACE);
+  for (const one of people) one.isTalking = true;
+  await pause(2_000);
+  const [first, second] = service.nodes;
+  return [first!, second!];
+}
+
+beforeEach(() => {
+  people = [];
+});
+afterEach(async () => {
+  await service?.dispose();
+});
+
+/** Whose sessions are on a node, as another one lists them. */
+async function sessionsOn(node: ServiceNode, by: ServiceNode): Promise<string[]> {
+  return (await service.sessions(by)).filter((line) => line.node === node.name).map(({ jid }) => jid);
+}
+
+/** A node that was given up is a member again: in about two seconds, where the machine is not slow. */
+async function expectBack(): Promise<void> {
+  const began = performance.now();
+  expect(await until(PATIENCE, async () => (await service.ailment()) === undefined)).toBe(true);
+  expect(performance.now() - began).toBeLessThan(DEATH);
+}
+
+/** In the end everybody is served, and everything is as it was said. */
+async function expectWhole(): Promise<void> {
+  expect(await until(PATIENCE, async () => (await service.ailment()) === undefined)).toBe(true);
+  for (const person of people) person.isTalking = false;
+  expect(await until(PATIENCE, () => people.every((person) => person.isSettled))).toBe(true);
+  for (let before = -1; before !== books.heard; await pause(500)) before = books.heard;
+  for (const person of people) await person.readAll();
+  const agreement = new Agreement(service, people);
+  await agreement.reach();
+  expect(agreement.found).toEqual({ ghosts: 0, missing: 0, presence: 0, rosters: 0, examples: [] });
+  const { account, examples } = books.close();
+  expect(examples, service.nodes.map(({ server }) => server.output.slice(-1_000)).join('\n')).toEqual([]);
+  expect(account.acknowledged).toBeGreaterThan(50);
+  expect(service.failures).toEqual([]);
+  await Promise.all(people.map((person) => person.leave()));
+}
+
+/** How long it takes until the sessions that a node had are no more, in milliseconds. */
+async function ghostsLast(node: ServiceNode, by: ServiceNode, had: readonly string[]): Promise<number> {
+  const began = performance.now();
+  const isGone = async (): Promise<boolean> => {
+    const left = await sessionsOn(node, by);
+    return !had.some((jid) => left.includes(jid));
+  };
+  await until(PATIENCE, isGone);
+  return performance.now() - began;
+}
+
+test('kill -9 of a node: its people log in elsewhere at once, and its sessions are gone in seconds', async () => {
+  const [node, other] = await open();
+  const had = await sessionsOn(node, other);
+  expect(had.length).toBeGreaterThan(0);
+  await service.kill(node);
+  expect(await ghostsLast(node, other, had)).toBeLessThan(DEATH);
+  expect(await until(5_000, () => people.every((person) => person.isConnected))).toBe(true);
+  expect(fortunes.begun).toBeGreaterThanOrEqual(CLIENTS + had.length);
+  await service.startAgain(node);
+  await expectWhole();
+}, 180_000);
+
+test('SIGSTOP for longer than a node may be silent, and back: others go on without it, and it joins again', async () => {
+  const [node, other] = await open();
+  const had = await sessionsOn(node, other);
+  process.kill(node.server.pid, 'SIGSTOP');
+  const lasted = await ghostsLast(node, other, had);
+  expect(lasted).toBeLessThan(DEATH);
+  await pause(Math.max(0, OUTAGE - lasted));
+  process.kill(node.server.pid, 'SIGCONT');
+  await expectBack();
+  await expectWhole();
+}, 180_000);
+
+test('Redis is cut off from one node: its people are told to come back, and the node joins again', async () => {
+  const [node, other] = await open();
+  const had = await sessionsOn(node, other);
+  node.redis.upstream = node.redis.downstream = { frozen: true };
+  const lasted = await ghostsLast(node, other, had);
+  expect(lasted).toBeLessThan(DEATH);
+  // streams stay until the node knows, and people on it go on talking
+  const sent = books.sent;
+  await pause(Math.max(2_000, OUTAGE - lasted));
+  expect(books.sent).toBeGreaterThan(sent);
+  node.redis.upstream = node.redis.downstream = {};
+  await expectBack();
+  await expectWhole();
+}, 180_000);
+
+test('Redis is killed and comes back empty: nobody loses the connection', async () => {
+  await open();
+  const { begun } = fortunes;
+  await service.redis.stop('empty');
+  await pause(3_000);
+  await service.redis.start();
+  await expectWhole();
+  expect(fortunes.begun).toBe(begun);
+  expect(fortunes.setbacks.size).toBe(0);
+}, 180_000);
+
+test('Postgres is restarted: nobody loses the connection, and acknowledgements wait for it', async () => {
+  await open();
+  const { begun } = fortunes;
+  await service.postgres.stop('fast');
+  const open1 = books.open;
+  await pause(3_000);
+  expect(books.open).toBeGreaterThan(open1);
+  await service.postgres.start();
+  await expectWhole();
+  expect(fortunes.begun).toBe(begun);
+}, 180_000);
+
+test('clocks a minute apart: nobody notices, and a node that dies is missed in the same time', async () => {
+  const [node, other] = await open(60_000);
+  const had = await sessionsOn(node, other);
+  await pause(3_000);
+  await service.kill(node);
+  expect(await ghostsLast(node, other, had)).toBeLessThan(DEATH);
+  await service.startAgain(node);
+  await expectWhole();
+}, 180_000);

@@ -1,0 +1,86 @@
+// What becomes of what waits for a node that is no more, where Redis has forgotten who dealt with what that left.
+import { expect, test } from 'vitest';
+import { silent } from '../../../../src/base/log.ts';
+import type { NodeId } from '../../../../src/cluster/cluster.ts';
+import { Outbox, Undeliverable } from '../../../../src/cluster/redis/outbox.ts';
+import type { RedisConnection } from '../../../../src/net/redis.ts';
+
+const two = 'two:b' as NodeId;
+
+interface World {
+  readonly outbox: Outbox;
+  readonly lost: string[];
+  done: number;
+  /** What Redis answers to what is sent: an error, an entry, or that there is no such inbox. */
+  answers: (Error | string | null)[];
+  isThere: boolean;
+  isOwed: boolean;
+  /** What the closing report says. */
+  taken: string | null;
+}
+
+function start(): World {
+  const redis = {
+    isUp: true,
+    key: (tag: string, name: string) => `{${tag}}:${name}`,
+    async command() {
+      const answer = world.answers.shift() ?? null;
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+    run: async () => ['0', 0, world.taken],
+  };
+  const outbox = new Outbox({
+    redis: redis as unknown as RedisConnection,
+    log: silent,
+    self: 'one:a' as NodeId,
+    to: two,
+    limit: { size: 1000, items: 100 },
+    isThere: async () => world.isThere,
+    isOwed: async () => world.isOwed,
+    onLost: (items) => world.lost.push(items),
+    onDone: () => {
+      world.done++;
+    },
+  });
+  const world: World = { outbox, lost: [], done: 0, answers: [], isThere: true, isOwed: true, taken: null };
+  return world;
+}
+
+test('who waits for something that may have arrived at a dead node hears in the end that nobody will have it', async () => {
+  const world = start();
+  world.answers = [new Error('the connection broke')];
+  let fate = '';
+  const sent = world.outbox.push('one').catch((err: unknown) => {
+    fate = err instanceof Undeliverable ? 'refused' : String(err);
+  });
+  await expect.poll(() => world.answers.length).toBe(0);
+  world.isThere = false;
+  // as long as another node may be at it, it is not known
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  expect(fate).toBe('');
+  // Redis has lost its memory: nobody is, and nobody was
+  world.isOwed = false;
+  await sent;
+  expect(fate).toBe('refused');
+  expect(world.done).toBe(1);
+});
+
+test('what a dead node may never have handled is dealt with here, where nobody else will', async () => {
+  const world = start();
+  world.answers = ['1-1'];
+  await world.outbox.push('one');
+  world.isThere = false;
+  world.isOwed = false;
+  // its inbox is gone, and so is the word of who closed it
+  await world.outbox.audit();
+  await expect.poll(() => world.lost).toEqual(['one']);
+  expect(world.done).toBe(1);
+});
+
+test('nothing is kept of a dead node that is owed nothing', async () => {
+  const world = start();
+  world.outbox.lose();
+  expect(world.done).toBe(1);
+  await expect(world.outbox.push('one')).rejects.toThrow('is no more');
+});
