@@ -352,6 +352,30 @@ test('what a node has for others while it is cut off comes to them when it is ba
   await expect.poll(() => fates.flat()).toEqual(new Array(1010).fill(1));
 });
 
+test('of two that become available at the same time, on two nodes, one sees the other at once', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const sees = async (cluster: Cluster, full: string): Promise<boolean> => {
+    const { bare } = Jid.parse(full)!;
+    return (await cluster.directory.sessions(bare)).some((entry) => entry.jid.full === full && entry.available);
+  };
+  for (let round = 0; round < 200; round++) {
+    const [ours, theirs] = [`romeo${round}@verona.test/orchard`, `juliet${round}@verona.test/balcony`];
+    const entries = [entryOf(one, ours, `r${round}`), entryOf(two, theirs, `j${round}`)] as const;
+    await Promise.all([
+      one.directory.put({ ...entries[0], available: false }),
+      two.directory.put({ ...entries[1], available: false }),
+    ]);
+    // from here on memory answers
+    await Promise.all([sees(one, theirs), sees(two, ours)]);
+    const seen = await Promise.all([
+      Promise.resolve(one.directory.put(entries[0])).then(() => sees(one, theirs)),
+      Promise.resolve(two.directory.put(entries[1])).then(() => sees(two, ours)),
+    ]);
+    expect(seen, `round ${round}`).toContain(true);
+  }
+});
+
 test('nodes of the same name get names of their own; one that says the name is its own ends its former life', async () => {
   nodes = await startRedisNodes(redis.url, ['host', 'host', 'host']);
   const names = (await nodes.clusters[0]!.members()).map(({ name }) => name);
@@ -361,9 +385,21 @@ test('nodes of the same name get names of their own; one that says the name is i
   nodes.kill(former);
   const again = await nodes.add('host-2', { isNameOurs: true });
   expect(again.self).not.toBe(former);
-  // at once, not when it is overdue
+  // before it is overdue
   expect([...again.nodes]).not.toContain(former);
   await expect.poll(() => first.nodes.has(former)).toBe(false);
+});
+
+test('two nodes that were given the same name by mistake do not end one another', async () => {
+  nodes = await startRedisNodes(redis.url, ['host'], { isNameOurs: true });
+  const [one] = all();
+  let expelled = 0;
+  one.onExpelled(() => expelled++);
+  const former = one.self;
+  const two = await nodes.add('host');
+  await nodes.idle();
+  expect([one.self, expelled]).toEqual([former, 0]);
+  expect((await two.members()).map(({ name }) => name).sort()).toEqual(['host', 'host-2']);
 });
 
 test('a node that is about to stop owns nothing, and goes on owning when it stays', async () => {

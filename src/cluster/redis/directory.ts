@@ -12,6 +12,7 @@ import { decodeEntry, encodeEntry, parseState, type StoredState, shardOf, shards
 import { DirectoryMemory, type Known } from './directory-memory.ts';
 import { dropScript, lookUpScript, putScript, releaseScript, strayScript } from './directory-scripts.ts';
 import { indexKey, Sweeper } from './directory-sweep.ts';
+import { Tide } from './directory-tide.ts';
 
 export interface RedisDirectoryOptions {
   readonly redis: RedisConnection;
@@ -78,6 +79,7 @@ export class RedisDirectory implements Directory {
   private readonly asking = new Map<BareJid, Promise<readonly SessionEntry[]>>();
   private readonly cancels = new Set<() => void>();
   private readonly stops: (() => void)[] = [];
+  private readonly tide: Tide;
   private patrol: IterableIterator<SessionEntry> | undefined;
   private rounds = 0;
   private isRepairing = false;
@@ -93,6 +95,7 @@ export class RedisDirectory implements Directory {
     this.options = options;
     this.redis = options.redis;
     this.channel = options.redis.key('directory', 'changes');
+    this.tide = new Tide(options.clock);
     this.memory = new DirectoryMemory({
       clock: options.clock,
       capacity: options.capacity ?? capacity,
@@ -105,7 +108,7 @@ export class RedisDirectory implements Directory {
       onConflict: (entry) => this.later(conflictDelay, () => void this.settleConflict(entry)),
     });
     // published it is, too, and perhaps not heard yet
-    this.sweeper = new Sweeper(this.redis, this.channel, (packed) => this.heard(packed));
+    this.sweeper = new Sweeper(this.redis, this.channel, (packed) => void this.take(packed));
   }
 
   /** Resolves when it hears of changes. */
@@ -141,7 +144,9 @@ export class RedisDirectory implements Directory {
     const { jid, sid } = entry;
     if (this.memory.ownOf(jid)?.sid === sid) {
       this.memory.add(entry);
-      return this.saveInTurn(jid, sid);
+      const saved = this.saveInTurn(jid, sid);
+      // of two that become available at once one has to see the other
+      return entry.available ? saved.then(() => this.tide.rise(shardOf(jid.bare))) : saved;
     }
     const under = this.writing.get(sid);
     if (under === undefined) return this.tracked(sid, () => this.announce(entry));
@@ -179,6 +184,7 @@ export class RedisDirectory implements Directory {
     for (const stop of this.stops.splice(0)) stop();
     for (const cancel of this.cancels) cancel();
     this.cancels.clear();
+    this.tide.close();
   }
 
   private async listen(): Promise<void> {
@@ -198,8 +204,14 @@ export class RedisDirectory implements Directory {
   }
 
   private heard(packed: string): void {
+    const state = this.take(packed);
+    if (state !== undefined) this.tide.hear(shardOf(state.user), state.version);
+  }
+
+  private take(packed: string): StoredState | undefined {
     const state = parseState(packed);
     if (state !== undefined) this.memory.hear(state);
+    return state;
   }
 
   /** Perhaps what was put is lost. */
@@ -300,7 +312,9 @@ export class RedisDirectory implements Directory {
       [jid.resource, sid, encodeEntry(entry), jid.full, where],
     );
     const [packed, other] = reply as [string, string?];
-    this.memory.learn(stateOf(packed), generation);
+    const state = stateOf(packed);
+    this.tide.make(shardOf(jid.bare), state.version);
+    this.memory.learn(state, generation);
     return where === 'take' && other ? decodeEntry(jid, other) : undefined;
   }
 
