@@ -77,6 +77,11 @@ export interface Member {
   readonly isDraining: boolean;
 }
 
+/** A call was not answered in time: the other node may have done what it was asked for, or do it yet. */
+export class CallTimeout extends Error {
+  override readonly name = 'CallTimeout';
+}
+
 /** What this node owns, for as long as it is known that its life goes on. */
 export interface Lease {
   readonly key: string;
@@ -130,7 +135,10 @@ export interface Cluster {
   send(node: NodeId, frame: Frame): MaybePromise<void>;
   /** Whom to give the frames that arrive; one receiver. A frame counts as dealt with when what it returns has resolved. */
   receive(fn: (frame: Frame, from: NodeId) => MaybePromise<void>): void;
-  /** Asks another node, in order between two nodes; rejects when it does not answer in time, with `Unanswered` where nobody there does. */
+  /**
+   * Asks another node, in order between two nodes. Rejects with `CallTimeout` when it does not answer in time, with `Unanswered` where
+   * nobody there does.
+   */
   call(node: NodeId, method: string, body: unknown): Promise<unknown>;
   /** Answers calls of that name; returns how to stop. */
   answer(method: string, fn: (body: unknown, from: NodeId) => MaybePromise<unknown>): () => void;

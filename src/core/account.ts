@@ -1,6 +1,6 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, SessionEntry } from '../cluster/cluster.ts';
+import { type Addressee, CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -55,6 +55,9 @@ export interface DeliveryParts {
   /** A session of this node left before a stanza reached it. */
   missed(stanza: Stanza, sid: string): void;
 }
+
+/** So often a node that does not answer is asked: it must not hold anything up for ever. */
+const MOST_ASKED = 6;
 
 export class AccountDelivery {
   private readonly cluster: Cluster;
@@ -270,10 +273,23 @@ export class AccountDelivery {
     const { from, to } = message;
     const had = { ...holdersOf(reach), back: reach.back };
     const returned: Returned = { xml: message.el.toXml(), from: from.full, to: to.full, had, sid, ...(at && { at }) };
-    return this.cluster.call(decider, 'message.back', returned).then(
-      () => {},
-      () => this.again(host, message, reach, sid, at),
-    );
+    return this.bringBack(decider, returned, () => this.again(host, message, reach, sid, at));
+  }
+
+  /**
+   * Lets another node decide what becomes of a message, or `otherwise` where that cannot. One that is only slow may have decided, or do
+   * so yet: it is asked again, and knows then that it has.
+   */
+  private async bringBack(node: NodeId, returned: Returned, otherwise: () => MaybePromise<void>): Promise<void> {
+    for (let asked = 1; ; asked++) {
+      try {
+        await this.cluster.call(node, 'message.back', returned);
+        return;
+      } catch (error) {
+        if (error instanceof CallTimeout && asked < MOST_ASKED && this.cluster.nodes.has(node)) continue;
+        return otherwise();
+      }
+    }
   }
 
   /**

@@ -385,9 +385,21 @@ test('nodes of the same name get names of their own; one that says the name is i
   nodes.kill(former);
   const again = await nodes.add('host-2', { isNameOurs: true });
   expect(again.self).not.toBe(former);
-  // at once, not when it is overdue
+  // before it is overdue
   expect([...again.nodes]).not.toContain(former);
   await expect.poll(() => first.nodes.has(former)).toBe(false);
+});
+
+test('two nodes that were given the same name by mistake do not end one another', async () => {
+  nodes = await startRedisNodes(redis.url, ['host'], { isNameOurs: true });
+  const [one] = all();
+  let expelled = 0;
+  one.onExpelled(() => expelled++);
+  const former = one.self;
+  const two = await nodes.add('host');
+  await nodes.idle();
+  expect([one.self, expelled]).toEqual([former, 0]);
+  expect((await two.members()).map(({ name }) => name).sort()).toEqual(['host', 'host-2']);
 });
 
 test('a node that is about to stop owns nothing, and goes on owning when it stays', async () => {

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { MaybePromise } from '../../src/base/maybe.ts';
 import {
+  CallTimeout,
   type Cluster,
   type Directory,
   type Frame,
@@ -315,7 +316,7 @@ class Member implements Cluster {
     const id = ++this.lastCall;
     const reply = new Promise<unknown>((resolve, reject) => this.calls.set(id, { resolve, reject }));
     const timer = setTimeout(
-      () => this.calls.get(id)?.reject(new Error(`${node} did not answer ${method} in time`)),
+      () => this.calls.get(id)?.reject(new CallTimeout(`${node} did not answer ${method} in time`)),
       this.timeout,
     );
     this.post(node, { kind: 'call', id, method, body });

@@ -1,7 +1,7 @@
 // Questions from node to node: who waits for an answer, and who gives one.
 import type { Clock } from '../../base/clock.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
-import { type NodeId, Unanswered } from '../cluster.ts';
+import { CallTimeout, type NodeId, Unanswered } from '../cluster.ts';
 
 type Answer = (body: unknown, from: NodeId) => MaybePromise<unknown>;
 
@@ -49,7 +49,7 @@ export class Calls {
     try {
       return await new Promise<unknown>((resolve, reject) => {
         const cancel = this.clock.after(this.timeout, () =>
-          reject(new Error(`${node} did not answer ${method} in time`)),
+          reject(new CallTimeout(`${node} did not answer ${method} in time`)),
         );
         this.waiting.set(id, { node, method, resolve, reject, cancel });
         send(id).catch(reject);

@@ -160,6 +160,7 @@ return 1
 /** Arguments: channel, life, whether it is about to stop (1 or 0). */
 export const drainScript = script(`
 local changed
+if not redis.call('ZSCORE', beats, ARGV[2]) then return 0 end
 if ARGV[3] == '1' then changed = redis.call('SADD', draining, ARGV[2]) else changed = redis.call('SREM', draining, ARGV[2]) end
 if changed == 1 then tell('drain', ARGV[2]) end
 return changed

@@ -38,7 +38,7 @@ export interface MembershipOptions {
   readonly log: Logger;
   /** What the node wants to be called. */
   readonly name: string;
-  /** Nobody else has that name: where it is taken, it is by a former life of this node, which is over. */
+  /** Nobody else should have that name: where it is taken, it is by a former life of this node, unless that is heard of still. */
   readonly isNameOurs?: boolean;
   /** Tells this life from others of the same name. */
   readonly life: string;
@@ -236,8 +236,8 @@ export class Membership {
     for (const resolve of this.hopeful.splice(0)) resolve(false);
   }
 
-  private async enter(name: string): Promise<void> {
-    const { beat, life, info, isNameOurs = false } = this.options;
+  private async enter(name: string, isNameOurs = this.options.isNameOurs ?? false): Promise<void> {
+    const { beat, life, info, log } = this.options;
     const isAgain = this.identity !== undefined;
     const where = isAgain ? 'keep' : isNameOurs ? 'refuse' : 'other';
     const sent = moment();
@@ -246,8 +246,16 @@ export class Membership {
     const [node, more] = reply as [NodeId | null, (readonly unknown[] | NodeId)?];
     if (node === null) {
       if (isAgain) return this.over();
+      const holder = more as NodeId;
+      if (await this.isHeard(holder)) {
+        log.error(
+          { node: holder },
+          'a node that lives has the name of this one, which takes another: see "cluster.name"',
+        );
+        return this.enter(name, false);
+      }
       // its former life is over, whether it looked like it already or not
-      await runOnNodes(this.redis, declareScript, String(more), '', 'force');
+      await runOnNodes(this.redis, declareScript, holder, '', 'force');
       return this.enter(name);
     }
     if (this.state === 'over' || this.state === 'left') return;
@@ -260,6 +268,15 @@ export class Membership {
     this.accepted(sent, view);
     this.follow(view, []);
     if (isLoss) this.options.onLoss();
+  }
+
+  /** Waits to see whether a node says that it lives. */
+  private async isHeard(node: NodeId): Promise<boolean> {
+    const due = (): Promise<unknown> => this.redis.command('ZSCORE', this.redis.key('nodes', 'beats'), node);
+    const before = await due();
+    await new Promise((resolve) => setTimeout(resolve, GAP * this.options.beat));
+    const after = await due();
+    return after !== null && after !== before;
   }
 
   private schedule(): void {
