@@ -183,16 +183,21 @@ async function clusterStatus(server: Server): Promise<ClusterStatus> {
   ]);
   return {
     ...(state === undefined ? {} : { redis: state }),
-    nodes: members.map(({ name, version, started, sessions, inbox, lag, isDraining, isSelf, answers }) => ({
-      name,
-      version,
-      started,
-      sessions,
-      inbox,
-      lag,
-      draining: isDraining,
-      self: isSelf,
-      ...(answers ? {} : { silent: true }),
-    })),
+    nodes: members.map(
+      ({ name, version, started, sessions, inbox, lag, owned, moved, rebuilt, isDraining, isSelf, answers }) => ({
+        name,
+        version,
+        started,
+        sessions,
+        inbox,
+        lag,
+        owned,
+        moved,
+        rebuilt,
+        draining: isDraining,
+        self: isSelf,
+        ...(answers ? {} : { silent: true }),
+      }),
+    ),
   };
 }

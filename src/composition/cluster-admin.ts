@@ -1,7 +1,7 @@
 // What administrators are told of all nodes, and do on any of them: each node answers for itself.
 import type { Logger } from '../base/log.ts';
 import type { Cluster, Member, NodeId } from '../cluster/cluster.ts';
-import type { DrainReport, ServerStatus, ServerStreamInfo, SessionInfo } from '../core/commands.ts';
+import type { DrainReport, NodeInfo, ServerStatus, ServerStreamInfo, SessionInfo } from '../core/commands.ts';
 import type { LogLevel } from '../core/log.ts';
 import { clientSlot, type Session } from '../core/sessions.ts';
 import type { Server } from '../server.ts';
@@ -17,7 +17,12 @@ export interface LevelChange {
 export interface NodeStatus {
   readonly sessions: number;
   readonly components: ServerStatus['components'];
+  readonly owners: OwnedCounts;
 }
+
+type OwnedCounts = Pick<NodeInfo, 'owned' | 'moved' | 'rebuilt'>;
+const nothing: OwnedCounts = { owned: 0, moved: 0, rebuilt: 0 };
+type MemberStatus = Member & OwnedCounts & { readonly isSelf: boolean; readonly answers: boolean };
 
 const calls = {
   sessions: 'admin.sessions',
@@ -74,7 +79,7 @@ export class ClusterAdmin {
   }
 
   /** Of all nodes that answer. */
-  async status(): Promise<NodeStatus & { readonly nodes: readonly string[] }> {
+  async status(): Promise<Omit<NodeStatus, 'owners'> & { readonly nodes: readonly string[] }> {
     const all = await this.everywhere<NodeStatus>(calls.status, undefined, () => this.ownStatus());
     const components = new Map<string, ServerStatus['components'][number]>();
     for (const { answer } of all) {
@@ -90,7 +95,7 @@ export class ClusterAdmin {
   }
 
   /** As the cluster sees them, and which of them answer. */
-  async members(): Promise<readonly (Member & { readonly isSelf: boolean; readonly answers: boolean })[]> {
+  async members(): Promise<readonly MemberStatus[]> {
     const members = await this.cluster.members();
     const answering = await this.everywhere<NodeStatus>(calls.status, undefined, () => this.ownStatus());
     const nodes = new Map(answering.map(({ id, answer }) => [id, answer]));
@@ -100,6 +105,7 @@ export class ClusterAdmin {
         ...member,
         // what is told with a heartbeat is a little old
         sessions: nodes.get(member.node)?.sessions ?? member.sessions,
+        ...(nodes.get(member.node)?.owners ?? nothing),
         isSelf: member.node === this.cluster.self,
         answers: nodes.has(member.node),
       }));
@@ -142,7 +148,10 @@ export class ClusterAdmin {
   }
 
   private ownStatus(): NodeStatus {
-    return { sessions: this.server.sessions.count, components: this.server.components.list() };
+    const { sessions, components, owners } = this.server;
+    const { owned, moved, rebuilt } = owners.figures();
+    const count = Object.values(owned).reduce((sum, one) => sum + one, 0);
+    return { sessions: sessions.count, components: components.list(), owners: { owned: count, moved, rebuilt } };
   }
 
   /** Returns how many sessions there are still. */

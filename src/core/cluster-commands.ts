@@ -31,7 +31,7 @@ const clusterStatus = defineCommand({
           : `redis  FAILS: ${redis.problem}`,
       '',
       table(
-        ['NODE', 'VERSION', 'UP', 'SESSIONS', 'INBOX', 'LAG', 'STATE'],
+        ['NODE', 'VERSION', 'UP', 'SESSIONS', 'INBOX', 'LAG', 'OWNS', 'MOVED', 'REBUILT', 'STATE'],
         nodes.map((node) => [
           `${node.name}${node.self ? ' *' : ''}`,
           node.version,
@@ -39,6 +39,9 @@ const clusterStatus = defineCommand({
           String(node.sessions),
           String(node.inbox),
           `${Math.round(node.lag)} ms`,
+          String(node.owned),
+          String(node.moved),
+          String(node.rebuilt),
           node.silent ? 'DOES NOT ANSWER' : node.draining ? 'draining' : 'serving',
         ]),
       ),

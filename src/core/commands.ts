@@ -172,6 +172,10 @@ export interface NodeInfo {
   readonly inbox: number;
   /** How long what it handled last had waited, in milliseconds. */
   readonly lag: number;
+  /** How many things with one owner it owns, how many went from it to other nodes, and how many it took over from dead ones. */
+  readonly owned: number;
+  readonly moved: number;
+  readonly rebuilt: number;
   readonly draining: boolean;
   /** It answers this very question. */
   readonly self: boolean;

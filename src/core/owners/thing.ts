@@ -171,6 +171,12 @@ export class Thing {
 
   /** Lets it go: it is brought to life again where it is asked next. */
   async letGo(): Promise<void> {
+    if (this.context.isClosed && this.state !== 'leaving' && this.lease?.isValid !== true) {
+      // nobody waits for Redis at the end; what is claimed all the same is given up at once
+      if (this.lease === undefined) this.end(elsewhere);
+      else this.lose();
+      return;
+    }
     if ((await this.freeze(false)) === undefined) return;
     await this.giveUp();
     this.end(elsewhere);

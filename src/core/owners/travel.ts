@@ -48,7 +48,13 @@ export class Travel implements Carrier {
 
   async carry(to: NodeId, { kind, key, token, handed }: Travelling): Promise<'taken' | 'refused' | 'unknown'> {
     const { cluster, limits, log } = this.parts;
-    const text = handed === undefined ? '' : JSON.stringify(handed);
+    let text: string;
+    try {
+      text = handed === undefined ? '' : JSON.stringify(handed);
+    } catch (err) {
+      log.error({ err, key }, 'what it hands over is no JSON');
+      return 'refused';
+    }
     if (text.length > limits.handed) {
       log.warn({ key, size: text.length }, 'it is too large to move');
       return 'refused';

@@ -162,6 +162,9 @@ function fakeServer() {
           sessions: 2,
           inbox: 1,
           lag: 3.6,
+          owned: 4,
+          moved: 7,
+          rebuilt: 1,
           draining: false,
           self: true,
         },
@@ -172,6 +175,9 @@ function fakeServer() {
           sessions: 0,
           inbox: 0,
           lag: 0,
+          owned: 0,
+          moved: 0,
+          rebuilt: 0,
           draining: true,
           self: false,
           silent: true,
@@ -420,7 +426,7 @@ describe('the server', () => {
     const { context } = fakeServer();
     const text = await run(context, 'cluster status');
     expect(text).toContain('Redis 7.0.15, 0.4 ms');
-    expect(text).toMatch(/alpha-1 \*\s+1\s+1 h 1 min\s+2\s+1\s+4 ms\s+serving/);
+    expect(text).toMatch(/alpha-1 \*\s+1\s+1 h 1 min\s+2\s+1\s+4 ms\s+4\s+7\s+1\s+serving/);
     expect(text).toMatch(/alpha-2\s.*DOES NOT ANSWER/);
     expect(await runCommand(find('cluster status'), context, {})).toMatchObject({ ok: false });
     const alone = { ...context, cluster: () => ({ nodes: [] }) };

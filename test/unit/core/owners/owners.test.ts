@@ -224,6 +224,37 @@ test('a thing that is too large stays, and goes on', async () => {
   expect(one.diaries.isHere('mine')).toBe(true);
 });
 
+test('a thing that cannot be written down stays, and goes on', async () => {
+  const [, one, two] = startNodes(2, {
+    freeze: () => {
+      const circle: Record<string, unknown> = {};
+      circle.self = circle;
+      return circle;
+    },
+    thaw: (key, lease, handed) => ({ key, lease, entries: handed === undefined ? [] : ['again'] }),
+  }) as [Nodes, Node, Node];
+  await one.diaries.call('mine', 'a');
+  await one.cluster.drain(true);
+  await one.owners.drain(1000);
+  expect(await two.diaries.call('mine', 'b')).toEqual(['again', 'b']);
+  expect(one.diaries.isHere('mine')).toBe(true);
+  expect(one.errors.length).toBeGreaterThan(0);
+});
+
+test('a node that cannot tell whether it is the owner does not wait for that when it stops', async () => {
+  const [nodes, one, two] = startNodes(2) as [Nodes, Node, Node];
+  await one.diaries.call('mine', 'a');
+  nodes.doubt(one.cluster.self, true);
+  const before = performance.now();
+  await one.owners.stop(5000);
+  expect(performance.now() - before).toBeLessThan(1000);
+  expect(one.thawed[0]?.diary.wasDropped).toBe(true);
+  // it is not given up in good order: whoever is next sees to it that nothing more is written
+  await one.cluster.close();
+  expect(await two.diaries.call('mine', 'b')).toEqual(['b']);
+  expect(two.thawed[0]?.diary.lease.isAfterDeath).toBe(true);
+});
+
 test('a thing that the other node cannot bring to life comes back as it was', async () => {
   let isBroken = false;
   const thaw: DiaryKind['thaw'] = (key, lease, handed) => {
