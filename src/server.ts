@@ -56,12 +56,17 @@ export interface ServerParts {
   readonly figures?: () => Promise<string>;
 }
 
-/** How long an orderly stop waits for clients to go, in milliseconds. */
+/** How long an orderly stop waits for clients to go, in milliseconds; for each of several things. */
 const STOP_DEADLINE = 3_000;
-/** How long it takes sessions, and what it owns, to other nodes, in milliseconds. */
-const HAND_OVER_DEADLINE = 10_000;
+const STOP_LEAST = 250;
+/** How long all of them may take together, in milliseconds: less than a process has to end, by far. */
+const STOP_TIME = 7_000;
+/** How long what it owns, and sessions, are taken to other nodes then, in milliseconds. */
+const HAND_OVER_DEADLINE = 5_000;
+/** Those that cannot be handed over are told to go within this time, in milliseconds: their clients come back elsewhere at once. */
+const PARTING = 2_000;
 /** How long what it owns is given to come to rest, in milliseconds. */
-const LET_GO_DEADLINE = 20_000;
+const LET_GO_DEADLINE = 3_000;
 
 export class Server {
   readonly metrics = new Metrics();
@@ -156,7 +161,7 @@ export class Server {
       clock: this.clock,
       log: this.log.child({ part: 'c2s' }),
       metrics: this.metrics.open('sm', streamManagementMetrics, {}),
-      claim: (host, user, id) => this.restart.claim(host, user, id),
+      claim: (host, user, id, how) => this.restart.claim(host, user, id, how),
       forget: (host, id) => this.restart.forget(host, id),
     });
     const context = this.clientContext();
@@ -205,7 +210,10 @@ export class Server {
       log: this.log,
       sharesPorts: parts.sharesPorts ?? false,
       owners: this.owners,
-      handOver: (deadline) => this.handOver(deadline),
+      handOver: (deadline, goesOn) => this.handOver(deadline, goesOn),
+      welcome: (isOn) => {
+        this.sm.isWelcoming = isOn;
+      },
       resumable: () => this.sm.resumable(),
     });
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
@@ -375,17 +383,20 @@ export class Server {
 
   /**
    * Takes the sessions of clients that can resume them to other nodes, by load; their connections end as if the network had gone.
-   * When nothing listens for clients any more, lest they come back here. Returns how many went, and how many are here still: for
-   * want of other nodes, or of time.
+   * When nothing listens for clients any more, lest they come back here. Some may stay: for want of other nodes, or of time.
    */
-  async handOver(deadline = HAND_OVER_DEADLINE): Promise<{ readonly moved: number; readonly left: number }> {
-    const outcome = await this.sm.handOver(deadline);
-    if (outcome.moved > 0) this.log.info(outcome, 'sessions were handed over to other nodes');
-    return outcome;
+  private async handOver(deadline: number, goesOn: () => boolean = () => true): Promise<void> {
+    try {
+      const outcome = await this.sm.handOver(deadline, goesOn);
+      if (outcome.moved > 0) this.log.info(outcome, 'sessions were handed over to other nodes');
+    } catch (error) {
+      this.log.warn({ err: error }, 'sessions could not be handed over to other nodes');
+    }
   }
 
   /** Tells the other nodes that this one is about to stop: they hand nothing over to it. */
   async retire(): Promise<void> {
+    this.sm.isWelcoming = false;
     try {
       await this.cluster.drain(true);
     } catch (error) {
@@ -403,20 +414,35 @@ export class Server {
     }
   }
 
+  /** Takes what this node has to other nodes, and lets those go who cannot be taken there. */
+  private async giveAway(): Promise<void> {
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.clock.after(HAND_OVER_DEADLINE, resolve);
+    });
+    const owned = this.owners.drain(HAND_OVER_DEADLINE);
+    await Promise.all([Promise.race([owned, late]), this.handOver(HAND_OVER_DEADLINE), this.draining.finish(PARTING)]);
+    cancel();
+  }
+
   // Listeners first, then people, then what they used
   private async stopAll(): Promise<void> {
+    const until = this.clock.now() + STOP_TIME;
+    // what takes long leaves little for what follows: in the end there must be time to write down what has to be kept
+    const patience = (): number => Math.max(Math.min(STOP_DEADLINE, until - this.clock.now()), STOP_LEAST);
     await this.listeners.close(true);
     await this.retire();
-    if (this.cluster.nodes.size > 1) await this.owners.drain(HAND_OVER_DEADLINE);
-    await this.handOver();
-    await this.sm.suspend(STOP_DEADLINE);
-    await this.clients.close(STOP_DEADLINE);
-    await this.components.close(STOP_DEADLINE);
-    await this.federation.close(STOP_DEADLINE);
+    if (this.cluster.nodes.size > 1) await this.giveAway();
+    await this.sm.suspend(patience());
+    await this.clients.close(patience());
+    await this.components.close(patience());
+    await this.federation.close(patience());
     this.web.close();
     await this.owners.stop(LET_GO_DEADLINE);
     await this.served.stopModules();
+    await this.sm.settle(patience());
     await this.restart.keep(this.hosts.values(), this.sm);
+    this.sm.stored();
     await this.http.close();
     this.sessions.closings.stop();
     await this.cluster.close();

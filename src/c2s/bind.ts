@@ -105,7 +105,7 @@ export async function bindResource(
   if (others.length >= sessionsPerAccount && !others.some(isOwn)) {
     // whoever comes without coming back to a session of its own has probably left one behind
     const waiting = others.find((other) => other.stream === undefined);
-    if (waiting === undefined) throw new StanzaError('resource-constraint', 'too many sessions of this account');
+    if (waiting === undefined) throw tooMany();
     await sessions.close(waiting);
   }
   const session = await sessions.bind(host, jid, stream, policy, (one) => {
@@ -127,7 +127,16 @@ export async function bindResource(
         host.log.warn({ err: failure }, 'could not close a session that its client has left'),
       );
   }
+  // others of the account may be on other nodes
+  if (!(await sessions.closings.makeRoom(jid.bare, sessionsPerAccount))) {
+    await sessions.close(session);
+    throw tooMany();
+  }
   return session;
+}
+
+function tooMany(): StanzaError {
+  return new StanzaError('resource-constraint', 'too many sessions of this account');
 }
 
 /** Whoever takes a login back ends the sessions that are there; one that came just too late for that ends here. */

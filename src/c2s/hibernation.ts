@@ -31,6 +31,11 @@ export class Hibernation {
     if (this.total > this.limit()) this.makeRoom();
   }
 
+  /** Whether there is room for more without driving anybody out. */
+  get hasRoom(): boolean {
+    return this.total <= this.limit() * RELIEF;
+  }
+
   forget(managed: ManagedSession): void {
     this.total -= this.weights.get(managed) ?? 0;
     this.weights.delete(managed);

@@ -26,6 +26,8 @@ export interface ArrivalParts {
   readonly sessions: Sessions;
   readonly router: Router;
   readonly log: Logger;
+  /** Whether this node is a good place for sessions whose own node wants to be rid of them. */
+  readonly mayAdopt: () => boolean;
   find(id: string): ManagedSession | undefined;
   /** A session goes on here. */
   admit(session: Session, stream: SavedStream): ManagedSession;
@@ -49,12 +51,14 @@ export class Arrivals {
   private readonly underWay = new Map<string, Promise<Brought>>();
   /** Tokens of moves that are complete. */
   private readonly complete = new LruCache<string, true>(REMEMBERED);
+  private isClosed = false;
 
   constructor(parts: ArrivalParts) {
     this.parts = parts;
     const { cluster } = parts;
     cluster.answer(moveCalls.adopt, async (body, from) => {
       const { id, account } = body as Wanted;
+      if (!parts.mayAdopt()) return false;
       return (await this.bring(id, account as BareJid, from)).managed !== undefined;
     });
     cluster.answer(moveCalls.holds, (body) => this.holds(body as Move));
@@ -72,6 +76,8 @@ export class Arrivals {
   async bring(id: string, account: BareJid, from?: NodeId): Promise<Brought> {
     const before = this.underWay.get(id);
     if (before !== undefined) return before;
+    // where it could not go on it is not asked for: its node would hold it up for nothing
+    if (this.isClosed || !this.parts.hosts.has(Jid.parse(account)?.domain ?? '')) return {};
     const work = this.search(id, account, from);
     this.underWay.set(id, work);
     try {
@@ -79,6 +85,12 @@ export class Arrivals {
     } finally {
       this.underWay.delete(id);
     }
+  }
+
+  /** None comes any more; resolves when those that are on their way have come, or not. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await Promise.allSettled(this.underWay.values());
   }
 
   private async search(id: string, account: BareJid, from: NodeId | undefined): Promise<Brought> {

@@ -54,7 +54,18 @@ interface Left extends Move {
   readonly managed: ManagedSession;
   readonly to: NodeId;
   readonly state: SessionState;
+  /** Resolves when it is certain where the session is. */
+  readonly settled: Promise<void>;
+  readonly settle: () => void;
+  /** The other node was given the last part. */
+  isGiven: boolean;
   cancel: () => void;
+}
+
+/** What a session was that nobody took, although it was given away. */
+export interface LeftBehind {
+  readonly host: Host;
+  readonly state: SessionState;
 }
 
 /** So long a session waits to be taken, in milliseconds; then it stays. */
@@ -63,6 +74,8 @@ const PATIENCE = 15_000;
 const DOUBT = 30_000;
 /** So many sessions go at the same time. */
 const TOGETHER = 64;
+/** So many nodes are asked to have a session. */
+const NODES = 3;
 /** Where so many sessions have gone is remembered, for who asks after them. */
 const REMEMBERED = 10_000;
 
@@ -73,6 +86,9 @@ export class Departures {
   private readonly leaving = new Map<string, Leaving>();
   private readonly left = new Map<string, Left>();
   private readonly gone = new LruCache<string, NodeId>(REMEMBERED);
+  /** None goes any more: resolves when what is here is in the store. */
+  private closed: Promise<void> | undefined;
+  private isStored: () => void = nothing;
 
   constructor(parts: DepartureParts) {
     this.parts = parts;
@@ -88,10 +104,12 @@ export class Departures {
   /**
    * Takes every session that can be resumed to one of the other nodes, whose connection ends as if the network had gone: its client
    * comes back, and goes on wherever it arrives. Returns how many have gone, and how many are here still after `deadline` milliseconds.
+   * @param goesOn whether the node is to be rid of them still
    */
   async handOver(
     sessions: readonly ManagedSession[],
     deadline: number,
+    goesOn: () => boolean,
   ): Promise<{ readonly moved: number; readonly left: number }> {
     const loads = await this.targets();
     let moved = 0;
@@ -99,7 +117,7 @@ export class Departures {
       let isLate = false;
       const rest = [...sessions].reverse();
       const work = async (): Promise<void> => {
-        for (let managed = rest.pop(); managed !== undefined && !isLate; managed = rest.pop()) {
+        for (let managed = rest.pop(); managed !== undefined && !isLate && goesOn(); managed = rest.pop()) {
           if (await this.send(managed, loads)) moved++;
         }
       };
@@ -124,15 +142,24 @@ export class Departures {
       await carrier.detach(undefined);
       this.parts.lost(managed);
     }
-    const load = loads.reduce((least, one) => (one.sessions < least.sessions ? one : least));
-    load.sessions++;
     const wanted: Wanted = { id: id ?? '', account: session.jid.bare };
-    try {
-      return (await this.parts.cluster.call(load.node, moveCalls.adopt, wanted)) === true;
-    } catch (error) {
-      this.parts.log.warn({ err: error, node: load.node }, 'a session could not be handed over');
-      return false;
+    const asked = new Set<Load>();
+    // (it may have gone with its client meanwhile, or be over)
+    while (asked.size < NODES && !session.isOver) {
+      const rest = loads.filter((load) => !load.isSilent && !asked.has(load));
+      if (rest.length === 0) break;
+      const load = rest.reduce((least, one) => (one.sessions < least.sessions ? one : least));
+      asked.add(load);
+      load.sessions++;
+      try {
+        if ((await this.parts.cluster.call(load.node, moveCalls.adopt, wanted)) === true) return true;
+      } catch (error) {
+        load.isSilent = true;
+        this.parts.log.warn({ err: error, node: load.node }, 'a session could not be handed over');
+      }
+      load.sessions--;
     }
+    return managed.hasLeft;
   }
 
   /** The nodes that sessions can go to, with how many they have. */
@@ -142,12 +169,16 @@ export class Departures {
     const members = await cluster.members();
     return members
       .filter(({ node, isDraining }) => node !== cluster.self && !isDraining && cluster.nodes.has(node))
-      .map(({ node, sessions }) => ({ node, sessions }));
+      .map(({ node, sessions }) => ({ node, sessions, isSilent: false }));
   }
 
   private async freeze({ id, account }: Wanted, from: NodeId): Promise<FreezeAnswer> {
     const { parts } = this;
     await parts.arrival(id);
+    if (this.closed !== undefined) {
+      await this.closed;
+      return this.unknown(id, account);
+    }
     const managed = parts.find(id);
     if (managed === undefined || managed.session.jid.bare !== account) return this.unknown(id, account);
     // a node that asks again has given up asking before
@@ -173,8 +204,10 @@ export class Departures {
       release();
       throw error;
     }
-    if (parts.find(id) !== managed || managed.session.isOver) {
+    const hasMissed = this.closed;
+    if (hasMissed !== undefined || parts.find(id) !== managed || managed.session.isOver) {
       release();
+      await hasMissed;
       return this.unknown(id, account);
     }
     const token = randomBytes(9).toString('base64url');
@@ -200,7 +233,11 @@ export class Departures {
     const leaving = this.leaving.get(id);
     if (leaving?.token === token) this.depart(leaving);
     const left = this.left.get(id);
-    if (left?.token === token) return partOf(left.state.stream, from);
+    if (left?.token === token) {
+      const part = partOf(left.state.stream, from);
+      left.isGiven ||= part.kind === 'part' && part.isLast;
+      return part;
+    }
     const managed = this.parts.find(id);
     if (managed === undefined) return { kind: 'over' };
     this.reclaim(managed.session);
@@ -220,7 +257,11 @@ export class Departures {
     // whoever knows it still means the one that it has become
     session.outbox = { write: (stanza) => router.delivery.write(stanza, [there]), handled() {}, giveBack() {} };
     this.gone.set(id, to);
-    const left: Left = { id, token, managed, to, state, cancel: nothing };
+    let settle = nothing;
+    const settled = new Promise<void>((resolve) => {
+      settle = resolve;
+    });
+    const left: Left = { id, token, managed, to, state, settled, settle, isGiven: false, cancel: nothing };
     left.cancel = clock.after(DOUBT, () => this.verify(left));
     this.left.set(id, left);
     leaving.release();
@@ -262,6 +303,7 @@ export class Departures {
   private settle(left: Left): void {
     if (this.left.get(left.id) !== left) return;
     left.cancel();
+    left.settle();
     this.left.delete(left.id);
     void this.parts.forget(left.managed);
   }
@@ -298,13 +340,45 @@ export class Departures {
     for (const left of [...this.left.values()]) if (left.to === node) this.giveBack(left);
   }
 
-  /** Nothing is waited for any more. */
-  close(): void {
-    for (const { cancel } of [...this.leaving.values(), ...this.left.values()]) cancel();
+  /**
+   * None goes any more: what is here is about to be written down, until {@link stored} is called. Who asks for one meanwhile is
+   * answered then, and finds it in the store.
+   * @param deadline how long those that are being taken may take, in milliseconds
+   * @returns those of which it is certain that nobody has them: what they were is to be written down, too
+   */
+  async close(deadline: number): Promise<readonly LeftBehind[]> {
+    this.closed = new Promise((resolve) => {
+      this.isStored = resolve;
+    });
+    for (const leaving of [...this.leaving.values()]) this.letStay(leaving);
+    const lefts = [...this.left.values()];
+    if (lefts.length > 0) {
+      let cancel = nothing;
+      const late = new Promise<void>((resolve) => {
+        cancel = this.parts.clock.after(deadline, resolve);
+      });
+      await Promise.race([Promise.all(lefts.map(({ settled }) => settled)), late]);
+      cancel();
+    }
+    const ours: LeftBehind[] = [];
+    for (const { id, managed, state, isGiven, cancel } of [...this.left.values()]) {
+      cancel();
+      // whoever asks for the rest is told that there is nothing
+      this.left.delete(id);
+      if (!isGiven) ours.push({ host: managed.session.host, state });
+    }
+    return ours;
+  }
+
+  /** Everything is in the store. */
+  stored(): void {
+    this.isStored();
   }
 }
 
 interface Load {
   readonly node: NodeId;
   sessions: number;
+  /** It did not answer. */
+  isSilent: boolean;
 }

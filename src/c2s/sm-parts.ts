@@ -6,7 +6,7 @@ import type { Host } from '../core/host.ts';
 import type { Counter } from '../core/metrics.ts';
 import type { Router } from '../core/router.ts';
 import type { Sessions } from '../core/sessions.ts';
-import type { SessionState } from './sm-store.ts';
+import type { Comeback } from './sm-store.ts';
 
 /** Times in milliseconds. */
 export interface StreamManagementSettings {
@@ -45,8 +45,8 @@ export interface StreamManagementParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: StreamManagementMetrics;
-  /** Takes a session of the account out of the store, where it waits for whichever node wants it. */
-  readonly claim: (host: Host, user: string, id: string) => Promise<SessionState | undefined>;
+  /** Takes a session of the account out of the store, if it waits there for whichever node wants it. */
+  readonly claim: (host: Host, user: string, id: string, how: Comeback) => Promise<void>;
   /** Of a session that was brought back: it was resumed, or is over, and need not be kept in the store. */
   readonly forget: (host: Host, id: string) => Promise<void>;
 }

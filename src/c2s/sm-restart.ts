@@ -5,7 +5,7 @@ import type { Host } from '../core/host.ts';
 import type { Driver } from '../storage/ports.ts';
 import type { Opened } from '../storage/specs.ts';
 import type { StreamManagement } from './sm.ts';
-import { type SessionState, type StoredSession, StoredSessions, sessionStores } from './sm-store.ts';
+import { type Comeback, type StoredSession, StoredSessions, sessionStores } from './sm-store.ts';
 
 export interface SessionRestartParts {
   readonly driver: Driver;
@@ -37,9 +37,9 @@ export class SessionRestart {
     }
   }
 
-  /** Takes one session of an account, if it waits for anybody. */
-  async claim(host: Host, user: string, id: string): Promise<SessionState | undefined> {
-    return (await this.of(host)).takeOne(user, id);
+  /** Brings back one session of an account, if it waits for anybody. */
+  async claim(host: Host, user: string, id: string, how: Comeback): Promise<void> {
+    await (await this.of(host)).takeOne(user, id, how);
   }
 
   /** What clients could resume is kept for the next process. A database that cannot take it does not hold up the stop. */
@@ -47,6 +47,7 @@ export class SessionRestart {
     for (const host of hosts) {
       try {
         await (await this.of(host)).keep(sm.save(host));
+        await sm.withdraw(host);
       } catch (error) {
         this.parts.log.error({ err: error, host: host.domain }, 'the sessions of clients could not be kept');
       }

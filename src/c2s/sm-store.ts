@@ -5,6 +5,7 @@
 import type { Logger } from '../base/log.ts';
 import type { Cluster, NodeId } from '../cluster/cluster.ts';
 import type { SavedSession } from '../core/sessions.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import type { KvStore } from '../storage/ports.ts';
 import { kv } from '../storage/specs.ts';
 import { Jid } from '../xmpp/jid.ts';
@@ -22,6 +23,13 @@ export interface StoredSession extends SessionState {
   readonly node: string;
   /** It was taken, by a node that has not written it down again. */
   readonly isTaken?: true;
+}
+
+/** How a stored session goes on. */
+export interface Comeback {
+  readonly restore: (state: SessionState) => Promise<void>;
+  /** Of one that cannot go on: what waited for it goes by the rules of delivery. */
+  readonly giveBack: (state: SessionState) => Promise<void>;
 }
 
 /** By account. */
@@ -69,12 +77,20 @@ export class StoredSessions {
     }
   }
 
-  /** Takes one session, if it waits for anybody. */
-  async takeOne(user: string, id: string): Promise<SessionState | undefined> {
+  /** Brings back one session, if it waits for anybody. One that cannot go on now waits on. */
+  async takeOne(user: string, id: string, { restore, giveBack }: Comeback): Promise<void> {
     const all = await this.store.get(user);
-    if (!Array.isArray(all) || !all.some((one) => one?.stream?.id === id)) return undefined;
+    if (!Array.isArray(all) || !all.some((one) => one?.stream?.id === id)) return;
     const [stored] = await this.take(user, (one) => one.stream.id === id && one.isTaken === undefined);
-    return stored;
+    if (stored === undefined) return;
+    try {
+      await restore(stored);
+    } catch (error) {
+      this.log.warn({ err: error, user }, 'a stored session could not be brought back');
+      if (!(error instanceof StorageUnavailable)) return this.giveBack([stored], giveBack);
+      await this.remove(user, ({ stream }) => stream.id !== id, [stored]);
+      this.taken.delete(id);
+    }
   }
 
   /** Makes those rows of an account this process's own that are nobody's; each is as it was before. */

@@ -19,7 +19,7 @@ import type { HandledCounter, Unacknowledged } from '../xmpp/sm-counters.ts';
 import type { Reach } from '../xmpp/stanza.ts';
 import { Hibernation } from './hibernation.ts';
 import { Arrivals } from './sm-arrivals.ts';
-import { Departures } from './sm-departures.ts';
+import { Departures, type LeftBehind } from './sm-departures.ts';
 import type { StreamManagementParts } from './sm-parts.ts';
 import { type Carrier, type Keeper, ManagedSession, returned, type SavedStream } from './sm-session.ts';
 import type { SessionState } from './sm-store.ts';
@@ -52,6 +52,9 @@ export class StreamManagement implements Keeper {
   );
   private readonly watched: Watch;
   private isStopping = false;
+  /** Whether sessions may come from nodes that want to be rid of them; not where this one wants that, too. */
+  isWelcoming = true;
+  private unsettled: readonly LeftBehind[] = [];
   private readonly hibernation: Hibernation;
   private readonly departures: Departures;
   private readonly arrivals: Arrivals;
@@ -77,7 +80,8 @@ export class StreamManagement implements Keeper {
       forget: (managed) => this.forget(managed),
     });
     const admit = (session: Session, stream: SavedStream): ManagedSession => this.arrived(session, stream);
-    this.arrivals = new Arrivals({ cluster, hosts, sessions, router, log, find, giveBack, admit });
+    const mayAdopt = (): boolean => this.isWelcoming && this.hibernation.hasRoom;
+    this.arrivals = new Arrivals({ cluster, hosts, sessions, router, log, mayAdopt, find, giveBack, admit });
     this.hibernation = new Hibernation(
       () => parts.settings().hibernatingSize,
       (managed) => this.displace(managed),
@@ -179,11 +183,12 @@ export class StreamManagement implements Keeper {
     const host = hosts.get(jid?.domain ?? '');
     if (jid === undefined || host === undefined) return;
     try {
-      const state = await claim(host, jid.local, id);
-      if (state === undefined) return;
-      this.awaitResumption(await this.restore(host, state));
+      await claim(host, jid.local, id, {
+        restore: async (state) => this.awaitResumption(await this.restore(host, state)),
+        giveBack: (state) => this.giveBackStored(host, state),
+      });
     } catch (error) {
-      log.warn({ err: error }, 'a stored session could not be brought back');
+      log.warn({ err: error }, 'a stored session could not be looked for');
     }
   }
 
@@ -360,13 +365,13 @@ export class StreamManagement implements Keeper {
 
   /**
    * The server stops: connections of sessions that can be resumed end as if the network had gone, so that their clients come
-   * back. From now on nothing expires. Resolves when all that these clients had sent is handled, or after `deadline`
-   * milliseconds.
+   * back. From now on nothing expires, and no session comes from elsewhere. Resolves when all that these clients had sent is
+   * handled, or after `deadline` milliseconds.
    */
   async suspend(deadline: number): Promise<void> {
     this.isStopping = true;
     this.watched.stop();
-    this.departures.close();
+    const arrived = this.arrivals.close();
     const rest = [...this.byId.values()].map(async (managed) => {
       managed.cancelExpiry?.();
       const { carrier } = managed;
@@ -381,16 +386,37 @@ export class StreamManagement implements Keeper {
     const late = new Promise<void>((resolve) => {
       cancel = this.parts.clock.after(deadline, resolve);
     });
-    await Promise.race([Promise.all(rest), late]);
+    await Promise.race([Promise.all([arrived, ...rest]), late]);
     cancel();
+  }
+
+  /**
+   * From now on no session goes elsewhere, nor takes anything: what {@link save} says holds, until {@link stored} is called.
+   * @param deadline how long those that are just going may take, in milliseconds
+   */
+  async settle(deadline: number): Promise<void> {
+    this.unsettled = await this.departures.close(deadline);
+    for (const { session } of this.byId.values()) this.parts.sessions.setAside(session);
+  }
+
+  /** The sessions of a host are in the store. No node has them: they are not found, and nobody is told that they have gone. */
+  async withdraw(host: Host): Promise<void> {
+    const ours = [...this.resumable()].filter((session) => session.host === host);
+    await Promise.all(ours.map(({ jid, sid }) => this.parts.cluster.directory.drop(jid, sid)));
+  }
+
+  /** What was saved is in the store, for whoever asks for it. */
+  stored(): void {
+    this.departures.stored();
   }
 
   /**
    * Takes all sessions that can be resumed to other nodes; their clients come back, and go on wherever they arrive. Returns how many
    * have gone, and how many are here still after `deadline` milliseconds, or for want of other nodes.
+   * @param goesOn whether that is still wanted
    */
-  handOver(deadline: number): Promise<{ readonly moved: number; readonly left: number }> {
-    return this.departures.handOver([...this.byId.values()], deadline);
+  handOver(deadline: number, goesOn: () => boolean): Promise<{ readonly moved: number; readonly left: number }> {
+    return this.departures.handOver([...this.byId.values()], deadline, goesOn);
   }
 
   /** Those that can be resumed, connected or not. */
@@ -404,6 +430,7 @@ export class StreamManagement implements Keeper {
     for (const managed of this.byId.values()) {
       if (managed.session.host === host) saved.push({ session: managed.session.save(), stream: managed.save() });
     }
+    for (const left of this.unsettled) if (left.host === host) saved.push(left.state);
     return saved;
   }
 

@@ -25,6 +25,8 @@ const LONGEST_PAUSE = 30_000;
 const NODE_STOP = STOP_LIMIT - 2_000;
 /** How long each may take to tell the other nodes that it is about to stop, in milliseconds. */
 const RETIRE = 1_000;
+/** How long a new one may take until it serves, in a rolling restart. In milliseconds. */
+const NODE_START = 120_000;
 /** How long one is given to hand over what it has, in a rolling restart. In milliseconds. */
 const NODE_DRAIN = 120_000;
 /**
@@ -241,12 +243,22 @@ export class Primary {
     const replaced: { readonly node: string; readonly by: string }[] = [];
     for (const old of this.serving) {
       if (this.ending.isStopping) break;
+      // (it has ended of itself: another one has its place, or will)
+      if (!this.nodes.has(old)) continue;
       const next = this.fork();
+      const timer = setTimeout(() => next.kill(), NODE_START);
       try {
         await next.ready;
       } catch (error) {
         const why = error instanceof Error ? error.message : String(error);
         throw new CommandError('failed', `the new node does not start, and the old ones go on: ${why}`);
+      } finally {
+        clearTimeout(timer);
+      }
+      if (this.ending.isStopping) break;
+      if (!this.nodes.has(old)) {
+        await next.stop(NODE_STOP);
+        continue;
       }
       this.watch(next);
       this.log.info({ node: old.name, by: next.name }, 'a node is being replaced');

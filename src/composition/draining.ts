@@ -19,8 +19,10 @@ export interface DrainingParts {
   readonly log: Logger;
   /** Other processes serve the same ports: HTTP, too, is theirs then. */
   readonly sharesPorts: boolean;
-  /** Gives sessions that can be resumed to other nodes, for so many milliseconds at most. */
-  readonly handOver: (deadline: number) => Promise<unknown>;
+  /** Gives sessions that can be resumed to other nodes, for so many milliseconds at most, and as long as that is wanted. */
+  readonly handOver: (deadline: number, goesOn: () => boolean) => Promise<unknown>;
+  /** Whether other nodes may hand sessions over to this one. */
+  readonly welcome: (isOn: boolean) => void;
   /** Those that could be handed over: should there be nobody to take them, they are kept for the next start. */
   readonly resumable: () => Iterable<Session>;
 }
@@ -30,6 +32,8 @@ const HAND_OVER = 60_000;
 /** Those that cannot be handed over are closed within this time, in milliseconds: their clients come back somewhere at once. */
 const CLOSING = 10_000;
 const STEP = 100;
+/** So many at a time are a burden for nobody. */
+const FEW = 16;
 
 export class Draining {
   private readonly parts: DrainingParts;
@@ -57,6 +61,7 @@ export class Draining {
     this.working = undefined;
     this.turn++;
     this.parts.clients.isOpen = true;
+    this.parts.welcome(true);
     await this.parts.listeners.open();
     this.parts.owners.serveAgain();
     await this.tell(false);
@@ -73,21 +78,45 @@ export class Draining {
   }
 
   private async drain(turn: number): Promise<void> {
-    const { listeners, clients, sessions, owners, log, sharesPorts, handOver } = this.parts;
+    const { listeners, clients, sessions, owners, log, sharesPorts, handOver, welcome } = this.parts;
+    const goesOn = (): boolean => turn === this.turn;
     log.info({ sessions: sessions.count }, 'drains');
     clients.isOpen = false;
+    welcome(false);
     await listeners.close(sharesPorts);
     await this.tell(true);
     await owners.drain(HAND_OVER);
-    await handOver(HAND_OVER);
-    for (let step = 0; turn === this.turn; ) {
-      const staying = new Set(this.parts.resumable());
-      const going = [...sessions.all()].filter((session) => !staying.has(session));
-      if (going.length === 0) break;
-      step = Math.max(step, Math.ceil(going.length / (CLOSING / STEP)));
-      for (const session of going.slice(0, step)) session.close(new StreamError('system-shutdown'));
-      await new Promise<void>((resolve) => void this.parts.clock.after(STEP, resolve));
+    await handOver(HAND_OVER, goesOn);
+    while (goesOn() && (await this.closeOthers(CLOSING, goesOn))) await this.pause();
+    if (goesOn()) log.info({ sessions: sessions.count }, 'is drained');
+  }
+
+  /**
+   * The node stops: a draining that is under way gives way, and who cannot be handed over is told to go, a few at a time.
+   * @param time in which all of them are told, in milliseconds
+   */
+  async finish(time: number): Promise<void> {
+    const turn = ++this.turn;
+    await this.closeOthers(time, () => turn === this.turn);
+  }
+
+  /**
+   * Ends the sessions that cannot be handed over, a few at a time: their clients come back elsewhere, each with a login. Returns
+   * whether there were any; they may need a moment to be gone.
+   */
+  private async closeOthers(time: number, goesOn: () => boolean): Promise<boolean> {
+    const { sessions, resumable } = this.parts;
+    const staying = new Set(resumable());
+    const going = [...sessions.all()].filter((session) => !staying.has(session));
+    const step = Math.max(FEW, Math.ceil(going.length / (time / STEP)));
+    for (let told = 0; told < going.length && goesOn(); told += step) {
+      if (told > 0) await this.pause();
+      for (const session of going.slice(told, told + step)) session.close(new StreamError('system-shutdown'));
     }
-    if (turn === this.turn) log.info({ sessions: sessions.count }, 'is drained');
+    return going.length > 0;
+  }
+
+  private pause(): Promise<void> {
+    return new Promise((resolve) => void this.parts.clock.after(STEP, resolve));
   }
 }

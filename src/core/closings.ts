@@ -17,6 +17,7 @@ interface CloseRequest {
 }
 
 const METHOD = 'session.close';
+const MAKE_ROOM = 'session.make-room';
 /** So long is waited for another node's answer, in milliseconds; and so long until it is told again. */
 const PATIENCE = 2_000;
 const AGAIN = 5_000;
@@ -26,22 +27,29 @@ export class Closings {
   private readonly clock: Clock;
   private readonly moves: Moves;
   private readonly end: (full: string, sid: string, error: StreamError) => Promise<boolean>;
+  private readonly endWaiting: (user: BareJid) => Promise<boolean>;
   /** What each session is taking the place of just now, by sids. */
   private readonly replacing = new Map<string, Set<string>>();
   private isStopped = false;
 
-  /** @param end ends a session of this node; false where it is not here */
+  /**
+   * @param end ends a session of this node; false where it is not here
+   * @param endWaiting ends a session of an account that waits on this node for its client; false where there is none
+   */
   constructor(
     cluster: Cluster,
     clock: Clock,
     moves: Moves,
     end: (full: string, sid: string, error: StreamError) => Promise<boolean>,
+    endWaiting: (user: BareJid) => Promise<boolean>,
   ) {
     this.cluster = cluster;
     this.clock = clock;
     this.moves = moves;
     this.end = end;
+    this.endWaiting = endWaiting;
     cluster.answer(METHOD, (body) => this.closeHere(body as CloseRequest));
+    cluster.answer(MAKE_ROOM, (user) => endWaiting(user as BareJid));
   }
 
   /** Ends a session. Resolves when it is over, or its node does not answer for the moment. */
@@ -82,6 +90,24 @@ export class Closings {
     const chosen = (await this.sessionsOf(user)).filter(isMeant);
     await Promise.all(chosen.map((entry) => this.close(entry, error, by)));
     return chosen.length;
+  }
+
+  /**
+   * Where an account has more sessions than it may have on all nodes together, one of them ends that waits for its client. Returns
+   * whether there are no more than it may have.
+   */
+  async makeRoom(bare: BareJid, limit: number): Promise<boolean> {
+    const { cluster } = this;
+    // (this node has put one just now, and was told of the others)
+    const entries = await cluster.directory.sessions(bare);
+    if (entries.length <= limit) return true;
+    const nodes = new Set([cluster.self, ...entries.map(({ node }) => node)]);
+    for (const node of nodes) {
+      const isMade =
+        node === cluster.self ? this.endWaiting(bare) : cluster.call(node, MAKE_ROOM, bare).catch(() => false);
+      if ((await isMade) === true) return true;
+    }
+    return false;
   }
 
   /** All that there are by now; all that are known, where that cannot be told. */

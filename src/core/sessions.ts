@@ -282,7 +282,8 @@ export class Sessions {
     this.cluster = cluster;
     this.moves = new Moves(cluster);
     this.clock = clock;
-    this.closings = new Closings(cluster, clock, this.moves, (full, sid, error) => this.endHere(full, sid, error));
+    const end = this.endHere.bind(this);
+    this.closings = new Closings(cluster, clock, this.moves, end, (user) => this.endWaiting(user));
     this.owner = {
       get node() {
         return cluster.self;
@@ -348,8 +349,7 @@ export class Sessions {
   /** Ends a session for good: out of the directory first, then the modules are told, then its outbox is emptied. */
   async close(session: Session): Promise<void> {
     if (this.byFull.get(session.jid.full) !== session) return;
-    session.isOver = true;
-    this.remove(session);
+    this.setAside(session);
     await this.cluster.directory.drop(session.jid, session.sid);
     session.host.notify(sessionClosed, { session, isOrphan: false });
     session.stream = undefined;
@@ -362,8 +362,7 @@ export class Sessions {
    */
   private lose(): void {
     for (const session of [...this.byFull.values()]) {
-      session.isOver = true;
-      this.remove(session);
+      this.setAside(session);
       // whoever came under its name since is not to look unavailable
       const told = session.setPresence(undefined, 0);
       session.stream?.close(new StreamError('reset', 'this server was cut off from the others'));
@@ -418,17 +417,21 @@ export class Sessions {
 
   /** A session has gone to another node, whose entry in the directory it is: it is not over, only not here any more. */
   depart(session: Session, to: NodeId): void {
-    session.isOver = true;
-    this.remove(session);
+    this.setAside(session);
     this.cluster.directory.release(session.jid, session.sid);
     this.moves.left(session.sid, to);
+  }
+
+  /** A session is about to wait for its client where no node has it: what comes for it is not taken here any more. */
+  setAside(session: Session): void {
+    session.isOver = true;
+    this.remove(session);
   }
 
   /** A session that was taken over was over already: nobody has to be told. */
   async discard(session: Session): Promise<void> {
     if (this.byFull.get(session.jid.full) !== session) return;
-    session.isOver = true;
-    this.remove(session);
+    this.setAside(session);
     await this.cluster.directory.drop(session.jid, session.sid);
     await session.outbox?.giveBack();
   }
@@ -453,6 +456,13 @@ export class Sessions {
     return true;
   }
 
+  /** Ends the session of an account that was bound first of those that wait for their clients. */
+  private async endWaiting(user: BareJid): Promise<boolean> {
+    const session = this.ofAccount(user).find(({ stream }) => stream === undefined);
+    if (session !== undefined) await this.close(session);
+    return session !== undefined;
+  }
+
   private displace({ full }: Jid, sid: string): void {
     const session = this.byFull.get(full);
     this.endHere(full, sid, replaced()).catch((error: unknown) =>
@@ -465,8 +475,7 @@ export class Sessions {
     try {
       return await this.cluster.directory.put(session);
     } catch (error) {
-      session.isOver = true;
-      this.remove(session);
+      this.setAside(session);
       throw error;
     }
   }

@@ -257,6 +257,20 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
   await enterApart();
 }, 180_000);
 
+test('a process that dies while it is being replaced has one in its place, not two', async () => {
+  const before = nodesOf(server.pid).sort((a, b) => a - b);
+  const restart = server.cli(['restart', '--rolling', '--json']);
+  // the new one is starting
+  expect(await until(patience, () => nodesOf(server.pid).length === 3)).toBe(true);
+  process.kill(before[0]!, 'SIGKILL');
+  expect((await restart).code).toBe(0);
+  expect(await until(patience, isWhole)).toBe(true);
+  const after = nodesOf(server.pid);
+  expect(after).toHaveLength(2);
+  expect(after.filter((pid) => before.includes(pid))).toEqual([]);
+  await enterApart();
+}, 180_000);
+
 test('a process that is drained lets its people go and nobody in, and serves again', async () => {
   const { romeo, juliet } = await enterApart();
   const { nodes } = (await json('cluster', 'status')) as unknown as {

@@ -134,13 +134,13 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
   }
 
   isGood(lease: OwnLease): boolean {
-    return this.isAnnounced && this.own.get(lease.key) === lease && !this.isOver && this.options.membership.isSure;
+    return lease.isHeld && this.isAnnounced && !this.isOver && this.options.membership.isSure;
   }
 
   async confirm(lease: OwnLease): Promise<boolean> {
     for (;;) {
       if (this.isGood(lease)) return true;
-      if (this.isOver || this.own.get(lease.key) !== lease) return false;
+      if (this.isOver || !lease.isHeld) return false;
       if (!this.isAnnounced) {
         await new Promise<void>((resolve) => this.doubters.push(resolve));
       } else if (!(await this.options.membership.sure())) return false;
@@ -148,7 +148,7 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
   }
 
   async release(lease: OwnLease): Promise<void> {
-    if (this.own.get(lease.key) === lease) this.own.delete(lease.key);
+    this.forget(lease);
     if (!this.isOver) await this.run(releaseLeasesScript, lease.key, lease.token);
   }
 
@@ -168,8 +168,15 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
 
   private keep(key: string, token: number, isAfterDeath: boolean): OwnLease {
     const lease = new OwnLease(this, key, token, isAfterDeath);
+    const before = this.own.get(key);
+    if (before !== undefined) before.isHeld = false;
     this.own.set(key, lease);
     return lease;
+  }
+
+  private forget(lease: OwnLease): void {
+    lease.isHeld = false;
+    if (this.own.get(lease.key) === lease) this.own.delete(lease.key);
   }
 
   private fenceOne(life: NodeId): Promise<void> {
@@ -224,7 +231,7 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
   }
 
   private lose(lease: OwnLease): void {
-    if (this.own.get(lease.key) === lease) this.own.delete(lease.key);
+    this.forget(lease);
     this.options.log.warn({ key: lease.key }, 'another node owns what this one has owned');
   }
 
@@ -245,6 +252,8 @@ class OwnLease implements Lease {
   readonly key: string;
   readonly token: number;
   readonly isAfterDeath: boolean;
+  /** No other one has taken its place here. */
+  isHeld = true;
   private readonly leases: RedisLeases;
 
   constructor(leases: RedisLeases, key: string, token: number, isAfterDeath: boolean) {

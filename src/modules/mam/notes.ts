@@ -9,4 +9,6 @@ export const sentAs = defineNote<string>('archived-sent');
 export const receivedAs = defineNote<string>('archived-received');
 
 /** The messages that a session has read in the archive before it became available, by id: the latest of them. */
-export const readBefore = defineSlot<ReadonlySet<string>>('archive-read');
+export const readBefore = defineSlot<ReadonlySet<string>>('archive-read', {
+  kept: { save: (ids) => [...ids], restore: (ids: readonly string[]) => new Set(ids) },
+});

@@ -121,3 +121,45 @@ describe('a node that does not answer', () => {
     expect(await entries()).toHaveLength(0);
   });
 });
+
+describe('an account with as many sessions as it may have, on several nodes', () => {
+  beforeEach(async () => {
+    await group.stop();
+    group = await NodeGroup.start(
+      { hosts: { [domain]: {} }, limits: { enabled: true, 'sessions-per-account': 2 } },
+      { timeout: 150 },
+    );
+    [one, two] = group.nodes as [GroupNode, GroupNode];
+    await one.server.server.accounts.create(`romeo@${domain}`, 'secret');
+  });
+
+  const enter = async (node: GroupNode, resource: string): Promise<StreamClient> => {
+    const { client } = await logIn(node.server.c2s, { domain, user: 'romeo', password: 'secret', resource });
+    clients.push(client);
+    return client;
+  };
+
+  test('gets no more of them anywhere', async () => {
+    await enter(one, 'orchard');
+    await enter(two, 'garden');
+    await expect(enter(two, 'balcony')).rejects.toThrow();
+    await group.settle();
+    expect((await entries()).map(({ resource }) => resource).sort()).toEqual(['garden', 'orchard']);
+    // one that comes again takes its own place
+    await enter(two, 'orchard');
+    await group.settle();
+    expect((await entries()).map(({ resource }) => resource).sort()).toEqual(['garden', 'orchard']);
+  });
+
+  test('gives up one that waits for its client, on whichever node it is', async () => {
+    const orchard = await enter(one, 'orchard');
+    orchard.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    await orchard.fence();
+    await enter(one, 'garden');
+    await orchard.destroy();
+    await group.settle();
+    await enter(two, 'balcony');
+    await group.settle();
+    expect((await entries()).map(({ resource }) => resource).sort()).toEqual(['balcony', 'garden']);
+  });
+});
