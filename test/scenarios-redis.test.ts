@@ -1,13 +1,9 @@
-// Plays the scenes that are meant for two nodes on two that a real Redis joins. It takes ten minutes: a few files always, all of them
-// with PARLEY_TEST_REDIS=all.
+// Plays the scenes that are meant for two nodes on two that a real Redis joins: one Redis for all, several scenes at a time.
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { readScenes } from './kit/coverage.ts';
 import { play } from './kit/play.ts';
 import { startRedis, type TestRedis } from './kit/redis.ts';
 import { nodesOnRedis } from './kit/worlds-redis.ts';
-
-const always: ReadonlySet<string> = new Set(['offline.scenario', 'register-nodes.scenario', 'ping.scenario']);
-const isAll = process.env.PARLEY_TEST_REDIS === 'all';
 
 let redis: TestRedis;
 beforeAll(async () => {
@@ -17,7 +13,7 @@ afterAll(() => redis.remove());
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes('two nodes') ?? true);
-  describe.skipIf(meant.length === 0 || !(isAll || always.has(file)))(file, () => {
-    for (const scene of meant) test(scene.title, () => play(scene, nodesOnRedis(redis.url)));
+  describe.skipIf(meant.length === 0)(file, () => {
+    for (const scene of meant) test.concurrent(scene.title, () => play(scene, nodesOnRedis(redis.url)));
   });
 }

@@ -1,48 +1,20 @@
-// Plays every scene of test/scenarios in every world it is meant for. docs/testing.md explains the language.
+// Plays the scenes of test/scenarios on one node and on two. docs/testing.md explains the language. Two servers that federate, and
+// two nodes on a real Redis, are in scenarios-federated.test.ts and scenarios-redis.test.ts.
 import { describe, expect, test } from 'vitest';
 import { readScenes } from './kit/coverage.ts';
 import { play } from './kit/play.ts';
-import { worlds } from './kit/worlds.ts';
+import { twoServers, worlds } from './kit/worlds.ts';
 
 const files = readScenes();
 
-/** What is between people, and so must be the same when they live at different servers; the rest would only be played again. */
-const abroad: ReadonlySet<string> = new Set(
-  [
-    'carbons',
-    'csi',
-    'delivered-once',
-    'delivery',
-    'last-activity',
-    'mam',
-    'mam-prefs',
-    'mam-retraction',
-    'messages',
-    'offline',
-    'ping',
-    'presence',
-    'privileged-presence',
-    'rfc7622-addresses',
-    'roster',
-    'stanzas',
-    'stream-management',
-    'stream-resumption',
-    'stream-unacknowledged',
-    'subscription-states',
-    'subscriptions',
-  ].map((name) => `${name}.scenario`),
-);
-
 for (const [file, scenes] of files) {
-  describe(file, () => {
-    for (const scene of scenes) {
-      for (const world of worlds) {
-        const isMeant = scene.worlds?.includes(world.name) ?? (!world.isAbroad || abroad.has(file));
-        if (!isMeant) continue;
-        test(`${scene.title} [${world.name}]`, () => play(scene, world));
-      }
-    }
-  });
+  for (const world of worlds.filter((one) => one !== twoServers)) {
+    const meant = scenes.filter((scene) => scene.worlds?.includes(world.name) ?? true);
+    if (meant.length === 0) continue;
+    describe(file, () => {
+      for (const scene of meant) test(`${scene.title} [${world.name}]`, () => play(scene, world));
+    });
+  }
 }
 
 test('every scene is played in at least one world that exists', () => {

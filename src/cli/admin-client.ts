@@ -11,8 +11,11 @@ export interface AdminClient {
   close(): void;
 }
 
-/** Connects to the server of a socket; `undefined` when none is running. Rejects with CommandError when it may not. */
-export async function connectAdmin(path: string): Promise<AdminClient | undefined> {
+/**
+ * Connects to the server of a socket; `undefined` when none is running. Rejects with CommandError when it may not.
+ * Commands that wait fail when the server does not even answer nonsense within `silence` ms.
+ */
+export async function connectAdmin(path: string, silence: number = SILENCE): Promise<AdminClient | undefined> {
   const socket = connect(path);
   try {
     await new Promise<void>((done, failed) => {
@@ -26,10 +29,30 @@ export async function connectAdmin(path: string): Promise<AdminClient | undefine
       code === 'EACCES' ? 'only the user that runs the server, and root, may use it' : (code ?? String(error));
     throw new CommandError('refused', `${path} cannot be opened: ${why}`);
   }
-  return clientOf(socket);
+  return clientOf(socket, path, silence);
 }
 
-function clientOf(socket: Socket): AdminClient {
+/** A server that answers nothing for so long is frozen, or does not come to it. */
+const SILENCE = 10_000;
+
+/** Whether the server of a socket answers: at once what it cannot understand, however long its commands take. */
+function answers(path: string, within: number): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect(path, () => socket.write('?\n'));
+    const end = (alive: boolean) => (): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      done(alive);
+    };
+    const timer = setTimeout(end(false), within);
+    socket.once('data', end(true));
+    // it is stopping: the connection of the command is closed, too
+    socket.once('error', end(true));
+    socket.once('close', end(true));
+  });
+}
+
+function clientOf(socket: Socket, path: string, silence: number): AdminClient {
   const reader = new LineReader(Number.POSITIVE_INFINITY);
   const waiting = new Map<number, { done(result: object): void; failed(error: Error): void }>();
   let next = 1;
@@ -37,8 +60,15 @@ function clientOf(socket: Socket): AdminClient {
     for (const { failed } of waiting.values()) failed(new CommandError('failed', message));
     waiting.clear();
   };
+  const watch = setInterval(async () => {
+    if (waiting.size === 0 || (await answers(path, silence))) return;
+    failAll(
+      `the server has not answered for ${Math.round(silence / 1000)} s: its process is frozen or very busy; see what it does, and end it with "kill -9" if it does not come back`,
+    );
+  }, silence).unref();
   const closed = new Promise<void>((done) => {
     socket.on('close', () => {
+      clearInterval(watch);
       failAll('the server closed the connection before it answered');
       done();
     });

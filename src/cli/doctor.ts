@@ -150,7 +150,8 @@ async function checkRedis(config: Config, { redis }: DoctorParts): Promise<Check
       'keeps nothing over a restart: the nodes then put back what they know, and what was on its way is lost';
     checks.push(warn('redis persistence', message, 'switch on appendonly, with appendfsync everysec'));
   }
-  if (config.database === 'embedded') {
+  // several processes of one machine are all that is wanted, then
+  if (config.database === 'embedded' && config.cluster.processes === 1) {
     const message = 'joins machines, but the embedded database is of this machine only';
     checks.push(warn('redis machines', message, 'for a second machine, set "database" to postgres://... on all'));
   }

@@ -254,6 +254,8 @@ async function connectAsComponent(stage: Stage, name: string): Promise<void> {
   speaker.isBound = true;
   stage.note(name, ' ', '(a component)');
   stage.follow(speaker);
+  // until all nodes have heard of it
+  await stage.world.settle();
 }
 
 async function connectStream(stage: Stage, [name, tls, domain = HOST]: readonly (string | undefined)[]): Promise<void> {

@@ -19,6 +19,7 @@ export const nodesOnRedis = (url: string): World => ({
     return running(clock, async () => {
       const nodes = await startRedisNodes(url, undefined, { beat: BEAT });
       const heard = await createMarks(nodes.clusters);
+      for (const cluster of nodes.clusters) cluster.answer(fence, () => null);
       const servers: TestServer[] = [];
       for (const cluster of nodes.clusters) {
         waitForAll(cluster, heard);
@@ -26,7 +27,7 @@ export const nodesOnRedis = (url: string): World => ({
       }
       const settle = async (): Promise<void> => {
         await turn();
-        await nodes.idle();
+        await passed(nodes.clusters);
         await heard();
         await turn();
       };
@@ -53,6 +54,16 @@ async function createMarks(clusters: readonly RedisCluster[]): Promise<() => Pro
       clusters[0]!.redis.publish('marks', mark).catch(reject);
     });
 }
+
+/** Resolves when every node has been given what the others had sent it before: what nodes send one another keeps its order. */
+async function passed(clusters: readonly RedisCluster[]): Promise<void> {
+  const calls = clusters.flatMap((one) =>
+    clusters.flatMap(({ self }) => (self === one.self ? [] : [one.call(self, fence, null).catch(closed)])),
+  );
+  await Promise.all(calls);
+}
+
+const fence = 'test.fence';
 
 /** While the nodes stop, one after the other, some hear nothing any more. */
 const closed = (): void => {};

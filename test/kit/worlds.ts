@@ -9,8 +9,6 @@ import { type LogLine, mergeSettings, TestServer } from './test-server.ts';
 
 export interface World {
   readonly name: string;
-  /** People live at different servers. */
-  readonly isAbroad?: boolean;
   start(settings: ConfigInput): Promise<RunningWorld>;
 }
 
@@ -67,9 +65,8 @@ const twoNodes = (name: string, isLate: boolean): World => ({
 /** The second domain, at a server of its own. */
 const ABROAD = 'mantua.test';
 
-const twoServers: World = {
+export const twoServers: World = {
   name: 'two servers federated',
-  isAbroad: true,
   async start(settings) {
     const clock = new FakeClock();
     const names = new TestNames();

@@ -93,7 +93,7 @@ export async function takeOver({ redis, log, node, sure, isThere, onFrame }: Est
     }
   }
   await redis.run(finishScript, [left, positions, closed], []);
-  log.info({ node, frames }, 'what a dead node left is dealt with');
+  log.info({ node, frames }, 'what a node left when it ended is dealt with');
 }
 
 function read(text: string, onBad: (err: unknown) => void): Batch | undefined {

@@ -139,6 +139,8 @@ describe('this machine', () => {
     expect(small('redis persistence')?.state).toBe('warn');
     const embedded = await look({ redis: 'redis://127.0.0.1:6379' }, { status: running });
     expect(embedded('redis machines')?.state).toBe('warn');
+    const processes = { redis: 'redis://127.0.0.1:6379', cluster: { processes: 2 } };
+    expect((await look(processes, { status: running }))('redis machines')).toBeUndefined();
     expect((await look({}, { status: running }))('redis')).toBeUndefined();
   });
 

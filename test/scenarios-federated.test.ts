@@ -1,0 +1,39 @@
+// Plays what is between people where they live at two servers that federate; in a file of its own, so that it runs beside the rest.
+import { describe, test } from 'vitest';
+import { readScenes } from './kit/coverage.ts';
+import { play } from './kit/play.ts';
+import { twoServers } from './kit/worlds.ts';
+
+/** What is between people, and so must be the same when they live at different servers; the rest would only be played again. */
+const abroad: ReadonlySet<string> = new Set(
+  [
+    'carbons',
+    'csi',
+    'delivered-once',
+    'delivery',
+    'last-activity',
+    'mam',
+    'mam-prefs',
+    'mam-retraction',
+    'messages',
+    'offline',
+    'ping',
+    'presence',
+    'privileged-presence',
+    'rfc7622-addresses',
+    'roster',
+    'stanzas',
+    'stream-management',
+    'stream-resumption',
+    'stream-unacknowledged',
+    'subscription-states',
+    'subscriptions',
+  ].map((name) => `${name}.scenario`),
+);
+
+for (const [file, scenes] of readScenes()) {
+  const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? abroad.has(file));
+  describe.skipIf(meant.length === 0)(file, () => {
+    for (const scene of meant) test(`${scene.title} [${twoServers.name}]`, () => play(scene, twoServers));
+  });
+}
