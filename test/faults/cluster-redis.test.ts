@@ -444,6 +444,22 @@ test('a node that is about to stop says so again when Redis has forgotten it, an
   await expect.poll(drained).toEqual([two.self]);
 });
 
+test('a node stops in bounded time although Redis does nothing, or is not there', async () => {
+  nodes = await startRedisNodes(redis.url, ['one', 'two']);
+  const [one, two] = all();
+  redis.freeze(true);
+  send(one, two.self, 0, 10);
+  const began = Date.now();
+  await one.close();
+  redis.freeze(false);
+  expect(Date.now() - began).toBeLessThan(10_000);
+  await redis.stop('keep');
+  send(two, one.self, 0, 10);
+  const again = Date.now();
+  await two.close();
+  expect(Date.now() - again).toBeLessThan(6_000);
+}, 30_000);
+
 test('whoever fails over the news of a dead node keeps nobody else from hearing it', async () => {
   nodes = await startRedisNodes(redis.url, ['one', 'two']);
   const [one, two] = all();

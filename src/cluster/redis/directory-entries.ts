@@ -59,8 +59,9 @@ function parseDetails(json: string): Details | undefined {
 /** Reads what the scripts return and publish; undefined for what they did not write. */
 export function parseState(packed: string): StoredState | undefined {
   const [birth, changes, user, ...fields] = packed.split('\0');
-  if (user === undefined || fields.length % 2 !== 0) return undefined;
-  return { version: Number(birth) + Number(changes), birth: Number(birth), user: user as BareJid, fields };
+  const version = Number(birth) + Number(changes);
+  if (user === undefined || fields.length % 2 !== 0 || !Number.isFinite(version)) return undefined;
+  return { version, birth: Number(birth), user: user as BareJid, fields };
 }
 
 export function entriesOf({ user, fields }: StoredState): readonly SessionEntry[] {

@@ -246,15 +246,18 @@ export class DirectoryMemory {
     own: ReadonlyMap<string, SessionEntry> | undefined,
   ): readonly SessionEntry[] {
     const list: SessionEntry[] = [];
+    let found = 0;
     for (const entry of stored) {
       if (this.gone.has(entry.sid)) continue;
       const mine = own?.get(entry.jid.resource);
+      if (mine !== undefined) found++;
       list.push(mine?.sid === entry.sid ? mine : entry);
     }
     const add = (entry: SessionEntry): void => {
       if (!list.some(({ jid }) => jid.resource === entry.jid.resource)) list.push(entry);
     };
-    for (const mine of own?.values() ?? []) add(mine);
+    // an account may have hundreds
+    if (own !== undefined && found < own.size) for (const mine of own.values()) add(mine);
     for (const entry of presumed) {
       if (this.options.isAlive(entry.node) && !this.gone.has(entry.sid)) add(entry);
     }

@@ -116,6 +116,11 @@ export class Membership {
     return this.state === 'over';
   }
 
+  /** How long ago its last sign of life was given, in milliseconds. */
+  get silence(): number {
+    return Math.round(since(this.lastBeat));
+  }
+
   get draining(): ReadonlySet<NodeId> {
     return this.drains;
   }

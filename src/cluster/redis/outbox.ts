@@ -217,7 +217,9 @@ export class Outbox {
       parcel.isUncertain = true;
       if (redis.isUp && !this.isRefused) {
         this.isRefused = true;
-        this.options.log.warn({ err, node: this.options.to }, 'Redis does not take what is for another node');
+        // not the error itself: the client adds the command to it, and in that is what people write
+        const error = err instanceof Error ? err.message : String(err);
+        this.options.log.warn({ error, node: this.options.to }, 'Redis does not take what is for another node');
       }
       this.later();
       return false;

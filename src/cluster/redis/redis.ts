@@ -429,8 +429,9 @@ class RedisNode implements RedisCluster {
   /** The others go on without this node. */
   private async expelled(): Promise<void> {
     if (this.isClosed) return;
-    this.log.error({ node: this.self }, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     const old = this.life;
+    const fields = { node: this.self, silence: old.membership.silence };
+    this.log.error(fields, 'the other nodes hold this one for dead; its sessions end, and it joins again');
     old.bus.retire();
     old.leases.close();
     old.directory.close();

@@ -56,3 +56,14 @@ test('sessions that have nothing to say count too, and of equals the oldest goes
   expect(ended.length).toBeLessThan(150);
   expect(ended[0]).toBe(all[0]);
 });
+
+test('there is room for sessions of others as long as nobody would have to go soon', () => {
+  const { hibernation, ended, count } = make(1_000_000);
+  expect(hibernation.hasRoom).toBe(true);
+  const one = sleeper(950_000);
+  count(one);
+  expect(hibernation.hasRoom).toBe(false);
+  expect(ended).toEqual([]);
+  hibernation.forget(asManaged(one));
+  expect(hibernation.hasRoom).toBe(true);
+});

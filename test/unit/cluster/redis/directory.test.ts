@@ -216,6 +216,22 @@ test('a session whose end Redis has forgotten, as after a failover, is taken out
   expect(sids(two.directory.sessions(romeo) as SessionEntry[])).toEqual([]);
 });
 
+test('what no node would publish changes nothing', async () => {
+  const warned: unknown[] = [];
+  const one = await startNode('one');
+  const two = await startNode('two', { log: { ...silent, warn: (_fields, message) => void warned.push(message) } });
+  await one.directory.put(entry(one, orchard, 'a'));
+  expect(sids(await two.directory.sessions(romeo))).toEqual(['a.one']);
+  const nonsense = ['', 'x', `x\0y\0${romeo}\0orchard\0junk`, `NaN\x001\0${romeo}`, `9\0${romeo}`, '\0\0\0\0\0'];
+  for (const message of nonsense) await one.redis.publish('{directory}:changes', message);
+  await one.directory.put(entry(one, 'romeo@verona.test/garden', 'b'));
+  await eventually(() => expect(sids(two.directory.sessions(romeo) as SessionEntry[])).toEqual(['a.one', 'b.one']));
+  await one.redis.publish('{directory}:changes', `x\0y\0${romeo}\0orchard\0junk`);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(sids(two.directory.sessions(romeo) as SessionEntry[])).toEqual(['a.one', 'b.one']);
+  expect(warned).toEqual([]);
+});
+
 test('a node that was swept cannot put anything any more, and is told so', async () => {
   const one = await startNode('one');
   let over = 0;
