@@ -67,13 +67,7 @@ export const cluster: Profile = {
         .add(`ratio_to_${base}_most`, 'the same, most', ratios.at(-1));
     }
     await crew.run('close');
-    const logins: Tally[] = [];
-    for (const [kind, one] of [
-      ['alone', partnerProbe],
-      ['cluster', probe],
-    ] as const) {
-      logins.push(await measureLogins(report, crew, kind, one, options));
-    }
+    const logins = await measureLogins(report, crew, { alone: partnerProbe, cluster: probe }, options);
     const measured = kinds.flatMap((kind) => parts[kind].map(({ tally }) => tally));
     reportFailures(report, [...warm, ...logins], measured);
     return report.done();
@@ -85,23 +79,41 @@ type Conducted = Parameters<Profile['conduct']>[0];
 async function measureLogins(
   report: ReportBuilder,
   crew: Conducted['crew'],
-  kind: 'alone' | 'cluster',
-  probe: Probe,
+  probes: Readonly<Record<'alone' | 'cluster', Probe>>,
   options: Conducted['options'],
-): Promise<Tally> {
-  const step = `login ${kind}`;
-  const warm = await crew.run(step, numberOption(options, 'warmup'));
-  const stop = probe.start();
-  const tally = await crew.run(step, numberOption(options, 'seconds'));
-  const { server = Number.NaN, database = 0 } = stop();
-  const n = tally.time('login').count;
-  const redis = kind === 'cluster' ? database : 0;
-  report
-    .add(`login_${kind}_cpu_us`, `login, ${kind}: server CPU, Redis included`, (1e6 * (server + redis)) / n, 'us')
-    .add(`login_${kind}_per_s`, `login, ${kind}: logins per second`, n / numberOption(options, 'seconds'), '/s');
-  if (kind === 'cluster') report.add('login_redis_cpu_us', 'login, cluster: of which Redis', (1e6 * redis) / n, 'us');
-  tally.add(warm.toData());
-  return tally;
+): Promise<Tally[]> {
+  const costs = { alone: [] as number[], cluster: [] as number[] };
+  const tallies: Tally[] = [];
+  for (const kind of ['alone', 'cluster'] as const) {
+    tallies.push(await crew.run(`login ${kind}`, numberOption(options, 'warmup')));
+  }
+  for (let turn = 0; turn < numberOption(options, 'turns'); turn++) {
+    for (const kind of ['alone', 'cluster'] as const) {
+      const stop = probes[kind].start();
+      const tally = await crew.run(`login ${kind}`, numberOption(options, 'seconds'));
+      const { server, database } = withRedis(kind === 'alone' ? 'alone' : 'local', stop());
+      const n = tally.time('login').count;
+      costs[kind].push((1e6 * (server ?? Number.NaN)) / n);
+      if (kind === 'cluster')
+        report.add(
+          `login_redis_cpu_us_${turn + 1}`,
+          'login and logout: of which Redis',
+          (1e6 * (database ?? 0)) / n,
+          'us',
+        );
+      tallies.push(tally);
+    }
+  }
+  for (const kind of ['alone', 'cluster'] as const) {
+    costs[kind].sort((a, b) => a - b);
+    report.add(
+      `login_${kind}_cpu_us`,
+      `login and logout, ${kind}: server CPU, Redis included, median`,
+      middleOf(costs[kind]),
+      'us',
+    );
+  }
+  return tallies;
 }
 
 /** Redis is the only database in the tree of the nodes: their Postgres is not looked at, it has nothing to do with a message. */

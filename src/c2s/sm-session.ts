@@ -114,7 +114,7 @@ export class ManagedSession implements Outbox {
     return { stanzas: keeper.limits.stanzas - queue.length, size: keeper.limits.size - queue.size };
   }
 
-  handled(work: Promise<void> | undefined): void {
+  handled(work: Promise<unknown> | undefined): void {
     this.inbound.add(work);
   }
 

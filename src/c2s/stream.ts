@@ -241,7 +241,7 @@ export class ClientConnection implements ClientStream, Carrier {
   }
 
   /** A stanza is handled but for what it waits for. Returns what the next one has to wait for, if anything. */
-  private handled(session: Session, settled: Promise<void> | undefined): Promise<void> | undefined {
+  private handled(session: Session, settled: Promise<unknown> | undefined): Promise<void> | undefined {
     session.outbox?.handled(settled);
     if (settled === undefined) return undefined;
     this.unsettled ??= new Unsettled(this.context.clock, this.context.unsettled);

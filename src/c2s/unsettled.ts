@@ -30,7 +30,7 @@ export class Unsettled {
   /**
    * One more stanza waits for the disk; `settled` must not reject. Returns what to wait for before the next one is taken.
    */
-  add(settled: Promise<void>): Promise<void> | undefined {
+  add(settled: Promise<unknown>): Promise<void> | undefined {
     this.count++;
     this.total.count++;
     void settled.then(() => this.less());

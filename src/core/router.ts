@@ -35,7 +35,8 @@ export interface Remote {
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
-  readonly settled: Promise<void>;
+  /** Resolves to false where it has failed and its sender, whose session is over, cannot be told: then the stanza was not handled. */
+  readonly settled: Promise<unknown>;
 }
 
 interface RequestOptions {
@@ -120,8 +121,16 @@ export class Router {
     const { el: element, from, to } = transit.stanza;
     // (an answer needs no more of it, and what hangs on the rest would have to be carried along until then)
     const header = new Element(element.name, element.ns, element.attrs, []);
-    const settled = work.then(nothing, (error: unknown) => this.failed(header, from, to, error));
+    const { origin } = transit;
+    const settled = work.then<unknown, unknown>(nothing, (error: unknown) =>
+      origin.kind === 'client' && this.isOut(origin.session) ? false : this.failed(header, from, to, error),
+    );
     return { settled };
+  }
+
+  /** Whether a session is over, and not on another node. */
+  private isOut({ isOver, sid }: Session): boolean {
+    return isOver && this.parts.sessions.moves.whither(sid) === undefined;
   }
 
   private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<void> {
@@ -297,7 +306,7 @@ export class Router {
       return;
     }
     const transit = new Transit(stanza, { kind: 'server', domain: from.domain });
-    return andThen(this.route(transit), () => this.unsettled(transit)?.settled);
+    return andThen(this.route(transit), () => this.unsettled(transit)?.settled.then(nothing));
   }
 
   /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */

@@ -88,7 +88,7 @@ export interface Outbox {
   /** Writes a stanza to the session's stream, if there is one. */
   write(stanza: Stanza): void;
   /** A stanza of the client's was handled; `work` is what it still waits for before that may be acknowledged. */
-  handled(work: Promise<void> | undefined): void;
+  handled(work: Promise<unknown> | undefined): void;
   /** The session is over and out of the directory: what was not acknowledged goes back through the rules of delivery. */
   giveBack(): MaybePromise<void>;
 }

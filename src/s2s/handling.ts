@@ -42,7 +42,7 @@ export class Handling {
     // the key is only made where somebody has to wait
     const isFree = this.turns.isIdle;
     const first = isFree ? router.fromServer(element, from, to) : undefined;
-    let work: Promise<void> | undefined;
+    let work: Promise<unknown> | undefined;
     if (isFree && !isPromise(first)) work = first?.settled;
     else {
       const turn = this.turns.run(`${from.bare} ${to.bare}`, () =>
@@ -64,7 +64,7 @@ export class Handling {
     }
   }
 
-  private wait(work: Promise<void>, bytes: number): MaybePromise<void> {
+  private wait(work: Promise<unknown>, bytes: number): MaybePromise<void> {
     this.count++;
     this.waitingBytes += bytes;
     const done = (): void => {

@@ -84,6 +84,8 @@ export class UnackedQueue<R = never> {
 /** Work that a stanza's sender is not to hear of before it is done. */
 interface Step {
   isDone: boolean;
+  /** It is done, and was not handled. */
+  isLost?: boolean;
   /** The stanza itself, and those behind it that had nothing to wait for. */
   stanzas: number;
   /** Acknowledgements that were asked for behind those. */
@@ -98,6 +100,7 @@ export class HandledCounter {
   // most sessions wait for nothing most of the time
   private steps = nothing;
   private whenIdle: (() => void)[] | undefined;
+  private isHalted = false;
   private readonly answers: { sendAck(): void };
 
   /**
@@ -110,8 +113,12 @@ export class HandledCounter {
     this.whenIdle = undefined;
   }
 
-  /** A stanza was handled; `work` is what it still waits for. The promise must not reject. */
+  /**
+   * A stanza was handled; `work` is what it still waits for. The promise must not reject; where it resolves to false the stanza was
+   * not handled after all, and counting ends before it.
+   */
   add(work?: Promise<unknown>): void {
+    if (this.isHalted) return;
     const last = this.steps.at(-1);
     if (work === undefined) {
       if (last === undefined) this.h = wrap(this.h + 1);
@@ -122,7 +129,8 @@ export class HandledCounter {
     const step: Step = { isDone: false, stanzas: 1, asked: 0 };
     if (last === undefined) this.steps = [step];
     else this.steps.push(step);
-    void work.then(() => {
+    void work.then((isHandled) => {
+      step.isLost = isHandled === false;
       step.isDone = true;
       this.advance();
     });
@@ -155,7 +163,12 @@ export class HandledCounter {
 
   private advance(): void {
     let done = 0;
-    for (const { isDone, stanzas, asked } of this.steps) {
+    for (const { isDone, isLost, stanzas, asked } of this.steps) {
+      if (isLost) {
+        this.isHalted = true;
+        done = this.steps.length;
+        break;
+      }
       if (!isDone) break;
       done++;
       this.h = wrap(this.h + stanzas);

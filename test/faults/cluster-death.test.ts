@@ -30,7 +30,7 @@ let fortunes: Fortunes;
 
 async function open(ahead = 0): Promise<readonly [ServiceNode, ServiceNode]> {
   service = await Service.start(2, CLIENTS, ahead);
-  books = new Books();
+  books = new Books(2 * OUTAGE);
   fortunes = { resumed: 0, begun: 0, cuts: 0, setbacks: new Map() };
   const person = (_: unknown, i: number): Person => new Person(i + 1, service, books, fortunes, seeded(i + 1));
   people = Array.from({ length: CLIENTS }, person);

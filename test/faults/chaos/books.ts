@@ -45,7 +45,7 @@ export interface Account {
   readonly twice: number;
   /** Came on a session, and again on the next one under the same stanza-id, as the first died before its client's word of it arrived. */
   readonly again: number;
-  /** Was on its way to a session that was over, and came on the next one after later ones. */
+  /** Was sent to a session that was over, and came on the next one after later ones. */
   readonly late: number;
 
   /** Acknowledged, and its recipient has it neither from sessions nor from the archive. */
@@ -71,6 +71,11 @@ const EXAMPLES = 12;
 export type Place = 'session' | 'catching up' | 'end';
 
 export class Books {
+  /**
+   * For how long a node may not hear that somebody has another session, in milliseconds: what it sends meanwhile comes back, and
+   * goes to the new session after what others have sent there.
+   */
+  private readonly deafness: number;
   private readonly entries = new Map<string, Entry>();
   private readonly numbers = new Map<string, number>();
   /** The last number, by place and pair. */
@@ -80,6 +85,10 @@ export class Books {
   /** How often something was heard. */
   heard = 0;
   private readonly examples: string[] = [];
+
+  constructor(deafness = 0) {
+    this.deafness = deafness;
+  }
 
   /** The next message of that pair. */
   say(from: number, to: number, session: number): Entry {
@@ -203,7 +212,7 @@ export class Books {
     const last = this.last.get(lane) ?? 0;
     if (entry.number > last) this.last.set(lane, entry.number);
     else if (entry.number === last) return;
-    else if (entry.at < began) this.late++;
+    else if (entry.at < began + this.deafness) this.late++;
     else {
       this.misordered++;
       this.note(`out of order: ${lane}, ${entry.number} after ${last}`);

@@ -5,7 +5,7 @@ import { FakeClock } from '../../kit/clock.ts';
 
 function fill(unsettled: Unsettled, n: number) {
   const done: (() => void)[] = [];
-  const held = Array.from({ length: n }, () => unsettled.add(new Promise((resolve) => done.push(resolve))));
+  const held = Array.from({ length: n }, () => unsettled.add(new Promise<void>((resolve) => done.push(resolve))));
   return { done, held };
 }
 

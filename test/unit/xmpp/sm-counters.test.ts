@@ -119,4 +119,17 @@ describe('what came and was handled', () => {
     expect(answers).toBe(0);
     expect(counter.h).toBe(1);
   });
+
+  test('what nobody can be told of that it failed was not handled, nor counts what came behind it', async () => {
+    const counter = new HandledCounter({ sendAck: () => {} });
+    const ends: ((isHandled: boolean | undefined) => void)[] = [];
+    for (let i = 0; i < 3; i++) counter.add(new Promise((end) => ends.push(end)));
+    counter.add();
+    ends[0]!(undefined);
+    ends[2]!(undefined);
+    ends[1]!(false);
+    await counter.idle();
+    counter.add();
+    expect(counter.h).toBe(1);
+  });
 });
