@@ -46,12 +46,18 @@ export interface RedisCluster extends Cluster {
   readonly redis: RedisConnection;
   /** Whether Redis can be reached. */
   readonly isUp: boolean;
+  /** Redis is there, and refuses to be written to: its memory is full, for example. */
+  readonly isRefused: boolean;
   /** What other nodes have not handled yet of what was sent from here, in characters. */
   readonly backlog: number;
   /** What time it is, in milliseconds since 1970: the same for all nodes, whatever their machines believe. */
   now(): number;
   /** How the directory's memory has served. */
   readonly directoryFigures: DirectoryFigures;
+  /** Tells the others what tells this node's settings from other ones; resolves when Redis has it, or cannot be told. */
+  announce(settings: string): Promise<void>;
+  /** The process of another life has ended, without doubt: what it left is dealt with at once. */
+  bury(node: NodeId): Promise<void>;
   /** Ends at once, as if the process had died: nobody is told. For tests. */
   abandon(): void;
 }
@@ -126,6 +132,7 @@ class RedisNode implements RedisCluster {
   private ring: Ring<NodeId> | undefined;
   private ringOf: unknown;
   private known: readonly Member[] = [];
+  private settings: string | undefined;
   /** It is about to stop, whatever life it is in. */
   private isDraining = false;
   private isClosed = false;
@@ -156,6 +163,10 @@ class RedisNode implements RedisCluster {
     return this.redis.isUp;
   }
 
+  get isRefused(): boolean {
+    return this.life.membership.isRefused;
+  }
+
   get backlog(): number {
     return this.life.bus.backlog;
   }
@@ -176,6 +187,8 @@ class RedisNode implements RedisCluster {
       throw new Error('the new life is over already');
     }
     this.life = life;
+    // for when Redis is away
+    void this.members().catch(() => {});
   }
 
   send(node: NodeId, frame: Frame): Promise<void> {
@@ -270,6 +283,15 @@ class RedisNode implements RedisCluster {
     return this.life.membership.drain(on);
   }
 
+  announce(settings: string): Promise<void> {
+    this.settings = settings;
+    return this.life.membership.refresh();
+  }
+
+  bury(node: NodeId): Promise<void> {
+    return this.life.membership.bury(node);
+  }
+
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -307,6 +329,7 @@ class RedisNode implements RedisCluster {
         sessions: life?.directory.ownCount ?? 0,
         lag: life?.bus.lag ?? 0,
         protocol: options.protocol ?? ownProtocol,
+        ...(this.settings === undefined ? {} : { settings: this.settings }),
       }),
       onBeat: () => {
         life?.bus.tend();
