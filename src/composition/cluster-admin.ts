@@ -54,7 +54,7 @@ export class ClusterAdmin {
   private readonly log: Logger;
   private readonly secret: string;
   private comparing: NodeJS.Timeout | undefined;
-  /** Those that were said to have other settings, the last time. */
+  /** Those that were said to have other settings, since this node has these. */
   private others = '';
 
   /** How the log of this process is changed; whoever made the log says it. */
@@ -81,6 +81,7 @@ export class ClusterAdmin {
   /** The configuration is another: all nodes are told what tells it from theirs. */
   async configured(patience: number = FOLLOWING): Promise<void> {
     if (!isOnRedis(this.cluster)) return;
+    this.others = '';
     await this.cluster.announce(settingsPrint(this.server.config, this.secret));
     this.compareIn(patience);
   }
@@ -116,12 +117,11 @@ export class ClusterAdmin {
     const others = nodes.join(' ');
     if (others === this.others) return;
     this.others = others;
-    if (others === '') this.log.info({}, 'all nodes have the same hosts and components again');
-    else
-      this.log.warn(
-        { nodes },
-        'other nodes have other hosts or components, or other settings for them: correct one of the files, and "parley reload" there',
-      );
+    if (others === '') return;
+    this.log.warn(
+      { nodes },
+      'other nodes have other hosts or components, or other settings for them: correct one of the files, and "parley reload" there',
+    );
   }
 
   get hasOthers(): boolean {
