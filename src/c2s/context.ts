@@ -2,6 +2,7 @@
 import type { Throttle } from '../auth/throttle.ts';
 import type { Allowance, SharedBudgets } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
+import type { Gate } from '../base/gate.ts';
 import type { Logger } from '../base/log.ts';
 import type { Rate } from '../base/token-bucket.ts';
 import type { Host } from '../core/host.ts';
@@ -56,6 +57,8 @@ export interface C2sContext {
   readonly budgets: SharedBudgets;
   readonly unsettled: UnsettledTotal;
   readonly flusher: Flusher;
+  /** What comes from outside waits while it is closed. */
+  readonly gate: Gate | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: C2sMetrics;

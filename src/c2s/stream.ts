@@ -83,6 +83,7 @@ export class ClientConnection implements ClientStream, Carrier {
         contentNs: NS.client,
         limits: { stanzaBytes: settings.stanzaBytesBeforeAuth },
         budgets: this.budgets.list,
+        gate: context.gate,
         clock: context.clock,
         log: context.log,
       },

@@ -1,4 +1,5 @@
 // The cluster port: who is online where, and how nodes speak to one another. One process is a cluster of one (`solo.ts`).
+import type { Gate } from '../base/gate.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { BareJid, Jid } from '../xmpp/jid.ts';
 import type { Holders } from '../xmpp/stanza.ts';
@@ -129,6 +130,11 @@ export interface Cluster {
   readonly nodes: ReadonlySet<NodeId>;
   readonly directory: Directory;
   readonly leases: Leases;
+  /**
+   * Closed while this node, which stood still for a while, does not know whether the others have gone on without it, and from when
+   * it knows they have until `onExpelled` was told. Undefined where there are no others.
+   */
+  readonly gate?: Gate;
   /**
    * In order between two nodes, at most once.
    * @returns when the frame will be dealt with even if this node dies: by the receiver or, if that dies, by another node;

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Budget } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
+import type { Gate } from '../base/gate.ts';
 import type { Logger } from '../base/log.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Element } from '../xml/element.ts';
@@ -34,6 +35,8 @@ export interface StreamOptions {
   readonly limits: Partial<ParserLimits>;
   /** What the peer may send, alone and with others. Exceeding one delays the peer, and never loses anything. */
   readonly budgets: readonly Budget[];
+  /** Nothing that the peer sends is handled while it is closed. Undefined: it is always open. */
+  readonly gate?: Gate | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -91,6 +94,7 @@ export class XmlStream {
   /** There is no connection any more; what it brought is still being handled. */
   private isCutOff = false;
   private isPaused = false;
+  private isAtGate = false;
   private budgets: readonly Budget[];
   private owed = 0;
   private reason = '';
@@ -125,7 +129,7 @@ export class XmlStream {
     transport.attach({
       data: (chunk) => this.feed(chunk),
       frame: (frame) => this.takeFrame(frame),
-      body: (body) => this.parser.write(body),
+      body: (body) => this.takeBody(body),
       traffic: (bytes, unfinished) => this.traffic(bytes, unfinished),
       closed: (error) => this.disconnected(error),
       overflow: () => this.overflow(),
@@ -239,12 +243,19 @@ export class XmlStream {
 
   private feed(chunk: Buffer): void {
     this.account(chunk.length);
+    this.stopAtGate();
     this.parser.write(chunk);
     this.settle();
   }
 
+  private takeBody(body: Buffer): void {
+    this.stopAtGate();
+    this.parser.write(body);
+  }
+
   /** RFC 7395 3.3.3: a frame begins with its element; there is no white space to keep a connection alive (3.8). */
   private takeFrame(frame: Buffer): void {
+    this.stopAtGate();
     if (frame[0] === LESS) this.parser.write(frame);
     else this.parseFailed('not-well-formed', 'a frame has to begin with "<"');
   }
@@ -374,6 +385,8 @@ export class XmlStream {
   private letGo(): void {
     this.holds--;
     if (this.holds > 0 || this.state === 'closed') return;
+    this.stopAtGate();
+    if (this.holds > 0) return;
     this.parser.resume();
     if (this.holds > 0) return;
     this.release();
@@ -385,6 +398,19 @@ export class XmlStream {
     this.hold();
     this.pause();
     this.options.clock.after(ms, () => this.letGo());
+  }
+
+  /** What came waits behind a closed gate: not parsed, and no more is read. */
+  private stopAtGate(): void {
+    const { gate } = this.options;
+    if (gate === undefined || gate.isOpen || this.isAtGate || this.state !== 'open') return;
+    this.isAtGate = true;
+    this.hold();
+    this.pause();
+    void gate.opened().then(() => {
+      this.isAtGate = false;
+      this.letGo();
+    });
   }
 
   private pause(): void {

@@ -66,6 +66,7 @@ export class ComponentStream {
         contentNs: NS.component,
         limits: { stanzaBytes: limits.stanzaBytesBeforeAuth },
         budgets: [],
+        gate: context.gate,
         clock,
         log,
       },

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
+import type { Gate } from '../base/gate.ts';
 import type { Logger } from '../base/log.ts';
 import { isPromise } from '../base/maybe.ts';
 import { Ring } from '../base/ring.ts';
@@ -37,6 +38,8 @@ export interface ComponentContext {
   limits(): ComponentLimits;
   readonly defaultDomain: string;
   readonly router: Router;
+  /** What comes from outside waits while it is closed. */
+  readonly gate: Gate | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Counts a stanza. */
@@ -292,6 +295,7 @@ export class Components {
         return Object.keys(parts.config().hosts)[0] ?? 'localhost';
       },
       router: parts.router,
+      gate: parts.cluster.gate,
       clock: parts.clock,
       log: this.log,
       stanza: (direction) => counters[direction].inc(),

@@ -1,6 +1,7 @@
 // What a stream with another server needs of the server it belongs to.
 import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
+import type { Gate } from '../base/gate.ts';
 import type { Logger } from '../base/log.ts';
 import type { Router } from '../core/router.ts';
 import type { Dns } from '../net/dns.ts';
@@ -55,6 +56,8 @@ export interface S2sContext {
   readonly secret: string;
   readonly router: Router;
   readonly flusher: Flusher;
+  /** What comes from outside waits while it is closed. */
+  readonly gate: Gate | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Counts a stanza. */

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
+import type { Gate } from '../base/gate.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config, HostSettings } from '../config/server.ts';
 import type { ServerStreamInfo } from '../core/commands.ts';
@@ -28,6 +29,8 @@ export interface FederationParts {
   readonly tls: TlsContexts;
   /** Of dialback. */
   readonly secret: string;
+  /** What comes from outside waits while it is closed. */
+  readonly gate: Gate | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -176,6 +179,7 @@ export class Federation implements Remote {
       secret: parts.secret,
       router: parts.router,
       flusher: new Flusher(),
+      gate: parts.gate,
       clock: parts.clock,
       log: parts.log.child({ part: 's2s' }),
       stanza: (direction) => this.counters[direction].inc(),

@@ -77,6 +77,7 @@ export class InboundStream {
         contentNs: NS.server,
         limits: { stanzaBytes: limits.stanzaBytes },
         budgets: limits.allowance === undefined ? [] : [new Budget(limits.allowance, this.since)],
+        gate: context.gate,
         clock: context.clock,
         log: context.log,
       },

@@ -81,6 +81,7 @@ export class InitiatedStream {
         isInitiator: true,
         limits: { stanzaBytes: settings.stanzaBytes },
         budgets: [],
+        gate: context.gate,
         clock: context.clock,
         log: context.log,
       },

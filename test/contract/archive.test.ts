@@ -411,7 +411,7 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
     });
 
     // (in memory, words are compared as they are)
-    if (name !== 'memory') {
+    if (!name.startsWith('memory')) {
       test('knows inflection, in the language of the message or else of the host', async () => {
         await append('[  ] the stars were shining');
         await append('[de  ] die schönen Häuser');

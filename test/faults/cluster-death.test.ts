@@ -1,15 +1,19 @@
 // What may happen to a node, to Redis and to Postgres, one at a time, while people talk on two nodes: what they see of it, for how long,
 // and that nothing is lost. The table in docs/cluster.md says the same.
+import type { Element } from 'ltx';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { until } from '../kit/child-server.ts';
+import type { StreamClient } from '../kit/client.ts';
+import { logIn } from '../kit/login.ts';
 import { Agreement } from './chaos/agreement.ts';
 import { Books } from './chaos/books.ts';
 import { type Fortunes, Person } from './chaos/person.ts';
 import { gather } from './chaos/run.ts';
-import { Service, type ServiceNode } from './chaos/service.ts';
+import { domain, Service, type ServiceNode } from './chaos/service.ts';
 import { seeded } from './durability/verdict.ts';
 import { pause } from './kit.ts';
 
+const SM = 'urn:xmpp:sm:3';
 const CLIENTS = 10;
 /** How long people wait on average until they say the next thing, in milliseconds. */
 const PACE = 200;
@@ -84,6 +88,22 @@ async function ghostsLast(node: ServiceNode, by: ServiceNode, had: readonly stri
   return performance.now() - began;
 }
 
+/** All that has come, and comes until there is silence for `ms` milliseconds. */
+async function readAll(client: StreamClient, ms: number): Promise<Element[]> {
+  const all: Element[] = [];
+  for (;;) {
+    const item = await client.next(ms);
+    if (item === undefined || item.kind === 'end') return all;
+    if (item.kind === 'element') all.push(item.element);
+  }
+}
+
+/** What messages say, and whether they come late. */
+const said = (elements: readonly Element[]): string[] =>
+  elements
+    .filter((element) => element.is('message') && element.getChild('body') !== undefined)
+    .map((message) => `${message.getChildText('body')}${message.getChild('delay') === undefined ? '' : ' late'}`);
+
 test('kill -9 of a node: its people log in elsewhere at once, and its sessions are gone in seconds', async () => {
   const [node, other] = await open();
   const had = await sessionsOn(node, other);
@@ -107,6 +127,56 @@ test('SIGSTOP for longer than a node may be silent, and back: others go on witho
   await expectBack();
   await expectWhole();
 }, 180_000);
+
+test('SIGSTOP while a client goes on writing: what the node finds when it wakes up it leaves to the client', async () => {
+  service = await Service.start(2, 2);
+  const [node, other] = service.nodes as [ServiceNode, ServiceNode];
+  const enter = async (at: ServiceNode, user: string, resource: string): Promise<StreamClient> => {
+    const { client } = await logIn(at.server.address('c2s'), { user, password: 'chaos', domain, resource });
+    client.write('<presence/>');
+    return client;
+  };
+  const writer = await enter(node, 'user1', 'writer');
+  writer.write(`<enable xmlns='${SM}'/>`);
+  // one that never acknowledges anything: all of it comes back when its session ends
+  const ghost = await enter(node, 'user2', 'ghost');
+  ghost.write(`<enable xmlns='${SM}'/>`);
+  const reader = await enter(other, 'user2', 'reader');
+  await pause(1_000);
+  let written = 0;
+  const writing = setInterval(() => {
+    const body = `<body>${++written}</body>`;
+    writer.writeQuietly(`<message to='user2@${domain}' type='chat'>${body}</message><r xmlns='${SM}'/>`);
+  }, 10);
+  try {
+    await pause(1_500);
+    process.kill(node.server.pid, 'SIGSTOP');
+    await pause(OUTAGE);
+    process.kill(node.server.pid, 'SIGCONT');
+    // also while the node finds out, and begins its next life
+    expect(await writer.closed(DEATH)).toBe(true);
+  } finally {
+    clearInterval(writing);
+  }
+  await expectBack();
+  const heard = await readAll(writer, 500);
+  expect(heard.at(-1)?.toString()).toContain('<reset');
+  const acknowledged = Math.max(...heard.filter((one) => one.is('a')).map(({ attrs }) => Number(attrs.h)));
+  expect(acknowledged).toBeGreaterThan(20);
+  expect(written).toBeGreaterThan(acknowledged + 300);
+
+  // all of it, each once and in order; and not what the node had not read, but for what was in its hands when it stood still
+  const came = said(await readAll(reader, 1_000));
+  expect(came).toEqual(Array.from({ length: came.length }, (_, i) => String(i + 1)));
+  expect(came.length).toBeGreaterThanOrEqual(acknowledged);
+  expect(came.length).toBeLessThan(acknowledged + 50);
+  // and nothing of it was stored for those who are away
+  reader.write('</stream:stream>');
+  expect(await reader.closed()).toBe(true);
+  const later = await enter(other, 'user2', 'later');
+  expect(said(await readAll(later, 1_500))).toEqual([]);
+  for (const client of [writer, ghost, reader, later]) await client.destroy();
+}, 120_000);
 
 test('Redis is cut off from one node: its people are told to come back, and the node joins again', async () => {
   const [node, other] = await open();

@@ -2,6 +2,7 @@
 import { parse as parseYaml } from 'yaml';
 import type { ConfigInput } from '../../src/config/server.ts';
 import { StreamClient } from './client.ts';
+import { turn } from './clock.ts';
 import { connectComponent } from './component.ts';
 import { authenticate, bind, logIn, type MechanismName, openStream, startTls } from './login.ts';
 import { expectation, match } from './matcher.ts';
@@ -31,6 +32,8 @@ export async function play(scene: Scene, world: World): Promise<void> {
     await stage.world.stop();
   }
 }
+
+const ROUNDS_TO_SEE_THE_END = 10;
 
 const settingsLine = /^the (host|server) has settings\b/;
 
@@ -383,6 +386,8 @@ async function disconnect(stage: Stage, speaker: Speaker, how: 'destroy' | 'rese
   await stage.quiesce();
   speaker.mayClose = true;
   await speaker.client[how]();
+  // the node sees the end of the connection some rounds later where others keep the event loop busy
+  for (let round = 0; round < ROUNDS_TO_SEE_THE_END; round++) await turn();
   await stage.world.settle();
 }
 

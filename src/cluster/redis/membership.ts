@@ -95,6 +95,10 @@ export class Membership {
   /** What it was then by Redis' clock. */
   private lastNow = 0;
   private unbrokenSince = 0;
+  /** When this process was last seen to run. */
+  private ranAt: Moment = moment();
+  /** It stood still, and was sure before that. */
+  private isAwaking = false;
   private readonly time = new RedisTime();
   private beating: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -140,6 +144,15 @@ export class Membership {
    */
   get isSure(): boolean {
     return this.state === 'in' && since(this.lastBeat) < UNSURE * this.options.beat;
+  }
+
+  /**
+   * Whether this process stood still for so long that its life may be over, which is not known yet. Not while Redis is merely away: a
+   * node that ran all the time knows what it does.
+   */
+  get isDazed(): boolean {
+    if (since(this.ranAt) > GAP * this.options.beat) this.awake();
+    return this.isAwaking && this.state === 'in' && !this.isSure;
   }
 
   /** Resolves when it is known whether this life goes on. */
@@ -299,9 +312,19 @@ export class Membership {
   private schedule(): void {
     if (this.state !== 'in') return;
     this.timer = setTimeout(() => {
+      this.awake();
       void this.refresh();
       this.schedule();
     }, this.options.beat).unref();
+  }
+
+  /** This process runs: called with every beat, and where it is seen that it did not for a while. */
+  private awake(): void {
+    const now = moment();
+    const stoodStill = since(this.ranAt, now) > GAP * this.options.beat;
+    const wasSure = since(this.lastBeat, this.ranAt) < UNSURE * this.options.beat;
+    this.ranAt = now;
+    if (stoodStill && wasSure && !this.isSure) this.isAwaking = true;
   }
 
   private async beat(): Promise<void> {
@@ -327,7 +350,8 @@ export class Membership {
       this.last = view.last;
       this.follow(view, news);
       this.options.onBeat();
-      if (this.takesPart) await this.judge(view);
+      // an answer that was long on its way tells how it was then
+      if (this.takesPart && this.isSure) await this.judge(view);
     } catch (err) {
       // the connection says that Redis is away; anything else is news
       if (this.redis.isUp && this.state === 'in') this.refused(err instanceof Error ? err.message : String(err));
@@ -358,7 +382,9 @@ export class Membership {
     this.lastNow = view.now;
     this.time.observe(view.now, sent.steady, performance.now());
     // what has been on its way for too long says nothing of now
-    if (this.isSure) for (const resolve of this.hopeful.splice(0)) resolve(true);
+    if (!this.isSure) return;
+    this.isAwaking = false;
+    for (const resolve of this.hopeful.splice(0)) resolve(true);
   }
 
   /** Comings and goings, in the order of the log; what the log does not tell is seen from who is there. */
@@ -376,7 +402,7 @@ export class Membership {
       if (present.has(node)) this.missing.delete(node);
       else if (!this.missing.has(node)) this.missing.set(node, now);
       // lost with the memory of Redis, and it did not come back
-      else if (now - this.missing.get(node)! > GRACE * this.options.beat) void this.mourn(node);
+      else if (this.isSure && now - this.missing.get(node)! > GRACE * this.options.beat) void this.mourn(node);
     }
   }
 

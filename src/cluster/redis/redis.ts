@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Clock } from '../../base/clock.ts';
+import type { Gate } from '../../base/gate.ts';
 import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
 import { Ring } from '../../base/ring.ts';
@@ -124,6 +125,7 @@ class RedisNode implements RedisCluster {
       return () => this.fencers.delete(fn);
     },
   };
+  readonly gate: Gate;
   private readonly receiving: Promise<Receiver>;
   private receiver: Receiver | undefined;
   private setReceiver!: (fn: Receiver) => void;
@@ -136,12 +138,23 @@ class RedisNode implements RedisCluster {
   /** It is about to stop, whatever life it is in. */
   private isDraining = false;
   private isClosed = false;
+  /** From the end of one life until all here have heard of the next. */
+  private rebirth: Promise<void> | undefined;
 
   constructor(redis: RedisConnection, options: RedisClusterOptions) {
     this.redis = redis;
     this.options = options;
     this.log = options.log;
     this.calls = new Calls(options.clock, options.callTimeout ?? defaults.callTimeout);
+    const isOpen = (): boolean => this.rebirth === undefined && !this.life.membership.isDazed;
+    this.gate = {
+      get isOpen() {
+        return isOpen();
+      },
+      opened: async () => {
+        while (!isOpen()) await (this.rebirth ?? this.life.membership.sure());
+      },
+    };
     this.receiving = new Promise((resolve) => {
       this.setReceiver = resolve;
     });
@@ -338,7 +351,7 @@ class RedisNode implements RedisCluster {
       onNode: (node, isUp) => this.noticed(node, isUp, life),
       onOver: () => {
         // one that is over before it has begun is seen by who began it
-        if (life !== undefined && this.life === life) void this.expelled();
+        if (life !== undefined && this.life === life) this.expelled();
       },
       onLoss: () => {
         life?.leases.forgotten();
@@ -449,8 +462,15 @@ class RedisNode implements RedisCluster {
     await bus.takeOver(node);
   }
 
-  /** The others go on without this node. */
-  private async expelled(): Promise<void> {
+  /** The others go on without this node. What comes from outside waits until all here know of it. */
+  private expelled(): void {
+    const rebirth = this.beginAgain().finally(() => {
+      if (this.rebirth === rebirth) this.rebirth = undefined;
+    });
+    this.rebirth = rebirth;
+  }
+
+  private async beginAgain(): Promise<void> {
     if (this.isClosed) return;
     const old = this.life;
     const fields = { node: this.self, silence: old.membership.silence };

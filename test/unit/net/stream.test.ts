@@ -97,3 +97,86 @@ test('a stream tells why it ended', async () => {
     expect(told.at(-1)).toBe(reason);
   }
 });
+
+/** A gate, and a stream behind it that handles at once. */
+function gated() {
+  const wire = new Wire();
+  const told: string[] = [];
+  let letThrough = (): void => {};
+  const gate = {
+    isOpen: true,
+    opened: (): Promise<void> =>
+      new Promise((resolve) => {
+        letThrough = resolve;
+      }),
+  };
+  const handlers: StreamHandlers = {
+    header: () => stream.open({ from: 'verona.test' }),
+    element: ({ attrs }) => void told.push(`message ${attrs.id}`),
+    closed: (reason) => void told.push(reason),
+  };
+  const options = { contentNs: NS.client, limits: {}, budgets: [], clock: new FakeClock(), log: silent, gate } as const;
+  const stream = new XmlStream(wire, handlers, 'verona.test', options);
+  const open = async (): Promise<void> => {
+    gate.isOpen = true;
+    letThrough();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { stream, wire, told, gate, open };
+}
+
+test('what comes while the gate is closed is handled, in order, when it opens', async () => {
+  const { wire, told, gate, open } = gated();
+  wire.handlers.data(Buffer.from(header));
+  gate.isOpen = false;
+  wire.handlers.data(Buffer.from(twoMessages));
+  wire.handlers.data(Buffer.from(`<message id='3'/>`));
+  expect(told).toEqual([]);
+  await open();
+  expect(told).toEqual(['message 1', 'message 2', 'message 3']);
+});
+
+test('a stream that is closed behind the gate handles nothing of what waited there', async () => {
+  const { stream, wire, told, gate, open } = gated();
+  wire.handlers.data(Buffer.from(header));
+  gate.isOpen = false;
+  wire.handlers.data(Buffer.from(twoMessages));
+  stream.close(new StreamError('reset'));
+  await open();
+  expect(told).toEqual([]);
+});
+
+test('a connection that breaks behind the gate is over when what it brought is handled', async () => {
+  const { wire, told, gate, open } = gated();
+  wire.handlers.data(Buffer.from(header));
+  gate.isOpen = false;
+  wire.handlers.data(Buffer.from(twoMessages));
+  wire.handlers.closed(undefined);
+  expect(told).toEqual([]);
+  await open();
+  expect(told).toEqual(['message 1', 'message 2', 'connection closed']);
+});
+
+test('what waits behind an element waits on where the gate is closed when that is handled', async () => {
+  const wire = new Wire();
+  const told: string[] = [];
+  let finish = (): void => {};
+  const gate = { isOpen: true, opened: (): Promise<void> => new Promise(() => {}) };
+  const handlers: StreamHandlers = {
+    header: () => stream.open({ from: 'verona.test' }),
+    element: ({ attrs }) => {
+      told.push(`message ${attrs.id}`);
+      return new Promise((resolve) => {
+        finish = resolve;
+      });
+    },
+    closed: (reason) => void told.push(reason),
+  };
+  const options = { contentNs: NS.client, limits: {}, budgets: [], clock: new FakeClock(), log: silent, gate } as const;
+  const stream = new XmlStream(wire, handlers, 'verona.test', options);
+  wire.handlers.data(Buffer.from(header + twoMessages));
+  gate.isOpen = false;
+  finish();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(told).toEqual(['message 1']);
+});

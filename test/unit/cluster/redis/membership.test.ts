@@ -135,3 +135,59 @@ test('when the clock of Redis jumps ahead nobody is declared dead before all had
   await expect.poll(() => redis.declared.length).toBeGreaterThan(0);
   expect(redis.declared).toContain(other);
 });
+
+/** Nothing else happens in this process for so many milliseconds. */
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+test('a node that stood still for longer than it may be silent is dazed until the next answer says that its life goes on', async () => {
+  const redis = new MadeUpRedis();
+  const membership = await join(redis);
+  await sleep(2 * BEAT);
+  expect(membership.isDazed).toBe(false);
+  standStill(6 * BEAT);
+  expect(membership.isDazed).toBe(true);
+  expect(await membership.sure()).toBe(true);
+  expect(membership.isDazed).toBe(false);
+});
+
+test('a node that stood still and is over is not dazed any more: it knows', async () => {
+  const redis = new MadeUpRedis();
+  const membership = await join(redis);
+  standStill(6 * BEAT);
+  redis.isOver = true;
+  expect(membership.isDazed).toBe(true);
+  expect(await membership.sure()).toBe(false);
+  expect(membership.isDazed).toBe(false);
+  expect(membership.isOver).toBe(true);
+});
+
+test('a node that runs while Redis is away is unsure and not dazed, also when it stands still meanwhile', async () => {
+  const redis = new MadeUpRedis();
+  const membership = await join(redis);
+  redis.wait = new Promise(() => {});
+  await expect.poll(() => membership.isSure).toBe(false);
+  expect(membership.isDazed).toBe(false);
+  standStill(6 * BEAT);
+  expect(membership.isDazed).toBe(false);
+});
+
+test('nobody is declared dead on an answer that was on its way while the node stood still', async () => {
+  const redis = new MadeUpRedis();
+  await join(redis);
+  await sleep(9 * BEAT);
+  let arrive = (): void => {};
+  redis.wait = new Promise((resolve) => {
+    arrive = resolve;
+  });
+  redis.due = 0;
+  const before = redis.beats;
+  await expect.poll(() => redis.beats, { interval: 2 }).toBe(before + 1);
+  redis.due = Number.POSITIVE_INFINITY;
+  redis.wait = undefined;
+  standStill(6 * BEAT);
+  arrive();
+  await sleep(3 * BEAT);
+  expect(redis.declared).toEqual([]);
+});
