@@ -19,21 +19,9 @@ import {
   runOnNodes,
   settleScript,
 } from './membership-scripts.ts';
-import { isUnderstood, type Protocol, ProtocolMismatch } from './protocol.ts';
+import { type NodeInfo, readInfo } from './node-info.ts';
+import { isUnderstood, ProtocolMismatch } from './protocol.ts';
 import { RedisTime } from './time.ts';
-
-/** What a node says of itself with every beat. */
-export interface NodeInfo {
-  readonly version: string;
-  /** In milliseconds since 1970. */
-  readonly started: number;
-  readonly sessions: number;
-  /** In milliseconds. */
-  readonly lag: number;
-  readonly protocol: Protocol;
-  /** Tells settings that all nodes should have in common from others. */
-  readonly settings?: string;
-}
 
 export interface MembershipOptions {
   readonly redis: RedisConnection;
@@ -488,16 +476,4 @@ function readView(packed: readonly unknown[]): View {
     number,
   ];
   return { now: Number(now), era, last, nodes, draining, overdue, wills };
-}
-
-function readInfo(json: string | undefined): NodeInfo {
-  const {
-    version = '',
-    started = 0,
-    sessions = 0,
-    lag = 0,
-    protocol = [1, 1],
-    settings,
-  } = JSON.parse(json ?? '{}') as Partial<NodeInfo>;
-  return { version, started, sessions, lag, protocol, ...(settings === undefined ? {} : { settings }) };
 }

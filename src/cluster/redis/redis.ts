@@ -3,43 +3,20 @@
 // the node drops its sessions and begins a new life.
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Clock } from '../../base/clock.ts';
 import type { Gate } from '../../base/gate.ts';
 import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
 import { Ring } from '../../base/ring.ts';
 import { softwareVersion } from '../../base/software.ts';
-import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
+import { openRedis, type RedisConnection } from '../../net/redis.ts';
 import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
 import { type DirectoryFigures, RedisDirectory } from './directory.ts';
 import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
-import type { OutboxLimit } from './outbox.ts';
-import { ownProtocol, type Protocol } from './protocol.ts';
-
-export interface RedisClusterOptions {
-  readonly target: RedisTarget;
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** What this node is called; the host name unless said otherwise. Where another node has the name, a number is added. */
-  readonly name?: string;
-  /** Nobody else has that name at the same time: a node that has it still is a former life of this one, and over. */
-  readonly isNameOurs?: boolean;
-  /** What all keys in Redis start with; `parley:` unless said otherwise. */
-  readonly prefix?: string;
-  /** Between two signs of life, in milliseconds; a node that was silent five times as long counts as dead. A second by default. */
-  readonly beat?: number;
-  /** How long a call waits for its answer, in milliseconds. */
-  readonly callTimeout?: number;
-  /** What may wait for one other node; 64 Mi characters or 200,000 frames by default. */
-  readonly limit?: OutboxLimit;
-  /** What versions of the protocol it understands; those of this release unless said otherwise. */
-  readonly protocol?: Protocol;
-  /** How long Redis may take to answer at the start, in milliseconds. */
-  readonly startTimeout?: number;
-}
+import type { RedisClusterOptions } from './options.ts';
+import { ownProtocol } from './protocol.ts';
 
 /** What only this adapter has. */
 export interface RedisCluster extends Cluster {
