@@ -113,6 +113,15 @@ test('a beat whose answer comes too late does not make a node sure', async () =>
   expect(await sure).toBe(false);
 });
 
+test('a node whose process was seen to end is declared dead at once, and one that buries itself is not', async () => {
+  const redis = new MadeUpRedis();
+  const membership = await join(redis);
+  await membership.bury(membership.self);
+  expect(redis.declared).toEqual([]);
+  await membership.bury(other);
+  expect(redis.declared).toEqual([other]);
+});
+
 test('when the clock of Redis jumps ahead nobody is declared dead before all had time to beat', async () => {
   const redis = new MadeUpRedis();
   await join(redis);
