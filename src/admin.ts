@@ -184,7 +184,21 @@ async function clusterStatus(server: Server): Promise<ClusterStatus> {
   return {
     ...(state === undefined ? {} : { redis: state }),
     nodes: members.map(
-      ({ name, version, started, sessions, inbox, lag, owned, moved, rebuilt, isDraining, isSelf, answers }) => ({
+      ({
+        name,
+        version,
+        started,
+        sessions,
+        inbox,
+        lag,
+        owned,
+        moved,
+        rebuilt,
+        isDraining,
+        isSelf,
+        condition,
+        differs,
+      }) => ({
         name,
         version,
         started,
@@ -196,7 +210,8 @@ async function clusterStatus(server: Server): Promise<ClusterStatus> {
         rebuilt,
         draining: isDraining,
         self: isSelf,
-        ...(answers ? {} : { silent: true }),
+        ...(condition === 'serving' ? {} : { [condition]: true }),
+        ...(differs ? { differs } : {}),
       }),
     ),
   };

@@ -218,7 +218,7 @@ export class Server {
       resumable: () => this.sm.resumable(),
     });
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
-    this.administration = new ClusterAdmin(this, cluster, this.log);
+    this.administration = new ClusterAdmin(this, cluster, this.log, dialbackSecret);
     this.addRoutes();
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => this.hosts.keys(), sessions, sm, clients, web });
@@ -333,6 +333,7 @@ export class Server {
     for (const [host, before] of renewed) this.components.introduce(host, before);
     await this.listeners.open(['component']);
     this.federation.reload();
+    await this.administration.configured();
   }
 
   private clientContext(): C2sContext {

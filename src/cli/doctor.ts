@@ -126,8 +126,8 @@ const OLDEST_REDIS = [6, 2] as const;
 async function checkRedis(config: Config, { redis }: DoctorParts): Promise<Check[]> {
   if (config.redis === null) return [];
   const subject = 'redis';
-  const { ok: answers, problem = '', version = '', latency = 0, eviction, persists } = await redis();
-  if (!answers) {
+  const { ok: works, problem = '', version = '', latency = 0, eviction, persists } = await redis();
+  if (version === '' && !works) {
     return [
       fail(subject, problem, 'check "redis": host, port and password, and that it lets this machine in ("bind")'),
     ];
@@ -135,13 +135,21 @@ async function checkRedis(config: Config, { redis }: DoctorParts): Promise<Check
   const [major = 0, minor = 0] = /\d+(\.\d+)?/.exec(version)?.[0].split('.').map(Number) ?? [];
   const isOld = major < OLDEST_REDIS[0] || (major === OLDEST_REDIS[0] && minor < OLDEST_REDIS[1]);
   const checks = [
-    isOld
-      ? fail(subject, `${version} is too old`, `update it to ${OLDEST_REDIS.join('.')} or later, or Valkey`)
-      : latency > SLOW_REDIS
-        ? warn(subject, `${version}, ${latency} ms away`, 'bring it closer to the nodes: logins wait for it')
-        : ok(subject, `${version}, ${latency} ms`),
+    !works
+      ? fail(subject, `${version} ${problem}`, 'raise its maxmemory, or see what else it says')
+      : isOld
+        ? fail(subject, `${version} is too old`, `update it to ${OLDEST_REDIS.join('.')} or later, or Valkey`)
+        : latency > SLOW_REDIS
+          ? warn(subject, `${version}, ${latency} ms away`, 'bring it closer to the nodes: logins wait for it')
+          : ok(subject, `${version}, ${latency} ms`),
   ];
-  if (eviction !== undefined && eviction.limit > 0 && eviction.policy !== 'noeviction') {
+  const { limit = 0, used = 0 } = eviction ?? {};
+  if (limit > 0 && used >= limit * NEARLY_FULL) {
+    const share = `${Math.floor((used / limit) * 100)} % of its memory is taken (${mebibytes(used)} of ${mebibytes(limit)} MiB)`;
+    const fix = 'raise its maxmemory: when it is full, nobody can log in and nodes cannot talk to one another';
+    checks.push(used >= limit ? fail('redis room', share, fix) : warn('redis room', share, fix));
+  }
+  if (eviction !== undefined && limit > 0 && eviction.policy !== 'noeviction') {
     const fix = 'set maxmemory-policy to noeviction';
     checks.push(fail('redis memory', `throws away what nodes need when its memory is full (${eviction.policy})`, fix));
   }
@@ -157,6 +165,11 @@ async function checkRedis(config: Config, { redis }: DoctorParts): Promise<Check
   }
   return checks;
 }
+
+/** Of its memory, from which on Redis needs more. */
+const NEARLY_FULL = 0.9;
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
 
 const DAY = 86_400_000;
 

@@ -33,6 +33,8 @@ export class NodeProcess {
   /** Resolves when the process has ended, with how it did. */
   readonly ended: Promise<string>;
   isReady = false;
+  /** What it is to the other nodes, once it has said so. */
+  life: string | undefined;
   /** It was told to stop. */
   isStopping = false;
   private readonly worker: Worker;
@@ -58,6 +60,9 @@ export class NodeProcess {
         ready: (facts: StartFacts) => {
           this.isReady = true;
           resolve(facts);
+        },
+        life: (life: string) => {
+          this.life = life;
         },
         failed: ({ message, isConfig }: { readonly message: string; readonly isConfig: boolean }) => {
           failure = new NodeStartError(message, isConfig);

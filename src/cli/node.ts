@@ -1,6 +1,7 @@
 // One node of several on this machine: what `parley start` runs in each of the processes that the primary has forked.
 import cluster from 'node:cluster';
 import { adminContext } from '../admin.ts';
+import type { NodeId } from '../cluster/cluster.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Config, ListenerName } from '../config/server.ts';
 import { adminCommands } from '../core/admin-commands.ts';
@@ -48,6 +49,8 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
       figures: () => server?.metrics.figures() ?? [],
       drain: () => server?.drain(),
       retire: () => server?.retire(),
+      differing: () => server?.administration.differing() ?? [],
+      ended: (life: NodeId) => server?.administration.bury(life),
       alive: () => {},
     },
   );
@@ -98,6 +101,7 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
     if (found === undefined) throw new CommandError('unknown-command', `there is no command "${name}"`);
     return runCommand(found, context, args);
   };
+  server.administration.onLife((life) => void channel.ask('life', life).catch(() => {}));
   ending.started();
   await channel.ask('ready', await startFacts(server, config));
   const code = await ending.ended;

@@ -14,7 +14,7 @@ import type { StartFacts } from './banner.ts';
 import { Ending, STOP_LIMIT } from './ending.ts';
 import type { NodeFigures, Plan } from './node.ts';
 import { NodeProcess } from './node-process.ts';
-import { Settings } from './settings.ts';
+import { Settings, withDiffering } from './settings.ts';
 
 /** A node that lived for so long was a good one: should it end, it is replaced at once. In milliseconds. */
 const LONG_LIFE = 60_000;
@@ -37,6 +37,8 @@ const GUARD = 10_000;
 const UNANSWERED = 5;
 /** What a node is asked for its figures must come in, in milliseconds. */
 const FIGURES = 2_000;
+/** How long a node may take to look at the others' settings, or to tell them of one that has ended, in milliseconds. */
+const LOOK = 5_000;
 
 export class Primary {
   private readonly settings: Settings;
@@ -57,6 +59,8 @@ export class Primary {
   /** How many nodes in a row ended soon. */
   private shortLives = 0;
   private readonly pauses = new Set<NodeJS.Timeout>();
+  /** Lives whose processes have ended, which no other node was told yet. */
+  private readonly mourned = new Set<string>();
 
   constructor(config: Config, load: () => Config, log: Log, processes: number) {
     this.settings = new Settings(config, log);
@@ -132,8 +136,33 @@ export class Primary {
       },
     });
     this.nodes.add(node);
-    void node.ended.then(() => this.nodes.delete(node));
+    void node.ended.then(() => {
+      this.nodes.delete(node);
+      if (node.life === undefined || this.ending.isStopping) return;
+      this.mourned.add(node.life);
+      void this.tellOfEnds();
+    });
+    node.ready.then(
+      () => this.tellOfEnds(),
+      () => {},
+    );
     return node;
+  }
+
+  /**
+   * The others would find out by its silence, seconds later; here its end was seen. One that has left in order is no member any more,
+   * and nothing is done then. Where no node serves, the next one is told.
+   */
+  private async tellOfEnds(): Promise<void> {
+    const [heir] = this.serving;
+    if (heir === undefined) return;
+    for (const life of this.mourned) {
+      this.mourned.delete(life);
+      // (should that one end over it, the silence tells)
+      await heir.ask('ended', life, LOOK).catch((error: unknown) => {
+        this.log.debug({ err: error, life }, 'the others are not told that a node has ended');
+      });
+    }
   }
 
   /** A node of the first ones: that it does not start is told by whoever waits for it. */
@@ -218,12 +247,16 @@ export class Primary {
     return { nodes: results.flatMap((result) => (result as { readonly nodes: readonly object[] }).nodes) };
   }
 
-  private reload(): Promise<ReloadReport> {
-    return this.settings.reload(this.load, async (config) => {
+  private async reload(): Promise<ReloadReport> {
+    const report = await this.settings.reload(this.load, async (config) => {
       const { text } = config.source;
       await Promise.all(this.serving.map((node) => node.ask('reload', text, Number.POSITIVE_INFINITY)));
       this.text = text;
     });
+    return withDiffering(
+      report,
+      async () => (await this.anyNode().ask('differing', undefined, LOOK)) as readonly string[],
+    );
   }
 
   /** Replaces the nodes one after another: the new one serves before the old one goes. */

@@ -10,7 +10,7 @@ import { type AdminServer, createAdminServer } from './admin-server.ts';
 import { adminSocketPath } from './admin-socket.ts';
 import { type StartFacts, startFacts } from './banner.ts';
 import { Ending } from './ending.ts';
-import { Settings } from './settings.ts';
+import { Settings, withDiffering } from './settings.ts';
 
 export class Running {
   readonly log: Log;
@@ -75,7 +75,8 @@ export class Running {
     }
   }
 
-  private reload(): Promise<ReloadReport> {
-    return this.settings.reload(this.load, async (config) => this.server?.reload(config));
+  private async reload(): Promise<ReloadReport> {
+    const report = await this.settings.reload(this.load, async (config) => this.server?.reload(config));
+    return withDiffering(report, async () => (await this.server?.administration.differing()) ?? []);
   }
 }

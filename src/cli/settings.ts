@@ -25,6 +25,15 @@ export async function readWhole(load: () => Config): Promise<Config> {
   }
 }
 
+/** Adds the nodes that are configured otherwise. That they cannot be told does not undo a reload. */
+export async function withDiffering(
+  report: ReloadReport,
+  differing: () => Promise<readonly string[]>,
+): Promise<ReloadReport> {
+  const differs = await differing().catch(() => []);
+  return differs.length === 0 ? report : { ...report, differs };
+}
+
 export class Settings {
   config: Config;
   /** What holds where a restart is needed for anything else. */

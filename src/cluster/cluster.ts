@@ -76,6 +76,8 @@ export interface Member {
   readonly lag: number;
   /** It is about to stop: nothing new is given to it. */
   readonly isDraining: boolean;
+  /** Tells settings that all nodes should have in common from others. */
+  readonly settings?: string;
 }
 
 /** A call was not answered in time: the other node may have done what it was asked for, or do it yet. */

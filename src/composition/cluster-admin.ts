@@ -1,10 +1,13 @@
 // What administrators are told of all nodes, and do on any of them: each node answers for itself.
 import type { Logger } from '../base/log.ts';
-import type { Cluster, Member, NodeId } from '../cluster/cluster.ts';
+import { type Cluster, type Member, type NodeId, Unanswered } from '../cluster/cluster.ts';
+import type { RedisCluster } from '../cluster/redis/redis.ts';
 import type { DrainReport, NodeInfo, ServerStatus, ServerStreamInfo, SessionInfo } from '../core/commands.ts';
 import type { LogLevel } from '../core/log.ts';
 import { clientSlot, type Session } from '../core/sessions.ts';
 import type { Server } from '../server.ts';
+import { differing, settingsPrint } from './common-settings.ts';
+import { isOnRedis } from './measures.ts';
 
 /** Of a part, or of all (`*`); for good unless `forMs` says for how many milliseconds. */
 export interface LevelChange {
@@ -22,7 +25,19 @@ export interface NodeStatus {
 
 type OwnedCounts = Pick<NodeInfo, 'owned' | 'moved' | 'rebuilt'>;
 const nothing: OwnedCounts = { owned: 0, moved: 0, rebuilt: 0 };
-type MemberStatus = Member & OwnedCounts & { readonly isSelf: boolean; readonly answers: boolean };
+/** `starting`: it is a member, and no server yet; `unknown`: without Redis it cannot be asked. */
+type Condition = 'serving' | 'starting' | 'silent' | 'unknown';
+type MemberStatus = Member &
+  OwnedCounts & { readonly isSelf: boolean; readonly condition: Condition; readonly differs: boolean };
+
+type Outcome<T> =
+  | { readonly id: NodeId; readonly condition: 'serving'; readonly answer: T }
+  | { readonly id: NodeId; readonly condition: Exclude<Condition, 'serving'>; readonly why: string };
+
+/** After a change, the other machines are given so long to follow before it is said that they have not, in milliseconds. */
+const FOLLOWING = 60_000;
+/** A node that has come says what its settings are with one of its next signs of life, in milliseconds. */
+const COMING = 5_000;
 
 const calls = {
   sessions: 'admin.sessions',
@@ -37,20 +52,76 @@ export class ClusterAdmin {
   private readonly server: Server;
   private readonly cluster: Cluster;
   private readonly log: Logger;
+  private readonly secret: string;
+  private comparing: NodeJS.Timeout | undefined;
+  /** Those that were said to have other settings, since this node has these. */
+  private others = '';
 
   /** How the log of this process is changed; whoever made the log says it. */
   setLogLevel: (change: LevelChange) => void = () => {};
 
-  constructor(server: Server, cluster: Cluster, log: Logger) {
+  /** @param secret that all nodes share */
+  constructor(server: Server, cluster: Cluster, log: Logger, secret: string) {
     this.server = server;
     this.cluster = cluster;
     this.log = log;
+    this.secret = secret;
     cluster.answer(calls.sessions, () => this.ownSessions());
     cluster.answer(calls.servers, () => server.federation.streams());
     cluster.answer(calls.closeServer, (domain) => server.federation.closeDomain(String(domain)));
     cluster.answer(calls.status, () => this.ownStatus());
     cluster.answer(calls.logLevel, (change) => this.setLogLevel(change as LevelChange));
     cluster.answer(calls.drain, (isOn) => this.drainSelf(isOn === true));
+    cluster.onNode((_node, isUp) => {
+      if (isUp) this.compareIn(COMING);
+    });
+    void this.configured(COMING);
+  }
+
+  /** The configuration is another: all nodes are told what tells it from theirs. */
+  async configured(patience: number = FOLLOWING): Promise<void> {
+    if (!isOnRedis(this.cluster)) return;
+    this.others = '';
+    await this.cluster.announce(settingsPrint(this.server.config, this.secret));
+    this.compareIn(patience);
+  }
+
+  /** The names of nodes that serve other domains or components, or serve them otherwise; none while Redis is away. */
+  async differing(): Promise<readonly string[]> {
+    if (isOnRedis(this.cluster) && !this.cluster.isUp) return [];
+    const members = await this.cluster.members();
+    return differing(members, this.cluster.self).map(({ name }) => name);
+  }
+
+  /** Tells which life this is, now and when it is another. */
+  onLife(fn: (life: NodeId) => void): void {
+    fn(this.cluster.self);
+    this.cluster.onExpelled(() => fn(this.cluster.self));
+  }
+
+  /** The process in which another node lived has ended: whoever knows that saw it end. */
+  async bury(life: NodeId): Promise<void> {
+    if (isOnRedis(this.cluster)) await this.cluster.bury(life);
+  }
+
+  private compareIn(ms: number): void {
+    if (!isOnRedis(this.cluster)) return;
+    clearTimeout(this.comparing);
+    this.comparing = setTimeout(() => {
+      this.compare().catch((err: unknown) => this.log.debug({ err }, 'the settings of the nodes are not compared'));
+    }, ms).unref();
+  }
+
+  private async compare(): Promise<void> {
+    const nodes = await this.differing();
+    const others = nodes.join(' ');
+    if (others === this.others) return;
+    this.others = others;
+    if (others === '') return;
+    this.log.warn(
+      { nodes },
+      'other nodes have other hosts or components, or other settings for them: correct one of the files, and "parley reload" there',
+    );
   }
 
   get hasOthers(): boolean {
@@ -97,18 +168,25 @@ export class ClusterAdmin {
   /** As the cluster sees them, and which of them answer. */
   async members(): Promise<readonly MemberStatus[]> {
     const members = await this.cluster.members();
-    const answering = await this.everywhere<NodeStatus>(calls.status, undefined, () => this.ownStatus());
-    const nodes = new Map(answering.map(({ id, answer }) => [id, answer]));
+    const outcomes = await this.askAll<NodeStatus>(calls.status, undefined, () => this.ownStatus());
+    const nodes = new Map(outcomes.map((outcome) => [outcome.id, outcome]));
+    const others = new Set(differing(members, this.cluster.self));
     return [...members]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
-      .map((member) => ({
-        ...member,
-        // what is told with a heartbeat is a little old
-        sessions: nodes.get(member.node)?.sessions ?? member.sessions,
-        ...(nodes.get(member.node)?.owners ?? nothing),
-        isSelf: member.node === this.cluster.self,
-        answers: nodes.has(member.node),
-      }));
+      .map((member) => {
+        const outcome = nodes.get(member.node);
+        const answer = outcome?.condition === 'serving' ? outcome.answer : undefined;
+        return {
+          ...member,
+          // what is told with a heartbeat is a little old
+          sessions: answer?.sessions ?? member.sessions,
+          ...(answer?.owners ?? nothing),
+          isSelf: member.node === this.cluster.self,
+          // (one that came while the others were asked)
+          condition: outcome?.condition ?? 'starting',
+          differs: others.has(member),
+        };
+      });
   }
 
   /** Begins or ends the draining of a node, this one unless named; undefined where there is none of that name. */
@@ -131,16 +209,45 @@ export class ClusterAdmin {
     const { cluster } = this;
     if (!this.hasOthers) return [{ id: cluster.self, node: cluster.self, answer: own() }];
     const names = new Map((await cluster.members()).map(({ node, name }) => [node, name]));
-    const asked = [...cluster.nodes].map(async (id) => {
+    return (await this.askAll(call, body, own)).flatMap((outcome) => {
+      const node = names.get(outcome.id) ?? outcome.id;
+      if (outcome.condition === 'serving') return [{ id: outcome.id, node, answer: outcome.answer }];
+      if (outcome.condition === 'silent') this.log.warn({ node, why: outcome.why }, `a node does not answer ${call}`);
+      return [];
+    });
+  }
+
+  /** Each node, and what it answers, or why it does not. */
+  private askAll<T>(call: string, body: unknown, own: () => T): Promise<readonly Outcome<T>[]> {
+    const { cluster } = this;
+    const asked = [...cluster.nodes].map(async (id): Promise<Outcome<T>> => {
+      if (id === cluster.self) return { id, condition: 'serving', answer: own() };
       try {
-        const answer = id === cluster.self ? own() : ((await cluster.call(id, call, body)) as T);
-        return [{ id, node: names.get(id) ?? id, answer }];
+        return { id, condition: 'serving', answer: (await this.ask(id, call, body)) as T };
       } catch (error) {
-        this.log.warn({ err: error, node: names.get(id) ?? id }, `a node does not answer ${call}`);
-        return [];
+        const why = error instanceof Error ? error.message : String(error);
+        const isAway = isOnRedis(cluster) && !isUsable(cluster);
+        return { id, condition: isAway ? 'unknown' : error instanceof Unanswered ? 'starting' : 'silent', why };
       }
     });
-    return (await Promise.all(asked)).flat();
+    return Promise.all(asked);
+  }
+
+  /** Without Redis nobody can be asked: that is known at once, and need not be waited for. */
+  private async ask(node: NodeId, call: string, body: unknown): Promise<unknown> {
+    const { cluster } = this;
+    if (!isOnRedis(cluster)) return cluster.call(node, call, body);
+    const away = 'Redis does not answer, or takes no writes';
+    if (!isUsable(cluster)) throw new Error(away);
+    let forget = (): void => {};
+    const falling = new Promise<never>((_, reject) => {
+      forget = cluster.redis.onDown(() => reject(new Error(away)));
+    });
+    try {
+      return await Promise.race([cluster.call(node, call, body), falling]);
+    } finally {
+      forget();
+    }
   }
 
   private ownSessions(): readonly SessionInfo[] {
@@ -164,6 +271,10 @@ export class ClusterAdmin {
     }
     return this.server.sessions.count;
   }
+}
+
+function isUsable({ isUp, isRefused }: RedisCluster): boolean {
+  return isUp && !isRefused;
 }
 
 function describeSession(session: Session): SessionInfo {

@@ -6,6 +6,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { ProtocolMismatch } from '../cluster/redis/protocol.ts';
 import { createSolo } from '../cluster/solo.ts';
 import type { Config } from '../config/server.ts';
+import type { RedisTarget } from '../net/redis.ts';
 import type { Driver } from '../storage/ports.ts';
 import { isOnRedis } from './measures.ts';
 
@@ -63,7 +64,7 @@ export function clockOf(cluster: Cluster): Clock {
 }
 
 /** Published messages know no databases: the number has to be in their names. */
-function prefixOf(redis: NonNullable<Config['redis']>): { readonly prefix?: string } {
+export function prefixOf(redis: RedisTarget): { readonly prefix?: string } {
   if (typeof redis !== 'string') return {};
   const { protocol, pathname, searchParams } = new URL(redis);
   const database = Number((protocol === 'redis+unix:' ? searchParams.get('db') : pathname.slice(1)) || 0);

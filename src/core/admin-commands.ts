@@ -325,13 +325,13 @@ const reload = defineCommand({
   summary: 'Read the configuration again, without disconnecting anybody',
   args: z.strictObject({}),
   run: (context) => context.reload(),
-  render: ({ applied, restart }) =>
-    applied.length + restart.length === 0
-      ? 'nothing has changed'
-      : [
-          ...applied.map((path) => `applied          ${path}`),
-          ...restart.map((path) => `needs a restart  ${path}`),
-        ].join('\n'),
+  render: ({ applied, restart, differs = [] }) =>
+    [
+      ...(applied.length + restart.length === 0 ? ['nothing has changed'] : []),
+      ...applied.map((path) => `applied          ${path}`),
+      ...restart.map((path) => `needs a restart  ${path}`),
+      ...differs.map((node) => `differs          ${node} has other hosts or components: reload there, too`),
+    ].join('\n'),
 });
 
 const stop = defineCommand({

@@ -1,7 +1,7 @@
 // The administrative commands for the nodes of a cluster.
 import { z } from 'zod';
 import { since, table, time } from './admin-common.ts';
-import { defineCommand } from './commands.ts';
+import { defineCommand, type NodeInfo } from './commands.ts';
 
 const clusterStatus = defineCommand({
   name: 'cluster status',
@@ -42,11 +42,29 @@ const clusterStatus = defineCommand({
           String(node.owned),
           String(node.moved),
           String(node.rebuilt),
-          node.silent ? 'DOES NOT ANSWER' : node.draining ? 'draining' : 'serving',
+          `${stateOf(node)}${node.differs ? ', OTHER SETTINGS' : ''}`,
         ]),
       ),
+      ...(nodes.some(({ differs }) => differs)
+        ? [
+            '',
+            'OTHER SETTINGS: hosts or components differ from those of *; correct one file, and "parley reload" there',
+          ]
+        : []),
     ].join('\n'),
 });
+
+function stateOf({
+  silent,
+  starting,
+  unknown,
+  draining,
+}: Pick<NodeInfo, 'silent' | 'starting' | 'unknown' | 'draining'>): string {
+  if (unknown) return 'not known: Redis fails';
+  if (silent) return 'DOES NOT ANSWER';
+  if (starting) return 'starting';
+  return draining ? 'draining' : 'serving';
+}
 
 const drain = defineCommand({
   name: 'drain',

@@ -181,6 +181,12 @@ export interface NodeInfo {
   readonly self: boolean;
   /** It is said to be alive, and did not answer. */
   readonly silent?: boolean;
+  /** It is a member, and does not serve yet. */
+  readonly starting?: boolean;
+  /** Nobody can ask it, because Redis does not answer or takes no writes. */
+  readonly unknown?: boolean;
+  /** Its hosts or components, or their settings, are not those of the node that was asked. */
+  readonly differs?: boolean;
 }
 
 export interface ClusterStatus {
@@ -211,6 +217,8 @@ export interface ReloadReport {
   readonly applied: readonly string[];
   /** Settings that changed and hold after a restart. */
   readonly restart: readonly string[];
+  /** Nodes of other machines whose hosts or components are not these; absent where there are none. */
+  readonly differs?: readonly string[];
 }
 
 /** What commands may do; the server implements it, and the opened store of a stopped server in part. */

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/base/clock.ts';
 import { silent } from '../../src/base/log.ts';
 import type { NodeId } from '../../src/cluster/cluster.ts';
-import { createRedisCluster, type RedisCluster, type RedisClusterOptions } from '../../src/cluster/redis/redis.ts';
+import type { RedisClusterOptions } from '../../src/cluster/redis/options.ts';
+import { createRedisCluster, type RedisCluster } from '../../src/cluster/redis/redis.ts';
 
 export interface RedisNodes {
   /** What all keys start with. */

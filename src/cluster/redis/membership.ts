@@ -19,19 +19,9 @@ import {
   runOnNodes,
   settleScript,
 } from './membership-scripts.ts';
-import { isUnderstood, type Protocol, ProtocolMismatch } from './protocol.ts';
+import { type NodeInfo, readInfo } from './node-info.ts';
+import { isUnderstood, ProtocolMismatch } from './protocol.ts';
 import { RedisTime } from './time.ts';
-
-/** What a node says of itself with every beat. */
-export interface NodeInfo {
-  readonly version: string;
-  /** In milliseconds since 1970. */
-  readonly started: number;
-  readonly sessions: number;
-  /** In milliseconds. */
-  readonly lag: number;
-  readonly protocol: Protocol;
-}
 
 export interface MembershipOptions {
   readonly redis: RedisConnection;
@@ -103,6 +93,8 @@ export class Membership {
   private stops: (() => void)[] = [];
   private hopeful: ((isIn: boolean) => void)[] = [];
   private takesPart = false;
+  /** Redis answers, and refuses what it is told. */
+  isRefused = false;
   private state: 'out' | 'in' | 'over' | 'left' = 'out';
 
   constructor(options: MembershipOptions) {
@@ -202,6 +194,14 @@ export class Membership {
   /** Says that this node is about to stop, or is not. */
   async drain(on: boolean): Promise<void> {
     await runOnNodes(this.redis, drainScript, this.self, on ? 1 : 0);
+    await this.refresh();
+  }
+
+  /** The process of another life is known to have ended: it is declared dead at once, and dealt with. */
+  async bury(node: NodeId): Promise<void> {
+    if (node === this.self || this.state !== 'in') return;
+    if (Number(await runOnNodes(this.redis, declareScript, node, this.self, 'force')) !== 1) return;
+    this.options.log.warn({ node }, 'the process of a node has ended, and the node counts as dead');
     await this.refresh();
   }
 
@@ -329,6 +329,8 @@ export class Membership {
       );
       if (this.state !== 'in') return;
       const [status, packed, news] = reply as [string, unknown[], string[]];
+      if (this.isRefused) this.options.log.info({}, 'Redis takes writes again');
+      this.isRefused = false;
       if (status === 'over') return this.over();
       if (status === 'unknown') return await this.enter(this.self.slice(0, this.self.lastIndexOf(':')));
       const view = readView(packed);
@@ -340,8 +342,18 @@ export class Membership {
       if (this.takesPart && this.isSure) await this.judge(view);
     } catch (err) {
       // the connection says that Redis is away; anything else is news
-      if (this.redis.isUp && this.state === 'in') this.options.log.debug({ err }, 'a beat was not accepted');
+      if (this.redis.isUp && this.state === 'in') this.refused(err instanceof Error ? err.message : String(err));
     }
+  }
+
+  /** Said once, and again only after Redis took writes in between. */
+  private refused(why: string): void {
+    if (!this.isRefused && refusals.test(why)) {
+      this.isRefused = true;
+      const isFull = why.startsWith('OOM');
+      const what = isFull ? 'the memory of Redis is full (maxmemory): it' : 'Redis';
+      this.options.log.error({ why }, `${what} takes no writes, and nobody can log in until it does`);
+    } else this.options.log.debug({ why }, 'a beat was not accepted');
   }
 
   private over(): void {
@@ -436,6 +448,9 @@ export class Membership {
   }
 }
 
+/** Redis is there and takes no writes: its memory is full, it is a replica, cannot save, or has too few replicas. */
+const refusals = /\b(OOM|READONLY|MISCONF|NOREPLICAS)\b/;
+
 /** By the clock that is never set, and by the one that goes on while the machine sleeps. */
 interface Moment {
   readonly steady: number;
@@ -461,15 +476,4 @@ function readView(packed: readonly unknown[]): View {
     number,
   ];
   return { now: Number(now), era, last, nodes, draining, overdue, wills };
-}
-
-function readInfo(json: string | undefined): NodeInfo {
-  const {
-    version = '',
-    started = 0,
-    sessions = 0,
-    lag = 0,
-    protocol = [1, 1],
-  } = JSON.parse(json ?? '{}') as Partial<NodeInfo>;
-  return { version, started, sessions, lag, protocol };
 }

@@ -3,43 +3,20 @@
 // the node drops its sessions and begins a new life.
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Clock } from '../../base/clock.ts';
 import type { Gate } from '../../base/gate.ts';
 import type { Logger } from '../../base/log.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
 import { Ring } from '../../base/ring.ts';
 import { softwareVersion } from '../../base/software.ts';
-import { openRedis, type RedisConnection, type RedisTarget } from '../../net/redis.ts';
+import { openRedis, type RedisConnection } from '../../net/redis.ts';
 import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
 import { type DirectoryFigures, RedisDirectory } from './directory.ts';
 import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
-import type { OutboxLimit } from './outbox.ts';
-import { ownProtocol, type Protocol } from './protocol.ts';
-
-export interface RedisClusterOptions {
-  readonly target: RedisTarget;
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** What this node is called; the host name unless said otherwise. Where another node has the name, a number is added. */
-  readonly name?: string;
-  /** Nobody else has that name at the same time: a node that has it still is a former life of this one, and over. */
-  readonly isNameOurs?: boolean;
-  /** What all keys in Redis start with; `parley:` unless said otherwise. */
-  readonly prefix?: string;
-  /** Between two signs of life, in milliseconds; a node that was silent five times as long counts as dead. A second by default. */
-  readonly beat?: number;
-  /** How long a call waits for its answer, in milliseconds. */
-  readonly callTimeout?: number;
-  /** What may wait for one other node; 64 Mi characters or 200,000 frames by default. */
-  readonly limit?: OutboxLimit;
-  /** What versions of the protocol it understands; those of this release unless said otherwise. */
-  readonly protocol?: Protocol;
-  /** How long Redis may take to answer at the start, in milliseconds. */
-  readonly startTimeout?: number;
-}
+import type { RedisClusterOptions } from './options.ts';
+import { ownProtocol } from './protocol.ts';
 
 /** What only this adapter has. */
 export interface RedisCluster extends Cluster {
@@ -47,12 +24,18 @@ export interface RedisCluster extends Cluster {
   readonly redis: RedisConnection;
   /** Whether Redis can be reached. */
   readonly isUp: boolean;
+  /** Redis is there, and refuses to be written to: its memory is full, for example. */
+  readonly isRefused: boolean;
   /** What other nodes have not handled yet of what was sent from here, in characters. */
   readonly backlog: number;
   /** What time it is, in milliseconds since 1970: the same for all nodes, whatever their machines believe. */
   now(): number;
   /** How the directory's memory has served. */
   readonly directoryFigures: DirectoryFigures;
+  /** Tells the others what tells this node's settings from other ones; resolves when Redis has it, or cannot be told. */
+  announce(settings: string): Promise<void>;
+  /** The process of another life has ended, without doubt: what it left is dealt with at once. */
+  bury(node: NodeId): Promise<void>;
   /** Ends at once, as if the process had died: nobody is told. For tests. */
   abandon(): void;
 }
@@ -128,6 +111,7 @@ class RedisNode implements RedisCluster {
   private ring: Ring<NodeId> | undefined;
   private ringOf: unknown;
   private known: readonly Member[] = [];
+  private settings: string | undefined;
   /** It is about to stop, whatever life it is in. */
   private isDraining = false;
   private isClosed = false;
@@ -169,6 +153,10 @@ class RedisNode implements RedisCluster {
     return this.redis.isUp;
   }
 
+  get isRefused(): boolean {
+    return this.life.membership.isRefused;
+  }
+
   get backlog(): number {
     return this.life.bus.backlog;
   }
@@ -189,6 +177,8 @@ class RedisNode implements RedisCluster {
       throw new Error('the new life is over already');
     }
     this.life = life;
+    // for when Redis is away
+    void this.members().catch(() => {});
   }
 
   send(node: NodeId, frame: Frame): Promise<void> {
@@ -283,6 +273,15 @@ class RedisNode implements RedisCluster {
     return this.life.membership.drain(on);
   }
 
+  announce(settings: string): Promise<void> {
+    this.settings = settings;
+    return this.life.membership.refresh();
+  }
+
+  bury(node: NodeId): Promise<void> {
+    return this.life.membership.bury(node);
+  }
+
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -320,6 +319,7 @@ class RedisNode implements RedisCluster {
         sessions: life?.directory.ownCount ?? 0,
         lag: life?.bus.lag ?? 0,
         protocol: options.protocol ?? ownProtocol,
+        ...(this.settings === undefined ? {} : { settings: this.settings }),
       }),
       onBeat: () => {
         life?.bus.tend();

@@ -429,6 +429,14 @@ describe('the server', () => {
     expect(text).toMatch(/alpha-1 \*\s+1\s+1 h 1 min\s+2\s+1\s+4 ms\s+4\s+7\s+1\s+serving/);
     expect(text).toMatch(/alpha-2\s.*DOES NOT ANSWER/);
     expect(await runCommand(find('cluster status'), context, {})).toMatchObject({ ok: false });
+    const two = (await context.cluster()).nodes[1]!;
+    const told = async (more: object): Promise<string> => {
+      const nodes = [{ ...two, silent: false, draining: false, ...more }];
+      return run({ ...context, cluster: () => ({ nodes }) }, 'cluster status');
+    };
+    expect(await told({ starting: true })).toMatch(/alpha-2\s.* starting$/);
+    expect(await told({ unknown: true })).toMatch(/alpha-2\s.* not known: Redis fails$/);
+    expect(await told({ differs: true })).toMatch(/alpha-2\s.* serving, OTHER SETTINGS\n/);
     const alone = { ...context, cluster: () => ({ nodes: [] }) };
     expect(await runCommand(find('cluster status'), alone, {})).toMatchObject({ ok: true, redis: null });
     const cut = { ...context, cluster: () => ({ redis: { ok: false, problem: 'no route' }, nodes: [] }) };

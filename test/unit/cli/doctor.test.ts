@@ -137,6 +137,18 @@ describe('this machine', () => {
     const small = await look(input, { status: running, redis: async () => ({ ...state, eviction, persists: false }) });
     expect(small('redis memory')?.state).toBe('fail');
     expect(small('redis persistence')?.state).toBe('warn');
+    const problem = 'takes no writes: OOM';
+    const full = await look(input, { status: running, redis: async () => ({ ...state, ok: false, problem }) });
+    expect(full('redis')).toMatchObject({ state: 'fail', message: `Valkey 8.0.1 ${problem}` });
+    for (const [used, wanted] of [
+      [899_999, undefined],
+      [900_000, 'warn'],
+      [1_000_000, 'fail'],
+    ] as const) {
+      const room = { policy: 'noeviction', limit: 1_000_000, used };
+      const check = await look(input, { status: running, redis: async () => ({ ...state, eviction: room }) });
+      expect(check('redis room')?.state).toBe(wanted);
+    }
     const embedded = await look({ redis: 'redis://127.0.0.1:6379' }, { status: running });
     expect(embedded('redis machines')?.state).toBe('warn');
     const processes = { redis: 'redis://127.0.0.1:6379', cluster: { processes: 2 } };

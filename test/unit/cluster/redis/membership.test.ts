@@ -75,13 +75,13 @@ class MadeUpRedis {
   }
 }
 
-async function join(redis: MadeUpRedis): Promise<Membership> {
+async function join(redis: MadeUpRedis, beat = BEAT): Promise<Membership> {
   const membership = new Membership({
     redis: redis as unknown as RedisConnection,
     log: silent,
     name: 'one',
     life: 'a',
-    beat: BEAT,
+    beat,
     info: () => ({ version: '1', started: 0, sessions: 0, lag: 0, protocol: [1, 1] }),
     onBeat: () => {},
     onNode: () => {},
@@ -111,6 +111,15 @@ test('a beat whose answer comes too late does not make a node sure', async () =>
   const sure = membership.sure();
   arrive();
   expect(await sure).toBe(false);
+});
+
+test('a node whose process was seen to end is declared dead at once, and one that buries itself is not', async () => {
+  const redis = new MadeUpRedis();
+  const membership = await join(redis);
+  await membership.bury(membership.self);
+  expect(redis.declared).toEqual([]);
+  await membership.bury(other);
+  expect(redis.declared).toEqual([other]);
 });
 
 test('when the clock of Redis jumps ahead nobody is declared dead before all had time to beat', async () => {
@@ -156,11 +165,15 @@ test('a node that stood still and is over is not dazed any more: it knows', asyn
 
 test('a node that runs while Redis is away is unsure and not dazed, also when it stands still meanwhile', async () => {
   const redis = new MadeUpRedis();
-  const membership = await join(redis);
+  // slow enough for a busy machine, which lets nobody run for a while, not to look like one that stood still
+  const beat = 4 * BEAT;
+  const membership = await join(redis, beat);
   redis.wait = new Promise(() => {});
   await expect.poll(() => membership.isSure).toBe(false);
   expect(membership.isDazed).toBe(false);
-  standStill(6 * BEAT);
+  // (it is seen to run once in a beat)
+  await sleep(2 * beat);
+  standStill(6 * beat);
   expect(membership.isDazed).toBe(false);
 });
 

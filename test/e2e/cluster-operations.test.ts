@@ -1,0 +1,87 @@
+// What an operator is told of a cluster in trouble, by the command line and the log: several processes, a real Redis.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ChildServer, until } from '../kit/child-server.ts';
+import { nodesOf } from '../kit/processes.ts';
+import { startRedis, type TestRedis } from '../kit/redis.ts';
+
+let redis: TestRedis;
+let server: ChildServer;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  server = await ChildServer.start({
+    hosts: { localhost: {} },
+    tls: { required: false },
+    redis: redis.url,
+    cluster: { processes: 2, name: 'alpha' },
+  });
+}, 120_000);
+
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]();
+  await redis?.remove();
+}, 60_000);
+
+interface Told {
+  readonly ok: boolean;
+  readonly redis: { readonly ok: boolean; readonly problem?: string };
+  readonly nodes: readonly {
+    readonly name: string;
+    readonly silent?: boolean;
+    readonly starting?: boolean;
+    readonly unknown?: boolean;
+  }[];
+}
+
+async function status(): Promise<Told> {
+  return JSON.parse((await server.cli(['cluster', 'status', '--json'])).stdout) as Told;
+}
+
+const lines = (text: string): number => server.output.split('\n').filter((line) => line.includes(text)).length;
+
+test('a process that was killed counts as dead at once, because the primary saw it end', async () => {
+  const [victim] = nodesOf(server.pid);
+  const began = performance.now();
+  process.kill(victim!, 'SIGKILL');
+  expect(await until(4_000, () => lines('the process of a node has ended') > 0), server.output).toBe(true);
+  expect(performance.now() - began).toBeLessThan(4_000);
+  const isWhole = async (): Promise<boolean> => {
+    const { ok, nodes } = await status();
+    return ok && nodes.length === 2 && nodes.every(({ starting }) => starting !== true);
+  };
+  expect(await until(30_000, isWhole), server.output).toBe(true);
+  expect(lines('was not heard of any more')).toBe(0);
+}, 60_000);
+
+test('a Redis whose memory is full is told by the status, the doctor, and once by the log of each node', async () => {
+  await redis.ask('CONFIG SET maxmemory 1000000');
+  expect(await until(10_000, () => lines('the memory of Redis is full') === 2), server.output).toBe(true);
+  const began = performance.now();
+  const told = await status();
+  expect(performance.now() - began).toBeLessThan(8_000);
+  expect(told).toMatchObject({ ok: false, redis: { ok: false } });
+  expect(told.redis.problem).toMatch(/takes no writes.*OOM/);
+  expect(told.nodes.filter(({ silent }) => silent)).toEqual([]);
+  const doctor = await server.cli(['doctor']);
+  expect(doctor.stdout).toMatch(/fail +redis: .*takes no writes/);
+  expect(doctor.stdout).toMatch(/fail +redis room: \d+ % of its memory is taken/);
+
+  await redis.ask('CONFIG SET maxmemory 0');
+  expect(await until(10_000, () => lines('Redis takes writes again') === 2), server.output).toBe(true);
+  expect(lines('the memory of Redis is full')).toBe(2);
+}, 60_000);
+
+test('while Redis is away the other nodes are not known, which is said at once', async () => {
+  expect(await until(20_000, async () => (await status()).ok), server.output).toBe(true);
+  await redis.stop('keep');
+  expect(await until(5_000, () => lines('Redis cannot be reached') > 0)).toBe(true);
+  const began = performance.now();
+  const told = await status();
+  // (three seconds of it are for Redis, should it be starting)
+  expect(performance.now() - began).toBeLessThan(8_000);
+  expect(told.redis.ok).toBe(false);
+  expect(told.nodes.map(({ unknown }) => unknown === true).sort()).toEqual([false, true]);
+  expect(lines('a node does not answer')).toBe(0);
+  await redis.start();
+  expect(await until(20_000, async () => (await status()).ok), server.output).toBe(true);
+}, 60_000);
