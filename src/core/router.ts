@@ -4,7 +4,7 @@ import type { Logger } from '../base/log.ts';
 import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Addressee, Cluster, Frame, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
-import { parseElement } from '../xml/document.ts';
+import { parseElement, unfoldable } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
@@ -311,7 +311,8 @@ export class Router {
 
   /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */
   private fromNode(frame: Frame, from: NodeId): MaybePromise<void> {
-    const element = parseElement(frame.xml);
+    // most go out as they came
+    const element = frame.kind === 'deliver' ? unfoldable(frame.xml) : parseElement(frame.xml);
     if (frame.kind === 'stanza') return this.forThisNode(element);
     if (frame.kind === 'undelivered') {
       return this.redeliverAll(element, frame.to, frame.had);

@@ -18,6 +18,9 @@ interface Body {
   xml: string | undefined;
 }
 
+/** Reads the children of an element from its XML, where nobody has asked for them yet. */
+type Unfold = (xml: string) => readonly Node[];
+
 /**
  * An XML element. Never changes once made.
  *
@@ -31,7 +34,7 @@ export class Element {
   readonly name: string;
   readonly ns: string | null;
   readonly attrs: Readonly<Record<string, string>>;
-  readonly children: readonly Node[];
+  private nodes: readonly Node[] | Unfold;
   private body: Body | undefined;
 
   /** Use {@link el}; the parser calls this directly with attributes in an {@link Attributes} that it gives away. */
@@ -39,14 +42,33 @@ export class Element {
     name: string,
     ns: string | null,
     attrs: Readonly<Record<string, string>>,
-    children: readonly Node[],
+    children: readonly Node[] | Unfold,
     body?: Body,
   ) {
     this.name = name;
     this.ns = ns;
     this.attrs = attrs;
-    this.children = children;
+    this.nodes = children;
     this.body = body;
+  }
+
+  /**
+   * An element in the content namespace whose children are read when they are asked for.
+   * @param rest its XML after the attributes, as this class writes it
+   */
+  static folded(name: string, attrs: Readonly<Record<string, string>>, rest: string, unfold: Unfold): Element {
+    return new Element(name, null, attrs, unfold, { xml: rest });
+  }
+
+  get children(): readonly Node[] {
+    const { nodes } = this;
+    return typeof nodes === 'function' ? this.unfolded(nodes) : nodes;
+  }
+
+  private unfolded(unfold: Unfold): readonly Node[] {
+    const nodes = unfold(`<${this.name}${this.body!.xml!}`);
+    this.nodes = nodes;
+    return nodes;
   }
 
   /** Whether this is `name` in `ns`. */
@@ -87,7 +109,7 @@ export class Element {
   /** A copy with attributes set, or removed where `undefined`; it shares the children and their serialised form. */
   with(attrs: Attrs): Element {
     this.body ??= { xml: undefined };
-    return new Element(this.name, this.ns, merge(this.attrs, attrs), this.children, this.body);
+    return new Element(this.name, this.ns, merge(this.attrs, attrs), this.nodes, this.body);
   }
 
   /** A copy with more children at the end. */

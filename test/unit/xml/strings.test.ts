@@ -1,6 +1,7 @@
 // Escaping, flat copies and documents.
 import { describe, expect, it } from 'vitest';
-import { parseElement } from '../../../src/xml/document.ts';
+import { parseElement, unfoldable } from '../../../src/xml/document.ts';
+import { Element, el } from '../../../src/xml/element.ts';
 import { escapeAttr, escapeText } from '../../../src/xml/escape.ts';
 import { flatten } from '../../../src/xml/flatten.ts';
 import { ParseError } from '../../../src/xml/parse-error.ts';
@@ -65,4 +66,57 @@ describe('parseElement', () => {
     expect(() => parseElement(xml)).toThrow(ParseError);
     expect(() => parseElement(xml)).toThrow(condition);
   });
+});
+
+describe('an element that is read when somebody looks inside', () => {
+  const texts = [
+    '<message/>',
+    "<message from='a@b/c' to='d@e' type='chat' id='1' xml:lang='en'><body>1 &lt; 2</body> <x xmlns='u:x'><y/></x></message>",
+    "<message id='&lt;&apos;&#xA;'><body>one</body></message>",
+    "<message xmlns:a1='u:y' a1:z='1'><body/></message>",
+    "<message xmlns='jabber:client' to='a@b'><body>two</body></message>",
+    "<message xmlns='u:x'><body>three</body></message>",
+    '<message to="a@b" type=\'chat\'><body>four</body></message>',
+    "<message  to = 'a@b' ><body>five</body></message >",
+    "<message constructor='1' __proto__='2'></message>",
+    "<presence from='a@b'><c xmlns='u:c' ver='1'/></presence>",
+  ];
+
+  it('is what the parser makes of it, whatever is asked first', () => {
+    for (const text of texts) {
+      const parsed = parseElement(text);
+      const late = unfoldable(text);
+      expect(late.toXml(), text).toBe(parsed.toXml());
+      expect({ ...late.attrs }, text).toEqual({ ...parsed.attrs });
+      expect([late.name, late.ns], text).toEqual([parsed.name, parsed.ns]);
+      expect(xmlOfChildren(late), text).toEqual(xmlOfChildren(parsed));
+      expect(xmlOfChildren(unfoldable(text).with({ to: 'x@y' })), text).toEqual(xmlOfChildren(parsed));
+      const more = el('more', 'u:m');
+      expect(unfoldable(text).append(more).toXml(), text).toBe(parsed.append(more).toXml());
+    }
+  });
+
+  it('does not look inside before that', () => {
+    const late = unfoldable("<message to='a@b'><body>no end</message>");
+    expect(late.attrs.to).toBe('a@b');
+    expect(() => late.children).toThrow(ParseError);
+  });
+
+  it('is refused where it is no element, or not a whole one', () => {
+    for (const text of [
+      '',
+      'a',
+      '<',
+      '<message',
+      "<message to='a",
+      "<message to='a'",
+      "<message to='a'>",
+      '<message></presence>',
+    ])
+      expect(() => unfoldable(text), text).toThrow(ParseError);
+  });
+
+  function xmlOfChildren(element: Element): string[] {
+    return element.children.map((child) => (child instanceof Element ? child.toXml() : JSON.stringify(child)));
+  }
 });
