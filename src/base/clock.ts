@@ -15,3 +15,13 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Resolves when `begin` has called what it is given, or after `ms` milliseconds. */
+export async function within(clock: Clock, ms: number, begin: (done: () => void) => void): Promise<void> {
+  let cancel = (): void => {};
+  await new Promise<void>((resolve) => {
+    begin(resolve);
+    cancel = clock.after(ms, resolve);
+  });
+  cancel();
+}

@@ -1,6 +1,8 @@
 // Accepts client connections, counts them, and ends those that say nothing for too long.
+
 import type { Socket } from 'node:net';
 import { networkOf } from '../auth/throttle.ts';
+import { within } from '../base/clock.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
 import { SocketTransport, type Transport } from '../net/transport.ts';
 import { StreamError } from '../xmpp/errors.ts';
@@ -74,12 +76,9 @@ export class ClientAcceptor {
       if (connection.isMute) connection.abort();
     }
     if (this.connections.size === 0) return;
-    let cancel = (): void => {};
-    await new Promise<void>((resolve) => {
-      this.whenEmpty = resolve;
-      cancel = this.context.clock.after(deadline, resolve);
+    await within(this.context.clock, deadline, (done) => {
+      this.whenEmpty = done;
     });
-    cancel();
     for (const connection of this.connections) connection.abort();
   }
 

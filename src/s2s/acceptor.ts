@@ -1,6 +1,8 @@
 // Accepts connections of other servers, counts them, and ends those that prove nothing or say nothing for too long.
+
 import type { Socket } from 'node:net';
 import { networkOf } from '../auth/throttle.ts';
+import { within } from '../base/clock.ts';
 import type { Rate } from '../base/token-bucket.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
 import { SocketTransport } from '../net/transport.ts';
@@ -117,12 +119,9 @@ export class ServerAcceptor {
     this.cancelSweep?.();
     for (const stream of this.streams) stream.close(error);
     if (this.streams.size === 0) return;
-    let cancel = (): void => {};
-    await new Promise<void>((resolve) => {
-      this.whenEmpty = resolve;
-      cancel = this.context.clock.after(deadline, resolve);
+    await within(this.context.clock, deadline, (done) => {
+      this.whenEmpty = done;
     });
-    cancel();
     for (const stream of [...this.streams]) stream.abort('the server stops');
   }
 

@@ -1,7 +1,6 @@
 // External components (XEP-0114): which there are, which of them are connected, to this node or another, and what goes to them.
 import type { Socket } from 'node:net';
-import type { Allowance } from '../base/budget.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, within } from '../base/clock.ts';
 import type { Gate } from '../base/gate.ts';
 import type { Logger } from '../base/log.ts';
 import { isPromise } from '../base/maybe.ts';
@@ -19,14 +18,10 @@ import { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { ComponentStream } from './component.ts';
 import { ComponentPlaces } from './component-places.ts';
-import type { Direction } from './context.ts';
+import { type Direction, type StreamLimits, streamLimits } from './context.ts';
 import { writeStanza } from './queued.ts';
 
-export interface ComponentLimits {
-  readonly stanzaBytesBeforeAuth: number;
-  readonly stanzaBytes: number;
-  /** What one component may send. Undefined: no rate limits. */
-  readonly allowance: Allowance | undefined;
+export interface ComponentLimits extends StreamLimits {
   /** In milliseconds. */
   readonly authTimeout: number;
 }
@@ -201,12 +196,9 @@ export class Components {
     this.places.stop();
     for (const stream of this.streams) stream.close(new StreamError('system-shutdown'));
     if (this.streams.size === 0) return;
-    let cancel = (): void => {};
-    await new Promise<void>((resolve) => {
-      this.whenEmpty = resolve;
-      cancel = this.parts.clock.after(deadline, resolve);
+    await within(this.parts.clock, deadline, (done) => {
+      this.whenEmpty = done;
     });
-    cancel();
     for (const stream of [...this.streams]) stream.abort('the server stops');
   }
 
@@ -317,14 +309,7 @@ function pick<T extends string | number>(of: Iterable<T>, key: string): T {
 /** A component speaks for as many people as another server does. */
 function limitsOf({ limits, s2s }: Config): ComponentLimits {
   return {
-    stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
-    stanzaBytes: s2s['stanza-bytes'],
-    allowance: limits.enabled
-      ? {
-          bytes: { rate: s2s['bytes-per-second'], burst: s2s['bytes-burst'] },
-          elements: { rate: s2s['stanzas-per-second'], burst: s2s['stanzas-burst'] },
-        }
-      : undefined,
+    ...streamLimits(s2s, limits),
     authTimeout: limits['auth-timeout'],
   };
 }

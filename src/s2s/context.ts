@@ -3,6 +3,7 @@ import type { Allowance } from '../base/budget.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Gate } from '../base/gate.ts';
 import type { Logger } from '../base/log.ts';
+import type { Config, HostSettings } from '../config/server.ts';
 import type { Router } from '../core/router.ts';
 import type { Dns } from '../net/dns.ts';
 import type { TlsContexts } from '../net/tls.ts';
@@ -14,16 +15,33 @@ import type { Jid } from '../xmpp/jid.ts';
 import type { DialbackOutcome, DomainPair } from './dialback.ts';
 
 /** Settings of one host's federation; times in milliseconds. Read afresh at every use, so that a reload takes hold. */
-export interface S2sSettings {
+/** How much a stream may bring, of another server or of a component. */
+export interface StreamLimits {
+  readonly stanzaBytesBeforeAuth: number;
+  readonly stanzaBytes: number;
+  /** What one stream may bring. Undefined: no rate limits. */
+  readonly allowance: Allowance | undefined;
+}
+
+export function streamLimits(s2s: HostSettings['s2s'], limits: Config['limits']): StreamLimits {
+  return {
+    stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
+    stanzaBytes: s2s['stanza-bytes'],
+    allowance: limits.enabled
+      ? {
+          bytes: { rate: s2s['bytes-per-second'], burst: s2s['bytes-burst'] },
+          elements: { rate: s2s['stanzas-per-second'], burst: s2s['stanzas-burst'] },
+        }
+      : undefined,
+  };
+}
+
+export interface S2sSettings extends StreamLimits {
   /** Dialback is not enough: a peer has to show a valid certificate. */
   readonly requireValidCertificates: boolean;
   /** Whether policy lets this host talk to a domain. */
   mayTalkTo(domain: string): boolean;
   readonly bidi: boolean;
-  readonly stanzaBytesBeforeAuth: number;
-  readonly stanzaBytes: number;
-  /** What one stream may bring. Undefined: no rate limits. */
-  readonly allowance: Allowance | undefined;
   /** What may wait for a peer that does not read. */
   readonly sendQueueBytes: number;
   /** What may wait for a stream that is not ready, and until a peer acknowledges it. */

@@ -16,7 +16,7 @@ import { Flusher } from '../net/transport.ts';
 import { Trust } from '../net/trust.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { type AcceptLimits, ServerAcceptor } from './acceptor.ts';
-import type { Direction, FailureReason, S2sContext, S2sSettings } from './context.ts';
+import { type Direction, type FailureReason, type S2sContext, type S2sSettings, streamLimits } from './context.ts';
 import { Pool } from './pool.ts';
 import type { Step } from './trace.ts';
 
@@ -242,14 +242,7 @@ function federationSettings(s2s: HostSettings['s2s'], { limits }: Config): S2sSe
     requireValidCertificates: s2s['require-valid-certificates'],
     mayTalkTo: policyOf(s2s),
     bidi: s2s.bidi,
-    stanzaBytesBeforeAuth: limits['stanza-bytes-before-auth'],
-    stanzaBytes: s2s['stanza-bytes'],
-    allowance: limits.enabled
-      ? {
-          bytes: { rate: s2s['bytes-per-second'], burst: s2s['bytes-burst'] },
-          elements: { rate: s2s['stanzas-per-second'], burst: s2s['stanzas-burst'] },
-        }
-      : undefined,
+    ...streamLimits(s2s, limits),
     sendQueueBytes: s2s['send-queue-bytes'],
     queueStanzas: s2s['queue-stanzas'],
     queueBytes: s2s['queue-bytes'],

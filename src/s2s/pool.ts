@@ -1,5 +1,6 @@
 // The streams between domains of ours and those of others: which one a stanza takes, when a new one is made, when one has been idle
 // for too long, and what becomes of stanzas that cannot be sent.
+import { within } from '../base/clock.ts';
 import type { Remote } from '../core/router.ts';
 import type { Transit } from '../core/transit.ts';
 import { StanzaError, type StreamError } from '../xmpp/errors.ts';
@@ -149,12 +150,9 @@ export class Pool implements Remote {
     this.isClosing = true;
     for (const stream of [...this.outgoing.values()]) stream.close(error);
     if (this.outgoing.size === 0) return;
-    let cancel = (): void => {};
-    await new Promise<void>((resolve) => {
-      this.whenEmpty = resolve;
-      cancel = this.context.clock.after(deadline, resolve);
+    await within(this.context.clock, deadline, (done) => {
+      this.whenEmpty = done;
     });
-    cancel();
     for (const stream of [...this.outgoing.values()]) stream.abort('the server stops');
   }
 
