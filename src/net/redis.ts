@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import type { Redis as Client, Cluster as ClusterClient, RedisOptions } from 'ioredis';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { restoreStringMethods } from '../base/string-methods.ts';
 
 /** A URL (`redis:`, `rediss:`, `redis+unix:`), what Sentinel calls a server, or some nodes of a Redis Cluster. */
 export type RedisTarget =
@@ -89,7 +90,10 @@ const RETRY_MAX_MS = 1000;
 
 /** Opens a connection; it is there when `whenUp` has resolved, and comes back by itself whenever it breaks. */
 export async function openRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
-  return new Connection(await import('ioredis'), options);
+  const library = await import('ioredis');
+  // it extends String
+  restoreStringMethods();
+  return new Connection(library, options);
 }
 
 class Connection implements RedisConnection {
