@@ -36,6 +36,7 @@ export const NS = {
   mucRoomInfo: 'http://jabber.org/protocol/muc#roominfo',
   mucRequest: 'http://jabber.org/protocol/muc#request',
   mucRegister: 'http://jabber.org/protocol/muc#register',
+  mucTraffic: 'http://jabber.org/protocol/muc#traffic',
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0049
   private: 'jabber:iq:private',

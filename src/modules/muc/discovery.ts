@@ -18,8 +18,6 @@ import { memberInvites } from './settings.ts';
 
 /** The node of one's own registered nick (7.12). */
 const ownNickNode = 'x-roomuser-item';
-/** The node of what may be said (17.3.1). */
-const trafficNode = 'http://jabber.org/protocol/muc#traffic';
 /** Occupants in one answer. */
 const MOST_ITEMS = 1000;
 
@@ -39,7 +37,8 @@ export function describeRoom(context: RoomContext, query: Element): MaybePromise
     const nick = room.affiliations.get(asker.bare)?.nick;
     return el('query', NS.discoInfo, { node }, ...(nick === undefined ? [] : [identity(nick)]));
   }
-  if (node === trafficNode) throw new StanzaError('service-unavailable', 'everything passes');
+  // 17.3.1
+  if (node === NS.mucTraffic) throw new StanzaError('service-unavailable', 'everything passes');
   if (node !== undefined && node !== '') throw new StanzaError('item-not-found', 'there is no such node');
   const info: RoomInfo = { context, features: featuresOf(room.config), fields: {}, values: {}, forms: [] };
   return andThen(room.ports.hooks.collect(roomInfo, info), () => {
