@@ -51,3 +51,12 @@ export interface OccupantRow {
   /** The children of its presence. */
   readonly xml: string;
 }
+
+/** A room that was destroyed and goes on elsewhere (10.9). Owner: the room's localpart. */
+export interface GoneRow {
+  /** The address of the other room. */
+  readonly venue: string;
+  readonly reason?: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
