@@ -30,6 +30,14 @@ export const NS = {
   // XEP-0045
   muc: 'http://jabber.org/protocol/muc',
   mucUser: 'http://jabber.org/protocol/muc#user',
+  mucAdmin: 'http://jabber.org/protocol/muc#admin',
+  mucOwner: 'http://jabber.org/protocol/muc#owner',
+  mucRoomConfig: 'http://jabber.org/protocol/muc#roomconfig',
+  mucRoomInfo: 'http://jabber.org/protocol/muc#roominfo',
+  mucRequest: 'http://jabber.org/protocol/muc#request',
+  mucRegister: 'http://jabber.org/protocol/muc#register',
+  mucTraffic: 'http://jabber.org/protocol/muc#traffic',
+  mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0049
   private: 'jabber:iq:private',
   // XEP-0059
