@@ -4,12 +4,15 @@
 // of this folder only, and after the hook, never inside (`room.run`).
 import { collect, gate, notify } from '../../core/hooks.ts';
 import type { Element } from '../../xml/element.ts';
+import type { Field } from '../../xmpp/dataform.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Cause } from './affiliations.ts';
 import type { Affiliation, Role, RoomConfig } from './config.ts';
 import type { Device, Occupant } from './occupant.ts';
+import type { RoomContext } from './request.ts';
 import type { Room } from './room.ts';
 import type { AffiliationRow } from './rows.ts';
+import type { ExtraField } from './settings.ts';
 
 /** Somebody wants to make a room by entering it (XEP-0045 10.1): `check` may refuse, and may put another `config` in place. */
 export const roomCreating = gate<{ readonly room: Jid; readonly creator: Jid; config: RoomConfig }>()('room-creating', [
@@ -140,3 +143,22 @@ export const roomAffiliation = notify<{
 
 /** A room is over: destroyed (10.9), or left by everybody and not persistent. What modules store of it is to be removed. */
 export const roomDestroyed = notify<{ readonly room: Room; readonly isByOwner: boolean }>('room-destroyed');
+
+/** What a room is about to tell of itself to whoever asks by disco#info (6.4). */
+export interface RoomInfo {
+  readonly context: RoomContext;
+  readonly features: string[];
+  /** Fields of `muc#roominfo` with their values, beside those of the configuration. */
+  readonly fields: Record<string, Field<unknown>>;
+  readonly values: Record<string, unknown>;
+  /** Other forms (XEP-0128). */
+  readonly forms: Element[];
+}
+/** Handlers push what they know. */
+export const roomInfo = collect<RoomInfo>('room-info');
+
+/**
+ * The owner's form is being made, or one that was filled in is read (10.2): handlers push fields of their own, the same each time. What is
+ * chosen in them is kept with the configuration; `chosen` (settings.ts) tells it.
+ */
+export const roomFields = collect<{ readonly room: Room; readonly fields: ExtraField<unknown>[] }>('room-fields');
