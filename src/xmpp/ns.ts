@@ -30,6 +30,9 @@ export const NS = {
   // XEP-0045
   muc: 'http://jabber.org/protocol/muc',
   mucUser: 'http://jabber.org/protocol/muc#user',
+  // XEP-0317
+  hats: 'urn:xmpp:hats:0',
+  prosodyHats: 'xmpp:prosody.im/protocol/hats:1',
   mucAdmin: 'http://jabber.org/protocol/muc#admin',
   mucOwner: 'http://jabber.org/protocol/muc#owner',
   mucRoomConfig: 'http://jabber.org/protocol/muc#roomconfig',

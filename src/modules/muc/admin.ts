@@ -17,7 +17,7 @@ import {
 import { type AffiliationChange, changeAffiliations } from './affiliations.ts';
 import type { Affiliation, Role } from './config.ts';
 import { checkAffiliationList, checkRoleList } from './privileges.ts';
-import { type RoomContext, roomOf } from './request.ts';
+import { roomOf } from './request.ts';
 import { changeRoles, type RoleChange } from './roles.ts';
 import type { Room } from './room.ts';
 
@@ -25,7 +25,7 @@ import type { Room } from './room.ts';
 export function answerList(request: IqRequest): Element {
   const context = roomOf(request);
   const asked = readListRequest(request.payload);
-  const standing = { affiliation: context.affiliation, role: context.occupant?.role ?? 'none' } as const;
+  const standing = actorOf(context);
   if (asked.kind === 'role') {
     checkRoleList(standing, asked.role);
     return el('query', request.payload.ns, undefined, ...roleList(context.room, asked.role));
@@ -66,7 +66,11 @@ export async function makeChanges(request: IqRequest): Promise<void> {
   if (roles.length > 0 && others.length > 0) throw new StanzaError('bad-request', 'roles or affiliations, not both');
   const tellOthers =
     roles.length > 0
-      ? changeRoles(room, actor, roles.map((item) => roleChange(room, item)))
+      ? changeRoles(
+          room,
+          actor,
+          roles.map((item) => roleChange(room, item)),
+        )
       : await changeAffiliations(room, actor, distinct(others.map((item) => affiliationChange(room, item))));
   // 8.2: the one who asked is answered before all the others hear of it
   request.afterReply(tellOthers);

@@ -19,7 +19,11 @@ export interface Destruction {
 export async function destroyRoom(room: Room, destruction: Destruction): Promise<void> {
   const { venue, reason } = destruction;
   if (venue !== undefined) {
-    await room.ports.rows.saveGone({ venue: venue.full, ...(reason !== undefined && { reason }), at: room.ports.now() });
+    await room.ports.rows.saveGone({
+      venue: venue.full,
+      ...(reason !== undefined && { reason }),
+      at: room.ports.now(),
+    });
   }
   await endRoom(room, true);
   evictAll(room, { more: [destroyElement(destruction)] });

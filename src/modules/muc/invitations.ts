@@ -48,7 +48,11 @@ export async function invite(context: RoomContext, message: Element, x: Element)
   const asked = x.getChildren('invite').map(readInvitation);
   if (asked.length > MOST) throw new StanzaError('not-acceptable', `no more than ${MOST} at a time`);
   for (const { to } of asked) checkInvitation(context, to);
-  if (room.config.isMembersOnly) await letIn(context, asked.map(({ to }) => to));
+  if (room.config.isMembersOnly)
+    await letIn(
+      context,
+      asked.map(({ to }) => to),
+    );
   const id = message.attrs.id ?? room.ports.newId();
   for (const { to, reason, goesOn } of asked) {
     remember(room, to, { by: asker.full, id });
@@ -126,10 +130,14 @@ export function decline(context: RoomContext, message: Element, x: Element): voi
   const answer = el('message', null, { from: room.jid.full, id }, el('x', NS.mucUser, undefined, parts));
   const present = to.bare === room.jid.bare ? [room.occupants.get(to.resource)] : [...room.occupantsOf(to.bare)];
   const inviters = present.filter((one) => one !== undefined);
-  if (inviters.length > 0) return tell(room, answer, room.jid, inviters);
+  if (inviters.length > 0) {
+    tell(room, answer, room.jid, inviters);
+    return;
+  }
   // the room carries no messages for those whom it does not know, to those whom it does not know
   const isKnown = isAtLeast(room.affiliationOf(to), 'member') || hasInvited(room, asker, to);
-  if (to.bare === room.jid.bare || !isKnown) throw new StanzaError('item-not-found', 'nobody of that name has invited you');
+  if (to.bare === room.jid.bare || !isKnown)
+    throw new StanzaError('item-not-found', 'nobody of that name has invited you');
   room.ports.send(answer, room.jid, to);
 }
 
@@ -156,7 +164,7 @@ export function invitationBounced(room: Room, from: Jid, message: Element): bool
   const all = room.get(invited);
   const invitation = all?.get(from.bare);
   const inviter = invitation && Jid.parse(invitation.by);
-  if (inviter === undefined || invitation?.id !== message.attrs.id) return false;
+  if (invitation === undefined || inviter === undefined || invitation.id !== message.attrs.id) return false;
   all!.delete(from.bare);
   const x = el('x', NS.mucUser, undefined, el('invite', NS.mucUser, { to: from.full }));
   const error = new StanzaError('item-not-found', `${from.bare} cannot be reached`);

@@ -4,7 +4,7 @@
 //   whose creator cancels, or leaves before.
 // - 10.2, of the lists in the form: who is no owner any more is an admin, and who is no admin any more is a member.
 import type { IqRequest } from '../../core/module.ts';
-import { type Element, el } from '../../xml/element.ts';
+import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';

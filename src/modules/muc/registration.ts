@@ -6,15 +6,7 @@
 // - A nick that is registered is nobody else's; its owner may wear others (7.12). So nicks are never changed by the room (210).
 import type { IqRequest } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
-import {
-  booleanField,
-  findForm,
-  formElement,
-  formTypeOf,
-  jidField,
-  readForm,
-  textField,
-} from '../../xmpp/dataform.ts';
+import { booleanField, findForm, formElement, formTypeOf, jidField, readForm, textField } from '../../xmpp/dataform.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
@@ -91,8 +83,8 @@ export async function register(request: IqRequest): Promise<void> {
   const nick = nickOf(request.payload);
   if (room.isNickOfAnother(nick, asker.bare)) throw new StanzaError('conflict', 'that nick is somebody else’s');
   const { isMembersOnly, isModerated } = room.config;
-  if (!isAtLeast(affiliation, 'member') && (isMembersOnly || isModerated)) return askAdmins(room, asker, nick);
-  request.afterReply(await enrol(room, asker, isAtLeast(affiliation, 'member') ? affiliation : 'member', nick));
+  if (!isAtLeast(affiliation, 'member') && (isMembersOnly || isModerated)) askAdmins(room, asker, nick);
+  else request.afterReply(await enrol(room, asker, isAtLeast(affiliation, 'member') ? affiliation : 'member', nick));
 }
 
 /** "If the user did not include a valid data form, the room MUST return a <bad-request/> error" */
@@ -129,8 +121,9 @@ function askAdmins(room: Room, person: Jid, nick: string): void {
   });
   const message = el('message', null, { from: room.jid.full, id: room.ports.newId() }, request);
   const present = [...room.occupants.values()].filter(({ affiliation }) => isAtLeast(affiliation, 'admin'));
-  if (present.length > 0) return tell(room, message, room.jid, present);
-  for (const jid of [...peopleOf(room, 'owner'), ...peopleOf(room, 'admin')]) room.ports.send(message, room.jid, jid);
+  if (present.length > 0) tell(room, message, room.jid, present);
+  else
+    for (const jid of [...peopleOf(room, 'owner'), ...peopleOf(room, 'admin')]) room.ports.send(message, room.jid, jid);
 }
 
 /**

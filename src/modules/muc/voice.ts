@@ -7,13 +7,13 @@ import {
   jidField,
   readForm,
   textField,
+  type Values,
 } from '../../xmpp/dataform.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { actorOf } from './actor.ts';
 import { tell } from './fan-out.ts';
 import type { Occupant } from './occupant.ts';
-import { isModerator } from './privileges.ts';
 import type { RoomContext } from './request.ts';
 import { changeRoles } from './roles.ts';
 import { defineRoomSlot } from './slots.ts';
@@ -45,19 +45,21 @@ export function takeVoiceForm(context: RoomContext, x: Element): void {
   const answers = readForm(form, x);
   if (answers['muc#request_allow'] === undefined) {
     if (answers['muc#role'] === undefined) throw new StanzaError('bad-request', 'which role?');
-    return askForVoice(context);
-  }
-  const { room, occupant, affiliation } = context;
-  if (!isModerator({ affiliation, role: occupant?.role ?? 'none' })) {
-    throw new StanzaError('forbidden', 'voice is given by moderators');
-  }
+    askForVoice(context);
+  } else answer(context, answers);
+}
+
+function answer(context: RoomContext, answers: Values<(typeof form)['fields']>): void {
+  const { room } = context;
+  const actor = actorOf(context);
+  if (actor.role !== 'moderator') throw new StanzaError('forbidden', 'voice is given by moderators');
   if (!answers['muc#request_allow']) return;
   const jid = answers['muc#jid'];
   const target = jid === undefined ? room.occupants.get(answers['muc#roomnick'] ?? '') : room.occupantOf(jid);
   if (target === undefined) throw new StanzaError('item-not-found', 'whoever asked for voice is not here any more');
   // meanwhile somebody else may have been quicker
   if (target.role !== 'visitor') return;
-  changeRoles(room, actorOf(context), [{ nick: target.nick, role: 'participant' }])();
+  changeRoles(room, actor, [{ nick: target.nick, role: 'participant' }])();
 }
 
 function askForVoice({ room, asker, occupant }: RoomContext): void {
