@@ -46,7 +46,7 @@ export interface LoaderParts {
   readonly owners: Owners;
   readonly clock: Clock;
   readonly metrics: Metrics;
-  /** A module's settings on a host, parsed and with defaults. */
+  /** A module's settings on a host of kind `users`, and on those below it, parsed and with defaults. */
   settingsOf(domain: string, name: string, schema: AnyModule['config']): unknown;
 }
 
@@ -94,7 +94,7 @@ async function install(
   const withdrawals: (() => Promise<void>)[] = [];
   const setup: Setup<unknown, unknown, unknown> = {
     host,
-    config: parts.settingsOf(host.domain, name, definition.config),
+    config: parts.settingsOf(host.parent?.domain ?? host.domain, name, definition.config),
     stores: definition.stores === undefined ? {} : await parts.driver.open(host.domain, name, definition.stores),
     metrics: parts.metrics.open(name, definition.metrics ?? {}, { host: host.domain }),
     router: parts.router,
