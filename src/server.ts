@@ -52,6 +52,8 @@ export interface ServerParts {
   readonly database?: string;
   /** Other processes of this machine serve the same ports. */
   readonly sharesPorts?: boolean;
+  /** There is nothing else in the process: what Node tells of it is among the metrics. It is watched as long as the process lives. */
+  readonly ownsProcess?: boolean;
   /** The text of `/metrics`, where it tells of other nodes too. */
   readonly figures?: () => Promise<string>;
 }
@@ -222,6 +224,7 @@ export class Server {
     this.addRoutes();
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => Object.keys(this.config.hosts), sessions, sm, clients, web });
+    if (parts.ownsProcess) metrics.process();
     if (isOnRedis(cluster)) observeRedis(metrics, cluster);
   }
 

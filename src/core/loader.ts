@@ -1,6 +1,6 @@
 // Loader: finds modules by their file names, and installs those that a host wants, in the order of what they need.
 import { setMaxListeners } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../base/clock.ts';
 import type { MaybePromise } from '../base/maybe.ts';
@@ -21,6 +21,8 @@ export async function findModules(folder: URL): Promise<Modules> {
   for (const entry of readdirSync(fileURLToPath(folder), { withFileTypes: true })) {
     const file = entry.isDirectory() ? `${entry.name}/index${suffix}` : entry.name;
     if (!/\.(ts|js)$/.test(file) || file.endsWith('.d.ts')) continue;
+    // a folder without one is no module
+    if (entry.isDirectory() && !existsSync(new URL(file, folder))) continue;
     const name = entry.name.replace(/\.(ts|js)$/, '');
     found.set(name, await importModule(new URL(file, folder).href));
   }
