@@ -48,6 +48,29 @@ export interface MembershipRow {
 export interface OccupantRow {
   readonly nick: string;
   readonly role: Role;
-  /** The children of its presence. */
+  /** Its presence without addresses. */
   readonly xml: string;
+}
+
+/** A room that was destroyed and goes on elsewhere (10.9). Owner: the room's localpart. */
+export interface GoneRow {
+  /** The address of the other room. */
+  readonly venue: string;
+  readonly reason?: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** What is left of the occupants when the server stops with nobody to take over; read and removed by the next life. Owner: the room. */
+export interface ParkedRow {
+  readonly occupants: readonly SavedOccupant[];
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+/** An occupant, written down as JSON. */
+export interface SavedOccupant {
+  readonly nick: string;
+  readonly role: Role;
+  readonly devices: readonly { readonly jid: string; readonly xml: string }[];
+  readonly slots?: Readonly<Record<string, unknown>>;
 }
