@@ -24,7 +24,7 @@ export interface RedisScript {
   readonly sha: string;
 }
 
-export type RedisArgument = string | number;
+export type RedisArgument = string | number | Buffer;
 
 export interface RedisConnectionOptions {
   readonly target: RedisTarget;

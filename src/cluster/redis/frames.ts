@@ -6,7 +6,8 @@
 //
 // An item is a letter for its kind, the lengths of its parts (in UTF-16 units), and the parts. A node skips kinds it does not know,
 // and parts beyond those it knows, so that releases which add some can run beside those before them. Bodies of calls and topics are
-// JSON; stanzas stand as they are. Nothing that is read here is ever executed, or made into more than plain values.
+// JSON; stanzas stand as they are. Nothing that is read here is ever executed, or made into more than plain values. Texts of frames are
+// slices of their batch, as those of a stanza are of what came over its stream: whoever keeps one flattens it.
 import { flatten } from '../../xml/flatten.ts';
 import type { Holders } from '../../xmpp/stanza.ts';
 import type { Addressee, Frame, NodeId } from '../cluster.ts';
@@ -117,7 +118,7 @@ function contentOf(letter: string, [first = '', second = '', third = '']: readon
     case 'u':
       return { kind: 'frame', frame: frameOf('undelivered', first, second, third) };
     case 's':
-      return { kind: 'frame', frame: { kind: 'stanza', xml: flatten(first) } };
+      return { kind: 'frame', frame: { kind: 'stanza', xml: first } };
     case 't':
       return { kind: 'topic', topic: first, body: parse(second) };
     case 'c':
@@ -132,18 +133,14 @@ function contentOf(letter: string, [first = '', second = '', third = '']: readon
 }
 
 function frameOf(kind: 'deliver' | 'undelivered', list: string, xml: string, had: string): Frame {
-  // what is kept of a stanza would keep the whole batch in memory
-  const own = flatten(xml);
-  return had === ''
-    ? { kind, to: addressees(list), xml: own }
-    : { kind, to: addressees(list), xml: own, had: holders(had) };
+  return had === '' ? { kind, to: addressees(list), xml } : { kind, to: addressees(list), xml, had: holders(had) };
 }
 
 function addressees(list: string): Addressee[] {
   if (list === '') return [];
   const words = list.split('\t');
   const found: Addressee[] = [];
-  for (let i = 0; i + 1 < words.length; i += 2) found.push({ jid: flatten(words[i]!), sid: flatten(words[i + 1]!) });
+  for (let i = 0; i + 1 < words.length; i += 2) found.push({ jid: words[i]!, sid: words[i + 1]! });
   return found;
 }
 
