@@ -56,6 +56,14 @@ export interface DeliveryParts {
   missed(stanza: Stanza, sid: string): void;
 }
 
+/** What travels to another node in one batch. */
+interface Load {
+  readonly sent: Promise<void>;
+  readonly frames: { readonly stanza: Stanza; readonly to: readonly Addressee[] }[];
+  /** Never rejects. */
+  readonly done: Promise<void>;
+}
+
 /** So often a node that does not answer is asked: it must not hold anything up for ever. */
 const MOST_ASKED = 6;
 
@@ -64,6 +72,8 @@ export class AccountDelivery {
   private readonly sessions: Sessions;
   private readonly parts: DeliveryParts;
   private readonly reaches: Reaches;
+  /** What was given to other nodes last. */
+  private readonly loads = new Map<NodeId, Load>();
 
   constructor(cluster: Cluster, sessions: Sessions, parts: DeliveryParts) {
     this.cluster = cluster;
@@ -245,11 +255,37 @@ export class AccountDelivery {
       const had = reach === undefined ? {} : { had: holdersOf(reach) };
       const sent = this.cluster.send(node, { kind: 'deliver', to: list, xml, ...had });
       if (!isPromise(sent)) continue;
-      const done = sent.catch(() => {
-        for (const { sid } of list) this.parts.missed(stanza, sid);
-      });
-      transit?.settle(done);
+      const done = this.onItsWay(node, sent, stanza, list);
+      transit?.settleSurely(done);
     }
+  }
+
+  /** What goes with one batch shares a promise, and one look at what has become of it. Resolves when that is seen to. */
+  private onItsWay(node: NodeId, sent: Promise<void>, stanza: Stanza, to: readonly Addressee[]): Promise<void> {
+    let load = this.loads.get(node);
+    if (load?.sent !== sent) {
+      const made: Load = {
+        sent,
+        frames: [],
+        done: sent.then(
+          () => this.arrived(node, made),
+          () => this.failed(node, made),
+        ),
+      };
+      load = made;
+      this.loads.set(node, made);
+    }
+    load.frames.push({ stanza, to });
+    return load.done;
+  }
+
+  private arrived(node: NodeId, load: Load): void {
+    if (this.loads.get(node) === load) this.loads.delete(node);
+  }
+
+  private failed(node: NodeId, load: Load): void {
+    this.arrived(node, load);
+    for (const { stanza, to } of load.frames) for (const { sid } of to) this.parts.missed(stanza, sid);
   }
 
   /**

@@ -26,6 +26,8 @@ export class Transit<S extends Stanza = Stanza> {
   readonly origin: Origin;
   private notes: Map<Note<never>, unknown> | undefined;
   private work: Promise<unknown> | undefined;
+  /** Some of it may fail. */
+  private isRisky = false;
 
   constructor(stanza: S, origin: Origin) {
     this.stanza = stanza;
@@ -43,7 +45,22 @@ export class Transit<S extends Stanza = Stanza> {
 
   /** Durability: an acknowledgement to the sender waits for this work; delivery does not. */
   settle(work: Promise<unknown>): void {
+    this.isRisky = true;
+    this.wait(work);
+  }
+
+  /** As `settle`, for work that never rejects. */
+  settleSurely(work: Promise<unknown>): void {
+    this.wait(work);
+  }
+
+  private wait(work: Promise<unknown>): void {
     this.work = this.work === undefined ? work : Promise.all([this.work, work]);
+  }
+
+  /** Whether what an acknowledgement has to wait for may reject. */
+  get mayFail(): boolean {
+    return this.isRisky;
   }
 
   /** What an acknowledgement has to wait for; undefined when nothing is pending. */
