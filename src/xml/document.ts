@@ -68,13 +68,14 @@ export function unfoldable(text: string): Element {
     attrs[key] = text.slice(equals + 2, close);
     at = close + 1;
   }
-  const rest = text.slice(at);
-  const isWhole = rest === '/>' || (rest.charCodeAt(0) === GREATER && rest.endsWith(`</${name}>`));
-  return name !== '' && isWhole ? Element.folded(name, attrs, rest, childrenOf) : parseElement(text);
+  const isEmpty = text.charCodeAt(at) === SLASH && text.charCodeAt(at + 1) === GREATER && at + 2 === text.length;
+  const isWhole = isEmpty || (text.charCodeAt(at) === GREATER && text.endsWith(`</${name}>`));
+  return name !== '' && isWhole ? Element.folded(name, attrs, text, at, childrenOf) : parseElement(text);
 }
 
 const BLANK = 0x20;
 const APOSTROPHE = 0x27;
+const SLASH = 0x2f;
 const LESS = 0x3c;
 const EQUALS = 0x3d;
 const GREATER = 0x3e;

@@ -89,14 +89,13 @@ function item(letter: string, ...parts: readonly string[]): string {
 export function readItems(items: string, fn: (content: Content) => void, onBad: (err: unknown) => void): void {
   let at = 0;
   while (at < items.length) {
-    const semicolon = items.indexOf(';', at);
-    if (semicolon < 0) throw new Error('a batch is cut off');
     const letter = items[at]!;
+    const lengths: number[] = [];
+    let from = readLengths(items, at + 1, lengths);
     const parts: string[] = [];
-    let from = semicolon + 1;
-    for (const length of items.slice(at + 1, semicolon).split(',')) {
-      const to = from + Number(length);
-      if (!(to >= from && to <= items.length)) throw new Error('a batch is cut off');
+    for (const length of lengths) {
+      const to = from + length;
+      if (to > items.length) throw new Error('a batch is cut off');
       parts.push(items.slice(from, to));
       from = to;
     }
@@ -109,6 +108,21 @@ export function readItems(items: string, fn: (content: Content) => void, onBad: 
     }
     if (content !== undefined) fn(content);
   }
+}
+
+/** Reads `31,208;`, and returns where that ends. */
+function readLengths(items: string, start: number, lengths: number[]): number {
+  let length = 0;
+  for (let at = start; at < items.length; at++) {
+    const char = items.charCodeAt(at);
+    if (char >= 0x30 && char <= 0x39) length = 10 * length + char - 0x30;
+    else if (char === 0x2c /* , */ || char === 0x3b /* ; */) {
+      lengths.push(length);
+      length = 0;
+      if (char === 0x3b) return at + 1;
+    } else break;
+  }
+  throw new Error('a batch is cut off');
 }
 
 function contentOf(letter: string, [first = '', second = '', third = '']: readonly string[]): Content | undefined {
@@ -137,10 +151,15 @@ function frameOf(kind: 'deliver' | 'undelivered', list: string, xml: string, had
 }
 
 function addressees(list: string): Addressee[] {
-  if (list === '') return [];
-  const words = list.split('\t');
   const found: Addressee[] = [];
-  for (let i = 0; i + 1 < words.length; i += 2) found.push({ jid: words[i]!, sid: words[i + 1]! });
+  for (let at = 0; at < list.length; ) {
+    const middle = list.indexOf('\t', at);
+    if (middle < 0) break;
+    const tab = list.indexOf('\t', middle + 1);
+    const end = tab < 0 ? list.length : tab;
+    found.push({ jid: list.slice(at, middle), sid: list.slice(middle + 1, end) });
+    at = end + 1;
+  }
   return found;
 }
 
