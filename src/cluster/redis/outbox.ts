@@ -40,7 +40,7 @@ const FULL = 128 * 1024;
  * So many milliseconds after a batch began its way the next one follows, unless somebody waits for an answer, or it is that long. What
  * comes after a pause goes at once. A batch costs both nodes and Redis several system calls each.
  */
-const GATHER_MS = Number(process.env.GATHER ?? 4);
+const GATHER_MS = 4;
 const ENOUGH = 32 * 1024;
 const NO_ENTRY = '0-1';
 
