@@ -1,115 +1,27 @@
 // One stanza to many: whom it reaches, as what, in which order, and who is told that it did not.
 import { afterEach, describe, expect, test } from 'vitest';
-import type { Cluster } from '../../../src/cluster/cluster.ts';
 import { createSolo } from '../../../src/cluster/solo.ts';
-import { parseConfig } from '../../../src/config/load.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
-import { serviceIn } from '../../../src/core/events.ts';
 import type { Host } from '../../../src/core/host.ts';
-import { defineModule, on } from '../../../src/core/module.ts';
 import { Multicast } from '../../../src/core/multicast.ts';
-import type { Router } from '../../../src/core/router.ts';
 import type { Sessions } from '../../../src/core/sessions.ts';
-import { loadModules } from '../../../src/index.ts';
-import { Server } from '../../../src/server.ts';
+import type { Server } from '../../../src/server.ts';
 import { createMemoryDriver } from '../../../src/storage/memory.ts';
-import type { Driver } from '../../../src/storage/ports.ts';
 import { type Element, el } from '../../../src/xml/element.ts';
 import { Jid } from '../../../src/xmpp/jid.ts';
 import type { StreamClient } from '../../kit/client.ts';
 import { FakeClock, turn } from '../../kit/clock.ts';
 import { createNodes } from '../../kit/cluster-pair.ts';
 import { TestNames } from '../../kit/federation.ts';
-import { logIn } from '../../kit/login.ts';
-import { mergeSettings } from '../../kit/test-server.ts';
+import { domain, enterAs, type RoomsOptions, said, speaker, startRooms } from '../../kit/rooms-host.ts';
 import { WebSocketClient } from '../../kit/websocket-client.ts';
 
-const domain = 'verona.test';
-const speaker = Jid.parse(`capulet@groups.${domain}/tybalt`)!;
 const ended: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const end of ended.splice(0).reverse()) await end();
 });
-
-/** What the rooms of one server say and hear. */
-class Rooms {
-  router!: Router;
-  host!: Host;
-  readonly heard: string[] = [];
-  readonly module = defineModule({
-    summary: 'Stands where rooms are',
-    xeps: [],
-    hosts: ['rooms'],
-    setup: ({ host, router }) => {
-      this.host = host;
-      this.router = router;
-      return {
-        handlers: [
-          on(serviceIn, { phase: 'handle' }, ({ stanza: { from, to, el: element } }) => {
-            const [error] = element.getChild('error')?.elements() ?? [];
-            this.heard.push(`${element.name} ${element.attrs.type} ${error?.name} ${from.full} > ${to.full}`);
-            return 'handled';
-          }),
-        ],
-      };
-    },
-  });
-
-  say(text: string, ...to: readonly string[]) {
-    return this.router.multicast(
-      said(text),
-      speaker,
-      to.map((one) => Jid.parse(one)!),
-      this.host,
-    );
-  }
-}
-
-const said = (text: string): Element =>
-  el('message', null, { from: speaker.full, type: 'groupchat', id: text }, el('body', null, undefined, text));
-
-interface Options {
-  readonly cluster?: Cluster;
-  readonly driver?: Driver;
-  readonly names?: TestNames;
-  readonly at?: string;
-}
-
-async function start(more: ConfigInput = {}, { cluster, driver, names, at = domain }: Options = {}) {
-  const rooms = new Rooms();
-  const clock = new FakeClock();
-  const base: ConfigInput = {
-    database: 'memory',
-    tls: { required: false },
-    s2s: { enabled: names !== undefined },
-    limits: { enabled: false, 'idle-timeout': '100d' },
-    listen: { address: ['127.0.0.1'], c2s: 0, http: 0, ...(names === undefined ? {} : { s2s: 0 }) },
-    hosts: { [at]: {} },
-  };
-  const config = parseConfig(mergeSettings(base, more));
-  const modules = new Map(await loadModules(config));
-  modules.delete('muc');
-  modules.set('rooms', rooms.module);
-  const server = await Server.start(config, {
-    modules,
-    clock,
-    iterations: 1,
-    driver: driver ?? createMemoryDriver(clock),
-    ...(cluster && { cluster }),
-    ...(names && { nameServer: names }),
-  });
-  ended.push(() => server.stop());
-  names?.set(at, { port: server.address('s2s')!.port });
-  return { server, rooms };
-}
-
-async function enter(server: Server, user: string, at = domain): Promise<StreamClient> {
-  const { accounts } = server.hosts.get(at)!;
-  if (!(await accounts.exists(user))) await accounts.create(user, 'secret');
-  const { client } = await logIn(server.address('c2s')!, { domain: at, user, password: 'secret', resource: 'here' });
-  ended.push(() => client.destroy());
-  return client;
-}
+const start = (more?: ConfigInput, options?: RoomsOptions) => startRooms(ended, more, options);
+const enter = (server: Server, user: string, at?: string) => enterAs(ended, server, user, at);
 
 async function hears(client: StreamClient): Promise<string> {
   const item = await client.next();
