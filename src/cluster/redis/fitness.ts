@@ -141,7 +141,8 @@ const mayNot = (commands: readonly string[]): RedisProblem => ({
 });
 
 /** What an ACL has to grant. */
-const access = 'give it what nodes need (ACL SETUSER name ~parley* resetchannels &parley* +@all -@admin -@dangerous +info)';
+const access =
+  'give it what nodes need (ACL SETUSER name ~parley* resetchannels &parley* +@all -@admin -@dangerous +info)';
 
 function refusedInfo(error: unknown): string {
   if (/NOPERM/.test(messageOf(error))) return '';
@@ -197,7 +198,8 @@ function explain(message: string): RedisProblem {
   if (refused !== undefined) return mayNot([refused.toUpperCase()]);
   // (Redis adds where in the script it was)
   const why = message.replace(/,? script: [0-9a-f]{40}.*$/, '');
-  if (/NOPERM|can't access|access a key/.test(message)) return { what: `does not let this user use its keys (${why})`, fix: access };
+  if (/NOPERM|can't access|access a key/.test(message))
+    return { what: `does not let this user use its keys (${why})`, fix: access };
   return { what: `does not do what nodes need: ${why}`, fix: 'see what else it says' };
 }
 
