@@ -54,8 +54,12 @@ test('what its user may not do is named, with what to grant', async () => {
   const some = await grant('~parley* resetchannels &parley* +@all -xread -hset');
   expect(some).toContain('does not let this user run HSET, XREAD');
   expect(some).toContain(fix);
-  expect(await grant('~parley* resetchannels &parley* +@all -@scripting')).toContain('does not let this user run EVALSHA');
-  expect(await grant('~parley* resetchannels &parley* +@all -subscribe')).toContain('does not let this user run SUBSCRIBE');
+  expect(await grant('~parley* resetchannels &parley* +@all -@scripting')).toContain(
+    'does not let this user run EVALSHA',
+  );
+  expect(await grant('~parley* resetchannels &parley* +@all -subscribe')).toContain(
+    'does not let this user run SUBSCRIBE',
+  );
   expect(await grant('~other* &parley* +@all')).toContain('does not let this user use its keys');
   expect(await grant('~parley* resetchannels +@all')).toContain('does not let this user listen to its channels');
 });
@@ -130,7 +134,9 @@ function asked(): Map<string, Set<string>> {
   for (const file of files) {
     if (file.endsWith('fitness.ts')) continue;
     const text = readFileSync(join(source, file), 'utf8');
-    for (const [, name = '', rest = ''] of text.matchAll(/(?:redis\.p?call|\bcommand|\bcall)\(\s*'([A-Z]+)'(.*?)(?=redis\.p?call|$)/gm)) {
+    for (const [, name = '', rest = ''] of text.matchAll(
+      /(?:redis\.p?call|\bcommand|\bcall)\(\s*'([A-Z]+)'(.*?)(?=redis\.p?call|$)/gm,
+    )) {
       const options = found.get(name) ?? new Set();
       for (const [, option = ''] of rest.matchAll(/'([A-Z]{2,})'/g)) options.add(option);
       found.set(name, options);
