@@ -14,6 +14,45 @@ function domainFor(pattern: string, host: string): string | undefined {
   return isAddress && pattern.includes('*') ? undefined : prepareDomain(pattern.replace('*', host));
 }
 
+/** What a new room is: a set of settings, of which the others are those of a plain room. */
+const preset = z.strictObject({
+  persistent: z.boolean().optional().meta({ description: 'It stays when the last occupant leaves.' }),
+  public: z.boolean().optional().meta({ description: 'It is listed.' }),
+  'members-only': z.boolean().optional().meta({ description: 'Only members may enter.' }),
+  moderated: z.boolean().optional().meta({ description: 'Only members, and who is given voice, may speak.' }),
+  'real-addresses': z
+    .enum(['anyone', 'moderators'])
+    .optional()
+    .meta({ description: 'Who sees the addresses of the people in it.' }),
+  'change-subject': z.boolean().optional().meta({ description: 'Participants may change the subject.' }),
+  invitations: z.boolean().optional().meta({ description: 'Members may invite others, and make them members.' }),
+  'private-messages': z
+    .enum(['anyone', 'participants', 'moderators', 'none'])
+    .optional()
+    .meta({ description: 'Who may send private messages.' }),
+  'voice-requests': z.boolean().optional().meta({ description: 'Visitors may ask for voice.' }),
+  registration: z.boolean().optional().meta({ description: 'People may register with it.' }),
+  'max-occupants': z.int().min(0).optional().meta({ description: 'People in it at a time; 0 for no limit.' }),
+  'list-occupants': z.boolean().optional().meta({ description: 'Who is inside is listed to those who may enter.' }),
+  history: z.int().min(0).max(1000).optional().meta({ description: 'Messages sent on entry, unless asked for more.' }),
+});
+export type RoomPreset = z.output<typeof preset>;
+
+const inTeams: RoomPreset = { persistent: true, 'real-addresses': 'anyone', 'change-subject': true };
+/** The sets that are there without being written down. */
+const knownPresets: Readonly<Record<string, RoomPreset>> = {
+  plain: {},
+  'public channel': { ...inTeams, public: true, invitations: true },
+  'private channel': { ...inTeams, public: false, 'members-only': true, invitations: true, registration: false },
+  group: { ...inTeams, public: false, 'members-only': true, invitations: false, registration: false },
+};
+
+/** The set of that name; undefined where there is none. */
+export function presetOf({ presets }: z.output<typeof rooms>, name: string): RoomPreset | undefined {
+  if (Object.hasOwn(presets, name)) return presets[name];
+  return Object.hasOwn(knownPresets, name) ? knownPresets[name] : undefined;
+}
+
 export const rooms = z
   .strictObject({
     enabled: z
@@ -28,6 +67,22 @@ export const rooms = z
         description:
           'The domain that the rooms are at; `*` stands for the domain of the host. Other servers look it up by this name.',
       }),
+    creation: z.enum(['local', 'admins', 'anyone']).prefault('local').meta({
+      description: 'Who may make rooms: the people of the host, its admins alone, or people of other servers too.',
+    }),
+    'per-account': z
+      .int()
+      .min(0)
+      .prefault(200)
+      .meta({ description: 'Rooms that one person may own, made by entering them; 0 for no limit.' }),
+    presets: z.record(z.string(), preset).prefault({}).meta({
+      description:
+        'Sets of settings that new rooms may begin with, by name, beside `plain`, `public channel`, `private channel` and `group`, which may be replaced.',
+    }),
+    'default-preset': z
+      .string()
+      .prefault('plain')
+      .meta({ description: 'The preset of a room that somebody makes by entering it.' }),
   })
   .prefault({})
   .meta({ description: 'Rooms for many people (XEP-0045), on a domain of their own below each host.' });
@@ -63,6 +118,13 @@ export function checkRooms(
     ...components.map((component) => [component, 'is that of a component (see "components")'] as const),
   ]);
   for (const [host, settings] of Object.entries(hosts)) {
+    const { 'default-preset': name } = settings.rooms;
+    if (presetOf(settings.rooms, name) === undefined) {
+      report(
+        ['hosts', host, 'rooms', 'default-preset'],
+        `There is no preset ${quote(name)}. Describe it in "presets".`,
+      );
+    }
     const domain = roomsDomain(host, settings);
     if (domain === undefined) continue;
     const why = taken.get(domain);
