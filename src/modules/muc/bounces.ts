@@ -25,7 +25,10 @@ export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element)
   if (occupant === undefined) return;
   const condition = conditionOf(stanza);
   const isGone = stanza.name === 'message' ? goneForMessages.has(condition) : gone.has(condition);
-  if (isGone) return removeGhost(room, from);
+  if (isGone) {
+    removeGhost(room, from);
+    return;
+  }
   // 7.5: what a client says of a private message is for who sent that
   const writer = nick === '' || stanza.name !== 'message' ? undefined : room.occupants.get(nick);
   if (writer === undefined) return;

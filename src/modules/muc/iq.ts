@@ -22,7 +22,7 @@ export function contextOf(room: Room, asker: Jid): RoomContext {
 export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): MaybePromise<void> {
   const { payload } = iq;
   const handler = payload && room.ports.handler(iq.type, payload.ns, payload.name);
-  if (handler === undefined) throw new StanzaError('service-unavailable');
+  if (payload === undefined || handler === undefined) throw new StanzaError('service-unavailable');
   let isReleased = false;
   const transit = new Transit<Iq>(iq, { kind: 'server', domain: iq.from.domain });
   const release = (): void => {
