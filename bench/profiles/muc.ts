@@ -24,6 +24,8 @@ export const muc: Profile = {
     'joins-at-once': { value: 8, help: 'joins on their way while rooms fill' },
     visits: { value: 20, help: 'how often one more user comes into the full big room' },
     stall: { value: false, help: 'measure the set rate once more after one occupant has stopped reading' },
+    backlog: { value: 8, help: 'MiB that are sent to it besides, to fill what lies between' },
+    quiet: { value: false, help: 'presence of moderators alone is told in rooms: for very large ones' },
     patience: { value: 15, help: 'seconds without anything after which what is missing counts as lost' },
     'rooms-domain': { value: '', help: 'the domain of the rooms; by itself groups.DOMAIN' },
   },
