@@ -287,7 +287,8 @@ export class Crowd {
       for (let i = 0; i < visits; i++) {
         visitor.presences = 0;
         await this.join(visitor);
-        if (visitor.presences !== (isQuiet ? 2 : room.size + 1)) this.tally.fail(`a visitor saw ${visitor.presences} occupants`);
+        if (visitor.presences !== (isQuiet ? 2 : room.size + 1))
+          this.tally.fail(`a visitor saw ${visitor.presences} occupants`);
         this.tally.count('presences', visitor.presences + 1);
         await this.ask(visitor, `<presence type='unavailable' to='${room.address}/${client.user}'/>`);
       }
