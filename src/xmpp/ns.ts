@@ -30,6 +30,14 @@ export const NS = {
   // XEP-0045
   muc: 'http://jabber.org/protocol/muc',
   mucUser: 'http://jabber.org/protocol/muc#user',
+  mucAdmin: 'http://jabber.org/protocol/muc#admin',
+  mucOwner: 'http://jabber.org/protocol/muc#owner',
+  mucRoomConfig: 'http://jabber.org/protocol/muc#roomconfig',
+  mucRoomInfo: 'http://jabber.org/protocol/muc#roominfo',
+  mucRequest: 'http://jabber.org/protocol/muc#request',
+  mucRegister: 'http://jabber.org/protocol/muc#register',
+  mucTraffic: 'http://jabber.org/protocol/muc#traffic',
+  mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0049
   private: 'jabber:iq:private',
   // XEP-0059
@@ -104,6 +112,9 @@ export const NS = {
   mam: 'urn:xmpp:mam:2',
   mamExtended: 'urn:xmpp:mam:2#extended',
   mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
+  // XEP-0317
+  hats: 'urn:xmpp:hats:0',
+  prosodyHats: 'xmpp:prosody.im/protocol/hats:1',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334

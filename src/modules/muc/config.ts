@@ -46,13 +46,15 @@ export interface RoomConfig {
   readonly maxUsers: number;
   /** Of which roles presence is told to others. */
   readonly presenceBroadcast: readonly Exclude<Role, 'none'>[];
-  /** Occupants are listed to whoever asks (XEP-0045 6.5). */
+  /** Occupants are listed to those who are in the room or might enter it (XEP-0045 6.5). */
   readonly listOccupants: boolean;
   /** Messages that somebody who enters is sent at most, and where they do not say how many. */
   readonly maxHistory: number;
   readonly defaultHistory: number;
   /** The XMPP URI of a node that belongs to the room, `''` for none. */
   readonly pubsub: string;
+  /** What was chosen in fields that modules have added to the owner's form (settings.ts), by the fields' names. */
+  readonly more?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** What a room is that nobody has said anything about: open to all, found by all, and gone when the last one leaves. */
@@ -73,7 +75,7 @@ export const plainConfig: RoomConfig = {
   allowRegistration: true,
   maxUsers: 0,
   presenceBroadcast: ['moderator', 'participant', 'visitor'],
-  listOccupants: false,
+  listOccupants: true,
   maxHistory: 50,
   defaultHistory: 20,
   pubsub: '',

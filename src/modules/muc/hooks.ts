@@ -4,11 +4,15 @@
 // of this folder only, and after the hook, never inside (`room.run`).
 import { collect, gate, notify } from '../../core/hooks.ts';
 import type { Element } from '../../xml/element.ts';
+import type { Field } from '../../xmpp/dataform.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
+import type { Cause } from './affiliations.ts';
 import type { Affiliation, Role, RoomConfig } from './config.ts';
 import type { Device, Occupant } from './occupant.ts';
+import type { RoomContext } from './request.ts';
 import type { Room } from './room.ts';
 import type { AffiliationRow } from './rows.ts';
+import type { ExtraField } from './settings.ts';
 
 /** Somebody wants to make a room by entering it (XEP-0045 10.1): `check` may refuse, and may put another `config` in place. */
 export const roomCreating = gate<{ readonly room: Jid; readonly creator: Jid; config: RoomConfig }>()('room-creating', [
@@ -34,6 +38,15 @@ export interface RoomJoin {
 }
 /** `check` may refuse. */
 export const roomJoin = gate<RoomJoin>()('room-join', ['check']);
+
+/** Somebody wants another nick (7.6), which is free. */
+export interface RoomNick {
+  readonly room: Room;
+  readonly occupant: Occupant;
+  readonly nick: string;
+}
+/** `check` may refuse. */
+export const roomNick = gate<RoomNick>()('room-nick', ['check']);
 
 /** A device is inside, and everybody has been told; `isFirst`: with it, its occupant. */
 export const roomJoined = notify<{
@@ -87,7 +100,7 @@ export interface RoomMessage {
 /** `check`: voice, limits, moderation; may refuse. `change` replaces the element. `archive` stores it. After that it goes out. */
 export const roomMessage = gate<RoomMessage>()('room-message', ['check', 'change', 'archive']);
 
-/** A message that was sent to everybody; `event` as it went out. */
+/** A message was sent to everybody. */
 export const roomMessageSent = notify<RoomMessage>('room-message-sent');
 
 /** A private message (7.5), to each device of its reader. `check` may refuse, `change` may replace the element. */
@@ -101,11 +114,15 @@ export const roomPrivate = gate<{
 
 /**
  * The presence of an occupant is being made, for all who see it: handlers push elements that stand beside `<x/>`, which stays the last
- * one. Called when something of it changed, not for each reader; `showPresence` (presence.ts) has it made anew.
+ * one; at once, without a promise. Not called for each reader, but when something changed: `showPresence` (presence.ts) says so.
  */
-export const roomPresence = collect<{ readonly room: Room; readonly occupant: Occupant; readonly children: Element[] }>(
-  'room-presence',
-);
+export const roomPresence = collect<{
+  readonly room: Room;
+  readonly occupant: Occupant;
+  /** Unavailable presence: what tells who it is belongs there too. */
+  readonly isLeaving: boolean;
+  readonly children: Element[];
+}>('room-presence');
 
 /** The configuration has another value, and everybody has been told (10.2.1). `by`: the real JID of who did it; undefined: an operator. */
 export const roomChanged = notify<{ readonly room: Room; readonly before: RoomConfig; readonly by: Jid | undefined }>(
@@ -121,7 +138,27 @@ export const roomAffiliation = notify<{
   readonly now: AffiliationRow | undefined;
   /** Bare JID of who gave it; undefined: an operator, or the room. */
   readonly by: BareJid | undefined;
+  readonly cause: Cause;
 }>('room-affiliation');
 
 /** A room is over: destroyed (10.9), or left by everybody and not persistent. What modules store of it is to be removed. */
 export const roomDestroyed = notify<{ readonly room: Room; readonly isByOwner: boolean }>('room-destroyed');
+
+/** What a room is about to tell of itself to whoever asks by disco#info (6.4). */
+export interface RoomInfo {
+  readonly context: RoomContext;
+  readonly features: string[];
+  /** Fields of `muc#roominfo` with their values, beside those of the configuration. */
+  readonly fields: Record<string, Field<unknown>>;
+  readonly values: Record<string, unknown>;
+  /** Other forms (XEP-0128). */
+  readonly forms: Element[];
+}
+/** Handlers push what they know. */
+export const roomInfo = collect<RoomInfo>('room-info');
+
+/**
+ * The owner's form is being made, or one that was filled in is read (10.2): handlers push fields of their own, the same each time. What is
+ * chosen in them is kept with the configuration; `chosen` (settings.ts) tells it.
+ */
+export const roomFields = collect<{ readonly room: Room; readonly fields: ExtraField<unknown>[] }>('room-fields');

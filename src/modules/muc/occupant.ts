@@ -8,10 +8,10 @@ import { Slotted } from './slots.ts';
 export interface Device {
   /** Its real full JID. */
   readonly jid: Jid;
-  /** The children of its presence, serialised, without what is of rooms only. */
+  /** Its presence without what belongs to rooms, as `<presence/>` without addresses: XML. */
   presence: string;
-  /** While the history for somebody who has just come is read: what is to be sent after it. */
-  held: Element[] | undefined;
+  /** While history is read for somebody who has just come: what is to be sent after it, and from whom. */
+  held: [element: Element, from: Jid][] | undefined;
 }
 
 export class Occupant extends Slotted {
@@ -21,8 +21,10 @@ export class Occupant extends Slotted {
   readonly bare: BareJid;
   role: Role;
   affiliation: Affiliation;
-  /** Never empty while it is in the room; the last one is the one whose presence is shown. */
+  /** The last one is that whose presence is shown. Empty when it is no longer in the room. */
   readonly devices: Device[] = [];
+  /** The others know of it: its role is one of those whose presence is broadcast. */
+  isShown = false;
   /** Its presence as others see it, with and without the real JID, while it has not changed. */
   seen: { full: Element | undefined; plain: Element | undefined } | undefined;
 
@@ -47,5 +49,10 @@ export class Occupant extends Slotted {
   /** The device whose presence is shown. */
   get shown(): Device {
     return this.devices.at(-1)!;
+  }
+
+  /** One of its devices, by its real full JID. */
+  device(jid: Jid): Device | undefined {
+    return this.devices.find((device) => device.jid.full === jid.full);
   }
 }

@@ -48,6 +48,20 @@ export interface MembershipRow {
 export interface OccupantRow {
   readonly nick: string;
   readonly role: Role;
-  /** The children of its presence. */
+  /** Its presence without addresses. */
   readonly xml: string;
+}
+
+/** What is left of the occupants when the server stops with nobody to take over; read and removed by the next life. Owner: the room. */
+export interface ParkedRow {
+  readonly occupants: readonly SavedOccupant[];
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+/** An occupant, written down as JSON. */
+export interface SavedOccupant {
+  readonly nick: string;
+  readonly role: Role;
+  readonly devices: readonly { readonly jid: string; readonly xml: string }[];
+  readonly slots?: Readonly<Record<string, unknown>>;
 }
