@@ -30,6 +30,7 @@ const titles = {
   'XEP-0280': 'Message Carbons',
   'XEP-0288': 'Bidirectional Server-to-Server Connections',
   'XEP-0297': 'Stanza Forwarding',
+  'XEP-0307': 'Unique Room Names for Multi-User Chat',
   'XEP-0313': 'Message Archive Management',
   'XEP-0334': 'Message Processing Hints',
   'XEP-0344': 'Impact of TLS and DNSSEC on Dialback',

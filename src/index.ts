@@ -126,7 +126,7 @@ function libraryAccounts(server: Server): LibraryAccounts {
   const find = (text: string) => {
     const jid = Jid.parse(text);
     const host = jid && server.hosts.get(jid.domain);
-    if (jid === undefined || host === undefined || jid.local === '' || !jid.isBare) {
+    if (jid === undefined || host?.kind !== 'users' || jid.local === '' || !jid.isBare) {
       throw new Error(`"${text}" is not an account of a host served here`);
     }
     return { accounts: host.accounts, local: jid.local };

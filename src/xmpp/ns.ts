@@ -37,6 +37,7 @@ export const NS = {
   mucRequest: 'http://jabber.org/protocol/muc#request',
   mucRegister: 'http://jabber.org/protocol/muc#register',
   mucTraffic: 'http://jabber.org/protocol/muc#traffic',
+  mucUnique: 'http://jabber.org/protocol/muc#unique',
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0049
   private: 'jabber:iq:private',

@@ -12,17 +12,17 @@ export type ListRequest =
   | { readonly kind: 'role'; readonly role: Role };
 
 /** One change that is asked for. */
-export type Change = AffiliationChange | RoleChange;
-export interface AffiliationChange {
+export type Change = AffiliationItem | RoleItem;
+export interface AffiliationItem {
   readonly kind: 'affiliation';
   readonly affiliation: Affiliation;
   /** The person, or the domain; undefined where only a nick is given, of somebody who is in the room. */
-  readonly jid: BareJid | undefined;
+  readonly jid: Jid | undefined;
   /** The nick to be registered, `''` for none any more; the person's where there is no `jid`; undefined to leave it. */
   readonly nick: string | undefined;
   readonly reason: string | undefined;
 }
-export interface RoleChange {
+export interface RoleItem {
   readonly kind: 'role';
   readonly role: Role;
   readonly nick: string | undefined;
@@ -67,7 +67,7 @@ function readChange(item: Element): Change {
   if (jid === undefined && (nick === undefined || nick === '')) throw new StanzaError('bad-request', 'of whom?');
   if (isAffiliation(affiliation)) {
     // 10.3: "When processing a request that identifies a user by its full JID, a service SHOULD use the bare JID"
-    return { kind: 'affiliation', affiliation, jid: jid?.bare, nick, reason };
+    return { kind: 'affiliation', affiliation, jid: jid?.withResource(''), nick, reason };
   }
   if (isRole(role)) return { kind: 'role', role, nick: nick || undefined, jid, reason };
   throw new StanzaError('bad-request', 'there is no such affiliation or role');

@@ -4,7 +4,7 @@ import type { MaybePromise } from '../../base/maybe.ts';
 import type { Collect, Gate, Notify, Verdict } from '../../core/hooks.ts';
 import type { Element } from '../../xml/element.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
-import type { AffiliationRow, OccupantRow, RoomRow } from './rows.ts';
+import type { AffiliationRow, GoneRow, OccupantRow, RoomRow } from './rows.ts';
 
 /** The hooks of the host. Where a promise was waited for, the room is still this node's when it is settled; else it rejects. */
 export interface RoomHooks {
@@ -20,6 +20,8 @@ export interface RoomRows {
   saveRoom(row: RoomRow | undefined): Promise<void>;
   /** The row of the room, and that of the person (except for domains): what a person has to do with which rooms. */
   saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void>;
+  /** Where the room goes on when it is over (10.9). */
+  saveGone(row: GoneRow): Promise<void>;
   /** The list of devices that outlives a crash. Nobody waits for it. */
   saveDevice(device: Jid, row: OccupantRow | undefined): void;
 }

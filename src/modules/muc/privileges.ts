@@ -3,16 +3,10 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { isAtLeast } from './associations.ts';
 import { type Affiliation, affiliationRank, type Role } from './config.ts';
 
-/** Who acts, or is acted upon. */
+/** Who acts, or is acted upon. Admins and owners are moderators from outside, too (`actorOf`). */
 export interface Standing {
   readonly affiliation: Affiliation;
-  /** `none`: not in the room. */
   readonly role: Role;
-}
-
-/** Whether somebody acts as a moderator: in that role, or from outside as somebody who would have it inside (8, 9). */
-export function isModerator({ affiliation, role }: Standing): boolean {
-  return role === 'moderator' || (role === 'none' && isAtLeast(affiliation, 'admin'));
 }
 
 /**
@@ -20,7 +14,7 @@ export function isModerator({ affiliation, role }: Standing): boolean {
  * @throws StanzaError `forbidden` for those who may not do such things at all, `not-allowed` for a target that they may not do it to
  */
 export function checkRoleChange(actor: Standing, target: Standing, role: Role): void {
-  if (!isModerator(actor)) throw new StanzaError('forbidden', 'this takes a moderator');
+  if (actor.role !== 'moderator') throw forbidden('moderator');
   if (role === target.role) return;
   const isAdmin = isAtLeast(actor.affiliation, 'admin');
   const isProtected = isAtLeast(target.affiliation, 'admin');
@@ -98,7 +92,7 @@ export function checkAffiliationList(reader: Reader, list: Affiliation): void {
 
 /** May the list of those in this role be read? (8.5, 9.8) @throws StanzaError `forbidden` */
 export function checkRoleList(reader: Standing, list: Role): void {
-  if (!isModerator(reader)) throw forbidden('moderator');
+  if (reader.role !== 'moderator') throw forbidden('moderator');
   if (list === 'moderator' && !isAtLeast(reader.affiliation, 'admin')) throw forbidden('admin');
 }
 

@@ -52,6 +52,15 @@ export interface OccupantRow {
   readonly xml: string;
 }
 
+/** A room that was destroyed and goes on elsewhere (10.9). Owner: the room's localpart. */
+export interface GoneRow {
+  /** The address of the other room. */
+  readonly venue: string;
+  readonly reason?: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
 /** What is left of the occupants when the server stops with nobody to take over; read and removed by the next life. Owner: the room. */
 export interface ParkedRow {
   readonly occupants: readonly SavedOccupant[];

@@ -62,17 +62,29 @@ describe('changes', () => {
       <item affiliation='member' jid='hag@shakespeare.lit' nick=''/>
       <item role='visitor' jid='hag@shakespeare.lit/pda'/>`;
     expect(readChanges(query(items))).toEqual([
-      { kind: 'affiliation', affiliation: 'outcast', jid: 'lord@shakespeare.lit', nick: undefined, reason: 'Treason' },
+      {
+        kind: 'affiliation',
+        affiliation: 'outcast',
+        jid: Jid.parse('lord@shakespeare.lit'),
+        nick: undefined,
+        reason: 'Treason',
+      },
       { kind: 'role', role: 'none', nick: 'pistol', jid: undefined, reason: undefined },
       {
         kind: 'affiliation',
         affiliation: 'member',
-        jid: 'hag@shakespeare.lit',
+        jid: Jid.parse('hag@shakespeare.lit'),
         nick: 'third witch',
         reason: undefined,
       },
       { kind: 'affiliation', affiliation: 'none', jid: undefined, nick: 'hecate', reason: undefined },
-      { kind: 'affiliation', affiliation: 'member', jid: 'hag@shakespeare.lit', nick: '', reason: undefined },
+      {
+        kind: 'affiliation',
+        affiliation: 'member',
+        jid: Jid.parse('hag@shakespeare.lit'),
+        nick: '',
+        reason: undefined,
+      },
       { kind: 'role', role: 'visitor', nick: undefined, jid: Jid.parse('hag@shakespeare.lit/pda'), reason: undefined },
     ]);
   });
