@@ -30,7 +30,7 @@ export function tell(room: Room, element: Element, from: Jid, readers: Iterable<
 
 /** To one device: nothing waits for history here. */
 export function tellDevice(room: Room, element: Element, from: Jid, to: Jid): void {
-  room.ports.send(element, from, to);
+  room.ports.multicast(element, from, [to]);
 }
 
 /** The room says something to all who are in it; `codes` as in 10.2.1. */
