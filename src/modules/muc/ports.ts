@@ -38,11 +38,11 @@ export interface RoomPorts {
   /** An id for a stanza that the room makes, never the same twice. */
   newId(): string;
   /**
-   * One element, which has its `from` and no `to`, to many full JIDs, or to one: all that is said in the room goes this way, so that it
-   * arrives in order. What cannot be delivered comes back to the room.
+   * One element, which has its `from` and no `to`, to full JIDs. What a room says this way arrives in order, whoever it is for. What
+   * cannot be delivered comes back to the room.
    */
   multicast(element: Element, from: Jid, to: readonly Jid[]): void;
-  /** One element to one address, of whatever kind, as anybody would send it; `to` is set on it here. */
+  /** One element to one address; `to` is set on it here. */
   send(element: Element, from: Jid, to: Jid): void;
   /** Who answers such requests to a room. */
   handler(type: IqType, ns: string | null, name: string): IqHandler | undefined;
