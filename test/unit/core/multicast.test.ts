@@ -159,6 +159,26 @@ describe('on two nodes', () => {
     ]);
   });
 
+  test('a session that has just moved is followed, from here and from the node that had it', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const { sid } = two.server.sessions.get(juliet)!;
+    const { directory, self } = nodes.clusters[0]!;
+    const [entry] = await directory.sessions(Jid.parse(juliet)!.bare);
+    // the directory says it is here, or on a third node, which has sent it on: both know where it went
+    const moved = { ...entry!, node: self };
+    Object.assign(nodes.clusters[0]!, { directory: { ...directory, sessions: () => [moved] } });
+    one.server.sessions.moves.left(sid, two.server.sessions.moves.nodeOf(sid));
+    await one.rooms.say('a', juliet);
+    expect(await hears(client)).toBe(`${juliet} a`);
+    const third = nodes.add('three');
+    const frame = { kind: 'deliver', to: [{ jid: juliet, sid }], xml: said('b').toXml(), each: true } as const;
+    third.receive(() => {});
+    await third.send(self, frame);
+    expect(await hears(client)).toBe(`${juliet} b`);
+    expect([...one.rooms.heard, ...two.rooms.heard]).toEqual([]);
+  });
+
   test('where it is not known who is there nobody is taken for gone', async () => {
     const { nodes, one, two } = await twoNodes();
     await enter(two.server, 'juliet');
