@@ -13,7 +13,7 @@ export function exit(room: Room, device: Jid, presence: Element): void {
   const leaving = occupant?.device(device);
   if (occupant === undefined || leaving === undefined) return;
   const children = presence.elements().filter((child) => !isReserved(child));
-  removeDevice(room, occupant, leaving, { children });
+  removeDevice(room, occupant, leaving, { children, id: presence.attrs.id });
 }
 
 /** A device is gone without a word, or cannot be reached (18.1.2: ghosts). */
@@ -66,9 +66,9 @@ export function evict(room: Room, occupant: Occupant, parts: GoneParts): () => v
   };
 }
 
-/** 7.14: a room that is not persistent goes with its last occupant. */
+/** 7.14: a room that is not persistent goes with its last occupant, and so does one that was never configured (10.1). */
 export function vanishIfEmpty(room: Room): void {
-  if (room.isOver || room.occupants.size > 0 || room.config.isPersistent) return;
+  if (room.isOver || room.occupants.size > 0 || (room.config.isPersistent && !room.isLocked)) return;
   room.ports.background(endRoom(room, false), 'removing a room that everybody has left');
 }
 
