@@ -1,6 +1,6 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
 import { andThen, type MaybePromise } from '../base/maybe.ts';
-import { CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
+import { type Addressee, CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
