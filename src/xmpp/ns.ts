@@ -41,11 +41,14 @@ export const NS = {
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0049
   private: 'jabber:iq:private',
+  // XEP-0054
+  vcardTemp: 'vcard-temp',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
   // XEP-0066
   oob: 'jabber:x:oob',
   // XEP-0060
+  pubsub: 'http://jabber.org/protocol/pubsub',
   pubsubEvent: 'http://jabber.org/protocol/pubsub#event',
   // XEP-0077
   register: 'jabber:iq:register',

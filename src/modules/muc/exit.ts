@@ -66,9 +66,9 @@ export function evict(room: Room, occupant: Occupant, parts: GoneParts): () => v
   };
 }
 
-/** 7.14: a room that is not persistent goes with its last occupant. */
+/** 7.14: a room that is not persistent goes with its last occupant, and so does one that was never configured (10.1). */
 export function vanishIfEmpty(room: Room): void {
-  if (room.isOver || room.occupants.size > 0 || room.config.isPersistent) return;
+  if (room.isOver || room.occupants.size > 0 || (room.config.isPersistent && !room.isLocked)) return;
   room.ports.background(endRoom(room, false), 'removing a room that everybody has left');
 }
 

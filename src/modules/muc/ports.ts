@@ -2,8 +2,10 @@
 // nothing else, so that it runs in a test as it does in the server.
 import type { MaybePromise } from '../../base/maybe.ts';
 import type { Collect, Gate, Notify, Verdict } from '../../core/hooks.ts';
+import type { IqHandler } from '../../core/module.ts';
 import type { Element } from '../../xml/element.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
+import type { IqType } from '../../xmpp/stanza.ts';
 import type { AffiliationRow, GoneRow, OccupantRow, RoomRow } from './rows.ts';
 
 /** The hooks of the host. Where a promise was waited for, the room is still this node's when it is settled; else it rejects. */
@@ -39,6 +41,8 @@ export interface RoomPorts {
   multicast(element: Element, from: Jid, to: readonly Jid[]): void;
   /** One element to one address; `to` is set on it here. */
   send(element: Element, from: Jid, to: Jid): void;
+  /** Who answers such requests to a room. */
+  handler(type: IqType, ns: string | null, name: string): IqHandler | undefined;
   /** Work that nobody waits for: its failure is logged. */
   background(work: Promise<unknown>, what: string): void;
 }

@@ -189,6 +189,11 @@ export class Room extends Slotted {
     return result;
   }
 
+  /** Nothing is under way that is waited for. */
+  get isQuiet(): boolean {
+    return this.waitingWork === 0 && this.waiting.size === 0;
+  }
+
   /** The room's own row. */
   row(): RoomRow {
     const { config, subject, createdAt, isLocked } = this;
