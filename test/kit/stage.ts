@@ -53,6 +53,8 @@ export class Stage {
   names: Names = new Map([
     ['host', HOST],
     ['rooms', ROOMS],
+    // a name with braces of its own
+    ['memberinvites', '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites'],
   ]);
   private readonly transcript: Heard[] = [];
   private readonly scene: Scene;
