@@ -28,11 +28,14 @@ const MOST_FORWARDED = 2000;
 /** What accounts answer for their people, not the devices. */
 const ofAccounts: ReadonlySet<string> = new Set([NS.vcardTemp, NS.pubsub]);
 
-/** @throws StanzaError not-acceptable from who is not in the room (XEP-0410 4), item-not-found */
+/** @throws StanzaError bad-request (6.6) or not-acceptable (XEP-0410 4) from who is not in the room, item-not-found */
 export function ask(room: Room, iq: Iq): void {
   const { ports } = room;
   const occupant = room.occupantOf(iq.from);
-  if (occupant === undefined) throw new StanzaError('not-acceptable', 'you are not in the room');
+  if (occupant === undefined) {
+    const isDisco = iq.payload?.ns === NS.discoInfo || iq.payload?.ns === NS.discoItems;
+    throw new StanzaError(isDisco ? 'bad-request' : 'not-acceptable', 'you are not in the room');
+  }
   const target = room.occupants.get(iq.to.resource);
   if (target === undefined) throw new StanzaError('item-not-found', 'nobody in the room has that nick');
   const { payload } = iq;
