@@ -32,7 +32,7 @@ const abroad: ReadonlySet<string> = new Set(
 );
 
 /** Rooms are for people from everywhere. */
-const isAbroad = (file: string): boolean => abroad.has(file) || file.startsWith('room') || file.startsWith('muc');
+const isAbroad = (file: string): boolean => abroad.has(file) || /^(muc|room)/.test(file);
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? isAbroad(file));
