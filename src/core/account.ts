@@ -1,6 +1,6 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
-import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
-import { type Addressee, CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
+import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -16,12 +16,13 @@ import {
   replaceElement,
   type Stanza,
 } from '../xmpp/stanza.ts';
+import { Elsewhere, placeOf } from './elsewhere.ts';
 import { iqIn, messageIn, messageOffline, presenceIn, presenceNews } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import { holdersOf, Reaches, STORE, wasGiven } from './reaches.ts';
-import type { Sessions } from './sessions.ts';
+import { Session, type Sessions } from './sessions.ts';
 import { defineNote, Transit } from './transit.ts';
 
 /** The sessions that a message is about to reach; left before `messageIn` runs, so that `copy` knows the others. */
@@ -215,41 +216,24 @@ export class AccountDelivery {
    * @param transit what brought it here: its sender's acknowledgement waits until the other nodes' inboxes have it
    */
   write(stanza: Stanza, to: readonly SessionEntry[], transit?: Transit): void {
-    let elsewhere: Map<SessionEntry['node'], Addressee[]> | undefined;
-    for (const { jid, sid, node: listed } of to) {
-      let node = listed;
-      if (node === this.cluster.self) {
-        const session = this.sessions.get(jid.full);
-        // another session may have come under its name
-        if (session !== undefined && session.sid === sid) {
-          session.deliver(stanza);
-          continue;
-        }
-        const place = this.sessions.moves.whither(sid);
-        if (place === undefined) {
-          this.parts.missed(stanza, sid);
-          continue;
-        }
-        node = place;
+    let elsewhere: Elsewhere | undefined;
+    for (const entry of to) {
+      const place = placeOf(entry, this.sessions, this.cluster.self);
+      if (place === undefined) this.parts.missed(stanza, entry.sid);
+      else if (place instanceof Session) place.deliver(stanza);
+      else {
+        elsewhere ??= new Elsewhere();
+        elsewhere.add(place, { jid: entry.jid.full, sid: entry.sid });
       }
-      elsewhere ??= new Map();
-      const addressee: Addressee = { jid: jid.full, sid };
-      const list = elsewhere.get(node);
-      if (list === undefined) elsewhere.set(node, [addressee]);
-      else list.push(addressee);
     }
     if (elsewhere === undefined) return;
     const xml = stanza.el.toXml();
     const reach = stanza.kind === 'message' ? stanza.reach : undefined;
-    for (const [node, list] of elsewhere) {
-      const had = reach === undefined ? {} : { had: holdersOf(reach) };
-      const sent = this.cluster.send(node, { kind: 'deliver', to: list, xml, ...had });
-      if (!isPromise(sent)) continue;
-      const done = sent.catch(() => {
-        for (const { sid } of list) this.parts.missed(stanza, sid);
-      });
-      transit?.settle(done);
-    }
+    const had = reach === undefined ? {} : { had: holdersOf(reach) };
+    const sent = elsewhere.send(this.cluster, { xml, ...had }, (list) => {
+      for (const { sid } of list) this.parts.missed(stanza, sid);
+    });
+    if (sent !== undefined) transit?.settle(sent);
   }
 
   /**

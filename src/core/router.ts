@@ -24,8 +24,10 @@ import { AccountDelivery, isOver, type Returned } from './account.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
+import { Multicast } from './multicast.ts';
 import { Questions } from './questions.ts';
 import type { Session, Sessions } from './sessions.ts';
+import { checkFrom, restamp, stamp } from './stamps.ts';
 import { type Origin, Transit } from './transit.ts';
 
 /** Takes stanzas for domains that are not served here. */
@@ -64,10 +66,16 @@ export class Router {
   private readonly parts: RouterParts;
   private readonly accounts: AccountDelivery;
   private readonly questions: Questions;
+  private readonly multicasts: Multicast;
 
   constructor(parts: RouterParts) {
     this.parts = parts;
     this.questions = new Questions(parts.cluster, parts.clock);
+    this.multicasts = new Multicast({
+      ...parts,
+      abroad: (stanza, host) => this.abroad(new Transit(stanza, { kind: 'host', host })),
+      refuse: (element, from, to, error) => this.refuse(element, from, to, error),
+    });
     this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
       missed: (stanza, sid) => this.missed(stanza, sid),
@@ -201,6 +209,16 @@ export class Router {
     return this.route(new Transit(stanza, { kind: 'host', host }));
   }
 
+  /**
+   * A host says one thing to many sessions, of any domain: an element with a `from` and without `to`, to full JIDs. The gates of the
+   * readers' hosts do not see it, `sessionOut` does. What comes from one bare JID (a room's) arrives in its order, also with what
+   * is sent to a single reader this way. A reader that is not there is answered for by a stanza error from that address.
+   * @returns when other nodes have what is for their sessions. Never rejects.
+   */
+  multicast(element: Element, from: Jid, to: readonly Jid[], host: Host): MaybePromise<void> {
+    return this.multicasts.send(element, from, to, host);
+  }
+
   /** Sends what somebody may like to know and did not ask for: where it cannot be delivered, nobody hears of that. */
   tell(stanza: Stanza, host: Host): MaybePromise<void> {
     try {
@@ -252,13 +270,15 @@ export class Router {
   private forward(transit: Transit): MaybePromise<void> {
     const { stanza } = transit;
     const host = this.parts.hosts.get(stanza.to.domain);
-    if (host === undefined) {
-      if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
-      return this.parts.remote.send(transit);
-    }
+    if (host === undefined) return this.abroad(transit);
     if (this.questions.take(stanza)) return;
     if (stanza.to.local === '') return this.toHost(host, transit);
     return host.kind === 'users' ? this.accounts.deliver(host, transit) : this.toService(host, transit);
+  }
+
+  private abroad(transit: Transit): MaybePromise<void> {
+    if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
+    return this.parts.remote.send(transit);
   }
 
   private toService(host: Host, transit: Transit): MaybePromise<void> {
@@ -328,10 +348,15 @@ export class Router {
     // most go out as they came
     const element = frame.kind === 'deliver' ? unfoldable(frame.xml) : parseElement(frame.xml);
     if (frame.kind === 'stanza') return this.forThisNode(element);
-    if (frame.kind === 'undelivered') {
-      return this.redeliverAll(element, frame.to, frame.had);
-    }
-    const { had } = frame;
+    if (frame.kind === 'undelivered') return this.redeliverAll(element, frame);
+    if (frame.each !== true) return this.toSessions(element, frame, from);
+    const speaker = Jid.parse(element.attrs.from ?? '');
+    if (speaker === undefined) return;
+    return this.multicasts.inTurn(speaker.bare, frame.to, (to) => this.toSessions(element, { ...frame, to }, from));
+  }
+
+  private toSessions(element: Element, frame: SessionFrame, from: NodeId): MaybePromise<void> {
+    const { had, each } = frame;
     const reach = had && reachFrom(had);
     const { sessions } = this.parts;
     let works: MaybePromise<void>[] | undefined;
@@ -339,7 +364,8 @@ export class Router {
       const session = sessions.get(addressee.jid);
       // another session may have come under its name
       if (session?.sid === addressee.sid) {
-        session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
+        const own = each === true ? element.with({ to: session.jid.full }) : element;
+        session.deliver(withReach(stanzaOf(own, addressOf(element.attrs.from, session.jid), session.jid), reach));
         return false;
       }
       const place = sessions.moves.whither(addressee.sid);
@@ -359,11 +385,16 @@ export class Router {
   /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
   private pass(node: NodeId, frame: SessionFrame, element: Element): MaybePromise<void> {
     const sent = this.parts.cluster.send(node, frame);
-    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had));
+    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame));
   }
 
-  private redeliverAll(element: Element, to: readonly Addressee[], had: Holders | undefined): MaybePromise<void> {
-    return inOrder(to, (addressee) => this.redeliver(element, addressee, had));
+  private redeliverAll(element: Element, { to, had, each }: SessionFrame): MaybePromise<void> {
+    const speaker = each === true ? Jid.parse(element.attrs.from ?? '') : undefined;
+    return inOrder(to, (addressee) => {
+      if (each !== true) return this.redeliver(element, addressee, had);
+      const gone = Jid.parse(addressee.jid);
+      if (gone && speaker) return this.refuse(element, gone, speaker, new StanzaError('service-unavailable'));
+    });
   }
 
   /** A session left before a stanza from another node reached it. */
@@ -441,30 +472,6 @@ export class Router {
 
 export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
-}
-
-/** RFC 6120 8.1.2.1: a client may only name itself, by its full or its bare JID. */
-function checkFrom(session: Session, element: Element): void {
-  const { from } = element.attrs;
-  if (from === undefined || from === session.jid.full || from === session.jid.bare) return;
-  const claimed = Jid.parse(from);
-  if (claimed?.full !== session.jid.full && claimed?.full !== session.jid.bare) throw new StreamError('invalid-from');
-}
-
-/** Presence that manages subscriptions speaks for the account, everything else for the resource (RFC 6121 3.1.2). */
-const fromBare: ReadonlySet<string | undefined> = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']);
-
-/** The addresses as everybody compares them (RFC 7622 3.1), whatever the client wrote. */
-function stamp(element: Element, from: Jid, to: Jid): Element {
-  const { attrs } = element;
-  const name = element.name === 'presence' && fromBare.has(attrs.type) ? from.bare : from.full;
-  if (attrs.to !== undefined && attrs.to !== to.full) return element.with({ from: name, to: to.full });
-  return attrs.from === name ? element : element.with({ from: name });
-}
-
-function restamp(element: Element, from: Jid, to: Jid): Element {
-  const { attrs } = element;
-  return attrs.from === from.full && attrs.to === to.full ? element : element.with({ from: from.full, to: to.full });
 }
 
 function reachFrom({ home, id, to, copied }: Holders): Reach {

@@ -54,9 +54,11 @@ export class ChildServer implements AsyncDisposable {
 
   /** What the process believes to be later than it is, in milliseconds. */
   private readonly ahead: number;
+  private readonly under: readonly string[];
 
-  private constructor(more: ConfigInput, ahead: number) {
+  private constructor(more: ConfigInput, ahead: number, under: readonly string[]) {
     this.ahead = ahead;
+    this.under = under;
     // a space: nobody's folders are as plain as those of programmers
     this.folder = mkdtempSync(join(tmpdir(), 'parley e2e '));
     this.settings = mergeSettings(settings, more);
@@ -65,10 +67,11 @@ export class ChildServer implements AsyncDisposable {
   /**
    * Starts a server on new data; settings are laid over those for tests.
    * @param ahead how much its clock is ahead of ours, in milliseconds
+   * @param under a command that it is started by, and becomes
    */
-  static async start(more: ConfigInput = {}, ahead = 0): Promise<ChildServer> {
+  static async start(more: ConfigInput = {}, ahead = 0, under: readonly string[] = []): Promise<ChildServer> {
     build();
-    const server = new ChildServer(more, ahead);
+    const server = new ChildServer(more, ahead, under);
     try {
       await server.start();
       return server;
@@ -196,8 +199,9 @@ export class ChildServer implements AsyncDisposable {
   }
 
   private launch(): { child: ChildProcess; exit: Promise<Exit> } {
-    const args = [...clockAhead(this.ahead), command, 'start', '--config', this.file];
-    const child = spawn(process.execPath, args, {
+    const own = [process.execPath, ...clockAhead(this.ahead), command, 'start', '--config', this.file];
+    const [first = '', ...args] = [...this.under, ...own];
+    const child = spawn(first, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -89,6 +89,8 @@ export class Outward {
       for (const entry of shown) if (entry.node !== this.parts.cluster.self) elsewhere.add(entry.node);
       const call: ShowCall = { account: account.bare, to: to.full, resource };
       for (const node of elsewhere) {
+        // Never a second time: what is not answered in time is on its way still, and shown when it arrives; it is lost only with the
+        // node that was to show it, whose sessions are told as gone then.
         this.parts.background(this.parts.cluster.call(node, this.method, call), 'showing presence from another node');
       }
       return andThen(this.showAll(here, to), () => entries.length);

@@ -5,7 +5,8 @@ import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { type Logger, silent } from '../../../src/base/log.ts';
-import { defineScript, openRedis, type RedisConnection, type RedisTarget } from '../../../src/net/redis.ts';
+import { defineScript, openRedis, type RedisConnection } from '../../../src/net/redis.ts';
+import type { RedisTarget } from '../../../src/net/redis-target.ts';
 import { startRedis, type TestRedis } from '../../kit/redis.ts';
 
 describe('a connection to Redis', () => {
