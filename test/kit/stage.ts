@@ -53,7 +53,8 @@ export class Stage {
   names: Names = new Map([
     ['host', HOST],
     ['rooms', ROOMS],
-    // a name with braces of its own
+    // names with braces of their own
+    ['maxusers', '{https://parley.im/muc}roomconfig_maxusers'],
     ['memberinvites', '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites'],
   ]);
   private readonly transcript: Heard[] = [];
