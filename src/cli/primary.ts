@@ -4,12 +4,10 @@ import cluster from 'node:cluster';
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import type { Config, ListenerName } from '../config/server.ts';
-import { adminCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError, type ReloadReport } from '../core/commands.ts';
 import type { Log } from '../core/log.ts';
 import { createEmbedded, type Embedded } from '../storage/postgres/embedded.ts';
-import { type AdminServer, createAdminServer } from './admin-server.ts';
-import { adminSocketPath } from './admin-socket.ts';
+import { type AdminServer, openAdminServer } from './admin-server.ts';
 import type { StartFacts } from './banner.ts';
 import { Ending, STOP_LIMIT } from './ending.ts';
 import type { NodeFigures, Plan } from './node.ts';
@@ -85,12 +83,7 @@ export class Primary {
    */
   async begin(): Promise<StartFacts> {
     const { config } = this.settings;
-    this.admin = await createAdminServer({
-      path: adminSocketPath(config.data),
-      commands: adminCommands,
-      run: (command, args) => this.run(command, args),
-      log: this.log.child({ part: 'admin' }),
-    });
+    this.admin = await openAdminServer(config.data, this.log, (command, args) => this.run(command, args));
     this.ending.attend(() => this.reload());
     try {
       this.ports = await pickPorts(config);

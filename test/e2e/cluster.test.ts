@@ -58,7 +58,8 @@ async function json(...args: string[]): Promise<Record<string, never>> {
   }
 }
 
-const sessions = async (): Promise<readonly Listed[]> => (await json('session', 'ls')).sessions! as readonly Listed[];
+const sessions = async (): Promise<readonly Listed[]> =>
+  (await server.ask<{ readonly sessions: readonly Listed[] }>('session ls')).sessions;
 
 async function enter(user: string, resource: string): Promise<StreamClient> {
   const { client } = await logIn(server.address('c2s'), { user, password: passwordOf(user), domain, resource });
@@ -146,8 +147,10 @@ const say = (client: StreamClient, to: string, text: string): void =>
 
 /** Whether it is served again as it was at first. */
 const isWhole = async (): Promise<boolean> => {
-  const { code, stdout } = await server.cli(['cluster', 'status', '--json']);
-  return code === 0 && JSON.parse(stdout).nodes.length === 2;
+  const { ok, nodes } = await server.ask<{ readonly ok: boolean; readonly nodes: readonly unknown[] }>(
+    'cluster status',
+  );
+  return ok && nodes.length === 2;
 };
 
 test('people whom different processes serve are on one service, and administrators see all of them', async () => {
@@ -178,7 +181,7 @@ test('people whom different processes serve are on one service, and administrato
     expect((await server.cli(['session', 'kick', `${user}@${domain}`])).code).toBe(0);
     expect(await client.closed()).toBe(true);
   }
-  expect(await sessions()).toEqual([]);
+  expect(await json('session', 'ls')).toEqual({ sessions: [] });
 }, 120_000);
 
 test('a process that is killed is replaced, and who was with another one goes on', async () => {
@@ -194,7 +197,7 @@ test('a process that is killed is replaced, and who was with another one goes on
   const [left, other] = gone[0] ? [juliet, 'romeo'] : [romeo, 'juliet'];
 
   expect(await until(patience, () => nodesOf(server.pid).length === 2)).toBe(true);
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   expect(nodesOf(server.pid)).not.toContain(victim);
   const metrics = await (await fetch(`http://127.0.0.1:${server.address('http').port}/metrics`)).text();
   expect(metrics).toContain('parley_nodes_replaced_total{node="primary"} 1\n');
@@ -236,7 +239,7 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
   expect(stderr).toBe('');
   expect(code).toBe(0);
   expect(JSON.parse(stdout).replaced).toHaveLength(2);
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   isOver = true;
   await Promise.all([knocking, ...talking]);
 
@@ -264,7 +267,7 @@ test('a process that dies while it is being replaced has one in its place, not t
   expect(await until(patience, () => nodesOf(server.pid).length === 3)).toBe(true);
   process.kill(before[0]!, 'SIGKILL');
   expect((await restart).code).toBe(0);
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   const after = nodesOf(server.pid);
   expect(after).toHaveLength(2);
   expect(after.filter((pid) => before.includes(pid))).toEqual([]);
@@ -295,7 +298,7 @@ test('without Redis streams stay, it is told as what is wrong, and it heals by i
   expect(JSON.parse(status.stdout)).toMatchObject({ ok: false });
   for (const client of [romeo, juliet]) await client.fence();
   await redis.start();
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   say(romeo, 'juliet', 'after');
   await hear(juliet, 'after');
 }, 120_000);

@@ -4,6 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { connectAdmin } from '../../src/cli/admin-client.ts';
+import { adminSocketPath } from '../../src/cli/admin-socket.ts';
 import type { ConfigInput } from '../../src/config/server.ts';
 import type { Address } from './client.ts';
 import { mergeSettings } from './test-server.ts';
@@ -152,14 +154,27 @@ export class ChildServer implements AsyncDisposable {
     if (code !== 0) throw new Error(`accounts could not be made: ${stderr}`);
   }
 
-  async status(): Promise<{
+  /**
+   * What a command says with `--json`, asked of the running server itself: a process of its own for each question is what slows tests
+   * that ask again and again. @throws CommandError
+   */
+  async ask<T extends object>(command: string, args: object = {}): Promise<T> {
+    const path = adminSocketPath(join(this.folder, 'data'));
+    const client = await connectAdmin(path);
+    if (client === undefined) throw new Error(`nothing answers on ${path}`);
+    try {
+      return (await client.run(command, args)) as T;
+    } finally {
+      client.close();
+    }
+  }
+
+  status(): Promise<{
     readonly pid: number;
     readonly sessions: number;
     readonly listeners: readonly { readonly name: string; readonly port: number }[];
   }> {
-    const { code, stdout, stderr } = await this.cli(['status', '--json']);
-    if (code !== 0) throw new Error(`no status: ${stdout}${stderr}`);
-    return JSON.parse(stdout);
+    return this.ask('status');
   }
 
   /** Sends a signal, and waits for the end. @throws Error after `patience` milliseconds */
@@ -242,12 +257,12 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Asks until it holds; false when it does not within `ms` milliseconds. */
-export async function until(ms: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {
+/** Asks until it holds, every so many milliseconds; false when it does not within `ms` milliseconds. */
+export async function until(ms: number, holds: () => boolean | Promise<boolean>, every = 20): Promise<boolean> {
   for (const deadline = performance.now() + ms; ; ) {
     if (await holds()) return true;
     if (performance.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, every));
   }
 }
 

@@ -42,7 +42,7 @@ export class Agreement {
   /** All people are connected. Afterwards some of them have left. */
   async reach(): Promise<void> {
     const began = performance.now();
-    await until(GHOSTS, async () => (await this.directories()).length === 0);
+    await until(GHOSTS, async () => (await this.directories()).length === 0, 100);
     this.delays.directory = performance.now() - began;
     for (const { what, where, jid } of await this.directories()) {
       this.found[what]++;
