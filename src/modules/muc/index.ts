@@ -51,6 +51,9 @@ export default defineModule({
         await confirm(lease);
         return result;
       };
+      const deliver: RoomPorts['answer'] = (element, from, to) => {
+        if (!isDropped()) return router.send(stanzaOf(element.with({ to: to.full }), from, to), host);
+      };
       return {
         rows,
         mostOccupants: config['most-occupants'],
@@ -72,9 +75,8 @@ export default defineModule({
         multicast(element, from, to) {
           if (!isDropped()) void router.multicast(element, from, to, host);
         },
-        send(element, from, to) {
-          if (!isDropped()) void router.send(stanzaOf(element.with({ to: to.full }), from, to), host);
-        },
+        send: (element, from, to) => void deliver(element, from, to),
+        answer: deliver,
         background,
       };
     };
