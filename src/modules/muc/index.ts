@@ -23,6 +23,10 @@ import type { RoomPorts } from './ports.ts';
 import { requests } from './requests.ts';
 import type { Handed } from './saved.ts';
 import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
+import { sweep } from './sweep.ts';
+
+/** After a start, in milliseconds: by then whoever resumes has found their rooms. */
+const SWEEP_AFTER = 60_000;
 
 export default defineModule({
   xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
@@ -115,6 +119,18 @@ export default defineModule({
       for (const home of homes) home.shareAgain();
     });
 
+    const cancelSweep = clock.after(SWEEP_AFTER, () =>
+      background(
+        sweep(
+          stores,
+          host.jid,
+          (key) => rooms.isHere(key),
+          (key, passed) => rooms.send(key, passed),
+        ),
+        'looking for rooms that everybody has left',
+      ),
+    );
+
     return {
       features: { server: [NS.muc, NS.mucStableId] },
       handlers: [
@@ -130,6 +146,7 @@ export default defineModule({
           return 'handled';
         }),
       ],
+      stop: cancelSweep,
     };
   },
 });
