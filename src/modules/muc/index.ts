@@ -24,6 +24,10 @@ import { requests } from './requests.ts';
 import type { DirectoryRow } from './rows.ts';
 import type { Handed } from './saved.ts';
 import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
+import { sweep } from './sweep.ts';
+
+/** After a start, in milliseconds: by then whoever resumes has found their rooms. */
+const SWEEP_AFTER = 60_000;
 
 export default defineModule({
   xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
@@ -118,6 +122,18 @@ export default defineModule({
       for (const home of homes) home.shareAgain();
     });
 
+    const cancelSweep = clock.after(SWEEP_AFTER, () =>
+      background(
+        sweep(
+          stores,
+          host.jid,
+          (key) => rooms.isHere(key),
+          (key, passed) => rooms.send(key, passed),
+        ),
+        'looking for rooms that everybody has left',
+      ),
+    );
+
     return {
       features: { server: [NS.muc, NS.mucStableId] },
       // XEP-0045 6.3
@@ -135,6 +151,7 @@ export default defineModule({
           return 'handled';
         }),
       ],
+      stop: cancelSweep,
     };
   },
 });
