@@ -61,7 +61,7 @@ test('what its user may not do is named, with what to grant', async () => {
   expect(await grant('~parley* resetchannels &parley* +@all -subscribe')).toContain(
     'does not let this user run SUBSCRIBE',
   );
-  expect(await grant('~other* &parley* +@all')).toContain('does not let this user use its keys');
+  expect(await grant('~other* resetchannels &parley* +@all')).toContain('does not let this user use its keys');
   expect(await grant('~parley* resetchannels +@all')).toContain('does not let this user listen to its channels');
 });
 
