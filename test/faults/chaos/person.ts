@@ -21,6 +21,9 @@ interface Unacknowledged {
   readonly entry: Entry | undefined;
   /** How far the archive was known when it was sent. */
   readonly mark: string;
+  /** How many stanzas the client had acknowledged before: when this one is acknowledged, the server knows of these. */
+  readonly told: number;
+  readonly at: number;
 }
 
 /** What clients went through, of all of them. */
@@ -31,7 +34,20 @@ export interface Fortunes {
   cuts: number;
   /** Attempts that failed, by what they failed with. */
   readonly setbacks: Map<string, number>;
+  /** The longest that somebody was not served, in milliseconds, from the first thing on that was not answered. */
+  longestGap: number;
+  /** The longest that something said was waited for until it was acknowledged on the session that it was said on. */
+  longestWait: number;
 }
+
+export const noFortunes = (): Fortunes => ({
+  resumed: 0,
+  begun: 0,
+  cuts: 0,
+  setbacks: new Map(),
+  longestGap: 0,
+  longestWait: 0,
+});
 
 /** Keeps what it sends until that is acknowledged. */
 class KeepingClient extends Client {
@@ -39,11 +55,22 @@ class KeepingClient extends Client {
   /** Of what is sent next. */
   entry: Entry | undefined;
   mark = '';
+  /** How many stanzas it has acknowledged last. */
+  told = 0;
 
   override send(xml: string, n = 1, asks = false): void {
     super.send(xml, n, asks);
-    if (this.sm && n > 0) this.open.push({ count: this.sm.sent, xml, entry: this.entry, mark: this.mark });
+    if (this.sm && n > 0) {
+      const { entry, mark, told } = this;
+      this.open.push({ count: this.sm.sent, xml, entry, mark, told, at: performance.now() });
+    }
     this.entry = undefined;
+  }
+
+  override write(xml: string): void {
+    // what is written may be a stanza with a request behind it, or an acknowledgement, but never both
+    if (this.sm && xml.startsWith('<a ')) this.told = this.sm.received;
+    super.write(xml);
   }
 }
 
@@ -65,7 +92,10 @@ export class Person {
   private readonly random: () => number;
   private client: KeepingClient;
   private reader: ArchiveReader;
-  private session: SessionMark = { number: 0, began: 0 };
+  private session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0 };
+  private node: ServiceNode;
+  /** Since when something was not answered, while it is not served. */
+  private awaySince: number | undefined;
   /** Sent on a session that is over, and not known to be taken. */
   private doubtful: Unacknowledged[] = [];
   /** What a new session has not done yet. */
@@ -86,6 +116,7 @@ export class Person {
     this.books = books;
     this.fortunes = fortunes;
     this.random = random;
+    this.node = service.nodes[0]!;
     this.client = this.makeClient();
     this.reader = new ArchiveReader(this.client);
   }
@@ -131,6 +162,7 @@ export class Person {
   cut(how: Cut): void {
     if (!this.client.isConnected) return;
     this.fortunes.cuts++;
+    this.goneAway();
     this.client.cut(how);
     this.lost?.(new Error('cut'));
   }
@@ -177,6 +209,7 @@ export class Person {
       if (!this.isConnected) continue;
       if (this.client.open.length > 0 && performance.now() - this.lastWord > SILENCE) {
         this.setback('heard nothing');
+        this.goneAway();
         this.client.cut('reset');
       } else this.speak();
     }
@@ -200,6 +233,7 @@ export class Person {
     const id = entry.body.replaceAll(' ', '-');
     this.client.entry = entry;
     this.client.mark = this.mark;
+    this.books.write(entry, this.node.name);
     this.client.send(
       `<message to='user${entry.to}@${domain}' type='chat' id='${id}'><body>${entry.body}</body>` +
         `<origin-id xmlns='urn:xmpp:sid:0' id='${id}'/></message>`,
@@ -214,6 +248,7 @@ export class Person {
       try {
         if (!this.client.isConnected) await this.connect();
         await this.settleIn();
+        this.isBack();
         return;
       } catch (error) {
         this.setback(String(error));
@@ -229,9 +264,9 @@ export class Person {
       try {
         await this.client.resume();
         this.fortunes.resumed++;
+        this.isPlaced(node);
         this.acknowledge(this.client.sm.acked);
-        // they were counted when they were sent first
-        if (this.client.open.length > 0) this.client.send(this.client.open.map(({ xml }) => xml).join(''), 0, true);
+        this.repeat();
         this.lastWord = performance.now();
         return;
       } catch (error) {
@@ -245,14 +280,43 @@ export class Person {
     await this.begin(node);
   }
 
+  /** What the server has not had on a session that goes on. */
+  private repeat(): void {
+    const { open } = this.client;
+    if (open.length === 0) return;
+    for (const { entry } of open) if (entry !== undefined) this.books.write(entry, this.node.name);
+    // they were counted when they were sent first
+    this.client.send(open.map(({ xml }) => xml).join(''), 0, true);
+  }
+
+  /** The session is on that node from now on. */
+  private isPlaced(node: ServiceNode): void {
+    this.node = node;
+    this.session.nodes.delete(node.name);
+    this.session.nodes.add(node.name);
+    this.session.placed = performance.now();
+  }
+
+  private goneAway(): void {
+    this.awaySince ??= this.client.open[0]?.at ?? performance.now();
+  }
+
+  private isBack(): void {
+    const { awaySince, fortunes } = this;
+    this.awaySince = undefined;
+    if (awaySince === undefined) return;
+    fortunes.longestGap = Math.max(fortunes.longestGap, performance.now() - awaySince);
+  }
+
   /** A new session. */
   private async begin(node: ServiceNode): Promise<void> {
     this.doubtful.push(...this.client.open.filter(({ entry }) => entry !== undefined));
     this.due.archive = this.session.number > 0;
     this.due.roster = this.due.presence = true;
-    this.session = { number: this.session.number + 1, began: performance.now() };
+    this.session = { number: this.session.number + 1, placed: 0, nodes: new Set(), confirmed: 0 };
     this.fortunes.begun++;
     this.client = this.makeClient(node);
+    this.isPlaced(node);
     this.reader = new ArchiveReader(this.client);
     this.seen.clear();
     this.roster.clear();
@@ -332,7 +396,10 @@ export class Person {
       return await Promise.race([work, lost]);
     } catch (error) {
       // an answer that comes later is none
-      if (String(error).includes('in time') && this.client.isConnected) this.client.cut('reset');
+      if (String(error).includes('in time') && this.client.isConnected) {
+        this.goneAway();
+        this.client.cut('reset');
+      }
       throw error;
     } finally {
       clearTimeout(timer);
@@ -351,6 +418,7 @@ export class Person {
     };
     client.onLost = (why) => {
       if (client !== this.client) return;
+      this.goneAway();
       this.lost?.(new Error(why));
       this.setback(why);
     };
@@ -363,7 +431,7 @@ export class Person {
     if (xml.startsWith('<message')) {
       // a page that was asked for before the connection broke
       if (xml.includes('<result ')) return;
-      const entry = this.books.hear(this.number, this.session, 'session', xml);
+      const entry = this.books.hear(this.number, this.session, 'session', xml, this.client.sm!.received);
       const id = stanzaIdFor(this.number, xml);
       if (entry !== undefined && id !== undefined && id > this.mark) this.mark = id;
       return;
@@ -406,8 +474,11 @@ export class Person {
     const { open } = this.client;
     let n = 0;
     while (n < open.length && open[n]!.count <= acked) {
-      const { entry } = open[n++]!;
-      if (entry !== undefined) entry.isAcknowledged = true;
+      const { entry, told, at } = open[n++]!;
+      this.session.confirmed = Math.max(this.session.confirmed, told);
+      if (entry === undefined) continue;
+      entry.isAcknowledged = true;
+      this.fortunes.longestWait = Math.max(this.fortunes.longestWait, performance.now() - at);
     }
     open.splice(0, n);
   }
