@@ -52,8 +52,10 @@ export type AnswerIq = (host: Host, transit: Transit<Iq>, targets: readonly Targ
 /** What delivery leaves to the router. */
 export interface DeliveryParts {
   readonly answerIq: AnswerIq;
-  /** A session of this node left before a stanza reached it. */
-  missed(stanza: Stanza, sid: string): void;
+  /** A stanza did not reach a session at that node: see {@link AccountDelivery.follow}. */
+  missed(stanza: Stanza, addressee: Addressee, node: NodeId): MaybePromise<unknown>;
+  /** Tells a stanza's sender what went wrong. */
+  refuse(stanza: Stanza, error: unknown): void;
 }
 
 /** So often a node that does not answer is asked: it must not hold anything up for ever. */
@@ -212,7 +214,8 @@ export class AccountDelivery {
 
   /**
    * Hands a stanza to sessions, here or on other nodes; one frame for each node.
-   * @param transit what brought it here: its sender's acknowledgement waits until the other nodes' inboxes have it
+   * @param transit what brought it here: its sender's acknowledgement waits until the other nodes' inboxes have it, or somebody else
+   *   for sure where they do not
    */
   write(stanza: Stanza, to: readonly SessionEntry[], transit?: Transit): void {
     let elsewhere: Map<SessionEntry['node'], Addressee[]> | undefined;
@@ -227,7 +230,7 @@ export class AccountDelivery {
         }
         const place = this.sessions.moves.whither(sid);
         if (place === undefined) {
-          this.parts.missed(stanza, sid);
+          this.wait(stanza, this.missed(stanza, [{ jid: jid.full, sid }], node), transit);
           continue;
         }
         node = place;
@@ -244,12 +247,41 @@ export class AccountDelivery {
     for (const [node, list] of elsewhere) {
       const had = reach === undefined ? {} : { had: holdersOf(reach) };
       const sent = this.cluster.send(node, { kind: 'deliver', to: list, xml, ...had });
-      if (!isPromise(sent)) continue;
-      const done = sent.catch(() => {
-        for (const { sid } of list) this.parts.missed(stanza, sid);
-      });
-      transit?.settle(done);
+      if (isPromise(sent)) {
+        const done = sent.catch(() => this.missed(stanza, list, node));
+        this.wait(stanza, done, transit);
+      }
     }
+  }
+
+  private async missed(stanza: Stanza, to: readonly Addressee[], node: NodeId): Promise<void> {
+    await Promise.all(to.map((addressee) => this.parts.missed(stanza, addressee, node)));
+  }
+
+  /** What fails is told to the sender: by whoever waits for it, or else at once. */
+  private wait(stanza: Stanza, work: Promise<unknown>, transit: Transit | undefined): void {
+    if (transit !== undefined) transit.settle(work);
+    else work.catch((error: unknown) => this.parts.refuse(stanza, error));
+  }
+
+  /**
+   * A stanza did not reach a session at a node, which is no more or does not have it. Where that session lives on elsewhere, it
+   * is given it there; else the rules for an absent resource apply, as in {@link takeBack}.
+   * @param node where it was sent in vain
+   * @returns when somebody has it for sure
+   * @throws StanzaError where the rules, or a module, refuse it
+   */
+  follow(host: Host, stanza: Stanza, { jid, sid }: Addressee, node: NodeId): MaybePromise<unknown> {
+    const account = Jid.parse(jid)?.bare ?? stanza.to.bare;
+    // presence is of the moment, and there is much of it when a node dies
+    return andThen(this.cluster.directory.sessions(account, stanza.kind !== 'presence'), (entries) => {
+      const entry = entries.find((one) => one.sid === sid && one.node !== node && this.cluster.nodes.has(one.node));
+      if (entry === undefined) return andThen(this.giveUp(host, stanza, sid), (transit) => transit?.settled);
+      const transit = new Transit(stanza, { kind: 'host', host });
+      this.sessions.moves.learn(entry);
+      this.write(stanza, [entry], transit);
+      return transit.settled;
+    });
   }
 
   /**
@@ -260,6 +292,11 @@ export class AccountDelivery {
    * @throws StanzaError where the rules, or a module, refuse it
    */
   takeBack(host: Host, stanza: Stanza, sid: string, at?: number): MaybePromise<void> {
+    return andThen(this.giveUp(host, stanza, sid, at), nothing);
+  }
+
+  /** Resolves to the way that it takes now; undefined where it takes none from here. */
+  private giveUp(host: Host, stanza: Stanza, sid: string, at?: number): MaybePromise<Transit | undefined> {
     if (stanza.kind === 'presence') return;
     if (stanza.kind === 'iq') {
       if (stanza.type === 'get' || stanza.type === 'set') throw new StanzaError('service-unavailable');
@@ -280,11 +317,15 @@ export class AccountDelivery {
    * Lets another node decide what becomes of a message, or `otherwise` where that cannot. One that is only slow may have decided, or do
    * so yet: it is asked again, and knows then that it has.
    */
-  private async bringBack(node: NodeId, returned: Returned, otherwise: () => MaybePromise<void>): Promise<void> {
+  private async bringBack(
+    node: NodeId,
+    returned: Returned,
+    otherwise: () => MaybePromise<Transit | undefined>,
+  ): Promise<Transit | undefined> {
     for (let asked = 1; ; asked++) {
       try {
         await this.cluster.call(node, 'message.back', returned);
-        return;
+        return undefined;
       } catch (error) {
         if (error instanceof CallTimeout && asked < MOST_ASKED && this.cluster.nodes.has(node)) continue;
         return otherwise();
@@ -297,10 +338,16 @@ export class AccountDelivery {
    * @throws StanzaError where the rules, or a module, refuse it
    */
   decide(host: Host, message: Message, sid: string, at?: number): MaybePromise<void> {
-    return this.again(host, message, message.reach, sid, at);
+    return andThen(this.again(host, message, message.reach, sid, at), nothing);
   }
 
-  private again(host: Host, message: Message, given: Reach | undefined, sid: string, at = 0): MaybePromise<void> {
+  private again(
+    host: Host,
+    message: Message,
+    given: Reach | undefined,
+    sid: string,
+    at = 0,
+  ): MaybePromise<Transit | undefined> {
     return andThen(this.cluster.directory.sessions(message.to.bare), (entries) => {
       const reach = given === undefined ? this.reaches.create(sid) : this.reaches.find(given, entries);
       this.reaches.remember(reach);
@@ -311,10 +358,12 @@ export class AccountDelivery {
       const transit = new Transit<Message>(again, { kind: 'host', host });
       transit.leave(redelivered, reach);
       transit.leave(reached, reach);
-      return this.message(host, transit, entries);
+      return andThen(this.message(host, transit, entries), () => transit);
     });
   }
 }
+
+const nothing = (): void => {};
 
 /** Ends a transit: silently where a module took the stanza, by an error where one refused it. */
 export function isOver(verdict: Verdict | undefined): boolean {

@@ -70,7 +70,8 @@ export class Router {
     this.questions = new Questions(parts.cluster, parts.clock);
     this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
-      missed: (stanza, sid) => this.missed(stanza, sid),
+      missed: (stanza, addressee, node) => this.missed(stanza, addressee, node),
+      refuse: ({ el, from, to }, error) => void this.refuse(el, to, from, error),
     });
     parts.cluster.answer('message.back', (body) => this.returned(body as Returned));
   }
@@ -315,7 +316,7 @@ export class Router {
     const element = frame.kind === 'deliver' ? unfoldable(frame.xml) : parseElement(frame.xml);
     if (frame.kind === 'stanza') return this.forThisNode(element);
     if (frame.kind === 'undelivered') {
-      return this.redeliverAll(element, frame.to, frame.had);
+      return this.redeliverAll(element, frame.to, frame.had, from);
     }
     const { had } = frame;
     const reach = had && reachFrom(had);
@@ -345,21 +346,33 @@ export class Router {
   /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
   private pass(node: NodeId, frame: SessionFrame, element: Element): MaybePromise<void> {
     const sent = this.parts.cluster.send(node, frame);
-    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had));
+    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had, node));
   }
 
-  private redeliverAll(element: Element, to: readonly Addressee[], had: Holders | undefined): MaybePromise<void> {
-    return inOrder(to, (addressee) => this.redeliver(element, addressee, had));
+  private redeliverAll(
+    element: Element,
+    to: readonly Addressee[],
+    had: Holders | undefined,
+    node: NodeId,
+  ): MaybePromise<void> {
+    return inOrder(to, (addressee) => this.redeliver(element, addressee, had, node));
   }
 
-  /** A session left before a stanza from another node reached it. */
-  private redeliver(element: Element, { jid, sid }: Addressee, had: Holders | undefined): MaybePromise<void> {
-    const gone = Jid.parse(jid);
+  /** A session left a node before a stanza from another one reached it. */
+  private redeliver(
+    element: Element,
+    addressee: Addressee,
+    had: Holders | undefined,
+    node: NodeId,
+  ): MaybePromise<void> {
+    const gone = Jid.parse(addressee.jid);
     const to = Jid.parse(element.attrs.to ?? '') ?? gone;
     const host = gone && this.parts.hosts.get(gone.domain);
     if (to === undefined || host === undefined) return;
-    const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    return this.takeBack(host, withReach(stanza, had && reachFrom(had)), sid);
+    const stanza = withReach(stanzaOf(element, addressOf(element.attrs.from, to), to), had && reachFrom(had));
+    return this.guard(element, stanza.from, to, () =>
+      andThen(this.accounts.follow(host, stanza, addressee, node), nothing),
+    );
   }
 
   /** Another node brings back a message that this one had delivered there. */
@@ -383,9 +396,9 @@ export class Router {
     return this.guard(el, from, to, () => this.accounts.takeBack(host, stanza, sid, at));
   }
 
-  private missed(stanza: Stanza, sid: string): void {
+  private missed(stanza: Stanza, addressee: Addressee, node: NodeId): MaybePromise<unknown> {
     const host = this.parts.hosts.get(stanza.to.domain);
-    if (host !== undefined) void this.takeBack(host, stanza, sid);
+    return host === undefined ? undefined : this.accounts.follow(host, stanza, addressee, node);
   }
 
   /** Runs a step of a stanza's way; what it throws becomes the answer. */
