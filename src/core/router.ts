@@ -174,12 +174,16 @@ export class Router {
     return andThen(done, () => this.unsettled(transit));
   }
 
+  /** @throws StanzaError where a rule or a module refuses it; whoever calls this answers */
   private outbound(host: Host, transit: Transit): MaybePromise<void> {
     switch (transit.stanza.kind) {
-      case 'message':
-        return andThen(host.gate(messageOut, transit as Transit<Message>), (verdict) =>
-          isOver(verdict) ? undefined : this.route(transit),
+      case 'message': {
+        const done = andThen(host.gate(messageOut, transit as Transit<Message>), (verdict) =>
+          isOver(verdict) ? undefined : this.forward(transit),
         );
+        if (isPromise(done)) return done.then(() => transit.conclude());
+        return transit.conclude();
+      }
       case 'presence':
         return andThen(host.gate(presenceOut, transit as Transit<Presence>), (verdict) =>
           isOver(verdict) || transit.stanza.el.attrs.to === undefined ? undefined : this.route(transit),
