@@ -177,13 +177,8 @@ export class Router {
   /** @throws StanzaError where a rule or a module refuses it; whoever calls this answers */
   private outbound(host: Host, transit: Transit): MaybePromise<void> {
     switch (transit.stanza.kind) {
-      case 'message': {
-        const done = andThen(host.gate(messageOut, transit as Transit<Message>), (verdict) =>
-          isOver(verdict) ? undefined : this.forward(transit),
-        );
-        if (isPromise(done)) return done.then(() => transit.conclude());
-        return transit.conclude();
-      }
+      case 'message':
+        return this.messageOut(host, transit as Transit<Message>);
       case 'presence':
         return andThen(host.gate(presenceOut, transit as Transit<Presence>), (verdict) =>
           isOver(verdict) || transit.stanza.el.attrs.to === undefined ? undefined : this.route(transit),
@@ -193,6 +188,24 @@ export class Router {
           isOver(verdict) ? undefined : this.route(transit),
         );
     }
+  }
+
+  private messageOut(host: Host, transit: Transit<Message>): MaybePromise<void> {
+    // what is to be sent again has not gone its way; what was refused for good has
+    const refused = (error: unknown): never => {
+      if (error instanceof StanzaError && error.type !== 'wait') transit.conclude();
+      throw error;
+    };
+    let done: MaybePromise<void>;
+    try {
+      done = andThen(host.gate(messageOut, transit), (verdict) =>
+        isOver(verdict) ? undefined : this.forward(transit),
+      );
+    } catch (error) {
+      return refused(error);
+    }
+    if (isPromise(done)) return done.then(() => transit.conclude(), refused);
+    transit.conclude();
   }
 
   /** Sends a stanza on its way; what goes wrong is answered to its sender. */

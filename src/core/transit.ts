@@ -48,8 +48,8 @@ export class Transit<S extends Stanza = Stanza> {
   }
 
   /**
-   * To be done when the stanza of a client has gone its whole way through its recipient's rules here, and nobody refused it. One thing
-   * only; what it settles is waited for.
+   * To be done when a client's message has gone its whole way through its recipient's rules here, unless it is refused with the request
+   * to send it again. One thing only; what it settles is waited for.
    */
   atEnd(fn: () => void): void {
     this.last = fn;
