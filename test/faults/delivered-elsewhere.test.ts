@@ -74,7 +74,7 @@ test('a node that has stopped: its session has the message on the node to which 
   await Promise.all([phone.cut(), juliet.destroy()]);
 });
 
-test('a node that never had the session says so: the session has the message where it is', async () => {
+test('a node that does not have it says so: the session has the message where it is, unless it is just that node that should have it', async () => {
   const { nodes, phone, juliet } = await open();
   const [first, second] = nodes as [GroupNode, GroupNode, GroupNode];
   group.bus.freeze(first.id, false);

@@ -279,6 +279,42 @@ test('what only its sender knows to be taken may not have been shown where its n
   }
 });
 
+test('what came only at a login after all was over was not shown, unless Redis had forgotten who is there', () => {
+  const cases: [Partial<Account>, (parts: ReturnType<typeof open>) => void][] = [
+    [{ waited: 1 }, ({ broke }) => broke('redis-empty', undefined, -3_000, -2_000)],
+    [{ waited: 1 }, ({ broke }) => broke('redis-empty', undefined, 1_000, 2_000)],
+    [
+      { waited: 1 },
+      ({ broke }) => {
+        broke('no-redis', 'south', -5_000, 30_000);
+        broke('redis-empty', undefined, 20_000, 21_000);
+      },
+    ],
+    [{ unseen: 1 }, () => {}],
+    [{ unseen: 1 }, ({ broke }) => broke('redis-restart', undefined, -3_000, -2_000)],
+    [{ unseen: 1 }, ({ broke }) => broke('redis-empty', undefined, -30_000, -29_000)],
+    [{ unseen: 1 }, ({ broke }) => broke('redis-empty', undefined, 20_000, 21_000)],
+    [
+      { unseen: 1 },
+      ({ broke }) => {
+        broke('no-redis', 'north', -5_000, 30_000);
+        broke('redis-empty', undefined, 20_000, 21_000);
+      },
+    ],
+  ];
+  for (const [outcome, breakIt] of cases) {
+    const parts = open();
+    breakIt(parts);
+    const [message, before] = [parts.say(), parts.say(3, 2)];
+    before.well();
+    expect([...parts.books.waiting]).toEqual([2]);
+    parts.books.isLastLook = true;
+    before.caughtUp();
+    message.well();
+    expect(told(parts.books)).toEqual({ sent: 2, acknowledged: 2, received: 2, ...outcome });
+  }
+});
+
 test('what nobody has said, or somebody else was told, is a ghost', () => {
   const { books, say, first } = open();
   const { entry } = say().well();

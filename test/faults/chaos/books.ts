@@ -42,6 +42,8 @@ export interface Entry {
   readonly hearings: Hearing[];
   /** It was read in the archive on the way back to the service. */
   isCaughtUp: boolean;
+  /** It came only when its recipient was made to log in once more, after all was over. */
+  isOverdue: boolean;
   /** The stanza-ids (XEP-0359) under which the recipient knows it. */
   readonly ids: Set<string>;
   /** How often it is in the archives of both at the end. */
@@ -65,6 +67,8 @@ const TOLD = [
   'again',
   /** Came on a session after later ones, as its sender's node did not know of that session. */
   'late',
+  /** Kept for the next login of somebody who was there, as nobody remembered that. */
+  'waited',
 ] as const;
 
 /** What must not be. */
@@ -114,6 +118,8 @@ export class Books {
   private readonly examples: string[] = [];
   /** How often something was heard. */
   heard = 0;
+  /** All is over, and those who were not shown something log in once more. */
+  isLastLook = false;
 
   constructor(troubles = new Troubles()) {
     this.excuses = new Excuses(troubles);
@@ -137,6 +143,7 @@ export class Books {
       isRefused: false,
       hearings: [],
       isCaughtUp: false,
+      isOverdue: false,
       ids: new Set(),
       archived: 0,
       kept: 0,
@@ -172,6 +179,7 @@ export class Books {
     }
     if (entry.to === person) {
       const id = place === 'session' ? stanzaIdFor(person, xml) : resultId(xml);
+      if (this.isLastLook && place !== 'end' && !isSeen(entry)) entry.isOverdue = true;
       if (place === 'session') this.show(entry, { session, count, at: performance.now(), id });
       else if (place === 'catching up') entry.isCaughtUp = true;
       else entry.archived++;
@@ -192,6 +200,13 @@ export class Books {
       if (!isAcknowledged && !isKnown && !isRefused) n++;
     }
     return n;
+  }
+
+  /** Those who have not been shown what somebody takes for sent. */
+  get waiting(): ReadonlySet<number> {
+    const isSure = ({ isAcknowledged, isKnown, isRefused }: Entry): boolean =>
+      !isRefused && (isAcknowledged || isKnown);
+    return new Set([...this.entries.values()].filter((one) => isSure(one) && !isSeen(one)).map(({ to }) => to));
   }
 
   get sent(): number {
@@ -219,13 +234,13 @@ export class Books {
 
   /** What its sender believes of it is so. */
   private judgeFate(entry: Entry): void {
-    const { hearings, isCaughtUp, archived, kept, attempts, isAcknowledged, isKnown, isRefused } = entry;
-    const isSeen = hearings.length > 0 || isCaughtUp;
-    if (isSeen) this.sum.received++;
+    const { archived, kept, attempts, isAcknowledged, isKnown, isRefused, isOverdue } = entry;
+    const wasSeen = isSeen(entry);
+    if (wasSeen) this.sum.received++;
     if (isRefused) {
       this.sum.refused++;
       // of what was sent twice, one may have been refused
-      if (attempts === 1 && (isSeen || archived > 0)) this.wrong('undead', describe(entry));
+      if (attempts === 1 && (wasSeen || archived > 0)) this.wrong('undead', describe(entry));
       return;
     }
     if (isAcknowledged) this.sum.acknowledged++;
@@ -233,9 +248,10 @@ export class Books {
       this.wrong('unanswered', describe(entry));
       return;
     }
-    if (!isSeen && archived === 0) this.wrong('lost', describe(entry));
+    if (!wasSeen && archived === 0) this.wrong('lost', describe(entry));
     else if (archived === 0 || kept === 0) this.wrong('unkept', describe(entry));
-    else if (isSeen) return;
+    else if (wasSeen && !isOverdue) return;
+    else if (isOverdue && this.excuses.isForgotten(entry)) this.sum.waited++;
     else if (!isAcknowledged && this.excuses.isHalf(entry)) this.sum.half++;
     else this.wrong('unseen', describe(entry));
   }
@@ -269,14 +285,16 @@ export class Books {
   }
 }
 
+const isSeen = ({ hearings, isCaughtUp }: Entry): boolean => hearings.length > 0 || isCaughtUp;
+
 function describe(entry: Entry): string {
-  const { body, attempts, hearings, routes, isCaughtUp, archived, kept, ids, isAcknowledged } = entry;
+  const { body, attempts, hearings, routes, isCaughtUp, isOverdue, archived, kept, ids, isAcknowledged } = entry;
   const clock = (at: number): string => new Date(performance.timeOrigin + at).toISOString().slice(11, 23);
   const shown = hearings.map(({ session, at }) => `${session.number} (${[...session.nodes].at(-1)}) at ${clock(at)}`);
   const sent = routes.map(({ node, at }) => `${node} at ${clock(at)}`);
   return (
     `"${body}", sent ${attempts} times (${sent.join(', ')})${isAcknowledged ? ', acknowledged' : ''}; on sessions ${shown.join(', ') || 'none'}` +
-    `${isCaughtUp ? ', caught up' : ''}; in archives ${archived} and ${kept}; ids ${[...ids].join(' ') || 'none'}`
+    `${isCaughtUp ? ', caught up' : ''}${isOverdue ? ', not before the last login' : ''}; in archives ${archived} and ${kept}; ids ${[...ids].join(' ') || 'none'}`
   );
 }
 

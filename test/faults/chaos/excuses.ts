@@ -30,6 +30,7 @@ const DELAYS = set(
   'postgres-kill',
 );
 const KILLS = set('kill');
+const FORGETS = set('redis-empty');
 const HOLDS = set('no-redis', 'neither', 'redis-restart', 'redis-empty');
 
 export class Excuses {
@@ -75,6 +76,22 @@ export class Excuses {
       ({ node, at, attempt }) =>
         attempt < attempts && this.troubles.some(DELAYS, node, ({ from, to }) => from <= last && to + RECOVERY >= at),
     );
+  }
+
+  /**
+   * Was kept for the next login of somebody who was there all the time. It may where Redis came back empty, and the node had to ask it
+   * ("a message for an account that nobody remembers is stored like any message for somebody offline, and is in the archive").
+   */
+  isForgotten({ routes }: Entry): boolean {
+    return routes.some(({ node, at }) => {
+      // what is held back is looked up when that is over
+      let until = at + HANDLING;
+      this.troubles.some(HOLDS, node, ({ from, to }) => {
+        if (from <= at + HANDLING && at <= to + HANDLING) until = Math.max(until, to + RECOVERY);
+        return false;
+      });
+      return this.troubles.some(FORGETS, node, ({ from, to }) => from <= until && at <= to + RECOVERY);
+    });
   }
 
   /**

@@ -60,6 +60,7 @@ function describe({ account, fortunes, counts, disagreements, delays, healed, se
     ['again under the same id', account.again],
     ['again on one session', account.twice],
     ['late, on the next session', account.late],
+    ['waited for the next login', account.waited],
     ['only its sender knows', account.half],
     ['sent twice by the client', account.repeated],
     ['LOST', account.lost],

@@ -2,6 +2,7 @@
 // where that is over begins another, catches up from the archive, and sends again what nobody has taken.
 import { ArchiveReader, type Page } from '../../../bench/load/archive.ts';
 import { attribute, Client, type Cut } from '../../../bench/load/client.ts';
+import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { type Books, type Entry, type SessionMark, stanzaIdFor } from './books.ts';
 import { domain, type Service, type ServiceNode } from './service.ts';
@@ -156,6 +157,13 @@ export class Person {
     this.isLeaving = true;
     await this.work;
     await this.client.close();
+  }
+
+  /** Ends the session in good order, and begins another. */
+  async comeAgain(): Promise<void> {
+    const { number } = this.session;
+    await this.client.close();
+    await until(PATIENCE, () => this.session.number > number && this.isSettled);
   }
 
   /** The connection breaks. */

@@ -74,8 +74,12 @@ export async function run(options: RunOptions): Promise<Outcome> {
     const settled = performance.now() - began;
     await quiet(books);
     tell('it is over; the books are looked through');
-    const agreement = new Agreement(service, people);
     const problems = [...service.failures, ...calamities.failures];
+    books.isLastLook = true;
+    const { waiting } = books;
+    await Promise.all(people.filter(({ number }) => waiting.has(number)).map((person) => person.comeAgain()));
+    await quiet(books);
+    const agreement = new Agreement(service, people);
     if (!isWhole) problems.push(`the cluster is not whole after ${HEALING / 1000} s: ${await service.ailment()}`);
     for (const person of people.filter((one) => !one.isSettled)) {
       if (!isSettled) problems.push(`${person.address} is not served after ${HEALING / 1000} s: ${person.state}`);
