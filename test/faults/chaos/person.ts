@@ -1,7 +1,7 @@
 // Somebody who uses the service while it breaks, with a client that does what a good one does: it resumes its session on any node, and
 // where that is over begins another, catches up from the archive, and sends again what nobody has taken.
 import { ArchiveReader, type Page } from '../../../bench/load/archive.ts';
-import { attribute, Client, type Cut } from '../../../bench/load/client.ts';
+import { attribute, Client, type Cut, type Target } from '../../../bench/load/client.ts';
 import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { type Books, type Entry, type SessionMark, stanzaIdFor } from './books.ts';
@@ -14,6 +14,9 @@ const SILENCE = 10_000;
 const AGAIN = 1_500;
 const PAGE = 50;
 const FAILED = /<failed[\s\S]*/;
+
+/** What each contact is called, and how the two stand. */
+export type Roster = ReadonlyMap<string, { readonly name: string; readonly subscription: string }>;
 
 interface Unacknowledged {
   /** The count of stanzas sent up to and with it. */
@@ -193,7 +196,7 @@ export class Person {
   }
 
   /** The roster as the server has it. */
-  async fetchRoster(): Promise<Map<string, { readonly name: string; readonly subscription: string }>> {
+  async fetchRoster(): Promise<Roster> {
     const items = await this.question(`<query xmlns='jabber:iq:roster'/>`);
     return new Map(itemsOf(items));
   }
@@ -500,6 +503,23 @@ export class Person {
   private pick<T>(items: readonly T[]): T {
     return items[Math.floor(this.random() * items.length)]!;
   }
+}
+
+/** The roster as a node has it, read by another device of the account. */
+export async function rosterAt(target: Target, number: number): Promise<Roster> {
+  const client = new Client(target, number);
+  client.patience = PATIENCE;
+  const answer = new Promise<string>((resolve, reject) => {
+    client.onStanza = (xml) => {
+      if (attribute(xml.slice(0, xml.indexOf('>') + 1), 'id') === 'elsewhere') resolve(xml);
+    };
+    setTimeout(() => reject(new Error(`no roster of ${client.user}`)), PATIENCE).unref();
+  });
+  await client.login({ sm: true, presence: false, resource: 'elsewhere' });
+  client.send(`<iq type='get' id='elsewhere'><query xmlns='jabber:iq:roster'/></iq>`);
+  const roster = new Map(itemsOf(await answer));
+  await client.close();
+  return roster;
 }
 
 const numberOf = (jid: string): number => Number(/^user(\d+)@/.exec(jid)?.[1]);
