@@ -6,6 +6,7 @@ import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
 import { moduleSettings } from './config/load.ts';
+import { roomsHosts } from './config/rooms.ts';
 import type { Config } from './config/server.ts';
 import {
   type AdminArchives,
@@ -44,9 +45,15 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
   administration.setLogLevel = ({ part, level, forMs }) => options.logLevel(part, level, forMs);
   return {
     get hosts() {
-      return [...server.hosts.keys()];
+      return Object.keys(server.config.hosts);
     },
-    accounts: (domain) => server.hosts.get(domain)?.accounts,
+    get rooms() {
+      return [...roomsHosts(server.config.hosts).keys()];
+    },
+    accounts(domain) {
+      const host = server.hosts.get(domain);
+      return host?.kind === 'users' ? host.accounts : undefined;
+    },
     archives: (domain) => openArchives(server.driver, server.config, domain),
     sessions: () => administration.sessions(),
     kick: (text, reason) => kick(server, text, reason),
@@ -55,7 +62,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     reachServer: async (domain, host) => {
       const report = await server.federation.probe(domain, host);
       if (report === undefined) {
-        const isOn = server.config.hosts[host]?.s2s.enabled === true;
+        const isOn = server.hosts.get(host)?.settings.s2s.enabled === true;
         const why = isOn ? `does not talk to ${domain} (s2s.policy)` : 'talks to no other server (s2s.enabled)';
         throw new CommandError('refused', `by its settings ${host} ${why}`);
       }
@@ -163,7 +170,8 @@ async function status(server: Server, errors: ServerStatus['errors']): Promise<S
     started: server.started,
     ...(config.source.file === undefined ? {} : { config: config.source.file }),
     data: config.data,
-    hosts: [...server.hosts.keys()],
+    hosts: Object.keys(config.hosts),
+    rooms: [...roomsHosts(config.hosts).keys()],
     listeners: server.listening,
     sessions,
     ...(nodes.length > 1 ? { nodes } : {}),

@@ -43,6 +43,8 @@ export interface Ports {
   readonly cluster?: Cluster;
   /** An open store, in place of the configured database; the program closes it. */
   readonly driver?: Driver;
+  /** What {@link loadModules} has loaded, once for many servers. */
+  readonly modules?: Modules;
   /** Rounds of hashing for new passwords; the default is right for everything but tests. */
   readonly iterations?: number;
   /** Whom to ask where other servers are, in place of DNS. */
@@ -77,8 +79,8 @@ export async function createServer(input: ConfigInput = {}, ports: Ports = {}): 
   const config = parseConfig(input);
   const log = ports.log ?? (input.log === undefined ? undefined : createLog({ ...config.log }));
   const server = await Server.start(config, {
-    modules: await loadModules(config),
     ...ports,
+    modules: ports.modules ?? (await loadModules(config)),
     ...(log === undefined ? {} : { log }),
   });
   return {
@@ -124,7 +126,7 @@ function libraryAccounts(server: Server): LibraryAccounts {
   const find = (text: string) => {
     const jid = Jid.parse(text);
     const host = jid && server.hosts.get(jid.domain);
-    if (jid === undefined || host === undefined || jid.local === '' || !jid.isBare) {
+    if (jid === undefined || host?.kind !== 'users' || jid.local === '' || !jid.isBare) {
       throw new Error(`"${text}" is not an account of a host served here`);
     }
     return { accounts: host.accounts, local: jid.local };

@@ -52,6 +52,8 @@ export interface ServerParts {
   readonly database?: string;
   /** Other processes of this machine serve the same ports. */
   readonly sharesPorts?: boolean;
+  /** There is nothing else in the process: what Node tells of it is among the metrics. It is watched as long as the process lives. */
+  readonly ownsProcess?: boolean;
   /** The text of `/metrics`, where it tells of other nodes too. */
   readonly figures?: () => Promise<string>;
 }
@@ -221,7 +223,8 @@ export class Server {
     this.administration = new ClusterAdmin(this, cluster, this.log, dialbackSecret);
     this.addRoutes();
     const { metrics, sessions, sm, clients, web } = this;
-    observe({ metrics, domains: () => this.hosts.keys(), sessions, sm, clients, web });
+    observe({ metrics, domains: () => Object.keys(this.config.hosts), sessions, sm, clients, web });
+    if (parts.ownsProcess) metrics.process();
     if (isOnRedis(cluster)) observeRedis(metrics, cluster);
   }
 
@@ -336,10 +339,18 @@ export class Server {
     await this.administration.configured();
   }
 
+  /** The hosts that have accounts. */
+  private peopled(): Host[] {
+    return [...this.hosts.values()].filter(({ kind }) => kind === 'users');
+  }
+
   private clientContext(): C2sContext {
     const { router, sessions, clock } = this;
     return {
-      host: (domain) => this.hosts.get(domain),
+      host: (domain) => {
+        const host = this.hosts.get(domain);
+        return host?.kind === 'users' ? host : undefined;
+      },
       settings: () => this.c2s,
       tls: (domain) => this.tls.accept({ alpn: ['xmpp-client'], ...(domain === undefined ? {} : { domain }) }),
       defaultDomain: Object.keys(this.config.hosts)[0] ?? 'localhost',
@@ -411,7 +422,7 @@ export class Server {
   private async takeAfter(): Promise<void> {
     if (this.stopping !== undefined || this.cluster.owner('stored sessions') !== this.cluster.self) return;
     try {
-      await this.restart.bringBack(this.hosts.values(), this.sm);
+      await this.restart.bringBack(this.peopled(), this.sm);
     } catch (error) {
       this.log.error({ err: error }, 'sessions that a node has left could not be brought back');
     }
@@ -439,7 +450,7 @@ export class Server {
     await this.owners.stop(LET_GO_DEADLINE);
     await this.served.stopModules();
     await this.sm.settle(patience());
-    await this.restart.keep(this.hosts.values(), this.sm);
+    await this.restart.keep(this.peopled(), this.sm);
     this.sm.stored();
     await this.http.close();
     this.sessions.closings.stop();

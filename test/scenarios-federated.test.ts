@@ -31,8 +31,11 @@ const abroad: ReadonlySet<string> = new Set(
   ].map((name) => `${name}.scenario`),
 );
 
+/** Rooms are for people from everywhere. */
+const isAbroad = (file: string): boolean => abroad.has(file) || /^(muc|room)/.test(file);
+
 for (const [file, scenes] of readScenes()) {
-  const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? abroad.has(file));
+  const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? isAbroad(file));
   describe.skipIf(meant.length === 0)(file, () => {
     for (const scene of meant) test(`${scene.title} [${twoServers.name}]`, () => play(scene, twoServers));
   });

@@ -28,7 +28,7 @@ export interface Share {
 /** The named steps of a worker. The conductor starts each one in all workers at once and gets the sum of their tallies. */
 export type Steps = Readonly<Record<string, (seconds: number) => Promise<Tally>>>;
 
-interface Bench {
+export interface Bench {
   readonly users: number;
   readonly options: OptionValues;
   readonly crew: Crew;

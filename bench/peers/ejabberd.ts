@@ -59,6 +59,13 @@ modules:
   mod_disco: {}
   mod_http_api: {}
   mod_last: {}
+  mod_muc:
+    host: "groups.@HOST@"
+    access_create: all
+    max_users: 10000
+    max_users_presence: 10000
+    max_user_conferences: 10000
+    default_room_options: { max_users: 10000, mam: ${options.isFull} }
   mod_offline: {}
   mod_ping: {}
   mod_private: {}

@@ -62,6 +62,9 @@ max_archive_query_results = 250
 smacks_max_queue_size = 5000
 ${federation ? '' : 'modules_disabled = { "s2s" }'}
 VirtualHost "${domain}"
+Component "groups.${domain}" "muc"
+  restrict_room_creation = false
+${options.isFull ? '  modules_enabled = { "muc_mam" }\n  muc_log_by_default = true' : ''}
 `,
     );
     const daemon = startDaemon(dir, 'prosody', ['--config', config, '-F'], { LANG: 'C.UTF-8' });

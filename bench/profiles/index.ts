@@ -7,9 +7,10 @@ import { federation } from './federation.ts';
 import { idle } from './idle.ts';
 import { login } from './login.ts';
 import { mam } from './mam.ts';
+import { muc } from './muc.ts';
 import { resume } from './resume.ts';
 
-export const profiles: Readonly<Record<string, Profile>> = { login, idle, chat, federation, cluster, resume, mam };
+export const profiles: Readonly<Record<string, Profile>> = { login, idle, chat, federation, cluster, resume, mam, muc };
 
 /** Throws for a name that is not on offer. */
 export function profileNamed(name: string): Profile {

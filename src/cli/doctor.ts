@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import type { RedisState } from '../composition/redis-state.ts';
 import { isLocalName } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
+import { roomsHosts } from '../config/rooms.ts';
 import type { Config, ListenerName } from '../config/server.ts';
 import { formatEndpoint } from '../core/admin-commands.ts';
 import type { ServerStatus } from '../core/commands.ts';
@@ -58,6 +59,7 @@ export async function examine(config: Config, parts: DoctorParts): Promise<reado
     checkRedis(config, parts),
     parts.status ? checkRunningCertificates(parts.status, parts.now) : checkCertificates(config, parts.now),
     ...Object.keys(config.hosts).map((host) => checkDns(host, config, parts.dns)),
+    ...federatedRooms(config).map((domain) => checkRoomsDns(domain, config, parts.dns)),
     checkPorts(config, parts.status),
   ]);
   return groups.flat();
@@ -193,10 +195,12 @@ async function checkCertificates(config: Config, now: number): Promise<Check[]> 
   const checks = (contents?.problems ?? []).map(({ file, problem }) =>
     warn('certificates', `${file}: ${problem}`, 'correct or remove the file'),
   );
-  for (const host of Object.keys(config.hosts)) {
+  for (const host of [...Object.keys(config.hosts), ...federatedRooms(config)]) {
     const subject = `certificate ${host}`;
     const fitting = (contents?.certificates ?? [])
-      .filter(({ names }) => coversDomain(names, host, 'xmpp-client'))
+      .filter(({ names }) =>
+        coversDomain(names, host, Object.hasOwn(config.hosts, host) ? 'xmpp-client' : 'xmpp-server'),
+      )
       .sort((a, b) => b.notAfter - a.notAfter)[0];
     if (fitting) checks.push(expiry(subject, fitting.file, fitting.notAfter, now, renew));
     else if (isLocalName(host)) checks.push(ok(subject, 'made here'));
@@ -244,6 +248,36 @@ async function checkDns(host: string, config: Config, dns: Dns): Promise<Check[]
         'check "dns.servers", or the resolver of this machine (/etc/resolv.conf)',
       ),
     ];
+  }
+}
+
+/** The domains of rooms that other servers may ask for. */
+function federatedRooms(config: Config): string[] {
+  return [...roomsHosts(config.hosts)].flatMap(([domain, host]) =>
+    config.hosts[host]?.s2s.enabled === true ? [domain] : [],
+  );
+}
+
+/** Rooms work here without DNS, which only other servers look at. */
+async function checkRoomsDns(domain: string, config: Config, dns: Dns): Promise<Check> {
+  const subject = `dns ${domain}`;
+  if (isLocalName(domain)) return ok(subject, 'needs none');
+  const port = config.listen.s2s.port || 5269;
+  const target = roomsHosts(config.hosts).get(domain);
+  try {
+    const [own, ...records] = await Promise.all([
+      dns.addresses(domain),
+      dns.srv(`_xmpp-server._tcp.${domain}`),
+      dns.srv(`_xmpps-server._tcp.${domain}`),
+    ]);
+    if (own.length > 0 || records.some((found) => found.length > 0)) return ok(subject, 'other servers find it');
+    return warn(
+      subject,
+      'no record: people of other servers cannot come to the rooms',
+      `add: _xmpp-server._tcp.${domain}. 3600 IN SRV 0 5 ${port} ${target}.`,
+    );
+  } catch (error) {
+    return fail(subject, `the resolver does not answer: ${text(error)}`, 'check "dns.servers"');
   }
 }
 

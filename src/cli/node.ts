@@ -82,6 +82,7 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
       name: plan.name,
       ...(plan.database === undefined ? {} : { database: plan.database }),
       sharesPorts: true,
+      ownsProcess: true,
       figures: async () => joinFigures((await channel.ask('figures')) as readonly NodeFigures[]),
     });
   } catch (error) {

@@ -49,7 +49,7 @@ export class Running {
     this.ending.attend(() => this.reload());
     let server: Server;
     try {
-      server = await Server.start(config, { modules: await loadModules(config), log: this.log });
+      server = await Server.start(config, { modules: await loadModules(config), log: this.log, ownsProcess: true });
     } catch (error) {
       await this.admin.close();
       throw error;

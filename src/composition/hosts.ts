@@ -1,4 +1,4 @@
-// The hosts of a server: each with its accounts and modules, added and removed while it runs.
+// The hosts of a server: each with its accounts and modules, and those of services below it; added and removed while it runs.
 import { accountStores, openAccounts } from '../auth/accounts.ts';
 import { createPasswordHasher } from '../auth/credentials.ts';
 import type { Clock } from '../base/clock.ts';
@@ -7,6 +7,7 @@ import type { SessionEntry } from '../cluster/cluster.ts';
 import { grantsOn } from '../config/components.ts';
 import { moduleSettings, validateModules } from '../config/load.ts';
 import { ConfigError } from '../config/problems.ts';
+import { roomsHosts } from '../config/rooms.ts';
 import type { Config, HostSettings } from '../config/server.ts';
 import { accountCreated, accountRemoving } from '../core/events.ts';
 import { Host } from '../core/host.ts';
@@ -29,7 +30,7 @@ export interface HostsParts extends Omit<LoaderParts, 'settingsOf'> {
   readonly removed: (host: Host) => void;
 }
 
-/** What has become of hosts. */
+/** What has become of hosts with accounts. */
 export interface Followed {
   readonly added: readonly Host[];
   /** Those with other modules than before, new ones too, and what components could do there. */
@@ -71,10 +72,17 @@ export class Hosts {
         renewed.set(host, grants);
       }
     }
-    // hosts tell of the components below them
+    const rooms = roomsHosts(config.hosts);
+    for (const [domain, parent] of rooms) await this.followRooms(domain, this.all.get(parent), old?.hosts[parent]);
+    // hosts tell of what is below them
     const components = Object.keys(config.components);
-    for (const host of this.all.values()) {
-      host.services = components.filter((domain) => parentOf(domain, this.all.keys()) === host.domain);
+    for (const domain of Object.keys(config.hosts)) {
+      const host = this.all.get(domain);
+      if (host === undefined) continue;
+      host.services = [
+        ...[...rooms].flatMap(([service, parent]) => (parent === domain ? [service] : [])),
+        ...components.filter((component) => parentOf(component, Object.keys(config.hosts)) === domain),
+      ];
     }
     for (const host of added) renewed.set(host, new Map());
     return { added, renewed };
@@ -83,11 +91,34 @@ export class Hosts {
   /** Ends those that are not configured any more. */
   async dropOld(): Promise<void> {
     const { hosts } = this.parts.config();
-    for (const domain of this.all.keys()) if (hosts[domain] === undefined) await this.remove(domain);
+    const rooms = roomsHosts(hosts);
+    const isOld = ({ domain, parent }: Host): boolean =>
+      parent === undefined ? hosts[domain] === undefined : rooms.get(domain) !== parent.domain;
+    // services before those whose they are
+    for (const host of this.latestFirst()) if (isOld(host)) await this.remove(host);
   }
 
   async stopModules(): Promise<void> {
-    for (const host of this.all.values()) await stopModules(host.instances);
+    for (const host of this.latestFirst()) await stopModules(host.instances);
+  }
+
+  private latestFirst(): Host[] {
+    return [...this.all.values()].reverse();
+  }
+
+  /** Serves the rooms of a host, as that one is configured. */
+  private async followRooms(domain: string, parent: Host | undefined, old: HostSettings | undefined): Promise<void> {
+    if (parent === undefined) return;
+    const { settings } = parent;
+    let host = this.all.get(domain);
+    if (host !== undefined) {
+      host.settings = settings;
+      if (JSON.stringify(old) !== JSON.stringify(settings)) await installModules(host, this.loader);
+      return;
+    }
+    host = new Host({ domain, settings, service: { kind: 'rooms', parent }, log: this.parts.log });
+    await installModules(host, this.loader);
+    this.all.set(domain, host);
   }
 
   private async add(domain: string, settings: HostSettings): Promise<Host> {
@@ -102,7 +133,7 @@ export class Hosts {
       clients: () => (parts.config().hosts[domain] ?? settings).clients,
       ...(parts.iterations === undefined ? {} : { iterations: parts.iterations }),
     });
-    const host = new Host(domain, 'users', settings, accounts, parts.log);
+    const host = new Host({ domain, settings, accounts, log: parts.log });
     const close = (user: string, error: StreamError, isMeant?: (entry: SessionEntry) => boolean): Promise<unknown> =>
       parts.sessions.closings.closeAccount(Jid.of(user, domain).bare, error, isMeant);
     accounts.listen({
@@ -127,10 +158,8 @@ export class Hosts {
     return host;
   }
 
-  private async remove(domain: string): Promise<void> {
-    const host = this.all.get(domain);
-    if (host === undefined) return;
-    this.all.delete(domain);
+  private async remove(host: Host): Promise<void> {
+    this.all.delete(host.domain);
     const { sessions } = this.parts;
     const over = [...sessions.all()].filter((session) => session.host === host);
     // (those that wait for their client end right below, where it is waited for)
@@ -151,9 +180,14 @@ export function checkModules(config: Config, modules: Modules): void {
 
 /** All domains that a certificate is needed for. */
 export function tlsHosts(config: Config): TlsHost[] {
-  // other servers ask for components by name
+  // other servers ask for rooms and components by name
+  const rooms = [...roomsHosts(config.hosts)];
+  const hosts = Object.entries(config.hosts).map(([domain, { s2s }]) => ({
+    domain,
+    services: s2s.enabled ? rooms.flatMap(([service, parent]) => (parent === domain ? [service] : [])) : [],
+  }));
   const components = Object.keys(config.components).filter((domain) => componentFederation(domain, config).enabled);
-  return [...Object.keys(config.hosts), ...components].map((domain) => ({ domain }));
+  return [...hosts, ...components.map((domain) => ({ domain }))];
 }
 
 /** A component talks to other servers as the host above it does. */

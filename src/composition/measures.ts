@@ -50,7 +50,6 @@ export function observe({ metrics, domains, sessions, sm, clients, web }: Observ
   });
   metrics.observe('c2s_connections', 'Open client connections', [], (gauge) => gauge.set(clients.count));
   metrics.observe('bosh_sessions', 'Open BOSH sessions', [], (gauge) => gauge.set(web.boshSessions));
-  metrics.process();
 }
 
 export function isOnRedis(cluster: Cluster): cluster is RedisCluster {

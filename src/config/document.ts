@@ -63,7 +63,9 @@ export function jsonSchema(modules: ModuleSchemas): object {
         // an empty group is filled with the defaults of what is in it
         if ((seen.type === 'object' || seen.type === 'record') && JSON.stringify(rest.default) === '{}')
           delete made.default;
-        if (seen.type === 'object' && !seen.nullable && made.type === 'object') made.type = ['object', 'null'] as never;
+        if (seen.type === 'object' && !seen.nullable && made.type === 'object') {
+          made.type = ['object', 'null', ...(seen.shape?.enabled === undefined ? [] : ['boolean'])] as never;
+        }
         if (restart === true) made.description = `${made.description ?? ''} Takes effect after a restart.`.trim();
       },
     }) as Record<string, unknown>;

@@ -15,6 +15,7 @@ import {
   type Path,
   suggestion,
 } from './problems.ts';
+import { checkRooms } from './rooms.ts';
 import { quote } from './schema.ts';
 import {
   type Config,
@@ -161,6 +162,7 @@ function build(written: Written, place: Place): Config {
     written.warnings.push({ path, message, origin: written.nearOrigin(path) });
   };
   checkTogether(settings, listeners, report, warn);
+  checkRooms(hosts, Object.keys(settings.components), report);
   if (problems.length > 0) throw new ConfigError(inOrder(problems), modulesOnly(written, place));
 
   const source: ConfigSource = {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { components } from './components.ts';
 import { s2s } from './federation.ts';
 import type { ConfigSource } from './problems.ts';
+import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
 
 const restart = true;
@@ -240,6 +241,7 @@ const hostable = {
   contacts,
   limits,
   s2s,
+  rooms,
   'external-services': z
     .array(externalService)
     .prefault([])
@@ -441,6 +443,7 @@ export const serverSchema = z.strictObject({
     .prefault({})
     .meta({ description: 'Name resolution.' }),
   s2s,
+  rooms,
   components,
   'external-services': hostable['external-services'],
   contacts,

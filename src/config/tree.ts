@@ -90,6 +90,8 @@ export function complete(schema: z.core.$ZodType, given: unknown, path: Path, at
   let value = given === undefined ? outer.fallback : given;
   const seen = branch(outer, value);
   if (seen.meta.kind === 'module') return value === null ? {} : value;
+  // a group that can be switched off may be said to be off, or on, as a whole
+  if (typeof value === 'boolean' && seen.shape?.enabled !== undefined) value = { enabled: value };
   if (value === null && !seen.nullable && (seen.type === 'object' || seen.type === 'record')) value = {};
   if (typeof value === 'string') return completeText(value, seen, path, at);
   if (Array.isArray(value)) {

@@ -375,6 +375,7 @@ const status = defineCommand({
       `data          ${server.data}`,
       `database      ${server.database.kind}, ${server.database.ok ? 'answers' : `FAILS: ${server.database.problem ?? 'no answer'}`}`,
       `hosts         ${server.hosts.join(', ')}`,
+      ...(server.rooms.length === 0 ? [] : [`rooms         ${server.rooms.join(', ')}`]),
       `sessions      ${server.sessions}`,
       ...(server.nodes === undefined ? [] : [`nodes         ${server.nodes.join(', ')}`]),
       ...(server.draining === true ? ['draining      nobody new is let in ("parley drain off" ends that)'] : []),

@@ -90,6 +90,8 @@ export interface ServerStatus {
   readonly config?: string;
   readonly data: string;
   readonly hosts: readonly string[];
+  /** The domains that rooms are at. */
+  readonly rooms: readonly string[];
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
   /** On all nodes. */
   readonly sessions: number;
@@ -223,8 +225,10 @@ export interface ReloadReport {
 
 /** What commands may do; the server implements it, and the opened store of a stopped server in part. */
 export interface AdminContext {
-  /** The domains served. */
+  /** The domains served, without those of their rooms. */
   readonly hosts: readonly string[];
+  /** The domains that rooms are at. */
+  readonly rooms: readonly string[];
   /** The accounts of a host; nothing when it is not served. */
   accounts(host: string): AdminAccounts | undefined;
   /** The archives of a host; nothing when it is not served or keeps none. */

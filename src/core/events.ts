@@ -3,6 +3,7 @@
 // A stanza from a client:   messageOut | presenceOut | iqOut   fired by router.fromClient, before it is routed
 // A stanza for an account:  messageIn  | presenceIn  | iqIn    fired by account.deliver, before it reaches sessions
 // A stanza from elsewhere:  serverIn                           fired by router.fromServer, before it is routed
+// A stanza for a service:   serviceIn                          fired by the router, for addresses with a localpart where there are no accounts
 // A request to answer:      iqAnswer                           fired by the router, for the domain and bare addresses
 // A message nobody is there for: messageOffline                fired by account.deliver
 // A stanza to one session:  sessionOut                         fired by session.deliver, right before the stream
@@ -41,6 +42,12 @@ export const iqIn = gate<Transit<Iq>>()('iq-in', ['check']);
 
 /** A stanza from another domain, a component's perhaps, for an address of this host. `handle` takes what it is for. */
 export const serverIn = gate<Transit>()('server-in', ['handle']);
+
+/**
+ * A stanza for an address with a localpart on a host without accounts: a room, or an occupant of one. `handle` takes it; what
+ * nobody takes is refused with `service-unavailable`.
+ */
+export const serviceIn = gate<Transit>()('service-in', ['check', 'handle']);
 
 /** A request to the domain or to a bare address, account or not, which the host is to answer. `delegate` may do it elsewhere. */
 export const iqAnswer = gate<Transit<Iq>>()('iq-answer', ['delegate']);

@@ -1,4 +1,4 @@
-// Host: our serving of one domain, or of one of its components; the unit of isolation. Nothing is shared between hosts but the router.
+// Host: our serving of one domain, or of one of its services; the unit of isolation. Nothing is shared between hosts but the router.
 
 import type { Accounts } from '../auth/accounts.ts';
 import type { Logger } from '../base/log.ts';
@@ -11,7 +11,7 @@ import { IqTable } from './iq.ts';
 import type { AnyModule, Installed } from './module.ts';
 import { NonzaTable } from './nonzas.ts';
 
-export type HostKind = 'users' | 'rooms' | 'pubsub' | 'component';
+export type HostKind = 'users' | 'rooms';
 
 /** A module as it is installed on a host. */
 export interface Instance {
@@ -29,25 +29,38 @@ interface Tables {
   readonly instances: readonly Instance[];
 }
 
+export interface HostParts {
+  readonly domain: string;
+  readonly settings: HostSettings;
+  /** Those of a host of kind `users`. */
+  readonly accounts?: Accounts;
+  /** What a host below another one is for. */
+  readonly service?: { readonly kind: Exclude<HostKind, 'users'>; readonly parent: Host };
+  readonly log: Logger;
+}
+
 export class Host {
   readonly domain: string;
   readonly jid: Jid;
   readonly kind: HostKind;
   readonly log: Logger;
-  readonly accounts: Accounts;
+  /** The host whose service this one is: whose people it is for, and whose settings hold here too. */
+  readonly parent: Host | undefined;
   settings: HostSettings;
   /** The domains of the services below this one, for disco#items. */
   services: readonly string[] = [];
   /** What components may do for the people here, by their domains; modules are installed anew when it changes. */
   grants: ReadonlyMap<string, Grant> = new Map();
+  private readonly own: Accounts | undefined;
   private tables: Tables;
 
-  constructor(domain: string, kind: HostKind, settings: HostSettings, accounts: Accounts, log: Logger) {
+  constructor({ domain, settings, accounts, service, log }: HostParts) {
     this.domain = domain;
     this.jid = Jid.of('', domain);
-    this.kind = kind;
+    this.kind = service?.kind ?? 'users';
+    this.parent = service?.parent;
     this.settings = settings;
-    this.accounts = accounts;
+    this.own = accounts;
     this.log = log.child({ host: domain });
     this.tables = {
       hooks: new HookTable([], () => {}),
@@ -55,6 +68,12 @@ export class Host {
       nonzas: new NonzaTable([]),
       instances: [],
     };
+  }
+
+  /** The accounts of a host of kind `users`. @throws Error on others: they have none */
+  get accounts(): Accounts {
+    if (this.own === undefined) throw new Error(`${this.domain} has no accounts`);
+    return this.own;
   }
 
   /** The modules that are installed, in the order of their installation. */

@@ -1,6 +1,6 @@
 // Loader: finds modules by their file names, and installs those that a host wants, in the order of what they need.
 import { setMaxListeners } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../base/clock.ts';
 import type { MaybePromise } from '../base/maybe.ts';
@@ -21,6 +21,8 @@ export async function findModules(folder: URL): Promise<Modules> {
   for (const entry of readdirSync(fileURLToPath(folder), { withFileTypes: true })) {
     const file = entry.isDirectory() ? `${entry.name}/index${suffix}` : entry.name;
     if (!/\.(ts|js)$/.test(file) || file.endsWith('.d.ts')) continue;
+    // a folder without one is no module
+    if (entry.isDirectory() && !existsSync(new URL(file, folder))) continue;
     const name = entry.name.replace(/\.(ts|js)$/, '');
     found.set(name, await importModule(new URL(file, folder).href));
   }
@@ -46,7 +48,7 @@ export interface LoaderParts {
   readonly owners: Owners;
   readonly clock: Clock;
   readonly metrics: Metrics;
-  /** A module's settings on a host, parsed and with defaults. */
+  /** A module's settings on a host of kind `users`, and on those below it, parsed and with defaults. */
   settingsOf(domain: string, name: string, schema: AnyModule['config']): unknown;
 }
 
@@ -94,7 +96,7 @@ async function install(
   const withdrawals: (() => Promise<void>)[] = [];
   const setup: Setup<unknown, unknown, unknown> = {
     host,
-    config: parts.settingsOf(host.domain, name, definition.config),
+    config: parts.settingsOf(host.parent?.domain ?? host.domain, name, definition.config),
     stores: definition.stores === undefined ? {} : await parts.driver.open(host.domain, name, definition.stores),
     metrics: parts.metrics.open(name, definition.metrics ?? {}, { host: host.domain }),
     router: parts.router,

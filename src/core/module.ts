@@ -18,9 +18,10 @@ import type { Transit } from './transit.ts';
 
 /**
  * Whom an IQ request is for: `self` the sender's own account (also without `to`), `account` any account's bare JID
- * (the sender's own too), `nobody` a bare JID without an account, `host` the domain itself.
+ * (the sender's own too), `nobody` a bare JID without an account, `host` the domain itself; `room` a room's bare JID, on the
+ * node that has the room (the module for rooms asks the table).
  */
-export type Target = 'self' | 'account' | 'nobody' | 'host';
+export type Target = 'self' | 'account' | 'nobody' | 'host' | 'room';
 
 export interface IqRequest {
   readonly iq: Iq;

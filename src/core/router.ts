@@ -21,7 +21,7 @@ import {
   stanzaOf,
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
-import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, sessionOrphaned } from './events.ts';
+import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import { Questions } from './questions.ts';
@@ -270,8 +270,17 @@ export class Router {
       return this.parts.remote.send(transit);
     }
     if (this.questions.take(stanza)) return;
-    if (stanza.to.local !== '') return this.accounts.deliver(host, transit);
-    return this.toHost(host, transit);
+    if (stanza.to.local === '') return this.toHost(host, transit);
+    return host.kind === 'users' ? this.accounts.deliver(host, transit) : this.toService(host, transit);
+  }
+
+  private toService(host: Host, transit: Transit): MaybePromise<void> {
+    return andThen(host.gate(serviceIn, transit), (verdict) => {
+      if (isOver(verdict)) return;
+      // RFC 6121 8.5.1: nobody who has gone is answered; and what answers needs none
+      const { type } = transit.stanza;
+      if (type !== 'unavailable' && type !== 'error' && type !== 'result') throw new StanzaError('service-unavailable');
+    });
   }
 
   // RFC 6120 10.5.1: the domain itself

@@ -65,12 +65,13 @@ const s2sTest = defineCommand({
     host: z.string().optional().describe('The domain of ours that asks; the first one unless given'),
   }),
   async run(context, args) {
-    const host = args.host === undefined ? context.hosts[0] : domainOf(args.host);
-    if (host === undefined || !context.hosts.includes(host)) {
-      throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
+    const served = [...context.hosts, ...context.rooms];
+    const host = args.host === undefined ? served[0] : domainOf(args.host);
+    if (host === undefined || !served.includes(host)) {
+      throw new CommandError('not-found', `${host} is not served here; the domains are: ${served.join(', ')}`);
     }
     const domain = domainOf(args.domain);
-    if (context.hosts.includes(domain)) {
+    if (served.includes(domain)) {
       throw new CommandError('bad-arguments', `${domain} is served here: nothing leaves this server for it`);
     }
     return context.reachServer(domain, host);

@@ -109,8 +109,10 @@ export class Outlet {
     this.isAsked = false;
     this.cancelTimer?.();
     this.cancelTimer = undefined;
-    if (unacked.length > 0) this.cancelTimer = this.clock.after(ASK_AFTER, () => this.ask());
-    else this.whenDrained?.();
+    if (unacked.length === 0) this.whenDrained?.();
+    // what was sent after the question is asked for at once where somebody waits for the end of it
+    else if (this.whenDrained !== undefined) this.ask();
+    else this.cancelTimer = this.clock.after(ASK_AFTER, () => this.ask());
   }
 
   /** Asks for an acknowledgement of everything; resolves when there is nothing left to wait for, or the stream is over. */

@@ -30,13 +30,25 @@ export const NS = {
   // XEP-0045
   muc: 'http://jabber.org/protocol/muc',
   mucUser: 'http://jabber.org/protocol/muc#user',
+  mucAdmin: 'http://jabber.org/protocol/muc#admin',
+  mucOwner: 'http://jabber.org/protocol/muc#owner',
+  mucRoomConfig: 'http://jabber.org/protocol/muc#roomconfig',
+  mucRoomInfo: 'http://jabber.org/protocol/muc#roominfo',
+  mucRequest: 'http://jabber.org/protocol/muc#request',
+  mucRegister: 'http://jabber.org/protocol/muc#register',
+  mucTraffic: 'http://jabber.org/protocol/muc#traffic',
+  mucUnique: 'http://jabber.org/protocol/muc#unique',
+  mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0049
   private: 'jabber:iq:private',
+  // XEP-0054
+  vcardTemp: 'vcard-temp',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
   // XEP-0066
   oob: 'jabber:x:oob',
   // XEP-0060
+  pubsub: 'http://jabber.org/protocol/pubsub',
   pubsubEvent: 'http://jabber.org/protocol/pubsub#event',
   // XEP-0077
   register: 'jabber:iq:register',
@@ -104,6 +116,9 @@ export const NS = {
   mam: 'urn:xmpp:mam:2',
   mamExtended: 'urn:xmpp:mam:2#extended',
   mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
+  // XEP-0317
+  hats: 'urn:xmpp:hats:0',
+  prosodyHats: 'xmpp:prosody.im/protocol/hats:1',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',
   // XEP-0334

@@ -22,7 +22,7 @@ export class TestNames implements NameServer {
   readonly asked: string[] = [];
   private readonly places = new Map<string, readonly Place[]>();
 
-  /** From now on a domain is served at these places. */
+  /** From now on a domain, with its rooms, is served at these places. */
   set(domain: string, ...places: readonly Place[]): void {
     this.places.set(domain, places);
   }
@@ -30,16 +30,20 @@ export class TestNames implements NameServer {
   async srv(name: string): Promise<{ readonly records: readonly SrvRecord[]; readonly ttl: number }> {
     this.asked.push(name);
     const found = /^_xmpp(s?)-server\._tcp\.(.+)$/.exec(name);
-    const places = this.places.get(found?.[2] ?? '') ?? [];
+    const places = this.placesOf(found?.[2]);
     const records = places.flatMap(({ port, priority = 0, isDirectTls = false }, i) =>
       isDirectTls === (found?.[1] === 's') ? [{ name: `${i}.at.${found?.[2]}`, port, priority, weight: 0 }] : [],
     );
     return { records, ttl: 60 };
   }
 
+  private placesOf(domain = ''): readonly Place[] {
+    return this.places.get(domain) ?? this.places.get(domain.replace(/^groups\./, '')) ?? [];
+  }
+
   async addresses(name: string, family: 4 | 6): Promise<readonly { readonly address: string; readonly ttl: number }[]> {
     const found = /^(\d+)\.at\.(.+)$/.exec(name);
-    const place = this.places.get(found?.[2] ?? '')?.[Number(found?.[1])];
+    const place = this.placesOf(found?.[2])[Number(found?.[1])];
     if (place === undefined || family === 6) throw missing();
     return [{ address: place.address ?? '127.0.0.1', ttl: 1 }];
   }

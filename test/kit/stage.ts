@@ -9,6 +9,8 @@ import { print, viewOf } from './xml-view.ts';
 
 /** The domain that every scene plays at; `{host}`. */
 export const HOST = 'verona.test';
+/** The domain of its rooms; `{rooms}`. */
+const ROOMS = `groups.${HOST}`;
 /** Everybody's password. */
 export const PASSWORD = 'secret';
 
@@ -48,7 +50,10 @@ export class Stage {
   readonly world: RunningWorld;
   readonly people = new Map<string, Person>();
   readonly speakers = new Map<string, Speaker>();
-  names: Names = new Map([['host', HOST]]);
+  names: Names = new Map([
+    ['host', HOST],
+    ['rooms', ROOMS],
+  ]);
   private readonly transcript: Heard[] = [];
   private readonly scene: Scene;
 

@@ -2,8 +2,9 @@
 import type { Clock } from '../../src/base/clock.ts';
 import type { Logger } from '../../src/base/log.ts';
 import type { Cluster } from '../../src/cluster/cluster.ts';
+import { parseConfig } from '../../src/config/load.ts';
 import type { ConfigInput, ListenerName } from '../../src/config/server.ts';
-import { createServer, type NameServer, type ParleyServer } from '../../src/index.ts';
+import { createServer, loadModules, type NameServer, type ParleyServer } from '../../src/index.ts';
 import type { Driver } from '../../src/storage/ports.ts';
 import type { Address } from './client.ts';
 
@@ -40,6 +41,9 @@ const testSettings: ConfigInput = {
   },
 };
 
+/** Those that come with the server: to import them for each of a thousand servers takes longer than all else that a start does. */
+const modules = loadModules(parseConfig({ database: 'memory' }));
+
 export class TestServer implements AsyncDisposable {
   readonly server: ParleyServer;
   /** Everything that was logged, errors included. */
@@ -55,6 +59,7 @@ export class TestServer implements AsyncDisposable {
     const log: LogLine[] = [];
     const server = await createServer(mergeSettings(testSettings, settings), {
       ...options,
+      ...(settings.plugins === undefined ? { modules: await modules } : {}),
       log: recorder(log, {}),
       // passwords of tests need no protection, and hashing is slow on purpose
       iterations: 1,

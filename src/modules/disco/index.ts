@@ -1,8 +1,8 @@
 // XEP-0030: Service Discovery, from what modules declare; the server's capabilities in stream features (XEP-0115, XEP-0390).
 import { softwareName } from '../../base/software.ts';
 import { streamFeatures } from '../../core/events.ts';
-import type { Instance } from '../../core/host.ts';
-import { defineModule, type IqRequest, type Item, iqGet, on } from '../../core/module.ts';
+import type { Host, Instance } from '../../core/host.ts';
+import { defineModule, type Identity, type IqRequest, type Item, iqGet, on } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -14,6 +14,7 @@ import { type Info, infoQuery, makeInfo } from './info.ts';
 export default defineModule({
   xeps: ['XEP-0030 2.5.0', 'XEP-0115 1.6.0', 'XEP-0128 1.0.1', 'XEP-0390 0.3.2'],
   summary: 'Tells what the server and its accounts are and can do',
+  hosts: ['users', 'rooms'],
 
   setup({ host, find }) {
     const isAnonymous = host.settings.authentication === 'anonymous';
@@ -26,7 +27,7 @@ export default defineModule({
       const nested = find(delegations)?.nested;
       if (made?.of !== host.instances || made.nested !== nested) {
         const own = {
-          server: { category: 'server', type: 'im', name: softwareName },
+          server: identityOf(host),
           account: { category: 'account', type: isAnonymous ? 'anonymous' : 'registered' },
         };
         made = { of: host.instances, nested, info: makeInfo(host.instances, own, nested) };
@@ -74,6 +75,12 @@ export default defineModule({
     };
   },
 });
+
+function identityOf({ kind }: Host): Identity {
+  // XEP-0045 6.2
+  if (kind === 'rooms') return { category: 'conference', type: 'text', name: 'Rooms' };
+  return { category: 'server', type: 'im', name: softwareName };
+}
 
 /** An empty node attribute asks for no node. */
 function isNode(node: string | undefined): node is string {

@@ -66,6 +66,7 @@ function fakeServer() {
   ];
   const context: AdminContext = {
     hosts: ['localhost'],
+    rooms: ['groups.localhost'],
     accounts: (host) =>
       host !== 'localhost'
         ? undefined
@@ -142,6 +143,7 @@ function fakeServer() {
       started: Date.now() - 3_700_000,
       data: '/data',
       hosts: ['localhost'],
+      rooms: ['groups.localhost'],
       listeners: [{ name: 'c2s', address: '::1', port: 5222 }],
       sessions: 2,
       components: [

@@ -12,6 +12,7 @@ import {
   validateModules,
 } from '../../../src/config/load.ts';
 import { ConfigError, formatProblem, nearest } from '../../../src/config/problems.ts';
+import { roomsHosts } from '../../../src/config/rooms.ts';
 import { duration, durationOrForever, parseBytes, parseDuration, secret } from '../../../src/config/schema.ts';
 import type { Config } from '../../../src/config/server.ts';
 
@@ -435,6 +436,50 @@ hosts:
     expect(own.modules).toEqual({ version: true, mam: { retention: '1y', deep: { a: 1, b: 3 } }, ping: true });
     expect(own.authentication).toBe('anonymous');
     expect(() => hostSettings(config, 'constructor')).toThrow('constructor is not served');
+  });
+});
+
+describe('rooms', () => {
+  const roomsOf = (text: string): unknown => [...roomsHosts(load(text).hosts)];
+
+  it('are below each host, by a name that may be changed for all hosts or for one', () => {
+    expect(roomsOf('hosts: { a.test: {}, b.test: {} }')).toEqual([
+      ['groups.a.test', 'a.test'],
+      ['groups.b.test', 'b.test'],
+    ]);
+    expect(
+      roomsOf('rooms: { domain: "Chat.*" }\nhosts: { a.test: {}, b.test: { rooms: { domain: talk.test } } }'),
+    ).toEqual([
+      ['chat.a.test', 'a.test'],
+      ['talk.test', 'b.test'],
+    ]);
+  });
+
+  it('can be switched off, for all hosts or for one, and on again', () => {
+    expect(roomsOf('hosts: { a.test: { rooms: false }, b.test: {} }')).toEqual([['groups.b.test', 'b.test']]);
+    expect(roomsOf('rooms: false\nhosts: { a.test: { rooms: true }, b.test: {} }')).toEqual([
+      ['groups.a.test', 'a.test'],
+    ]);
+    expect(roomsOf('rooms: { enabled: false }\nhosts: { a.test: {} }')).toEqual([]);
+  });
+
+  it('are not below an address, where there are no names', () => {
+    expect(roomsOf('hosts: { "192.0.2.1": {}, "[::1]": {} }')).toEqual([]);
+  });
+
+  it('have a domain to themselves', () => {
+    expect(wrong('rooms: { domain: "a b" }')).toEqual([
+      expect.stringContaining('"a b" is not a domain. Try "groups.*", where "*" stands for the domain of the host'),
+    ]);
+    expect(wrong('hosts: { a.test: {}, groups.a.test: {} }')).toEqual([
+      expect.stringContaining('groups.a.test is served for accounts'),
+    ]);
+    expect(wrong('hosts: { a.test: {} }\ncomponents: { groups.a.test: { secret: x } }')).toEqual([
+      expect.stringContaining('groups.a.test is that of a component'),
+    ]);
+    expect(wrong('rooms: { domain: talk.test }\nhosts: { a.test: {}, b.test: {} }')).toEqual([
+      expect.stringContaining('talk.test is that of the rooms of a.test'),
+    ]);
   });
 });
 

@@ -100,6 +100,47 @@ const open = (server: Server): readonly string[] =>
     .flatMap(({ domains }) => domains)
     .sort();
 
+describe('rooms', () => {
+  test('their domain comes, goes and moves with the settings, here and for other servers', async () => {
+    const verona = await start('verona.test', { rooms: { enabled: false } });
+    const listen = { c2s: verona.address('c2s')!.port, s2s: verona.address('s2s')!.port };
+    const mantua = await start('mantua.test');
+    const romeo = await enter(verona, 'romeo@verona.test');
+    const juliet = await enter(mantua, 'juliet@mantua.test');
+    const answers = async (to: string): Promise<boolean> => {
+      const seen = [];
+      for (const { client } of [romeo, juliet]) {
+        client.write(`<iq type='get' id='${to}' to='${to}'><ping xmlns='urn:xmpp:ping'/></iq>`);
+        seen.push(/type="result"/.test(told(await client.next())));
+      }
+      expect(seen[0]).toBe(seen[1]);
+      return seen[0] === true;
+    };
+    const certified = (): string[] => verona.certificates().map(({ host }) => host);
+    expect([...verona.hosts.keys()]).toEqual(['verona.test']);
+    await verona.reload(configOf('verona.test', { listen }));
+    expect(await answers('groups.verona.test')).toBe(true);
+    expect(certified()).toEqual(['verona.test', 'groups.verona.test']);
+    const host = verona.hosts.get('groups.verona.test')!;
+    expect([host.kind, host.parent?.domain]).toEqual(['rooms', 'verona.test']);
+    expect(() => host.accounts).toThrow('groups.verona.test has no accounts');
+
+    const limits = { 'stanza-bytes': '100kB' };
+    await verona.reload(configOf('verona.test', { listen, limits }));
+    expect(verona.hosts.get('groups.verona.test')).toBe(host);
+    expect(host.settings.limits['stanza-bytes']).toBe(100_000);
+
+    names.set('chat.verona.test', { port: listen.s2s });
+    await verona.reload(configOf('verona.test', { listen, limits, rooms: { domain: 'chat.*' } }));
+    expect(await answers('chat.verona.test')).toBe(true);
+    expect(certified()).toEqual(['verona.test', 'chat.verona.test']);
+    expect(await answers('groups.verona.test')).toBe(false);
+    await verona.reload(configOf('verona.test', { listen, limits, rooms: { enabled: false } }));
+    expect([...verona.hosts.keys()]).toEqual(['verona.test']);
+    for (const { client } of [romeo, juliet]) await client.destroy();
+  });
+});
+
 describe('order', () => {
   test('a stanza that waits holds up its own pair, and nobody else', async () => {
     const brake = new Brake();

@@ -1,0 +1,137 @@
+// The settings of the host for rooms (XEP-0045) that stands below each domain, and what it is called.
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { prepareDomain } from '../xmpp/jid.ts';
+import type { Path } from './problems.ts';
+import { quote } from './schema.ts';
+
+const domainProblem = (value: unknown): string =>
+  `${quote(value)} is not a domain. Try "groups.*", where "*" stands for the domain of the host, or "groups.example.org".`;
+
+/** The domain that a pattern means for a host; undefined where there is no such domain: below an address, or too long. */
+function domainFor(pattern: string, host: string): string | undefined {
+  const isAddress = host.startsWith('[') || isIP(host) !== 0;
+  return isAddress && pattern.includes('*') ? undefined : prepareDomain(pattern.replace('*', host));
+}
+
+/** What a new room is: a set of settings, of which the others are those of a plain room. */
+const preset = z.strictObject({
+  persistent: z.boolean().optional().meta({ description: 'It stays when the last occupant leaves.' }),
+  public: z.boolean().optional().meta({ description: 'It is listed.' }),
+  'members-only': z.boolean().optional().meta({ description: 'Only members may enter.' }),
+  moderated: z.boolean().optional().meta({ description: 'Only members, and who is given voice, may speak.' }),
+  'real-addresses': z
+    .enum(['anyone', 'moderators'])
+    .optional()
+    .meta({ description: 'Who sees the addresses of the people in it.' }),
+  'change-subject': z.boolean().optional().meta({ description: 'Participants may change the subject.' }),
+  invitations: z.boolean().optional().meta({ description: 'Members may invite others, and make them members.' }),
+  'private-messages': z
+    .enum(['anyone', 'participants', 'moderators', 'none'])
+    .optional()
+    .meta({ description: 'Who may send private messages.' }),
+  'voice-requests': z.boolean().optional().meta({ description: 'Visitors may ask for voice.' }),
+  registration: z.boolean().optional().meta({ description: 'People may register with it.' }),
+  'max-occupants': z.int().min(0).optional().meta({ description: 'People in it at a time; 0 for no limit.' }),
+  'list-occupants': z.boolean().optional().meta({ description: 'Who is inside is listed to those who may enter.' }),
+  history: z.int().min(0).max(1000).optional().meta({ description: 'Messages sent on entry, unless asked for more.' }),
+});
+export type RoomPreset = z.output<typeof preset>;
+
+const inTeams: RoomPreset = { persistent: true, 'real-addresses': 'anyone', 'change-subject': true };
+/** The sets that are there without being written down. */
+const knownPresets: Readonly<Record<string, RoomPreset>> = {
+  plain: {},
+  'public channel': { ...inTeams, public: true, invitations: true },
+  'private channel': { ...inTeams, public: false, 'members-only': true, invitations: true, registration: false },
+  group: { ...inTeams, public: false, 'members-only': true, invitations: false, registration: false },
+};
+
+/** The set of that name; undefined where there is none. */
+export function presetOf({ presets }: z.output<typeof rooms>, name: string): RoomPreset | undefined {
+  if (Object.hasOwn(presets, name)) return presets[name];
+  return Object.hasOwn(knownPresets, name) ? knownPresets[name] : undefined;
+}
+
+export const rooms = z
+  .strictObject({
+    enabled: z
+      .boolean()
+      .prefault(true)
+      .meta({ description: 'Whether there are rooms. `rooms: false` says the same as `rooms: { enabled: false }`.' }),
+    domain: z
+      .string({ error: (issue) => domainProblem(issue.input) })
+      .refine((text) => domainFor(text, 'example.org') !== undefined, { error: (issue) => domainProblem(issue.input) })
+      .prefault('groups.*')
+      .meta({
+        description:
+          'The domain that the rooms are at; `*` stands for the domain of the host. Other servers look it up by this name.',
+      }),
+    creation: z.enum(['local', 'admins', 'anyone']).prefault('local').meta({
+      description: 'Who may make rooms: the people of the host, its admins alone, or people of other servers too.',
+    }),
+    'per-account': z
+      .int()
+      .min(0)
+      .prefault(200)
+      .meta({ description: 'Rooms that one person may own, made by entering them; 0 for no limit.' }),
+    presets: z.record(z.string(), preset).prefault({}).meta({
+      description:
+        'Sets of settings that new rooms may begin with, by name, beside `plain`, `public channel`, `private channel` and `group`, which may be replaced.',
+    }),
+    'default-preset': z
+      .string()
+      .prefault('plain')
+      .meta({ description: 'The preset of a room that somebody makes by entering it.' }),
+  })
+  .prefault({})
+  .meta({ description: 'Rooms for many people (XEP-0045), on a domain of their own below each host.' });
+
+/** What has to be known of a host's settings. */
+interface Settings {
+  readonly rooms: z.output<typeof rooms>;
+}
+
+/** The domain of a host's rooms; undefined where it has none. */
+function roomsDomain(host: string, settings: Settings): string | undefined {
+  return settings.rooms.enabled ? domainFor(settings.rooms.domain, host) : undefined;
+}
+
+/** The domains that rooms are at, each with that of the host it belongs to. */
+export function roomsHosts(hosts: Readonly<Record<string, Settings>>): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const [host, settings] of Object.entries(hosts)) {
+    const domain = roomsDomain(host, settings);
+    if (domain !== undefined) found.set(domain, host);
+  }
+  return found;
+}
+
+/** Nothing else may be at the domain of rooms. */
+export function checkRooms(
+  hosts: Readonly<Record<string, Settings>>,
+  components: readonly string[],
+  report: (path: Path, message: string) => void,
+): void {
+  const taken = new Map<string, string>([
+    ...Object.keys(hosts).map((host) => [host, 'is served for accounts (see "hosts")'] as const),
+    ...components.map((component) => [component, 'is that of a component (see "components")'] as const),
+  ]);
+  for (const [host, settings] of Object.entries(hosts)) {
+    const { 'default-preset': name } = settings.rooms;
+    if (presetOf(settings.rooms, name) === undefined) {
+      report(
+        ['hosts', host, 'rooms', 'default-preset'],
+        `There is no preset ${quote(name)}. Describe it in "presets".`,
+      );
+    }
+    const domain = roomsDomain(host, settings);
+    if (domain === undefined) continue;
+    const why = taken.get(domain);
+    if (why !== undefined) {
+      const remedy = 'Give another domain, or "rooms: false" for no rooms.';
+      report(['hosts', host, 'rooms', 'domain'], `${domain} ${why}. ${remedy}`);
+    }
+    taken.set(domain, `is that of the rooms of ${host}`);
+  }
+}

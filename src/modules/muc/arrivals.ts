@@ -1,0 +1,103 @@
+// What comes to a room, and which section of XEP-0045 it is about.
+import type { MaybePromise } from '../../base/maybe.ts';
+import type { Element } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import type { Iq, Stanza } from '../../xmpp/stanza.ts';
+import { ask, bringBack } from './between.ts';
+import { takeAnswer, takeBounce } from './bounces.ts';
+import { checkNick, enter, notInside } from './enter.ts';
+import { doErrand } from './errands.ts';
+import { exit } from './exit.ts';
+import { answer, contextOf } from './iq.ts';
+import { speak } from './message.ts';
+import { changeNick, changePresence } from './nick-change.ts';
+import { presenceFor } from './presence.ts';
+import { whisper } from './private-message.ts';
+import type { Room } from './room.ts';
+
+/** What a room needs of who brought it something. */
+export interface Bringer {
+  /** What the sender's acknowledgement has to wait for. */
+  keep(work: Promise<unknown>): void;
+  /** Answers with an error, later than by throwing it. */
+  refuse(error: unknown): void;
+}
+
+/**
+ * Does what a stanza is about.
+ * @throws StanzaError to be answered to its sender
+ */
+export function arrive(room: Room, stanza: Stanza, bringer: Bringer): MaybePromise<void> {
+  switch (stanza.kind) {
+    case 'presence':
+      return presence(room, stanza.from, stanza.to.resource, stanza.el);
+    case 'message':
+      return message(room, stanza.from, stanza.to.resource, stanza.el, bringer);
+    case 'iq':
+      return request(room, stanza, bringer);
+  }
+}
+
+/** Whether presence is meant to enter a room (7.2.1). */
+export function isEntering(presence: Element): boolean {
+  return presence.attrs.type === undefined && presence.getChild('x', NS.muc) !== undefined;
+}
+
+function presence(room: Room, from: Jid, nick: string, said: Element): MaybePromise<void> {
+  switch (said.attrs.type) {
+    case undefined:
+      return available(room, from, nick, said);
+    case 'unavailable':
+      return exit(room, from, said);
+    case 'error':
+      return takeBounce(room, from, nick, said);
+    case 'probe':
+      return probe(room, from, nick);
+    default:
+      // 16.2: neither a way in nor out
+      return;
+  }
+}
+
+function available(room: Room, from: Jid, nick: string, said: Element): MaybePromise<void> {
+  checkNick(room.jid, nick);
+  const occupant = room.occupantOf(from);
+  const device = occupant?.device(from);
+  const isJoin = isEntering(said);
+  if (occupant === undefined || device === undefined) {
+    if (isJoin) return enter(room, from, nick, said);
+    room.ports.send(notInside(room.jid, nick), room.jid.withResource(nick), from);
+    return;
+  }
+  if (nick !== occupant.nick) return changeNick(room, occupant, device, nick, said);
+  if (isJoin) return enter(room, from, nick, said);
+  changePresence(room, occupant, device, said);
+}
+
+/** 16.3: an occupant, or its server, may ask for presence again; nobody else is told anything. */
+function probe(room: Room, from: Jid, nick: string): void {
+  const occupant = room.occupantOf(from);
+  const target = room.occupants.get(nick);
+  if (occupant === undefined || target === undefined) return;
+  if (target !== occupant && !target.isShown) return;
+  room.ports.send(presenceFor(room, target, room.showsJidsTo(occupant)), target.jid, from);
+}
+
+function message(room: Room, from: Jid, nick: string, said: Element, { keep }: Bringer): MaybePromise<void> {
+  if (said.attrs.type === 'error') return takeBounce(room, from, nick, said);
+  // 16.2
+  if (room.isLocked && room.occupantOf(from) === undefined) {
+    throw new StanzaError('item-not-found', 'there is no such room yet');
+  }
+  if (nick !== '') return whisper(room, from, nick, said);
+  if (said.attrs.type === 'groupchat') return speak(room, from, said, keep);
+  return doErrand(contextOf(room, from), said);
+}
+
+function request(room: Room, iq: Iq, { refuse }: Bringer): MaybePromise<void> {
+  const isRequest = iq.type === 'get' || iq.type === 'set';
+  if (iq.to.isBare) return isRequest ? answer(room, iq, refuse) : takeAnswer(room, iq.from, iq.el);
+  return isRequest ? ask(room, iq) : bringBack(room, iq);
+}

@@ -1,0 +1,49 @@
+// What comes back: errors from those whom the room, or one of its occupants, has sent something (XEP-0045 18.1.2, 10.10.1).
+import type { Element } from '../../xml/element.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { removeGhost } from './exit.ts';
+import { isReserved, tell } from './fan-out.ts';
+import type { Room } from './room.ts';
+
+/** Conditions that say that nobody is there any more. */
+const gone: ReadonlySet<string> = new Set([
+  'gone',
+  'item-not-found',
+  'recipient-unavailable',
+  'redirect',
+  'remote-server-not-found',
+  'remote-server-timeout',
+]);
+
+/** RFC 6121 8.5.3.2.1: what servers answer for a device that is not there. */
+const goneForMessages: ReadonlySet<string> = new Set([...gone, 'service-unavailable']);
+
+/** Presence or a message that could not be delivered: who sent the error is not in the room any more, or it was another fault. */
+export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element): void {
+  const occupant = room.occupantOf(from);
+  if (occupant === undefined) return;
+  const condition = conditionOf(stanza);
+  const isGone = stanza.name === 'message' ? goneForMessages.has(condition) : gone.has(condition);
+  if (isGone) {
+    removeGhost(room, from);
+    return;
+  }
+  // 7.5: what a client says of a private message is for who sent that
+  const writer = nick === '' || stanza.name !== 'message' ? undefined : room.occupants.get(nick);
+  if (writer === undefined) return;
+  const error = stanza.getChild('error');
+  const safe = stanza.without((child) => isReserved(child) || child === error);
+  const told = error === undefined ? safe : safe.append(error.with({ by: undefined }));
+  tell(room, told.with({ from: occupant.jid.full, to: undefined }), occupant.jid, [writer]);
+}
+
+/** The answer to a ping of the room's. */
+export function takeAnswer(room: Room, from: Jid, iq: Element): void {
+  if (iq.attrs.type === 'error' && gone.has(conditionOf(iq))) removeGhost(room, from);
+}
+
+function conditionOf(stanza: Element): string {
+  const error = stanza.getChild('error');
+  return error?.elements().find((child) => child.ns === NS.stanzas && child.name !== 'text')?.name ?? '';
+}

@@ -1,0 +1,59 @@
+// What a room tells its occupants: one element for all who are to get the same, whatever their number.
+import { type Element, el } from '../../xml/element.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import type { Occupant } from './occupant.ts';
+import type { Room } from './room.ts';
+import { userElement } from './x.ts';
+
+/** Somebody who has just come waits for history; what is said meanwhile waits too, but no more than this. */
+const MOST_HELD = 1000;
+
+/** Sends an element, which says whom it is from, to everybody. */
+export function tellAll(room: Room, element: Element, from: Jid): void {
+  const { audience, waiting } = room;
+  if (audience.length > 0) room.ports.multicast(element, from, audience);
+  if (waiting.size > 0) hold(room, element, from);
+}
+
+/** To all devices of these occupants. */
+export function tell(room: Room, element: Element, from: Jid, readers: Iterable<Occupant>): void {
+  const to: Jid[] = [];
+  for (const reader of readers) {
+    for (const device of reader.devices) {
+      if (device.held === undefined) to.push(device.jid);
+      else device.held.push([element, from]);
+    }
+  }
+  if (to.length > 0) room.ports.multicast(element, from, to);
+}
+
+/** To one device: nothing waits for history here. */
+export function tellDevice(room: Room, element: Element, from: Jid, to: Jid): void {
+  room.ports.send(element, from, to);
+}
+
+/** The room says something to all who are in it; `codes` as in 10.2.1. */
+export function announce(room: Room, ...codes: number[]): void {
+  if (room.occupants.size === 0) return;
+  tellAll(room, roomMessageOf(room, userElement(undefined, codes)), room.jid);
+}
+
+/** A message of the room itself to everybody. */
+export function roomMessageOf(room: Room, ...children: Element[]): Element {
+  const { jid, ports } = room;
+  return el('message', null, { from: jid.full, id: ports.newId(), type: 'groupchat' }, ...children);
+}
+
+/** What only the room may say: it is taken out of what occupants say (16.3), and so is what belongs to the way in. */
+export function isReserved(child: Element): boolean {
+  return reserved.has(child.ns ?? '');
+}
+const reserved: ReadonlySet<string> = new Set([NS.muc, NS.mucUser, NS.occupantId, NS.hats, NS.prosodyHats]);
+
+function hold(room: Room, element: Element, from: Jid): void {
+  for (const device of room.waiting) {
+    device.held!.push([element, from]);
+    if (device.held!.length > MOST_HELD) room.release(device);
+  }
+}

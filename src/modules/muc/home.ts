@@ -1,0 +1,229 @@
+// The place of a room: a name at the host, on the node that owns it, whether there is a room or not. Here rooms are made by those who
+// enter them (XEP-0045 10.1), and here they come from the stores, from another node, or from what a dead one has left.
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { Lease } from '../../cluster/cluster.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
+import { el } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { BareJid, Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { errorReply, type Stanza } from '../../xmpp/stanza.ts';
+import { arrive, type Bringer, isEntering } from './arrivals.ts';
+import { plainConfig } from './config.ts';
+import { goneError } from './destroy.ts';
+import { checkNick, enter, notInside } from './enter.ts';
+import { removeGhost, vanishIfEmpty } from './exit.ts';
+import { roomCreated, roomCreating } from './hooks.ts';
+import { Passed } from './passed.ts';
+import type { RoomPorts } from './ports.ts';
+import { Room } from './room.ts';
+import type { AffiliationRow, GoneRow } from './rows.ts';
+import { bringIn, fromRows, type Handed, handOver } from './saved.ts';
+import { type RoomStores, StoredRows } from './stores.ts';
+
+export interface HomeParts {
+  readonly stores: RoomStores;
+  readonly isShared: () => boolean;
+  /** What rooms need of the world, for one that this node owns. */
+  readonly ports: (rows: StoredRows, lease: Lease, isDropped: () => boolean) => RoomPorts;
+  /** Rooms that one person may own; 0: no limit. */
+  readonly mostOwned: number;
+  /** Whether a device is connected; undefined where that is for another server to know. */
+  readonly isConnected: (device: Jid) => MaybePromise<boolean | undefined>;
+  readonly fault: (error: unknown) => void;
+}
+
+export class Home {
+  readonly key: string;
+  room: Room | undefined;
+  private readonly parts: HomeParts;
+  private readonly jid: Jid;
+  private readonly rows: StoredRows;
+  private readonly ports: RoomPorts;
+  private gone: GoneRow | undefined;
+  /** A room is being made: what comes meanwhile comes after that. */
+  private making: Promise<unknown> | undefined;
+  private isDropped = false;
+
+  private constructor(parts: HomeParts, jid: Jid, lease: Lease) {
+    this.parts = parts;
+    this.key = jid.local;
+    this.jid = jid;
+    const { stores, isShared } = parts;
+    this.rows = new StoredRows({ key: this.key, lease, stores, isShared });
+    this.ports = parts.ports(this.rows, lease, () => this.isDropped);
+  }
+
+  /** Reads what is there under a name, and who is in it. */
+  static async open(parts: HomeParts, jid: Jid, lease: Lease, handed: Handed | undefined): Promise<Home> {
+    const home = new Home(parts, jid, lease);
+    const { stores } = parts;
+    const { key } = home;
+    const row = await stores.rooms.get(key);
+    home.gone = row === undefined ? await stores.gone.get(key) : undefined;
+    if (row === undefined) return home;
+    const affiliations = (await stores.affiliations.all(key)) as ReadonlyMap<BareJid, AffiliationRow>;
+    const parked = await stores.parked.get(key);
+    const room = new Room(jid, { ...row, affiliations, slots: handed?.slots }, home.ports);
+    home.room = room;
+    const left = lease.isAfterDeath ? fromRows(await stores.occupants.all(key)) : parked?.occupants;
+    bringIn(room, handed?.occupants ?? left ?? []);
+    if (parked !== undefined) home.ports.background(home.rows.park(undefined), 'forgetting who was in a room');
+    if (handed === undefined) home.ports.background(home.lookForAll(room), 'looking who is still in a room');
+    vanishIfEmpty(room);
+    return home;
+  }
+
+  /** Does what a stanza is about; resolves when what it wrote is stored. */
+  handle(given: Parameters<typeof Passed.read>[0]): MaybePromise<void> {
+    const stanza = Passed.read(given);
+    let works: Promise<unknown>[] | undefined;
+    const bringer: Bringer = {
+      keep: (work) => {
+        works ??= [];
+        works.push(work);
+      },
+      refuse: (error) => this.refuse(stanza, error),
+    };
+    const settled = (): MaybePromise<void> => {
+      if (works === undefined) return;
+      return Promise.all(works).then(
+        () => {},
+        (error) => this.refuse(stanza, error),
+      );
+    };
+    return andThen(this.take(stanza, bringer), settled);
+  }
+
+  /** All that is to outlive this life is stored when it resolves. */
+  async freeze(): Promise<Handed | undefined> {
+    const { room } = this;
+    await this.rows.settled();
+    if (room === undefined || room.isOver) return undefined;
+    const handed = handOver(room);
+    if (handed.occupants.length > 0) await this.rows.park({ occupants: handed.occupants, at: this.ports.now() });
+    return handed;
+  }
+
+  /** Somebody else has it: nothing is written or said any more. */
+  drop(): void {
+    this.isDropped = true;
+  }
+
+  /** Nobody is in it, and nothing under way. */
+  get isIdle(): boolean {
+    const { room } = this;
+    return this.making === undefined && (room === undefined || (room.occupants.size === 0 && room.isQuiet));
+  }
+
+  /** Says again who is here, for the next owner after a crash. */
+  shareAgain(): void {
+    for (const { nick, role, devices } of this.room?.occupants.values() ?? []) {
+      for (const { jid, presence } of devices) this.rows.saveDevice(jid, { nick, role, xml: presence });
+    }
+  }
+
+  private take(stanza: Stanza, bringer: Bringer): MaybePromise<void> {
+    if (this.making !== undefined) return this.making.then(() => this.take(stanza, bringer));
+    const { room } = this;
+    try {
+      const done =
+        room === undefined || room.isOver
+          ? this.withoutRoom(stanza, bringer)
+          : room.run(() => (room.isOver ? this.take(stanza, bringer) : arrive(room, stanza, bringer)));
+      return isPromise(done) ? done.catch((error: unknown) => this.refuse(stanza, error)) : undefined;
+    } catch (error) {
+      this.refuse(stanza, error);
+    }
+  }
+
+  private withoutRoom(stanza: Stanza, bringer: Bringer): MaybePromise<void> {
+    const { el: element, from, to, type } = stanza;
+    // whoever leaves, and what answers, needs no room
+    const isAsking = stanza.kind === 'presence' ? type === 'available' : type !== 'error' && type !== 'result';
+    if (!isAsking) return;
+    if (this.gone !== undefined) throw goneError(this.gone);
+    if (stanza.kind !== 'presence') throw new StanzaError('item-not-found', 'there is no such room');
+    checkNick(this.jid, to.resource);
+    if (isEntering(element)) return this.make(stanza, bringer);
+    this.ports.send(notInside(this.jid, to.resource), to, from);
+  }
+
+  /** 10.1.1: entering a room that is not there makes one, which is locked until its owner has configured it. */
+  private make(stanza: Stanza, bringer: Bringer): MaybePromise<void> {
+    const { hooks } = this.ports;
+    const creator = stanza.from;
+    const event = { room: this.jid, creator, config: plainConfig };
+    const made = andThen(hooks.gate(roomCreating, event), (verdict) => {
+      if (verdict instanceof StanzaError) throw verdict;
+      if (verdict !== undefined) return;
+      return andThen(this.checkOwned(creator), () => this.begin(event.config, stanza, bringer));
+    });
+    if (!isPromise(made)) return;
+    const making = made.finally(() => {
+      if (this.making === making) this.making = undefined;
+    });
+    this.making = making.catch(() => {});
+    return making;
+  }
+
+  private checkOwned(creator: Jid): MaybePromise<void> {
+    const { mostOwned, stores } = this.parts;
+    if (mostOwned === 0) return;
+    return andThen(stores.memberships.all(creator.withResource('').bare), (all) => {
+      let owned = 0;
+      for (const { affiliation } of all.values()) if (affiliation === 'owner') owned++;
+      if (owned >= mostOwned) throw new StanzaError('not-allowed', `nobody may make more than ${mostOwned} rooms`);
+    });
+  }
+
+  private begin(config: typeof plainConfig, { from, to, el: presence }: Stanza, bringer: Bringer): MaybePromise<void> {
+    const owner = from.withResource('').bare;
+    const row: AffiliationRow = { affiliation: 'owner', at: this.ports.now() };
+    const state = { config, createdAt: this.ports.now(), isLocked: true, affiliations: new Map([[owner, row]]) };
+    const room = new Room(this.jid, state, this.ports);
+    this.room = room;
+    bringer.keep(room.save());
+    bringer.keep(this.rows.saveAffiliation(owner, row));
+    this.ports.hooks.notify(roomCreated, { room, creator: from });
+    // refused after all: nothing is left of it
+    const end = (): void => vanishIfEmpty(room);
+    try {
+      const inside = room.run(() => enter(room, from, to.resource, presence, true));
+      return isPromise(inside) ? inside.finally(end) : undefined;
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  /** Who was here when the room's node ended may have left meanwhile. */
+  private async lookForAll(room: Room): Promise<void> {
+    for (const device of [...room.audience]) {
+      const isConnected = await this.parts.isConnected(device);
+      if (this.isDropped || room.isOver) return;
+      if (isConnected === false) await room.run(() => removeGhost(room, device));
+      if (isConnected !== undefined) continue;
+      // its server tells where it is gone
+      const ping = el('ping', NS.ping);
+      this.ports.send(
+        el('iq', null, { type: 'get', id: this.ports.newId(), from: this.jid.full }, ping),
+        this.jid,
+        device,
+      );
+    }
+  }
+
+  private refuse({ el: element, from, to }: Stanza, error: unknown): void {
+    const reply = errorReply(element, to.full, from.full, this.explain(error), this.jid.full);
+    if (reply !== undefined) this.ports.send(reply, to, from);
+  }
+
+  /** Never more than the condition when the fault is ours. */
+  private explain(error: unknown): StanzaError {
+    if (error instanceof StanzaError) return error;
+    if (error instanceof StorageUnavailable) return new StanzaError('resource-constraint', undefined, { type: 'wait' });
+    this.parts.fault(error);
+    return new StanzaError('internal-server-error');
+  }
+}

@@ -1,0 +1,136 @@
+// XEP-0045: Multi-User Chat. Rooms, each on the node that owns it: room.ts is what a room is, arrivals.ts what comes to it; the hooks that
+// other modules attach to are in hooks.ts, and what a handler of a request finds in request.ts.
+//
+// - 7.2.3 lets a service change nicks (210): this one never does.
+// - 7.2.18: who enters without `<x/>` is told not to be in the room.
+// - 8.2, of kicking oneself: it is allowed, as on IRC.
+// - 7.2.13, 10.2.1: nothing is logged for the public, so there is neither 170 nor 171.
+// - 18.1.1: nobody is told by 101 what changed while they were away: members of members-only rooms are invited.
+// - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import { isPromise } from '../../base/maybe.ts';
+import type { Lease } from '../../cluster/cluster.ts';
+import { duration } from '../../config/schema.ts';
+import { serviceIn } from '../../core/events.ts';
+import { defineModule, on } from '../../core/module.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { stanzaOf } from '../../xmpp/stanza.ts';
+import { Home, type HomeParts } from './home.ts';
+import { Passed } from './passed.ts';
+import type { RoomPorts } from './ports.ts';
+import { requests } from './requests.ts';
+import type { Handed } from './saved.ts';
+import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
+
+export default defineModule({
+  xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
+  summary: 'Rooms for many people',
+  hosts: ['rooms'],
+  stores,
+  config: z.strictObject({
+    'most-occupants': z
+      .int()
+      .min(1)
+      .prefault(10_000)
+      .meta({ description: 'People that may be in one room at a time, whatever its owner says.' }),
+    'unload-after': duration()
+      .prefault('5m')
+      .meta({ description: 'A room that nobody is in and nobody asks for is out of memory after so long.' }),
+  }),
+
+  setup({ host, config, stores, router, cluster, owners, clock, log, background, every }) {
+    const homes = new Set<Home>();
+
+    const ports = (rows: StoredRows, lease: Lease, isDropped: () => boolean): RoomPorts => {
+      /** What was waited for may have taken longer than the lease. */
+      const ours = async <T>(work: Promise<T>): Promise<T> => {
+        const result = await work;
+        await confirm(lease);
+        return result;
+      };
+      return {
+        rows,
+        mostOccupants: config['most-occupants'],
+        hooks: {
+          gate: (hook, event) => {
+            const verdict = host.gate(hook, event);
+            return isPromise(verdict) ? ours(verdict) : verdict;
+          },
+          collect: (hook, event) => {
+            const done = host.collect(hook, event);
+            return isPromise(done) ? ours(done) : undefined;
+          },
+          notify: (hook, event) => host.notify(hook, event),
+          listens: (hook) => host.listens(hook),
+        },
+        handler: (type, ns, name) => host.iqs.find(['room'], type, ns, name),
+        now: () => clock.now(),
+        newId: () => randomBytes(9).toString('base64url'),
+        multicast(element, from, to) {
+          if (isDropped()) return;
+          for (const jid of to) void router.send(stanzaOf(element.with({ to: jid.full }), from, jid), host);
+        },
+        send(element, from, to) {
+          if (!isDropped()) void router.send(stanzaOf(element.with({ to: to.full }), from, to), host);
+        },
+        background,
+      };
+    };
+
+    const parts: HomeParts = {
+      stores,
+      ports,
+      isShared: () => cluster.nodes.size > 1,
+      mostOwned: host.settings.rooms['per-account'],
+      async isConnected(device) {
+        if (device.domain !== host.parent?.domain) return undefined;
+        const sessions = await cluster.directory.sessions(device.withResource('').bare);
+        return sessions.some(({ jid }) => jid.full === device.full);
+      },
+      fault: (err) => log.error({ err }, 'a stanza to a room failed'),
+    };
+
+    const rooms = owners.declare<Home, Passed, void>('room', {
+      async thaw(key, lease, handed) {
+        const home = await Home.open(parts, Jid.of(key, host.domain), lease, handed as Handed | undefined);
+        homes.add(home);
+        return home;
+      },
+      handle: (home, passed) => home.handle(passed),
+      freeze(home) {
+        homes.delete(home);
+        return home.freeze();
+      },
+      drop(home) {
+        homes.delete(home);
+        home.drop();
+      },
+      idleAfter: config['unload-after'],
+      isIdle: (home) => home.isIdle,
+      rebuild: 'eager',
+    });
+
+    every(SHARE_AGAIN, 'who is in rooms', () => {
+      for (const home of homes) home.shareAgain();
+    });
+
+    return {
+      features: { server: [NS.muc, NS.mucStableId] },
+      handlers: [
+        ...requests,
+        on(serviceIn, { phase: 'handle' }, (transit) => {
+          const { stanza } = transit;
+          const done = rooms.call(stanza.to.local, new Passed(stanza));
+          // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
+          if (isPromise(done)) {
+            const { el: element, from, to } = stanza;
+            transit.settle(done.catch((error: unknown) => router.refuse(element, to, from, error)));
+          }
+          return 'handled';
+        }),
+      ],
+    };
+  },
+});

@@ -1,0 +1,45 @@
+// Requests to a room, which it answers itself (XEP-0045 16.4).
+import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { Transit } from '../../core/transit.ts';
+import type { Element } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { type Iq, iqResult } from '../../xmpp/stanza.ts';
+import { type RoomContext, roomNote } from './request.ts';
+import type { Room } from './room.ts';
+
+/** Who asks, and what they are here; `release` does nothing. */
+export function contextOf(room: Room, asker: Jid): RoomContext {
+  const occupant = room.occupantOf(asker);
+  return { room, asker, occupant, affiliation: room.affiliationOf(asker), release: () => {} };
+}
+
+/**
+ * Answers a request to the room.
+ * @param refuse answers with an error what the room did not wait for
+ * @throws StanzaError what the handler refuses with; service-unavailable where nobody answers such things
+ */
+export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): MaybePromise<void> {
+  const { payload } = iq;
+  const handler = payload && room.ports.handler(iq.type, payload.ns, payload.name);
+  if (payload === undefined || handler === undefined) throw new StanzaError('service-unavailable');
+  let isReleased = false;
+  const transit = new Transit<Iq>(iq, { kind: 'server', domain: iq.from.domain });
+  const release = (): void => {
+    isReleased = true;
+  };
+  transit.leave(roomNote, { ...contextOf(room, iq.from), release });
+  let after: (() => void) | undefined;
+  const afterReply = (next: () => void): void => {
+    after = next;
+  };
+  const reply = (result: Element | undefined | void): void => {
+    room.ports.send(iqResult(iq, result ?? undefined).el, iq.to, iq.from);
+    after?.();
+  };
+  const result = handler({ iq, payload, session: undefined, transit, afterReply });
+  if (!isPromise(result)) return reply(result);
+  const done = result.then(reply);
+  if (!isReleased) return done;
+  room.ports.background(done.catch(refuse), 'answering a request to a room');
+}

@@ -1,0 +1,58 @@
+// An occupant: one person, one nick, one or more devices. Kept small: there may be thousands in a room.
+import type { Element } from '../../xml/element.ts';
+import type { BareJid, Jid } from '../../xmpp/jid.ts';
+import type { Affiliation, Role } from './config.ts';
+import { Slotted } from './slots.ts';
+
+/** One client of an occupant's. */
+export interface Device {
+  /** Its real full JID. */
+  readonly jid: Jid;
+  /** Its presence without what belongs to rooms, as `<presence/>` without addresses: XML. */
+  presence: string;
+  /** While history is read for somebody who has just come: what is to be sent after it, and from whom. */
+  held: [element: Element, from: Jid][] | undefined;
+}
+
+export class Occupant extends Slotted {
+  /** The occupant JID: the room's with the nick as its resource. */
+  jid: Jid;
+  /** The real bare JID. */
+  readonly bare: BareJid;
+  role: Role;
+  affiliation: Affiliation;
+  /** The last one is that whose presence is shown. Empty when it is no longer in the room. */
+  readonly devices: Device[] = [];
+  /** The others know of it: its role is one of those whose presence is broadcast. */
+  isShown = false;
+  /** Its presence as others see it, with and without the real JID, while it has not changed. */
+  seen: { full: Element | undefined; plain: Element | undefined } | undefined;
+
+  constructor(
+    jid: Jid,
+    bare: BareJid,
+    role: Role,
+    affiliation: Affiliation,
+    slots?: Readonly<Record<string, unknown>>,
+  ) {
+    super(slots);
+    this.jid = jid;
+    this.bare = bare;
+    this.role = role;
+    this.affiliation = affiliation;
+  }
+
+  get nick(): string {
+    return this.jid.resource;
+  }
+
+  /** The device whose presence is shown. */
+  get shown(): Device {
+    return this.devices.at(-1)!;
+  }
+
+  /** One of its devices, by its real full JID. */
+  device(jid: Jid): Device | undefined {
+    return this.devices.find((device) => device.jid.full === jid.full);
+  }
+}

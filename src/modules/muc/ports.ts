@@ -1,0 +1,48 @@
+// What a room needs of the world: where its stanzas and its rows go, what time it is, and who listens to its hooks. The engine knows
+// nothing else, so that it runs in a test as it does in the server.
+import type { MaybePromise } from '../../base/maybe.ts';
+import type { Collect, Gate, Notify, Verdict } from '../../core/hooks.ts';
+import type { IqHandler } from '../../core/module.ts';
+import type { Element } from '../../xml/element.ts';
+import type { BareJid, Jid } from '../../xmpp/jid.ts';
+import type { IqType } from '../../xmpp/stanza.ts';
+import type { AffiliationRow, GoneRow, OccupantRow, RoomRow } from './rows.ts';
+
+/** The hooks of the host. Where a promise was waited for, the room is still this node's when it is settled; else it rejects. */
+export interface RoomHooks {
+  gate<E>(hook: Gate<E>, event: E): MaybePromise<Verdict | undefined>;
+  collect<E>(hook: Collect<E>, event: E): MaybePromise<void>;
+  notify<E>(hook: Notify<E>, event: E): void;
+  listens(hook: Gate<never> | Collect<never> | Notify<never>): boolean;
+}
+
+/** The stores; each write looks first whether the room is still this node's, and rejects when it is not. */
+export interface RoomRows {
+  /** `undefined` removes. */
+  saveRoom(row: RoomRow | undefined): Promise<void>;
+  /** The row of the room, and that of the person (except for domains): what a person has to do with which rooms. */
+  saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void>;
+  /** Where the room goes on when it is over (10.9). */
+  saveGone(row: GoneRow): Promise<void>;
+  /** The list of devices that outlives a crash. Nobody waits for it. */
+  saveDevice(device: Jid, row: OccupantRow | undefined): void;
+}
+
+export interface RoomPorts {
+  readonly hooks: RoomHooks;
+  readonly rows: RoomRows;
+  /** Occupants that any room of the host may have, at most. */
+  readonly mostOccupants: number;
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** An id for a stanza that the room makes, never the same twice. */
+  newId(): string;
+  /** One element, which has its `from` and no `to`, to many full JIDs. What cannot be delivered comes back to the room. */
+  multicast(element: Element, from: Jid, to: readonly Jid[]): void;
+  /** One element to one address; `to` is set on it here. */
+  send(element: Element, from: Jid, to: Jid): void;
+  /** Who answers such requests to a room. */
+  handler(type: IqType, ns: string | null, name: string): IqHandler | undefined;
+  /** Work that nobody waits for: its failure is logged. */
+  background(work: Promise<unknown>, what: string): void;
+}

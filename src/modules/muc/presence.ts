@@ -1,0 +1,162 @@
+// Presence of occupants, as the room tells it (XEP-0045 7.2.3 to 7.2.5, 16.3): with the real JID for those who may see it, without it for
+// the others, and with status 110 for the occupant's own devices. `<x/>` is the last child of all of them: there are clients that look
+// for it there. What has not changed is made once, however many come to see it.
+
+import { parseElement, unfoldable } from '../../xml/document.ts';
+import { type Element, el } from '../../xml/element.ts';
+import { flatten } from '../../xml/flatten.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { isReserved, tell, tellDevice } from './fan-out.ts';
+import { roomPresence } from './hooks.ts';
+import type { Device, Occupant } from './occupant.ts';
+import type { Room } from './room.ts';
+import { type Because, itemElement, userElement } from './x.ts';
+
+/** What a device says of itself, as it is kept: without addresses and without what belongs to rooms. */
+export function presenceXml(presence: Element): string {
+  const children = presence.children.filter(
+    (child) => typeof child === 'string' || !('ns' in child) || !isReserved(child),
+  );
+  const { 'xml:lang': lang } = presence.attrs;
+  return flatten(el('presence', null, { 'xml:lang': lang }, ...children).toXml());
+}
+
+/** What others see of an occupant who is here. */
+export function presenceFor(room: Room, occupant: Occupant, mayKnow: boolean): Element {
+  occupant.seen ??= { full: undefined, plain: undefined };
+  const form = mayKnow ? 'full' : 'plain';
+  // kept as text: its elements are of no use any more
+  occupant.seen[form] ??= unfoldable(flatten(made(room, occupant, mayKnow, []).toXml()));
+  return occupant.seen[form];
+}
+
+/** Something of an occupant's presence changed: the others, and its own devices, are told (7.7). */
+export function showPresence(room: Room, occupant: Occupant, parts: ShowParts = {}): void {
+  showToOthers(room, occupant, parts.by);
+  showToSelf(room, occupant, parts);
+}
+
+export interface ShowParts {
+  /** Who changed it, and why. */
+  readonly by?: Because | undefined;
+  /** What the occupant's own devices are told beside 110. */
+  readonly codes?: readonly number[];
+  /** The device that asked for it, and the `id` by which it did: it finds it again in the answer. */
+  readonly asked?: { readonly device: Device; readonly id: string | undefined } | undefined;
+}
+
+/** The others' part; who has just lost the right to be seen goes away for them. */
+export function showToOthers(room: Room, occupant: Occupant, by?: Because): void {
+  occupant.seen = undefined;
+  if (!isBroadcast(room, occupant)) {
+    sayGoneToOthers(room, occupant);
+    return;
+  }
+  occupant.isShown = true;
+  toOthers(room, occupant, (jid) =>
+    by === undefined ? presenceFor(room, occupant, jid) : made(room, occupant, jid, [], by),
+  );
+}
+
+/** The occupant's own part (7.2.3). */
+export function showToSelf(room: Room, occupant: Occupant, { by, codes = [], asked }: ShowParts): void {
+  const jid = room.showsJidsTo(occupant);
+  const own = made(room, occupant, jid, [110], by);
+  const others = occupant.devices.filter((device) => device !== asked?.device);
+  if (others.length > 0) toDevices(room, own, occupant.jid, others);
+  if (asked === undefined) return;
+  const sorted = [110, ...codes].toSorted(rising);
+  const answer = codes.length === 0 ? own : made(room, occupant, jid, sorted, by);
+  tellDevice(room, answer.with({ id: asked.id }), occupant.jid, asked.device.jid);
+}
+
+/** Whether the presence of an occupant is for all (7.2.3: `presencebroadcast`). */
+export function isBroadcast({ config }: Room, { role }: Occupant): boolean {
+  return role !== 'none' && config.presenceBroadcast.includes(role);
+}
+
+export interface GoneParts {
+  /** Beside 110 for its own devices. */
+  readonly codes?: readonly number[];
+  readonly by?: Because | undefined;
+  /** What it said when it left: `<status/>` (7.14). */
+  readonly children?: readonly Element[];
+  /** The nick that it has from now on (7.6). */
+  readonly nick?: string;
+  /** Beside the item and the codes. */
+  readonly more?: readonly Element[];
+}
+
+/** Tells devices that were an occupant's that they are not in the room any more. */
+export function sayGone(room: Room, occupant: Occupant, devices: readonly Device[], parts: GoneParts = {}): void {
+  const own = gone(room, occupant, room.showsJidsTo(occupant), { ...parts, codes: [110, ...(parts.codes ?? [])] });
+  for (const { jid } of devices) tellDevice(room, own, occupant.jid, jid);
+}
+
+/** Tells all others that an occupant, who is out of the room already, has gone. */
+export function sayGoneToOthers(room: Room, occupant: Occupant, parts: GoneParts = {}): void {
+  if (!occupant.isShown) return;
+  occupant.isShown = false;
+  toOthers(room, occupant, (jid) => gone(room, occupant, jid, parts));
+}
+
+/** Everybody else who is to be seen, for somebody who comes in (7.2.3). */
+export function showOthersTo(room: Room, occupant: Occupant, device: Device): void {
+  const jid = room.showsJidsTo(occupant);
+  for (const other of room.occupants.values()) {
+    if (other !== occupant && other.isShown) tellDevice(room, presenceFor(room, other, jid), other.jid, device.jid);
+  }
+}
+
+function toOthers(room: Room, occupant: Occupant, form: (mayKnow: boolean) => Element): void {
+  const seeing: Occupant[] = [];
+  const others: Occupant[] = [];
+  for (const reader of room.occupants.values()) {
+    if (reader !== occupant) (room.showsJidsTo(reader) ? seeing : others).push(reader);
+  }
+  if (seeing.length > 0) tell(room, form(true), occupant.jid, seeing);
+  if (others.length > 0) tell(room, form(false), occupant.jid, others);
+}
+
+function toDevices(room: Room, element: Element, from: Jid, devices: readonly Device[]): void {
+  const to: Jid[] = [];
+  for (const device of devices) {
+    if (device.held === undefined) to.push(device.jid);
+    else device.held.push([element, from]);
+  }
+  if (to.length > 0) room.ports.multicast(element, from, to);
+}
+
+function made(room: Room, occupant: Occupant, mayKnow: boolean, codes: readonly number[], by?: Because): Element {
+  const { affiliation, role, shown } = occupant;
+  const said = parseElement(shown.presence);
+  const item = itemElement({ affiliation, role, jid: mayKnow ? shown.jid.full : undefined, by });
+  const attrs = { from: occupant.jid.full, 'xml:lang': said.attrs['xml:lang'] };
+  return el('presence', null, attrs, ...said.children, ...beside(room, occupant, false), userElement(item, codes));
+}
+
+function gone(room: Room, occupant: Occupant, mayKnow: boolean, parts: GoneParts): Element {
+  const { affiliation } = occupant;
+  const { nick, by, codes = [], children = [], more = [] } = parts;
+  // 7.6: who goes on under another nick keeps the role
+  const role = nick === undefined ? 'none' : occupant.role;
+  const real = mayKnow ? occupant.shown.jid.full : undefined;
+  const item = itemElement({ affiliation, role, jid: real, nick, by });
+  const attrs = { from: occupant.jid.full, type: 'unavailable' };
+  const x = userElement(item, codes.toSorted(rising), ...more);
+  return el('presence', null, attrs, ...children, ...beside(room, occupant, true), x);
+}
+
+/** What modules put beside `<x/>`. */
+function beside(room: Room, occupant: Occupant, isLeaving: boolean): readonly Element[] {
+  const { hooks } = room.ports;
+  if (!hooks.listens(roomPresence)) return nothing;
+  const children: Element[] = [];
+  void hooks.collect(roomPresence, { room, occupant, isLeaving, children });
+  return children;
+}
+const nothing: readonly Element[] = [];
+
+function rising(a: number, b: number): number {
+  return a - b;
+}

@@ -1,0 +1,109 @@
+// Who may do what to whom in a room (XEP-0045 5.1.1, 5.1.3, 5.2.1, 5.2.2, and the conditions of 8 to 10): tables, and nothing else.
+import { StanzaError } from '../../xmpp/errors.ts';
+import { isAtLeast } from './associations.ts';
+import { type Affiliation, affiliationRank, type Role } from './config.ts';
+
+/** Who acts, or is acted upon. Admins and owners are moderators from outside, too (`actorOf`). */
+export interface Standing {
+  readonly affiliation: Affiliation;
+  readonly role: Role;
+}
+
+/**
+ * May this role be given to somebody who is in the room?
+ * @throws StanzaError `forbidden` for those who may not do such things at all, `not-allowed` for a target that they may not do it to
+ */
+export function checkRoleChange(actor: Standing, target: Standing, role: Role): void {
+  if (actor.role !== 'moderator') throw forbidden('moderator');
+  if (role === target.role) return;
+  const isAdmin = isAtLeast(actor.affiliation, 'admin');
+  const isProtected = isAtLeast(target.affiliation, 'admin');
+  if (role === 'none') {
+    // 8.2, and 5.1.3: a moderator is kicked by an admin or owner
+    if (isAbove(target, actor) || (target.role === 'moderator' && !isAdmin)) throw notAllowed('kicked');
+  } else if (role === 'visitor') {
+    // 8.4: those who are no more than the moderator, and who are nobody in particular
+    if (isProtected || (!isAbove(actor, target) && target.affiliation !== 'none')) throw notAllowed('silenced');
+    if (target.role === 'moderator' && !isAdmin) throw forbidden('admin');
+  } else if (role === 'moderator') {
+    if (!isAdmin) throw forbidden('admin');
+  } else if (target.role === 'moderator') {
+    // 9.7
+    if (isProtected) throw notAllowed('made less than a moderator');
+    if (!isAdmin) throw forbidden('admin');
+  }
+}
+
+/** A change of somebody's affiliation, before it is made. */
+export interface AffiliationStep {
+  readonly from: Affiliation;
+  readonly to: Affiliation;
+  /** It is the affiliation of whoever changes it. */
+  readonly isSelf: boolean;
+}
+
+/**
+ * May this affiliation be given?
+ * @param membersInvite members may make others members (`muc#roomconfig_allowinvites`)
+ * @throws StanzaError `forbidden`, `not-allowed`, or `conflict` (9.1: nobody bans themselves)
+ */
+export function checkAffiliationChange(
+  actor: Affiliation,
+  { from, to, isSelf }: AffiliationStep,
+  membersInvite: boolean,
+): void {
+  if (!isAtLeast(actor, 'admin')) {
+    // 9.5: "an implementation MAY provide a configuration option that opens invitation privileges to any member"
+    const isInvitation = to === 'member' && (from === 'none' || from === 'member');
+    if (membersInvite && isInvitation && actor === 'member') return;
+    throw forbidden('admin');
+  }
+  if (to === 'outcast' && isSelf) throw new StanzaError('conflict', 'nobody bans themselves');
+  if (actor === 'owner' || from === to) return;
+  // 9.1, 5.2.2: owners ban admins; who bans somebody above them is told so, who edits a list that is not theirs, too
+  if (to === 'outcast' && isAtLeast(from, 'admin')) throw notAllowed('banned');
+  if (isAtLeast(from, 'admin') || isAtLeast(to, 'admin')) throw forbidden('owner');
+}
+
+/** 10.4: "Every room MUST have at least one owner". @throws StanzaError `conflict` */
+export function checkOwners(ownersLeft: number): void {
+  if (ownersLeft === 0) throw new StanzaError('conflict', 'a room has an owner');
+}
+
+/** What a list is about to whom. */
+export interface Reader extends Standing {
+  /** `anyone`: the room is non-anonymous. */
+  readonly whois: 'anyone' | 'moderators';
+}
+
+/**
+ * May this list of affiliations be read? Bans by admins; the others also by who is inside, or a member, where real addresses are no secret (9.5,
+ * 10.5, 10.8), else the members by admins, and admins and owners by owners.
+ * @throws StanzaError `forbidden`
+ */
+export function checkAffiliationList(reader: Reader, list: Affiliation): void {
+  if (reader.affiliation === 'owner') return;
+  const isOpen = list === 'member' || isAtLeast(list, 'admin');
+  if (isOpen && reader.whois === 'anyone') {
+    if (reader.role !== 'none' || isAtLeast(reader.affiliation, 'member')) return;
+  } else if (reader.affiliation === 'admin' && !isAtLeast(list, 'admin')) return;
+  throw new StanzaError('forbidden', 'this list is not for you');
+}
+
+/** May the list of those in this role be read? (8.5, 9.8) @throws StanzaError `forbidden` */
+export function checkRoleList(reader: Standing, list: Role): void {
+  if (reader.role !== 'moderator') throw forbidden('moderator');
+  if (list === 'moderator' && !isAtLeast(reader.affiliation, 'admin')) throw forbidden('admin');
+}
+
+function isAbove(one: Standing, other: Standing): boolean {
+  return affiliationRank(one.affiliation) > affiliationRank(other.affiliation);
+}
+
+function forbidden(who: 'moderator' | 'admin' | 'owner'): StanzaError {
+  return new StanzaError('forbidden', `this takes ${who === 'moderator' ? 'a' : 'an'} ${who}`);
+}
+
+function notAllowed(what: string): StanzaError {
+  return new StanzaError('not-allowed', `cannot be ${what} by you`);
+}

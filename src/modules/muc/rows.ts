@@ -1,0 +1,76 @@
+// What is stored of rooms: rows that survive restarts (docs: one row of a room, one for each person with an affiliation, and the same from
+// the person's side, so that the rooms of an account are listed without waking any of them).
+import type { Affiliation, Role, RoomConfig } from './config.ts';
+
+/** Owner: the room's localpart. */
+export interface RoomRow {
+  readonly config: RoomConfig;
+  readonly subject?: Subject;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  /** Nobody but its creator may enter until the owner has configured it (10.1.1). */
+  readonly isLocked?: boolean;
+}
+
+/** What the room is about (8.1). */
+export interface Subject {
+  /** The children of the message: one `<subject/>` for each language, and what came with them. */
+  readonly xml: string;
+  /** Nick of whoever set it; `''`: the room itself. */
+  readonly by: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** Owner: the room's localpart; key: a bare JID, or a domain (bans). */
+export interface AffiliationRow {
+  readonly affiliation: Affiliation;
+  readonly reason?: string;
+  /** The nick that is registered for this person alone (7.10). An affiliation of `none` has a row only for that. */
+  readonly nick?: string;
+  /** Bare JID of whoever gave it. */
+  readonly by?: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** Owner: the person's bare JID; key: the room's localpart. */
+export interface MembershipRow {
+  readonly affiliation: Affiliation;
+  readonly nick?: string;
+  /** What the person wants to be told of; the default of the host, unless said. */
+  readonly notify?: 'always' | 'on-mention' | 'never';
+  /** Id, in the room's archive, of the last message that the person has read. */
+  readonly lastRead?: string;
+}
+
+/** One device of an occupant, for the next owner of the room after a crash. Owner: the room's localpart; key: the device's full JID. */
+export interface OccupantRow {
+  readonly nick: string;
+  readonly role: Role;
+  /** Its presence without addresses. */
+  readonly xml: string;
+}
+
+/** A room that was destroyed and goes on elsewhere (10.9). Owner: the room's localpart. */
+export interface GoneRow {
+  /** The address of the other room. */
+  readonly venue: string;
+  readonly reason?: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** What is left of the occupants when the server stops with nobody to take over; read and removed by the next life. Owner: the room. */
+export interface ParkedRow {
+  readonly occupants: readonly SavedOccupant[];
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+/** An occupant, written down as JSON. */
+export interface SavedOccupant {
+  readonly nick: string;
+  readonly role: Role;
+  readonly devices: readonly { readonly jid: string; readonly xml: string }[];
+  readonly slots?: Readonly<Record<string, unknown>>;
+}

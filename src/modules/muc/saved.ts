@@ -1,0 +1,60 @@
+// Occupants, written down and brought back: when a room moves, when the server stops, and after the death of the room's node.
+import { Jid } from '../../xmpp/jid.ts';
+import { type Device, Occupant } from './occupant.ts';
+import { isBroadcast } from './presence.ts';
+import type { Room } from './room.ts';
+import type { OccupantRow, SavedOccupant } from './rows.ts';
+
+/** What a room hands over to its next owner, beside its rows: JSON. */
+export interface Handed {
+  readonly occupants: readonly SavedOccupant[];
+  readonly slots?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export function handOver(room: Room): Handed {
+  const slots = room.saveSlots();
+  return { occupants: [...room.occupants.values()].map(saveOccupant), ...(slots && { slots }) };
+}
+
+function saveOccupant(occupant: Occupant): SavedOccupant {
+  const { nick, role, devices } = occupant;
+  const slots = occupant.saveSlots();
+  return {
+    nick,
+    role,
+    devices: devices.map(({ jid, presence }) => ({ jid: jid.full, xml: presence })),
+    ...(slots && { slots }),
+  };
+}
+
+/** Puts occupants back where they were, without a word to anybody: they have not been away. */
+export function bringIn(room: Room, occupants: readonly SavedOccupant[]): void {
+  for (const { nick, role, devices, slots } of occupants) {
+    const here = devices.flatMap(({ jid, xml }): Device[] => {
+      const real = Jid.parse(jid);
+      return real === undefined ? [] : [{ jid: real, presence: xml, held: undefined }];
+    });
+    const first = here[0]?.jid;
+    if (first === undefined) continue;
+    const affiliation = room.affiliationOf(first);
+    const jid = room.jid.withResource(nick);
+    const occupant = new Occupant(jid, first.withResource('').bare, role, affiliation, slots);
+    occupant.devices.push(...here);
+    occupant.isShown = isBroadcast(room, occupant);
+    room.place(occupant);
+  }
+}
+
+/** The same from the rows that outlive a crash, each of one device. */
+export function fromRows(rows: ReadonlyMap<string, OccupantRow>): readonly SavedOccupant[] {
+  const byNick = new Map<
+    string,
+    { nick: string; role: OccupantRow['role']; devices: { jid: string; xml: string }[] }
+  >();
+  for (const [jid, { nick, role, xml }] of rows) {
+    const found = byNick.get(nick);
+    if (found === undefined) byNick.set(nick, { nick, role, devices: [{ jid, xml }] });
+    else found.devices.push({ jid, xml });
+  }
+  return [...byNick.values()];
+}

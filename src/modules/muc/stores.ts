@@ -1,0 +1,115 @@
+// The stores of rooms, and how a room's owner writes them: it looks before each write whether the room is still its own.
+import type { Lease } from '../../cluster/cluster.ts';
+import { ephemeral, kv, map, type Opened } from '../../storage/specs.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
+import type { RoomRows } from './ports.ts';
+import type { AffiliationRow, GoneRow, MembershipRow, OccupantRow, ParkedRow, RoomRow } from './rows.ts';
+
+/** The owner is the room's localpart, except of `memberships`: there it is a person's bare JID, and the key is the room's localpart. */
+export const stores = {
+  rooms: kv<RoomRow>(),
+  affiliations: map<AffiliationRow>(),
+  memberships: map<MembershipRow>(),
+  gone: kv<GoneRow>(),
+  parked: kv<ParkedRow>(),
+  occupants: ephemeral<OccupantRow>(),
+};
+export type RoomStores = Opened<typeof stores>;
+
+/** The list of occupants counts for so long, in milliseconds; it is said again before. */
+const SHARED_FOR = 24 * 3_600_000;
+export const SHARE_AGAIN = SHARED_FOR / 4;
+
+export interface StoredParts {
+  readonly key: string;
+  readonly lease: Lease;
+  readonly stores: RoomStores;
+  /** Whether another node could take over. */
+  readonly isShared: () => boolean;
+}
+
+export class StoredRows implements RoomRows {
+  private readonly parts: StoredParts;
+  private readonly underWay = new Set<Promise<unknown>>();
+
+  constructor(parts: StoredParts) {
+    this.parts = parts;
+  }
+
+  saveRoom(row: RoomRow | undefined): Promise<void> {
+    const { stores, key } = this.parts;
+    return this.write(() => stores.rooms.set(key, row));
+  }
+
+  saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void> {
+    const { stores, key } = this.parts;
+    return this.write(async () => {
+      const own = stores.affiliations.set(key, person, row);
+      const jid = Jid.parse(person);
+      // a domain is nobody's account
+      if (jid === undefined || jid.local === '') return own;
+      const theirs = stores.memberships.update(person, key, (old) => membership(old, row));
+      await Promise.all([own, theirs]);
+    });
+  }
+
+  saveGone(row: GoneRow): Promise<void> {
+    const { stores, key } = this.parts;
+    return this.write(() => stores.gone.set(key, row));
+  }
+
+  /** `undefined` removes. */
+  park(row: ParkedRow | undefined): Promise<void> {
+    const { stores, key } = this.parts;
+    return this.write(() => stores.parked.set(key, row));
+  }
+
+  saveDevice(device: Jid, row: OccupantRow | undefined): void {
+    const { stores, key, isShared, lease } = this.parts;
+    if (!isShared() || !lease.isValid) return;
+    const written = stores.occupants.set(key, device.full, row, SHARED_FOR);
+    // Redis is away: said again in time
+    if (written instanceof Promise) written.catch(() => {});
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async settled(): Promise<void> {
+    while (this.underWay.size > 0) await Promise.allSettled(this.underWay);
+  }
+
+  private write(work: () => Promise<unknown>): Promise<void> {
+    const done = this.whenOurs(work);
+    this.underWay.add(done);
+    const end = (): void => void this.underWay.delete(done);
+    done.then(end, end);
+    return done;
+  }
+
+  /** Begins at once where that may be: what is written first is there first. */
+  private async whenOurs(work: () => Promise<unknown>): Promise<void> {
+    const { lease } = this.parts;
+    if (!lease.isValid) await confirm(lease);
+    await work();
+  }
+}
+
+/** Goes on in the turn in which the room is certainly this node's. @throws StanzaError where it is not any more */
+export async function confirm(lease: Lease): Promise<void> {
+  while (!lease.isValid) {
+    if (!(await lease.confirm())) throw new StanzaError('remote-server-timeout', 'the room has gone to another node');
+  }
+}
+
+/** What a person wants to be told of a room stays when the affiliation goes. */
+function membership(old: MembershipRow | undefined, row: AffiliationRow | undefined): MembershipRow | undefined {
+  const { affiliation = 'none', nick } = row ?? {};
+  const { notify, lastRead } = old ?? {};
+  if (affiliation === 'none' && notify === undefined && lastRead === undefined) return undefined;
+  return {
+    affiliation,
+    ...(nick !== undefined && { nick }),
+    ...(notify !== undefined && { notify }),
+    ...(lastRead !== undefined && { lastRead }),
+  };
+}
