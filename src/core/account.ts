@@ -268,19 +268,19 @@ export class AccountDelivery {
    * A stanza did not reach a session at a node, which is no more or does not have it. Where that session lives on elsewhere, it
    * is given it there; else the rules for an absent resource apply, as in {@link takeBack}.
    * @param node where it was sent in vain
-   * @returns when somebody has it for sure
+   * @returns its way, with what has to be waited for until somebody has it for sure; undefined where it takes none from here
    * @throws StanzaError where the rules, or a module, refuse it
    */
-  follow(host: Host, stanza: Stanza, { jid, sid }: Addressee, node: NodeId): MaybePromise<unknown> {
+  follow(host: Host, stanza: Stanza, { jid, sid }: Addressee, node: NodeId): MaybePromise<Transit | undefined> {
     const account = Jid.parse(jid)?.bare ?? stanza.to.bare;
     // presence is of the moment, and there is much of it when a node dies
     return andThen(this.cluster.directory.sessions(account, stanza.kind !== 'presence'), (entries) => {
       const entry = entries.find((one) => one.sid === sid && one.node !== node && this.cluster.nodes.has(one.node));
-      if (entry === undefined) return andThen(this.giveUp(host, stanza, sid), (transit) => transit?.settled);
+      if (entry === undefined) return this.giveUp(host, stanza, sid);
       const transit = new Transit(stanza, { kind: 'host', host });
       this.sessions.moves.learn(entry);
       this.write(stanza, [entry], transit);
-      return transit.settled;
+      return transit;
     });
   }
 

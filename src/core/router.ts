@@ -397,7 +397,10 @@ export class Router {
     if (to === undefined || host === undefined) return;
     const stanza = withReach(stanzaOf(element, addressOf(element.attrs.from, to), to), had && reachFrom(had));
     return this.guard(element, stanza.from, to, () =>
-      andThen(this.accounts.follow(host, stanza, addressee, node), nothing),
+      andThen(this.accounts.follow(host, stanza, addressee, node), (transit) => {
+        // nobody waits for the disk: what else is in the inbox would be dealt with twice, should this node die meanwhile
+        transit?.settled?.catch((error: unknown) => this.refuse(element, to, stanza.from, error));
+      }),
     );
   }
 
@@ -424,7 +427,8 @@ export class Router {
 
   private missed(stanza: Stanza, addressee: Addressee, node: NodeId): MaybePromise<unknown> {
     const host = this.parts.hosts.get(stanza.to.domain);
-    return host === undefined ? undefined : this.accounts.follow(host, stanza, addressee, node);
+    if (host === undefined) return;
+    return andThen(this.accounts.follow(host, stanza, addressee, node), (transit) => transit?.settled);
   }
 
   /** Runs a step of a stanza's way; what it throws becomes the answer. */

@@ -260,8 +260,9 @@ export class Books {
     const { session, id } = hearing;
     const before = entry.hearings.findLast((one) => one.id === id);
     if (before !== undefined) {
-      if (!this.excuses.isShownAgain(before, session)) this.wrong('reshown', describe(entry));
-      else if (before.session === session) this.sum.twice++;
+      if (!this.excuses.isShownAgain(before, session)) {
+        this.wrong('reshown', describe({ ...entry, hearings: [...entry.hearings, hearing] }));
+      } else if (before.session === session) this.sum.twice++;
       else this.sum.again++;
     }
     entry.hearings.push(hearing);
@@ -276,7 +277,7 @@ export class Books {
     const last = this.last.get(lane) ?? 0;
     if (entry.number > last) this.last.set(lane, entry.number);
     else if (session !== undefined && this.excuses.isLate(entry, session)) this.sum.late++;
-    else this.wrong('misordered', `${lane}, ${entry.number} after ${last}`);
+    else this.wrong('misordered', `${lane}, after ${last}: ${describe(entry)}`);
   }
 
   private wrong(what: Wrong, how: string): void {

@@ -457,10 +457,17 @@ export class Person {
     const type = attribute(head, 'type');
     if (type === undefined && from !== this.client.jid) this.seen.add(from);
     else if (type === 'unavailable') this.seen.delete(from);
+    else if (type === 'error') this.notShown(from);
     else if (type === 'subscribe') {
       this.client.send(`<presence to='${from}' type='subscribed'/>`);
       if (numberOf(from) < this.number) this.client.send(`<presence to='${from}' type='subscribe'/>`);
     }
+  }
+
+  /** It could not be said who is there: it is said, and asked, again (RFC 6120 8.3.2, `wait`). */
+  private notShown(by: string): void {
+    this.setback(by.startsWith(this.address) ? 'presence refused' : 'a probe refused');
+    this.due.presence = true;
   }
 
   private takeAnswer(xml: string, head: string): void {
