@@ -26,6 +26,7 @@ import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import { Questions } from './questions.ts';
 import type { Session, Sessions } from './sessions.ts';
+import { checkFrom, restamp, stamp } from './stamps.ts';
 import { type Origin, Transit } from './transit.ts';
 
 /** Takes stanzas for domains that are not served here. */
@@ -470,30 +471,6 @@ export class Router {
 
 export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
-}
-
-/** RFC 6120 8.1.2.1: a client may only name itself, by its full or its bare JID. */
-function checkFrom(session: Session, element: Element): void {
-  const { from } = element.attrs;
-  if (from === undefined || from === session.jid.full || from === session.jid.bare) return;
-  const claimed = Jid.parse(from);
-  if (claimed?.full !== session.jid.full && claimed?.full !== session.jid.bare) throw new StreamError('invalid-from');
-}
-
-/** Presence that manages subscriptions speaks for the account, everything else for the resource (RFC 6121 3.1.2). */
-const fromBare: ReadonlySet<string | undefined> = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']);
-
-/** The addresses as everybody compares them (RFC 7622 3.1), whatever the client wrote. */
-function stamp(element: Element, from: Jid, to: Jid): Element {
-  const { attrs } = element;
-  const name = element.name === 'presence' && fromBare.has(attrs.type) ? from.bare : from.full;
-  if (attrs.to !== undefined && attrs.to !== to.full) return element.with({ from: name, to: to.full });
-  return attrs.from === name ? element : element.with({ from: name });
-}
-
-function restamp(element: Element, from: Jid, to: Jid): Element {
-  const { attrs } = element;
-  return attrs.from === from.full && attrs.to === to.full ? element : element.with({ from: from.full, to: to.full });
 }
 
 function reachFrom({ home, id, to, copied }: Holders): Reach {

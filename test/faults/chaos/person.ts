@@ -457,17 +457,27 @@ export class Person {
     const type = attribute(head, 'type');
     if (type === undefined && from !== this.client.jid) this.seen.add(from);
     else if (type === 'unavailable') this.seen.delete(from);
-    else if (type === 'error') this.notShown(from);
+    else if (type === 'error') this.refused(from);
     else if (type === 'subscribe') {
       this.client.send(`<presence to='${from}' type='subscribed'/>`);
       if (numberOf(from) < this.number) this.client.send(`<presence to='${from}' type='subscribe'/>`);
     }
   }
 
-  /** It could not be said who is there: it is said, and asked, again (RFC 6120 8.3.2, `wait`). */
-  private notShown(by: string): void {
-    this.setback(by.startsWith(this.address) ? 'presence refused' : 'a probe refused');
-    this.due.presence = true;
+  /** What was said or asked has to be said and asked again (RFC 6120 8.3.2, `wait`). */
+  private refused(by: string): void {
+    if (by.startsWith(this.address)) {
+      this.setback('presence refused');
+      this.due.presence = true;
+    } else if (this.roster.get(by)?.subscription !== 'both') {
+      this.setback('a subscription refused');
+      const say = (type: string): void => this.client.send(`<presence to='${by}' type='${type}'/>`);
+      void pause(AGAIN).then(() => {
+        if (!this.client.isConnected) return;
+        say('subscribed');
+        say('subscribe');
+      });
+    } else this.setback('a probe refused');
   }
 
   private takeAnswer(xml: string, head: string): void {
