@@ -185,6 +185,17 @@ export class Person {
     }
   }
 
+  /** Says once more what may have been lost with a session: that does no harm. */
+  befriendAgain(): void {
+    if (!this.isConnected) return;
+    for (const number of this.contacts) {
+      const to = `user${number}@${domain}`;
+      if (this.roster.get(to)?.subscription === 'both') continue;
+      this.setback('a subscription asked for again');
+      for (const type of ['subscribed', 'subscribe']) this.client.send(`<presence to='${to}' type='${type}'/>`);
+    }
+  }
+
   /** Gives a contact another name. */
   rename(contact: string, name: string): void {
     const names = this.names.get(contact) ?? [''];
@@ -473,9 +484,7 @@ export class Person {
       this.setback('a subscription refused');
       const say = (type: string): void => this.client.send(`<presence to='${by}' type='${type}'/>`);
       void pause(AGAIN).then(() => {
-        if (!this.client.isConnected) return;
-        say('subscribed');
-        say('subscribe');
+        if (this.client.isConnected) for (const type of ['subscribed', 'subscribe']) say(type);
       });
     } else this.setback('a probe refused');
   }

@@ -39,6 +39,8 @@ export interface Outcome {
 /** How long it may take until the cluster is whole and everybody is served after the last calamity, in milliseconds. */
 const HEALING = 90_000;
 const LOGINS = 16;
+/** How often people who are not contacts yet ask again. */
+const PROPOSALS = 4;
 const CIRCLE = [1, 2, 7] as const;
 
 export async function run(options: RunOptions): Promise<Outcome> {
@@ -103,6 +105,9 @@ export async function run(options: RunOptions): Promise<Outcome> {
       settled,
       problems,
     };
+  } catch (error) {
+    service.keepLogs(options.logs, [String(error)]);
+    throw error;
   } finally {
     await service.dispose();
   }
@@ -126,7 +131,10 @@ export async function gather(people: readonly Person[], pace: number): Promise<v
     const both = [...roster.values()].filter(({ subscription }) => subscription === 'both');
     return seen.size !== contacts.length || both.length !== contacts.length;
   };
-  if (await until(HEALING, () => !people.some(isAlone))) return;
+  for (let attempt = 0; attempt < PROPOSALS; attempt++) {
+    if (await until(HEALING / PROPOSALS, () => !people.some(isAlone))) return;
+    for (const person of people.filter(isAlone)) person.befriendAgain();
+  }
   const { address, seen, roster } = people.find(isAlone)!;
   throw new Error(
     `people do not become contacts: ${address} sees ${[...seen]}, and has ${JSON.stringify([...roster])}`,
