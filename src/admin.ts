@@ -56,6 +56,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     },
     archives: (domain) => openArchives(server.driver, server.config, domain),
     sessions: () => administration.sessions(),
+    unknown: () => administration.unknown(),
     kick: (text, reason) => kick(server, text, reason),
     servers: () => administration.servers(),
     closeServer: (domain) => administration.closeServer(domain),
@@ -157,6 +158,7 @@ async function kick(server: Server, text: string, reason?: string): Promise<numb
 async function status(server: Server, errors: ServerStatus['errors']): Promise<ServerStatus> {
   const { config } = server;
   const { sessions, components, nodes } = await server.administration.status();
+  const unknown = await server.administration.unknown();
   const database: ServerStatus['database'] = {
     kind: config.database === 'embedded' || config.database === 'memory' ? config.database : 'postgres',
     ...(await server.driver.ping().then(
@@ -175,6 +177,7 @@ async function status(server: Server, errors: ServerStatus['errors']): Promise<S
     listeners: server.listening,
     sessions,
     ...(nodes.length > 1 ? { nodes } : {}),
+    ...(unknown.length > 0 ? { unknown } : {}),
     ...(server.isDraining ? { draining: true } : {}),
     components,
     certificates: server.certificates(),

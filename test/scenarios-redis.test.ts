@@ -1,15 +1,11 @@
 // Plays the scenes that are meant for two nodes on two that a real Redis joins: one Redis for all, several scenes at a time.
-import { afterAll, beforeAll, describe, test } from 'vitest';
+import { describe, test } from 'vitest';
 import { readScenes } from './kit/coverage.ts';
 import { play } from './kit/play.ts';
-import { startRedis, type TestRedis } from './kit/redis.ts';
+import { redisForAll } from './kit/redis-for-all.ts';
 import { nodesOnRedis } from './kit/worlds-redis.ts';
 
-let redis: TestRedis;
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.remove());
+const redis = redisForAll();
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes('two nodes') ?? true);

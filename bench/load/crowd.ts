@@ -14,6 +14,8 @@ const TIME_AT = NUMBER_AT + 8;
 const MARK_LENGTH = TIME_AT + 13 + 2;
 const TEXT = 'Shall we meet at the usual place at eight? I have the tickets with me, and Anna comes along, too.';
 const LOGINS_AT_ONCE = 32;
+/** Bytes of a message that is to fill buffers. */
+const LETTER = 16 * 1024;
 const MUC = 'http://jabber.org/protocol/muc';
 
 /** How the users are spread over rooms: each alone, in a number of rooms, or all in one. */
@@ -24,6 +26,8 @@ export type Layout = (typeof layouts)[number];
 interface Seat {
   readonly client: Client;
   readonly room: Room;
+  /** How many are seen by it when the room is full, itself among them. */
+  readonly neighbours: number;
   /** Of presence, whatever its type, since the room was joined. */
   presences: number;
   /** Told when all that follows a join has come, or that the user has left. */
@@ -126,9 +130,10 @@ export class Crowd {
       for (let number = i * size + 1; number <= (i + 1) * size; number++) {
         const client = this.clients.get(number);
         if (client === undefined) continue;
-        const seat = this.seat(client, room);
+        const isFirst = number === i * size + 1;
+        const seat = this.seat(client, room, isFirst);
         room.seats.push(seat);
-        if (number === i * size + 1) first.push(seat);
+        if (isFirst) first.push(seat);
       }
       for (const [k, seat] of room.seats.entries()) seat.next = room.seats[(k + 1) % room.seats.length];
       this.rooms.push(room);
@@ -137,18 +142,28 @@ export class Crowd {
       await this.join(seat, async () => {
         await this.ask(
           seat,
-          `<iq type='set' id='own' to='${seat.room.address}'><query xmlns='${MUC}#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>`,
+          `<iq type='set' id='own' to='${seat.room.address}'><query xmlns='${MUC}#owner'>${this.form()}</query></iq>`,
         );
       });
     });
     return this.tally;
   }
 
-  private seat(client: Client, room: Room): Seat {
+  private form(): string {
+    if (this.share.options.quiet !== true) return "<x xmlns='jabber:x:data' type='submit'/>";
+    return (
+      `<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>${MUC}#roomconfig</value></field>` +
+      "<field var='muc#roomconfig_presencebroadcast'><value>moderator</value></field></x>"
+    );
+  }
+
+  private seat(client: Client, room: Room, isFirst: boolean): Seat {
     const sender = String(client.index).padStart(NUMBER_AT - SENDER_AT, '0');
     const seat: Seat = {
       client,
       room,
+      // of a quiet room: its owner's and one's own
+      neighbours: this.share.options.quiet === true ? (isFirst ? 1 : 2) : room.size,
       presences: 0,
       joined: undefined,
       left: undefined,
@@ -180,7 +195,7 @@ export class Crowd {
         if (seats[i] !== undefined && seats[i]!.presences === 0) queue.push(seats[i]!);
     }
     await eachLimited(queue, width, (seat) => this.join(seat));
-    const missing = () => this.sum(({ room, presences }) => Math.abs(room.size - presences));
+    const missing = () => this.sum(({ neighbours, presences }) => Math.abs(neighbours - presences));
     await this.until(() => missing() === 0, missing);
     if (missing() > 0) this.tally.fail(`presence of occupants is missing or came twice: ${missing()}`);
     this.tally.count('presences', this.sum((seat) => seat.presences) - before);
@@ -262,22 +277,24 @@ export class Crowd {
     this.tally = new Tally();
     const { options, worker, workers, users } = this.share;
     const visits = numberOption(options, 'visits');
+    const isQuiet = options.quiet === true;
     const [room] = this.rooms;
     const before = this.sum((seat) => seat.presences);
     const client = this.clients.get(users);
     let visitor: Seat | undefined;
     if (room !== undefined && client !== undefined && (users - 1) % workers === worker) {
-      visitor = this.seat(client, room);
+      visitor = this.seat(client, room, false);
       for (let i = 0; i < visits; i++) {
         visitor.presences = 0;
         await this.join(visitor);
-        if (visitor.presences !== room.size + 1) this.tally.fail(`a visitor saw ${visitor.presences} occupants`);
+        if (visitor.presences !== (isQuiet ? 2 : room.size + 1))
+          this.tally.fail(`a visitor saw ${visitor.presences} occupants`);
         this.tally.count('presences', visitor.presences + 1);
         await this.ask(visitor, `<presence type='unavailable' to='${room.address}/${client.user}'/>`);
       }
       client.onChunk = () => undefined;
     }
-    const due = before + 2 * visits * (room?.seats.length ?? 0);
+    const due = before + (isQuiet ? 0 : 2 * visits * (room?.seats.length ?? 0));
     const missing = () => due - this.sum((seat) => seat.presences);
     await this.until(() => missing() === 0, missing);
     if (missing() !== 0) this.tally.fail(`presence of visitors is missing: ${missing()}`);
@@ -285,8 +302,10 @@ export class Crowd {
     return this.tally;
   }
 
-  /** The last occupant of each room stops reading, without a word. */
+  /** The last occupant of each room stops reading, without a word, and is sent so much that its buffers are full. */
   private async stall(): Promise<Tally> {
+    const letter = 'x'.repeat(LETTER);
+    const letters = Math.ceil((numberOption(this.share.options, 'backlog') * 2 ** 20) / LETTER);
     for (const { seats, size } of this.rooms) {
       const last = seats.at(-1);
       if (last === undefined || last.client.index % size !== 0) continue;
@@ -294,6 +313,11 @@ export class Crowd {
       last.isStalled = true;
       seats.pop();
       for (const [k, seat] of seats.entries()) seat.next = seats[(k + 1) % seats.length];
+      const { client: writer } = seats[0]!;
+      for (let i = 0; i < letters; i++) {
+        writer.send(`<message to='${last.client.jid}' type='chat' id='s${i}'><body>${letter}</body></message>`);
+      }
+      await writer.ping();
     }
     return new Tally();
   }

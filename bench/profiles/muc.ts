@@ -23,7 +23,9 @@ export const muc: Profile = {
     settle: { value: 5, help: 'seconds of rest before memory is looked at' },
     'joins-at-once': { value: 8, help: 'joins on their way while rooms fill' },
     visits: { value: 20, help: 'how often one more user comes into the full big room' },
-    stall: { value: false, help: 'measure the set rate once more after one occupant has stopped reading' },
+    stall: { value: false, help: 'measure the big room once more after one occupant has stopped reading' },
+    backlog: { value: 8, help: 'MiB that are sent to it besides, to fill what lies between' },
+    quiet: { value: false, help: 'presence of moderators alone is told in rooms: for very large ones' },
     patience: { value: 15, help: 'seconds without anything after which what is missing counts as lost' },
     'rooms-domain': { value: '', help: 'the domain of the rooms; by itself groups.DOMAIN' },
   },
@@ -102,7 +104,7 @@ class Day {
     await this.run('settle', 1);
     await this.spoken('window', layout, `${name}, full load`);
     await this.spoken('pace', `${layout}_rate`, `${name}, set rate`);
-    if (options.stall === true) {
+    if (layout === 'big' && options.stall === true) {
       await this.run('stall');
       await this.spoken('window', `${layout}_stall`, `${name}, full load, one reads nothing`);
       await this.spoken('pace', `${layout}_stall_rate`, `${name}, set rate, one reads nothing`);

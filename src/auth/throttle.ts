@@ -1,7 +1,8 @@
 // Slows down those who guess passwords: by account and address, and by address. An account is never locked for everybody:
 // its owner gets in from elsewhere, and also from an address that others guess from, once known there. Nodes tell one another of what
 // failed and who got in, so that guesses count wherever they are made; only those under way are counted by each node for itself: at
-// the worst, as many more than the limit are verified as are under way on the other nodes. Cut off, a node counts what it sees.
+// the worst, as many more than the limit are verified as are under way on the other nodes. Cut off, a node counts what it sees. One that
+// comes, or that may have missed something, asks another for what it knows: whoever guesses cannot wait for a restart.
 import { isIPv6 } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import type { Cluster } from '../cluster/cluster.ts';
@@ -48,6 +49,21 @@ interface Ended {
 }
 const topic = 'auth.attempt';
 
+/** What a node knows of a pair, or of an address, when another asks: how old it is, in milliseconds, not when, since clocks may differ. */
+interface Known {
+  readonly key: string;
+  readonly failures: number;
+  readonly age: number;
+  readonly isKnown: boolean;
+}
+interface Tables {
+  readonly pairs: readonly Known[];
+  readonly addresses: readonly Known[];
+}
+const tablesCall = 'auth.attempts';
+/** The latest of each table are told, so that it fits into one answer. */
+const TOLD = 5_000;
+
 interface Entry {
   failures: number;
   /** Attempts under way: guesses in parallel are counted before their results are known. */
@@ -64,7 +80,7 @@ const MAX_PENDING = 256;
 export function createThrottle(
   clock: Clock,
   options: ThrottleOptions = {},
-  cluster?: Pick<Cluster, 'publish' | 'subscribe'>,
+  cluster?: Pick<Cluster, 'answer' | 'call' | 'nodes' | 'onGap' | 'publish' | 'self' | 'subscribe'>,
 ): Throttle {
   const perAccount: Rule = { free: 2, delay: 500, maxDelay: 16_000, limit: 10, ...options.perAccount };
   const perAddress: Rule = { free: 10, delay: 500, maxDelay: 16_000, limit: 100, ...options.perAddress };
@@ -111,6 +127,40 @@ export function createThrottle(
     if (ok) succeed(pair);
     else fail(pair, touch(addresses, network));
   });
+
+  const known = (table: ReadonlyMap<string, Entry>): Known[] => {
+    const now = clock.now();
+    const all = [...table].filter(([, { failures, isKnown, at }]) => (failures > 0 || isKnown) && now - at < forget);
+    return all.slice(-TOLD).map(([key, { failures, at, isKnown }]) => ({ key, failures, age: now - at, isKnown }));
+  };
+  /** What is worse counts: whatever both know of is not there twice. */
+  const learn = (table: Map<string, Entry>, told: readonly Known[]): void => {
+    for (const { key, failures, age, isKnown } of told) {
+      if (age >= forget) continue;
+      const entry = touch(table, key);
+      entry.at = entry.failures === 0 && !entry.isKnown ? clock.now() - age : Math.max(entry.at, clock.now() - age);
+      entry.failures = Math.max(entry.failures, failures);
+      entry.isKnown ||= isKnown;
+    }
+  };
+  const catchUp = async (): Promise<void> => {
+    for (const node of cluster?.nodes ?? []) {
+      if (node === cluster?.self) continue;
+      try {
+        const told = (await cluster?.call(node, tablesCall, undefined)) as Tables;
+        learn(pairs, told.pairs);
+        learn(addresses, told.addresses);
+        return;
+      } catch {
+        // it is dying, or starts itself: the next one knows the same
+      }
+    }
+  };
+  cluster?.answer(tablesCall, (): Tables => ({ pairs: known(pairs), addresses: known(addresses) }));
+  cluster?.onGap((isOurs) => {
+    if (isOurs) void catchUp();
+  });
+  void catchUp();
 
   return {
     begin(address, account) {

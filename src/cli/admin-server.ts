@@ -5,8 +5,9 @@ import { z } from 'zod';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import { ConfigError } from '../config/problems.ts';
+import { adminCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError } from '../core/commands.ts';
-import { type AdminResponse, LineReader } from './admin-socket.ts';
+import { type AdminResponse, adminSocketPath, LineReader } from './admin-socket.ts';
 
 export interface AdminServerOptions {
   /** See adminSocketPath. */
@@ -27,6 +28,16 @@ export class AlreadyRunningError extends Error {
 }
 
 const requestSchema = z.object({ id: z.int(), command: z.string(), args: z.unknown() });
+
+/** The channel of the server whose data is in a folder, for all commands. As {@link createAdminServer}. */
+export function openAdminServer(data: string, log: Logger, run: AdminServerOptions['run']): Promise<AdminServer> {
+  return createAdminServer({
+    path: adminSocketPath(data),
+    commands: adminCommands,
+    run,
+    log: log.child({ part: 'admin' }),
+  });
+}
 
 /** Begins to listen. Rejects with AlreadyRunningError when another server is there; what a killed one left is removed. */
 export async function createAdminServer(options: AdminServerOptions): Promise<AdminServer> {

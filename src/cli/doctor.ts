@@ -123,27 +123,22 @@ async function checkDatabase(config: Config, { status, ping }: DoctorParts): Pro
 
 /** A round trip longer than this, in milliseconds, is felt in every login. */
 const SLOW_REDIS = 20;
-const OLDEST_REDIS = [6, 2] as const;
 
 async function checkRedis(config: Config, { redis }: DoctorParts): Promise<Check[]> {
   if (config.redis === null) return [];
   const subject = 'redis';
-  const { ok: works, problem = '', version = '', latency = 0, eviction, persists } = await redis();
+  const { ok: works, problem = '', fix, version = '', latency = 0, eviction, persists } = await redis();
   if (version === '' && !works) {
     return [
       fail(subject, problem, 'check "redis": host, port and password, and that it lets this machine in ("bind")'),
     ];
   }
-  const [major = 0, minor = 0] = /\d+(\.\d+)?/.exec(version)?.[0].split('.').map(Number) ?? [];
-  const isOld = major < OLDEST_REDIS[0] || (major === OLDEST_REDIS[0] && minor < OLDEST_REDIS[1]);
   const checks = [
     !works
-      ? fail(subject, `${version} ${problem}`, 'raise its maxmemory, or see what else it says')
-      : isOld
-        ? fail(subject, `${version} is too old`, `update it to ${OLDEST_REDIS.join('.')} or later, or Valkey`)
-        : latency > SLOW_REDIS
-          ? warn(subject, `${version}, ${latency} ms away`, 'bring it closer to the nodes: logins wait for it')
-          : ok(subject, `${version}, ${latency} ms`),
+      ? fail(subject, `${version} ${problem}`, fix ?? 'see what its log says')
+      : latency > SLOW_REDIS
+        ? warn(subject, `${version}, ${latency} ms away`, 'bring it closer to the nodes: logins wait for it')
+        : ok(subject, `${version}, ${latency} ms`),
   ];
   const { limit = 0, used = 0 } = eviction ?? {};
   if (limit > 0 && used >= limit * NEARLY_FULL) {

@@ -4,12 +4,10 @@ import cluster from 'node:cluster';
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import type { Config, ListenerName } from '../config/server.ts';
-import { adminCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError, type ReloadReport } from '../core/commands.ts';
 import type { Log } from '../core/log.ts';
 import { createEmbedded, type Embedded } from '../storage/postgres/embedded.ts';
-import { type AdminServer, createAdminServer } from './admin-server.ts';
-import { adminSocketPath } from './admin-socket.ts';
+import { type AdminServer, openAdminServer } from './admin-server.ts';
 import type { StartFacts } from './banner.ts';
 import { Ending, STOP_LIMIT } from './ending.ts';
 import type { NodeFigures, Plan } from './node.ts';
@@ -37,6 +35,8 @@ const GUARD = 10_000;
 const UNANSWERED = 5;
 /** What a node is asked for its figures must come in, in milliseconds. */
 const FIGURES = 2_000;
+/** How long one may take to say that it is there, when somebody waits for it, in milliseconds. */
+const WAKE = 1_000;
 /** How long a node may take to look at the others' settings, or to tell them of one that has ended, in milliseconds. */
 const LOOK = 5_000;
 
@@ -83,12 +83,7 @@ export class Primary {
    */
   async begin(): Promise<StartFacts> {
     const { config } = this.settings;
-    this.admin = await createAdminServer({
-      path: adminSocketPath(config.data),
-      commands: adminCommands,
-      run: (command, args) => this.run(command, args),
-      log: this.log.child({ part: 'admin' }),
-    });
+    this.admin = await openAdminServer(config.data, this.log, (command, args) => this.run(command, args));
     this.ending.attend(() => this.reload());
     try {
       this.ports = await pickPorts(config);
@@ -228,22 +223,36 @@ export class Primary {
       case 'drain':
         return this.drain(args as { readonly state?: string; readonly node?: string });
       default: {
-        const result = await this.anyNode().command(command.name, args);
+        const result = await (await this.anyNode()).command(command.name, args);
         return command.name === 'status' ? { ...result, pid: process.pid, processes: this.processes } : result;
       }
     }
   }
 
-  private anyNode(): NodeProcess {
-    const [node] = this.serving;
+  /** One that answers: whoever gives a command is not to wait for one that stands still. */
+  private async anyNode(): Promise<NodeProcess> {
+    const { serving } = this;
+    for (const node of serving) {
+      const isThere = node.ask('alive', undefined, WAKE).then(
+        () => true,
+        () => false,
+      );
+      if (await isThere) return node;
+    }
+    const [node] = serving;
     if (node === undefined) throw new CommandError('not-running', 'no node serves just now; try again');
-    return node;
+    throw new CommandError(
+      'failed',
+      'no process of this machine answers; one that stands still is replaced after a while',
+    );
   }
 
   /** Where no node is named, all of this machine. */
   private async drain(args: { readonly state?: string; readonly node?: string }): Promise<object> {
-    if (args.node !== undefined) return this.anyNode().command('drain', args);
-    const results = await Promise.all(this.serving.map((node) => node.command('drain', args)));
+    // (those of this machine need not be asked through Redis)
+    const own = this.serving.filter(({ life }) => args.node === undefined || life?.startsWith(`${args.node}:`));
+    if (own.length === 0 && args.node !== undefined) return (await this.anyNode()).command('drain', args);
+    const results = await Promise.all(own.map((node) => node.command('drain', { state: args.state })));
     return { nodes: results.flatMap((result) => (result as { readonly nodes: readonly object[] }).nodes) };
   }
 
@@ -255,7 +264,7 @@ export class Primary {
     });
     return withDiffering(
       report,
-      async () => (await this.anyNode().ask('differing', undefined, LOOK)) as readonly string[],
+      async () => (await (await this.anyNode()).ask('differing', undefined, LOOK)) as readonly string[],
     );
   }
 

@@ -1,13 +1,11 @@
 // A server that is one process, with what surrounds it: signals, the admin socket, its settings.
 import { adminContext } from '../admin.ts';
 import type { Config } from '../config/server.ts';
-import { adminCommands } from '../core/admin-commands.ts';
 import { type AdminContext, CommandError, type ReloadReport, runCommand } from '../core/commands.ts';
 import type { Log } from '../core/log.ts';
 import { loadModules } from '../index.ts';
 import { Server } from '../server.ts';
-import { type AdminServer, createAdminServer } from './admin-server.ts';
-import { adminSocketPath } from './admin-socket.ts';
+import { type AdminServer, openAdminServer } from './admin-server.ts';
 import { type StartFacts, startFacts } from './banner.ts';
 import { Ending } from './ending.ts';
 import { Settings, withDiffering } from './settings.ts';
@@ -37,14 +35,9 @@ export class Running {
   async begin(): Promise<StartFacts> {
     const { config } = this.settings;
     // the socket comes first: it keeps a second server off this data
-    this.admin = await createAdminServer({
-      path: adminSocketPath(config.data),
-      commands: adminCommands,
-      run: (command, args) => {
-        if (!this.context) throw new CommandError('not-running', 'the server is just starting; try again');
-        return runCommand(command, this.context, args);
-      },
-      log: this.log.child({ part: 'admin' }),
+    this.admin = await openAdminServer(config.data, this.log, (command, args) => {
+      if (!this.context) throw new CommandError('not-running', 'the server is just starting; try again');
+      return runCommand(command, this.context, args);
     });
     this.ending.attend(() => this.reload());
     let server: Server;

@@ -43,10 +43,19 @@ export interface Directory {
 
 /** A stanza, whose checks are done, for sessions. */
 export type SessionFrame =
-  /** For sessions of the receiving node; `had`: all that are given the message. */
-  | { readonly kind: 'deliver'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders }
+  /** For sessions of the receiving node. */
+  | ({ readonly kind: 'deliver' } & ToSessions)
   /** Answers `deliver`: these sessions are not there any more. */
-  | { readonly kind: 'undelivered'; readonly to: readonly Addressee[]; readonly xml: string; readonly had?: Holders };
+  | ({ readonly kind: 'undelivered' } & ToSessions);
+
+interface ToSessions {
+  readonly to: readonly Addressee[];
+  readonly xml: string;
+  /** All that are given the message. */
+  readonly had?: Holders;
+  /** The stanza has no `to`: each has it with its own address. Whoever is not there is answered for by an error. */
+  readonly each?: true;
+}
 
 /** What travels between nodes. */
 export type Frame =

@@ -128,6 +128,14 @@ export class ClusterAdmin {
     return this.cluster.nodes.size > 1;
   }
 
+  /** The names of the nodes that cannot be asked for anything just now, because Redis fails. */
+  async unknown(): Promise<readonly string[]> {
+    const { cluster } = this;
+    if (!isOnRedis(cluster) || isUsable(cluster)) return [];
+    const members = await cluster.members();
+    return members.filter(({ node }) => node !== cluster.self).map(({ name }) => name);
+  }
+
   async sessions(): Promise<readonly SessionInfo[]> {
     const all = await this.everywhere<readonly SessionInfo[]>(calls.sessions, undefined, () => this.ownSessions());
     return all.flatMap(({ node, answer }) => answer.map((session) => ({ ...session, node })));
@@ -197,7 +205,7 @@ export class ClusterAdmin {
     const sessions =
       found.node === this.cluster.self
         ? await this.drainSelf(isOn)
-        : ((await this.cluster.call(found.node, calls.drain, isOn)) as number);
+        : ((await this.ask(found.node, calls.drain, isOn)) as number);
     return { node: found.name, draining: isOn, sessions };
   }
 
@@ -237,7 +245,7 @@ export class ClusterAdmin {
   private async ask(node: NodeId, call: string, body: unknown): Promise<unknown> {
     const { cluster } = this;
     if (!isOnRedis(cluster)) return cluster.call(node, call, body);
-    const away = 'Redis does not answer, or takes no writes';
+    const away = 'other nodes are asked through Redis, which does not answer or takes no writes';
     if (!isUsable(cluster)) throw new Error(away);
     let forget = (): void => {};
     const falling = new Promise<never>((_, reject) => {

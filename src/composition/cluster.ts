@@ -6,7 +6,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { ProtocolMismatch } from '../cluster/redis/protocol.ts';
 import { createSolo } from '../cluster/solo.ts';
 import type { Config } from '../config/server.ts';
-import type { RedisTarget } from '../net/redis.ts';
+import { type RedisTarget, redisDatabase } from '../net/redis-target.ts';
 import type { Driver } from '../storage/ports.ts';
 import { isOnRedis } from './measures.ts';
 
@@ -27,6 +27,7 @@ export async function openCluster(
   if (redis === null) return createSolo();
   // ioredis is read only where it is needed
   const { createRedisCluster } = await import('../cluster/redis/redis.ts');
+  const { UnfitRedis } = await import('../cluster/redis/fitness.ts');
   const own = name ?? cluster.name ?? undefined;
   try {
     return await createRedisCluster({
@@ -41,7 +42,8 @@ export async function openCluster(
     });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    const remedy = error instanceof ProtocolMismatch ? '' : '. Correct "redis", or start what it names';
+    const isTold = error instanceof ProtocolMismatch || error instanceof UnfitRedis;
+    const remedy = isTold ? '' : '. Correct "redis", or start what it names';
     throw new Error(`the cluster cannot be joined: ${why}${remedy}`, { cause: error });
   }
 }
@@ -66,8 +68,7 @@ export function clockOf(cluster: Cluster): Clock {
 /** Published messages know no databases: the number has to be in their names. */
 export function prefixOf(redis: RedisTarget): { readonly prefix?: string } {
   if (typeof redis !== 'string') return {};
-  const { protocol, pathname, searchParams } = new URL(redis);
-  const database = Number((protocol === 'redis+unix:' ? searchParams.get('db') : pathname.slice(1)) || 0);
+  const database = Number(redisDatabase(redis));
   return database === 0 ? {} : { prefix: `parley.${database}:` };
 }
 

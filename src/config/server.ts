@@ -2,6 +2,7 @@
 // documentation and the example file are generated from here (`npm run docs`).
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { redisDatabase } from '../net/redis-target.ts';
 import { components } from './components.ts';
 import { s2s } from './federation.ts';
 import type { ConfigSource } from './problems.ts';
@@ -346,8 +347,11 @@ const log = z
     description: 'Logging, to standard output. Passwords, tokens and the contents of stanzas are never logged.',
   });
 
-const redisAddress = url(['redis:', 'rediss:', 'redis+unix:'], 'redis://127.0.0.1:6379');
 const redisHost = url(['redis:', 'rediss:'], 'redis://127.0.0.1:6379');
+const redisAddress = url(['redis:', 'rediss:', 'redis+unix:'], 'redis://127.0.0.1:6379').refine(
+  (text) => !URL.canParse(text) || /^\d{0,9}$/.test(redisDatabase(text)),
+  { error: 'ends in something else than the number of a database. Try "redis://127.0.0.1:6379/1".' },
+);
 
 /** One server, one that Sentinel watches, or some nodes of a Redis Cluster. */
 const redis = z.union(

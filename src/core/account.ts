@@ -1,5 +1,5 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
-import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { type Addressee, CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
@@ -16,12 +16,13 @@ import {
   replaceElement,
   type Stanza,
 } from '../xmpp/stanza.ts';
+import { Elsewhere, placeOf } from './elsewhere.ts';
 import { iqIn, messageIn, messageOffline, presenceIn, presenceNews } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import { holdersOf, Reaches, STORE, wasGiven } from './reaches.ts';
-import type { Sessions } from './sessions.ts';
+import { Session, type Sessions } from './sessions.ts';
 import { defineNote, Transit } from './transit.ts';
 
 /** The sessions that a message is about to reach; left before `messageIn` runs, so that `copy` knows the others. */
@@ -218,40 +219,25 @@ export class AccountDelivery {
    *   for sure where they do not
    */
   write(stanza: Stanza, to: readonly SessionEntry[], transit?: Transit): void {
-    let elsewhere: Map<SessionEntry['node'], Addressee[]> | undefined;
-    for (const { jid, sid, node: listed } of to) {
-      let node = listed;
-      if (node === this.cluster.self) {
-        const session = this.sessions.get(jid.full);
-        // another session may have come under its name
-        if (session !== undefined && session.sid === sid) {
-          session.deliver(stanza);
-          continue;
+    let elsewhere: Elsewhere | undefined;
+    for (const entry of to) {
+      const place = placeOf(entry, this.sessions, this.cluster.self);
+      if (place instanceof Session) place.deliver(stanza);
+      else {
+        const addressee: Addressee = { jid: entry.jid.full, sid: entry.sid };
+        if (place === undefined) this.wait(stanza, this.missed(stanza, [addressee], entry.node), transit);
+        else {
+          elsewhere ??= new Elsewhere();
+          elsewhere.add(place, addressee);
         }
-        const place = this.sessions.moves.whither(sid);
-        if (place === undefined) {
-          this.wait(stanza, this.missed(stanza, [{ jid: jid.full, sid }], node), transit);
-          continue;
-        }
-        node = place;
       }
-      elsewhere ??= new Map();
-      const addressee: Addressee = { jid: jid.full, sid };
-      const list = elsewhere.get(node);
-      if (list === undefined) elsewhere.set(node, [addressee]);
-      else list.push(addressee);
     }
     if (elsewhere === undefined) return;
     const xml = stanza.el.toXml();
     const reach = stanza.kind === 'message' ? stanza.reach : undefined;
-    for (const [node, list] of elsewhere) {
-      const had = reach === undefined ? {} : { had: holdersOf(reach) };
-      const sent = this.cluster.send(node, { kind: 'deliver', to: list, xml, ...had });
-      if (isPromise(sent)) {
-        const done = sent.catch(() => this.missed(stanza, list, node));
-        this.wait(stanza, done, transit);
-      }
-    }
+    const had = reach === undefined ? {} : { had: holdersOf(reach) };
+    const sent = elsewhere.send(this.cluster, { xml, ...had }, (list, node) => this.missed(stanza, list, node));
+    if (sent !== undefined) this.wait(stanza, sent, transit);
   }
 
   private async missed(stanza: Stanza, to: readonly Addressee[], node: NodeId): Promise<void> {
@@ -271,16 +257,24 @@ export class AccountDelivery {
    * @returns its way, with what has to be waited for until somebody has it for sure; undefined where it takes none from here
    * @throws StanzaError where the rules, or a module, refuse it
    */
-  follow(host: Host, stanza: Stanza, { jid, sid }: Addressee, node: NodeId): MaybePromise<Transit | undefined> {
-    const account = Jid.parse(jid)?.bare ?? stanza.to.bare;
+  follow(host: Host, stanza: Stanza, addressee: Addressee, node: NodeId): MaybePromise<Transit | undefined> {
     // presence is of the moment, and there is much of it when a node dies
-    return andThen(this.cluster.directory.sessions(account, stanza.kind !== 'presence'), (entries) => {
-      const entry = entries.find((one) => one.sid === sid && one.node !== node && this.cluster.nodes.has(one.node));
-      if (entry === undefined) return this.giveUp(host, stanza, sid);
+    return andThen(this.whereNow(addressee, node, stanza.kind !== 'presence'), (entry) => {
+      if (entry === undefined) return this.giveUp(host, stanza, addressee.sid);
       const transit = new Transit(stanza, { kind: 'host', host });
-      this.sessions.moves.learn(entry);
       this.write(stanza, [entry], transit);
       return transit;
+    });
+  }
+
+  /** A session that was not found at a node, where it lives on at another one. */
+  whereNow({ jid, sid }: Addressee, node: NodeId, isFresh = true): MaybePromise<SessionEntry | undefined> {
+    const account = Jid.parse(jid)?.bare;
+    if (account === undefined) return undefined;
+    return andThen(this.cluster.directory.sessions(account, isFresh), (entries) => {
+      const entry = entries.find((one) => one.sid === sid && one.node !== node && this.cluster.nodes.has(one.node));
+      if (entry !== undefined) this.sessions.moves.learn(entry);
+      return entry;
     });
   }
 

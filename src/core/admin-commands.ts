@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Client } from '../auth/clients.ts';
 import { duration, quote, secret } from '../config/schema.ts';
 import { Jid, prepareDomain } from '../xmpp/jid.ts';
-import { account, accountsOf, since, split, table, time, withAccount } from './admin-common.ts';
+import { account, accountsOf, since, split, table, time, unknownLine, withAccount } from './admin-common.ts';
 import { archiveCommands, describeArchive, renderArchive } from './archive-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import {
@@ -281,14 +281,16 @@ const sessionLs = defineCommand({
     }
     const sessions = (await context.sessions()).filter(({ jid }) => asked === undefined || isOf(jid, asked));
     const clients = await clientsOf(context, sessions);
+    const unknown = await context.unknown();
     return {
       sessions: sessions.map((session) => withClient(session, clients.get(Jid.parse(session.jid)!.bare) ?? [])),
+      ...(unknown.length > 0 ? { unknown } : {}),
     };
   },
-  render({ sessions }) {
-    if (sessions.length === 0) return 'nobody is connected';
+  render({ sessions, unknown }) {
+    if (sessions.length === 0) return ['nobody is connected', ...unknownLine(unknown)].join('\n');
     const isSpread = new Set(sessions.map(({ node }) => node)).size > 1;
-    return table(
+    const list = table(
       ['SESSION', 'CLIENT', 'FROM', 'SINCE', 'PRESENCE', ...(isSpread ? ['NODE'] : [])],
       sessions.map(({ jid: full, address, since: bound, available, priority, hibernating, node, ...client }) => [
         full,
@@ -299,6 +301,7 @@ const sessionLs = defineCommand({
         ...(isSpread ? [node ?? ''] : []),
       ]),
     );
+    return [list, ...unknownLine(unknown)].join('\n');
   },
 });
 
@@ -378,6 +381,7 @@ const status = defineCommand({
       ...(server.rooms.length === 0 ? [] : [`rooms         ${server.rooms.join(', ')}`]),
       `sessions      ${server.sessions}`,
       ...(server.nodes === undefined ? [] : [`nodes         ${server.nodes.join(', ')}`]),
+      ...(server.unknown === undefined ? [] : [`not known     ${server.unknown.join(', ')}, since Redis fails`]),
       ...(server.draining === true ? ['draining      nobody new is let in ("parley drain off" ends that)'] : []),
       ...server.listeners.map(({ name, address, port }) => `${name.padEnd(14)}${formatEndpoint(address, port)}`),
       ...server.components.map(

@@ -61,3 +61,8 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       .trimEnd();
   return [head, ...rows].map(line).join('\n');
 }
+
+/** A line for people where some nodes could not be asked. */
+export function unknownLine(nodes: readonly string[] = []): readonly string[] {
+  return nodes.length === 0 ? [] : ['', `not known: what is on ${nodes.join(', ')}, since Redis fails`];
+}

@@ -97,6 +97,8 @@ export interface ServerStatus {
   readonly sessions: number;
   /** The names of all nodes, where there may be several. */
   readonly nodes?: readonly string[];
+  /** Those that cannot be asked just now: what is on them is not counted. */
+  readonly unknown?: readonly string[];
   /** Processes on this machine, where there are several. */
   readonly processes?: number;
   /** It is about to stop, and lets nobody new in. */
@@ -234,6 +236,8 @@ export interface AdminContext {
   /** The archives of a host; nothing when it is not served or keeps none. */
   archives(host: string): MaybePromise<AdminArchives | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
+  /** The names of nodes that cannot be asked for theirs just now. */
+  unknown(): MaybePromise<readonly string[]>;
   /** Closes the sessions of a bare or full JID; returns how many. */
   kick(jid: string, reason?: string): MaybePromise<number>;
   /** The streams with other servers. */

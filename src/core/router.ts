@@ -1,16 +1,15 @@
 // Router: where does a stanza go? The only place that knows. RFC 6120 section 10, RFC 6121 8.1 to 8.4.
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, Frame, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
+import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import type { Addressee, Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
-import { parseElement, unfoldable } from '../xml/document.ts';
+import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import {
   errorReply,
-  type Holders,
   type Iq,
   iqResult,
   type Message,
@@ -21,9 +20,11 @@ import {
   stanzaOf,
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
+import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
+import { Multicast } from './multicast.ts';
 import { Questions } from './questions.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { checkFrom, restamp, stamp } from './stamps.ts';
@@ -65,14 +66,29 @@ export class Router {
   private readonly parts: RouterParts;
   private readonly accounts: AccountDelivery;
   private readonly questions: Questions;
+  private readonly multicasts: Multicast;
+  private readonly arrivals: Arrivals;
 
   constructor(parts: RouterParts) {
     this.parts = parts;
     this.questions = new Questions(parts.cluster, parts.clock);
+    this.multicasts = new Multicast({
+      ...parts,
+      abroad: (stanza, host) => this.abroad(new Transit(stanza, { kind: 'host', host })),
+      refuse: (element, from, to, error) => this.refuse(element, from, to, error),
+    });
     this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
       missed: (stanza, addressee, node) => this.missed(stanza, addressee, node),
       refuse: ({ el, from, to }, error) => void this.refuse(el, to, from, error),
+    });
+    this.arrivals = new Arrivals({
+      ...parts,
+      accounts: this.accounts,
+      multicasts: this.multicasts,
+      forThisNode: (element) => this.forThisNode(element),
+      guard: (element, from, to, step) => this.guard(element, from, to, step),
+      refuse: (element, from, to, error) => this.refuse(element, from, to, error),
     });
     parts.cluster.answer('message.back', (body) => this.returned(body as Returned));
   }
@@ -81,7 +97,7 @@ export class Router {
   begin(): void {
     const { cluster } = this.parts;
     cluster.onOrphans((entries) => this.mourn(entries));
-    cluster.receive((frame, from) => this.fromNode(frame, from));
+    cluster.receive((frame, from) => this.arrivals.take(frame, from));
   }
 
   private async mourn(entries: readonly SessionEntry[]): Promise<void> {
@@ -220,6 +236,16 @@ export class Router {
     return this.route(new Transit(stanza, { kind: 'host', host }));
   }
 
+  /**
+   * A host says one thing to many sessions, of any domain: an element with a `from` and without `to`, to full JIDs. The gates of the
+   * readers' hosts do not see it, `sessionOut` does. What comes from one bare JID (a room's) arrives in its order, also with what
+   * is sent to a single reader this way. A reader that is not there is answered for by a stanza error from that address.
+   * @returns when other nodes have what is for their sessions. Never rejects.
+   */
+  multicast(element: Element, from: Jid, to: readonly Jid[], host: Host): MaybePromise<void> {
+    return this.multicasts.send(element, from, to, host);
+  }
+
   /** Sends what somebody may like to know and did not ask for: where it cannot be delivered, nobody hears of that. */
   tell(stanza: Stanza, host: Host): MaybePromise<void> {
     try {
@@ -266,13 +292,15 @@ export class Router {
   private forward(transit: Transit): MaybePromise<void> {
     const { stanza } = transit;
     const host = this.parts.hosts.get(stanza.to.domain);
-    if (host === undefined) {
-      if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
-      return this.parts.remote.send(transit);
-    }
+    if (host === undefined) return this.abroad(transit);
     if (this.questions.take(stanza)) return;
     if (stanza.to.local === '') return this.toHost(host, transit);
     return host.kind === 'users' ? this.accounts.deliver(host, transit) : this.toService(host, transit);
+  }
+
+  private abroad(transit: Transit): MaybePromise<void> {
+    if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
+    return this.parts.remote.send(transit);
   }
 
   private toService(host: Host, transit: Transit): MaybePromise<void> {
@@ -335,74 +363,6 @@ export class Router {
     }
     const transit = new Transit(stanza, { kind: 'server', domain: from.domain });
     return andThen(this.route(transit), () => this.unsettled(transit)?.settled.then(nothing));
-  }
-
-  /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */
-  private fromNode(frame: Frame, from: NodeId): MaybePromise<void> {
-    // most go out as they came
-    const element = frame.kind === 'deliver' ? unfoldable(frame.xml) : parseElement(frame.xml);
-    if (frame.kind === 'stanza') return this.forThisNode(element);
-    if (frame.kind === 'undelivered') {
-      return this.redeliverAll(element, frame.to, frame.had, from);
-    }
-    const { had } = frame;
-    const reach = had && reachFrom(had);
-    const { sessions } = this.parts;
-    let works: MaybePromise<void>[] | undefined;
-    const missing = frame.to.filter((addressee) => {
-      const session = sessions.get(addressee.jid);
-      // another session may have come under its name
-      if (session?.sid === addressee.sid) {
-        session.deliver(withReach(stanzaOf(element, addressOf(element.attrs.from, session.jid), session.jid), reach));
-        return false;
-      }
-      const place = sessions.moves.whither(addressee.sid);
-      if (place === undefined) return true;
-      works ??= [];
-      works.push(this.pass(place, { ...frame, to: [addressee] }, element));
-      return false;
-    });
-    if (missing.length > 0) {
-      const work = this.pass(from, { ...frame, kind: 'undelivered', to: missing }, element);
-      if (works === undefined) return work;
-      works.push(work);
-    }
-    if (works !== undefined) return Promise.all(works).then(nothing);
-  }
-
-  /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
-  private pass(node: NodeId, frame: SessionFrame, element: Element): MaybePromise<void> {
-    const sent = this.parts.cluster.send(node, frame);
-    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame.to, frame.had, node));
-  }
-
-  private redeliverAll(
-    element: Element,
-    to: readonly Addressee[],
-    had: Holders | undefined,
-    node: NodeId,
-  ): MaybePromise<void> {
-    return inOrder(to, (addressee) => this.redeliver(element, addressee, had, node));
-  }
-
-  /** A session left a node before a stanza from another one reached it. */
-  private redeliver(
-    element: Element,
-    addressee: Addressee,
-    had: Holders | undefined,
-    node: NodeId,
-  ): MaybePromise<void> {
-    const gone = Jid.parse(addressee.jid);
-    const to = Jid.parse(element.attrs.to ?? '') ?? gone;
-    const host = gone && this.parts.hosts.get(gone.domain);
-    if (to === undefined || host === undefined) return;
-    const stanza = withReach(stanzaOf(element, addressOf(element.attrs.from, to), to), had && reachFrom(had));
-    return this.guard(element, stanza.from, to, () =>
-      andThen(this.accounts.follow(host, stanza, addressee, node), (transit) => {
-        // nobody waits for the disk: what else is in the inbox would be dealt with twice, should this node die meanwhile
-        transit?.settled?.catch((error: unknown) => this.refuse(element, to, stanza.from, error));
-      }),
-    );
   }
 
   /** Another node brings back a message that this one had delivered there. */
@@ -471,18 +431,6 @@ export class Router {
 
 export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
-}
-
-function reachFrom({ home, id, to, copied }: Holders): Reach {
-  return { home, id, to: [...to], copied: [...copied], back: [] };
-}
-
-function withReach(stanza: Stanza, reach: Reach | undefined): Stanza {
-  return reach === undefined || stanza.kind !== 'message' ? stanza : { ...stanza, reach };
-}
-
-function addressOf(text: string | undefined, fallback: Jid): Jid {
-  return (text === undefined ? undefined : Jid.parse(text)) ?? fallback;
 }
 
 const theHost: readonly Target[] = ['host'];

@@ -1,7 +1,7 @@
 // Administrative commands about other servers.
 import { z } from 'zod';
 import { prepareDomain } from '../xmpp/jid.ts';
-import { table, time } from './admin-common.ts';
+import { table, time, unknownLine } from './admin-common.ts';
 import { CommandError, defineCommand } from './commands.ts';
 
 /** @throws CommandError */
@@ -19,28 +19,35 @@ const s2sLs = defineCommand({
   async run(context, args) {
     const domain = args.domain === undefined ? undefined : domainOf(args.domain);
     const streams = await context.servers();
-    if (domain === undefined) return { streams };
-    return { domain, streams: streams.filter(({ domains }) => domains.includes(domain)) };
+    const unknown = await context.unknown();
+    return {
+      streams: domain === undefined ? streams : streams.filter(({ domains }) => domains.includes(domain)),
+      ...(domain === undefined ? {} : { domain }),
+      ...(unknown.length > 0 ? { unknown } : {}),
+    };
   },
-  render: ({ domain = 'other servers', streams }) =>
-    streams.length === 0
-      ? `there are no streams with ${domain}`
-      : table(
-          ['', 'DOMAIN', 'HOST', 'STATE', 'TLS', 'PROVED BY', 'ADDRESS', 'SINCE', 'SENT', 'RECEIVED', 'WAITING'],
-          streams.map((stream) => [
-            `${stream.direction}${stream.bidi ? '+' : ''}`,
-            stream.domains.join(' ') || '?',
-            stream.host ?? '?',
-            stream.state,
-            stream.tls ?? 'none',
-            stream.proof ?? '-',
-            stream.address ?? '-',
-            time(stream.since),
-            String(stream.sent),
-            String(stream.received),
-            String(stream.waiting),
-          ]),
-        ),
+  render: ({ domain = 'other servers', streams, unknown }) =>
+    [
+      streams.length === 0
+        ? `there are no streams with ${domain}`
+        : table(
+            ['', 'DOMAIN', 'HOST', 'STATE', 'TLS', 'PROVED BY', 'ADDRESS', 'SINCE', 'SENT', 'RECEIVED', 'WAITING'],
+            streams.map((stream) => [
+              `${stream.direction}${stream.bidi ? '+' : ''}`,
+              stream.domains.join(' ') || '?',
+              stream.host ?? '?',
+              stream.state,
+              stream.tls ?? 'none',
+              stream.proof ?? '-',
+              stream.address ?? '-',
+              time(stream.since),
+              String(stream.sent),
+              String(stream.received),
+              String(stream.waiting),
+            ]),
+          ),
+      ...unknownLine(unknown),
+    ].join('\n'),
 });
 
 const s2sClose = defineCommand({

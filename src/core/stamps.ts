@@ -1,4 +1,4 @@
-// The addresses of a stanza as they are on its way: whoever sends may only name itself, and everybody reads them in one spelling.
+// The addresses on a stanza: whom a client may name, and what is written there for everybody else (RFC 6120 8.1).
 import type { Element } from '../xml/element.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';

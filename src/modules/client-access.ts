@@ -22,7 +22,7 @@ export default defineModule({
   xeps: ['XEP-0494 0.1.0'],
   summary: 'Shows people the clients that have access to their account, and takes it away',
 
-  setup({ host: { accounts, settings }, cluster, clock, every, background }) {
+  setup({ host: { accounts, domain, settings }, cluster, clock, every, background }) {
     // guests have no account that anybody could come back to
     if (settings.authentication === 'anonymous') return {};
     let sweptTo: string | undefined;
@@ -57,6 +57,11 @@ export default defineModule({
     }
 
     async function forget(): Promise<void> {
+      // one node does it for all; the next one begins anew
+      if (cluster.owner(`client-access ${domain}`) !== cluster.self) {
+        sweptTo = undefined;
+        return;
+      }
       const page = await accounts.list(sweptTo, STEP);
       for (const user of page) await accounts.clients.prune(user);
       sweptTo = page.length < STEP ? undefined : page.at(-1);

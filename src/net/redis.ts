@@ -1,21 +1,11 @@
 // Connections to Redis or Valkey: one server, one that Sentinel watches, or a Redis Cluster. Commands fail at once while there is no
 // connection, and when theirs breaks: none is sent a second time from here, because the first may have been carried out.
-// The only file that knows ioredis, which is loaded when the first connection is opened.
+// Only this file and `redis-target.ts` know ioredis, which is loaded when the first connection is opened.
 import { createHash } from 'node:crypto';
-import type { Redis as Client, Cluster as ClusterClient, RedisOptions } from 'ioredis';
+import type { Redis as Client, Cluster as ClusterClient } from 'ioredis';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-
-/** A URL (`redis:`, `rediss:`, `redis+unix:`), what Sentinel calls a server, or some nodes of a Redis Cluster. */
-export type RedisTarget =
-  | string
-  | {
-      readonly sentinels: readonly string[];
-      readonly name: string;
-      readonly password?: string | undefined;
-      readonly username?: string | undefined;
-    }
-  | { readonly cluster: readonly string[] };
+import { backOff, CONNECT_MS, optionsOf, type RedisTarget, SILENCE_MS } from './redis-target.ts';
 
 /** A script that Redis runs as one step. All its keys have the same tag, so that they are in one slot of a Redis Cluster. */
 export interface RedisScript {
@@ -58,9 +48,12 @@ export interface RedisConnection extends RedisCommands {
   key(tag: string, name: string): string;
   /** A channel as Redis knows it, for scripts: what `subscribe` and `publish` call `name`. */
   channel(name: string): string;
-  /** Resolves when commands can be sent; rejects when they cannot within that time, in milliseconds. */
+  /** Resolves when commands can be sent; rejects when they cannot within that time, in milliseconds, and at once where that will not change. */
   whenUp(timeout: number): Promise<void>;
-  /** What is published on a channel from now on, until the function returned is called. Resolves when Redis has heard of it. */
+  /**
+   * What is published on a channel from now on, until the function returned is called. Resolves when Redis has heard of it.
+   * @throws Error where it does not let this user listen
+   */
   subscribe(channel: string, fn: (message: string) => void): Promise<() => void>;
   publish(channel: string, message: string): Promise<unknown>;
   /** Called when a connection is there again after a break: published messages, and what this node had put, may be lost. */
@@ -78,14 +71,8 @@ export function defineScript(lua: string): RedisScript {
 
 type AnyClient = Client | ClusterClient;
 type Library = Pick<typeof import('ioredis'), 'Redis' | 'Cluster'>;
-type ClientOptions = RedisOptions & { replyMapping?: 'legacy' };
 
-/** Without a word from Redis for so long, though it was asked, a connection counts as broken. */
-const SILENCE_MS = 4000;
-const CONNECT_MS = 3000;
 const UNREACHABLE = 'Redis cannot be reached';
-const RETRY_MIN_MS = 50;
-const RETRY_MAX_MS = 1000;
 
 /** Opens a connection; it is there when `whenUp` has resolved, and comes back by itself whenever it breaks. */
 export async function openRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
@@ -163,10 +150,13 @@ class Connection implements RedisConnection {
       };
       const fail = (): void => {
         done();
-        reject(new Error(`Redis cannot be reached${this.problem && ` (${this.problem})`}`));
+        // it is there, and ioredis waits for it to have read what it had saved
+        const isThere = this.problem === '' && this.client.status === 'connect';
+        const why = isThere ? 'it is there, and loads its data' : this.problem;
+        reject(new Error(`${UNREACHABLE}${why && ` (${why})`}`));
       };
       const refuse = (err: Error): void => {
-        if (wrongPassword.test(reasonOf(err))) fail();
+        if (forGood.test(reasonOf(err))) fail();
       };
       const cancel = this.options.clock.after(timeout, fail);
       this.client.on('ready', arrive);
@@ -301,7 +291,7 @@ class Subscriber {
   private timer: NodeJS.Timeout | undefined;
   private pulse: NodeJS.Timeout | undefined;
   private attempts = 0;
-  private waiting: (() => void)[] = [];
+  private waiting: { readonly resolve: () => void; readonly reject: (err: Error) => void }[] = [];
   private isListening = false;
   private wasUp = false;
   private isClosed = false;
@@ -314,14 +304,20 @@ class Subscriber {
   async subscribe(channel: string, fn: (message: string) => void): Promise<() => void> {
     const listeners = this.channels.get(channel) ?? new Set();
     this.channels.set(channel, listeners.add(fn));
-    if (this.client === undefined) this.connect();
-    await this.listensTo(channel);
-    return () => {
+    const stop = (): void => {
       listeners.delete(fn);
       if (listeners.size > 0 || this.channels.get(channel) !== listeners) return;
       this.channels.delete(channel);
       if (this.client?.status === 'ready') this.client.unsubscribe(channel).catch(() => {});
     };
+    if (this.client === undefined) this.connect();
+    try {
+      await this.listensTo(channel);
+    } catch (err) {
+      stop();
+      throw err;
+    }
+    return stop;
   }
 
   private async listensTo(channel: string): Promise<void> {
@@ -330,10 +326,11 @@ class Subscriber {
         await this.client?.subscribe(channel);
         return;
       }
-    } catch {
+    } catch (err) {
+      if (isForbidden(err)) throw err;
       // the next connection will start with all channels
     }
-    await new Promise<void>((resolve) => this.waiting.push(resolve));
+    await new Promise<void>((resolve, reject) => this.waiting.push({ resolve, reject }));
   }
 
   close(): void {
@@ -359,7 +356,9 @@ class Subscriber {
     this.isListening = true;
     try {
       if (this.channels.size > 0) await client.subscribe(...this.channels.keys());
-    } catch {
+    } catch (err) {
+      // (whoever listens already goes on trying: what may be done is changed by operators)
+      if (isForbidden(err)) for (const { reject } of this.waiting.splice(0)) reject(err);
       client.disconnect();
       return;
     }
@@ -367,7 +366,7 @@ class Subscriber {
     clearInterval(this.pulse);
     // a connection on which nothing is ever asked would not be known to be broken
     this.pulse = setInterval(() => client.ping().catch(() => {}), SILENCE_MS / 2).unref();
-    for (const resolve of this.waiting.splice(0)) resolve();
+    for (const { resolve } of this.waiting.splice(0)) resolve();
     if (this.wasUp) this.onReturn();
     this.wasUp = true;
   }
@@ -380,8 +379,10 @@ class Subscriber {
   }
 }
 
-/** What is not mended by waiting. */
-const wrongPassword = /^(WRONGPASS|NOAUTH|NOPERM|ERR (invalid password|AUTH|Client sent AUTH))/;
+/** What is not mended by waiting: a password, a name, the number of a database. */
+const forGood = /^(WRONGPASS|NOAUTH|NOPERM|ERR (invalid password|AUTH|Client sent AUTH|DB index|SELECT))/;
+
+const isForbidden = (err: unknown): err is Error => err instanceof Error && err.message.startsWith('NOPERM');
 
 /** Of a failure on several ways, that on the last one. */
 function reasonOf(err: Error): string {
@@ -414,66 +415,4 @@ async function runScript(
     if (!(err as Error).message.startsWith('NOSCRIPT')) return refused(err as Error);
     return client.call('EVAL', lua, keys.length, ...keys, ...args).catch(refused);
   }
-}
-
-function backOff(attempt: number): number {
-  return Math.min(RETRY_MIN_MS * 2 ** Math.min(attempt, 10), RETRY_MAX_MS) * (0.5 + Math.random() / 2);
-}
-
-const common = {
-  retryStrategy: backOff,
-  maxRetriesPerRequest: 0,
-  autoResendUnfulfilledCommands: false,
-  enableOfflineQueue: false,
-  connectTimeout: CONNECT_MS,
-  socketTimeout: SILENCE_MS,
-  // a server that has become a replica is not the one to write to
-  reconnectOnError: (err: Error) => err.message.startsWith('READONLY'),
-  disableClientInfo: true,
-  protocol: 2,
-} as const satisfies RedisOptions;
-
-/** How ioredis is told of a server, or of the sentinels that know it. */
-function optionsOf(target: Exclude<RedisTarget, { readonly cluster: readonly string[] }>): ClientOptions {
-  if (typeof target !== 'string') {
-    const sentinels = target.sentinels.map((url) => new URL(url));
-    const first = sentinels[0];
-    const isTls = first?.protocol === 'rediss:';
-    return {
-      ...common,
-      name: target.name,
-      sentinels: sentinels.map(({ hostname, port }) => ({
-        host: bareHost(hostname),
-        port: port === '' ? 26379 : Number(port),
-      })),
-      ...(first?.password && { sentinelPassword: decodeURIComponent(first.password) }),
-      ...(first?.username && { sentinelUsername: decodeURIComponent(first.username) }),
-      ...(target.password !== undefined && { password: target.password }),
-      ...(target.username !== undefined && { username: target.username }),
-      ...(isTls && { tls: {}, enableTLSForSentinelMode: true }),
-      sentinelRetryStrategy: backOff,
-    };
-  }
-  const url = new URL(target);
-  const password = decodeURIComponent(url.password) || url.searchParams.get('password');
-  // an address of a file has no place for a name before it
-  const username = decodeURIComponent(url.username) || url.searchParams.get('username');
-  const isUnix = url.protocol === 'redis+unix:';
-  const db = Number((isUnix ? url.searchParams.get('db') : url.pathname.slice(1)) || 0);
-  const address = isUnix
-    ? { path: decodeURIComponent(url.pathname) }
-    : { host: bareHost(url.hostname) || '127.0.0.1', port: url.port === '' ? 6379 : Number(url.port) };
-  return {
-    ...common,
-    ...address,
-    db,
-    ...(password && { password }),
-    ...(username && { username }),
-    ...(url.protocol === 'rediss:' && { tls: { servername: bareHost(url.hostname) } }),
-  };
-}
-
-/** Without the brackets of an IPv6 address. */
-function bareHost(host: string): string {
-  return host.startsWith('[') ? host.slice(1, -1) : host;
 }

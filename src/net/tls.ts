@@ -138,10 +138,16 @@ interface Shown {
   readonly chain: string;
   readonly key: string;
 }
+/** Its contexts are made when somebody first needs them: one takes a millisecond or two, and there may be thousands of hosts. */
 interface Entry extends Shown {
-  readonly context: SecureContext;
+  context?: SecureContext;
   /** See {@link fullHandshakes}. */
   fullContext?: SecureContext;
+}
+
+function contextOf(entry: Entry): SecureContext {
+  entry.context ??= createSecureContext({ ...policy, cert: entry.chain, key: entry.key });
+  return entry.context;
 }
 
 /** A session that is resumed brings no chain of certificates with it: whoever has to show one makes a whole handshake each time. */
@@ -197,7 +203,8 @@ class Contexts implements TlsContexts {
   }
 
   contextFor(domain: string): SecureContext | undefined {
-    return this.generation?.entries.get(certificateDomain(domain))?.context;
+    const entry = this.generation?.entries.get(certificateDomain(domain));
+    return entry && contextOf(entry);
   }
 
   certificateFor(domain: string): ServedCertificate | undefined {
@@ -214,7 +221,7 @@ class Contexts implements TlsContexts {
     return {
       options: {
         isServer: false,
-        secureContext: entry.context,
+        secureContext: contextOf(entry),
         rejectUnauthorized: false,
         ...(alpn === undefined ? {} : { ALPNProtocols: [alpn] }),
         // RFC 6066 3: addresses are no names
@@ -231,12 +238,12 @@ class Contexts implements TlsContexts {
       (accept.domain === undefined ? undefined : entries.get(certificateDomain(accept.domain))) ?? generation.first;
     const choose = (servername: string | false | undefined): Entry =>
       (servername ? entries.get(servername.toLowerCase()) : undefined) ?? fallback;
-    const contextOf = accept.requestCertificate === true ? fullHandshakes : (entry: Entry) => entry.context;
+    const shownBy = accept.requestCertificate === true ? fullHandshakes : contextOf;
     return {
       options: {
         isServer: true,
-        secureContext: contextOf(fallback),
-        SNICallback: (servername, done) => done(null, contextOf(choose(servername))),
+        secureContext: shownBy(fallback),
+        SNICallback: (servername, done) => done(null, shownBy(choose(servername))),
         ...(accept.alpn === undefined ? {} : { ALPNProtocols: [...accept.alpn] }),
         ...(accept.requestCertificate === true ? { requestCert: true, rejectUnauthorized: false } : {}),
       },
@@ -261,7 +268,7 @@ class Contexts implements TlsContexts {
       key: first.key,
       SNICallback: (servername, done) => {
         const { entries, first: fallback } = this.current();
-        done(null, (entries.get(servername.toLowerCase()) ?? fallback).context);
+        done(null, contextOf(entries.get(servername.toLowerCase()) ?? fallback));
       },
     };
   }
@@ -339,7 +346,7 @@ class Contexts implements TlsContexts {
         chosen.set(name, shown ?? local!);
       }
     }
-    await this.swap(chosen);
+    this.swap(chosen);
   }
 
   /** Each problem once, and again when it comes back. */
@@ -362,8 +369,9 @@ class Contexts implements TlsContexts {
       .filter((one) => one.notBefore <= now && now < one.notAfter && coversDomain(one.names, name))
       .sort((a, b) => b.notAfter - a.notAfter);
     for (const candidate of candidates) {
-      const shown = this.show('folder', candidate.file, candidate.chain, candidate.key);
-      if (shown !== undefined) return shown;
+      const { file, chain, key } = candidate;
+      const isInUse = this.inUse(file, chain, key) !== undefined;
+      if (isInUse || this.canBeUsed(file, chain, key)) return this.show('folder', file, chain, key);
     }
     // files are being replaced, or were lost: what is valid is better than one that nobody knows
     const held = this.generation?.entries.get(name);
@@ -372,26 +380,28 @@ class Contexts implements TlsContexts {
 
   private async fromAuthority(host: TlsHost): Promise<Shown> {
     const { certificate, key, file } = await this.authority.issue(host.domain, host.services);
-    const shown = this.show('local', file, certificate, key);
-    if (shown === undefined) throw new Error(`the certificate of ${host.domain} cannot be used`);
-    return shown;
+    return this.show('local', file, certificate, key);
   }
 
-  /** Undefined for what OpenSSL will not take, say because it is too weak. */
-  private show(
-    source: ServedCertificate['source'],
-    file: string | undefined,
-    chain: string,
-    key: string,
-  ): Shown | undefined {
-    const inUse = this.generation?.byChain.get(chain);
-    if (inUse?.key === key && inUse.certificate.file === file) return inUse;
+  /** False for what OpenSSL will not take, say because it is too weak. */
+  private canBeUsed(file: string, chain: string, key: string): boolean {
     try {
       createSecureContext({ ...policy, cert: chain, key });
+      return true;
     } catch (error) {
       this.reportOnce(file, `This certificate cannot be used: ${error instanceof Error ? error.message : error}`);
-      return undefined;
+      return false;
     }
+  }
+
+  private inUse(file: string | undefined, chain: string, key: string): Shown | undefined {
+    const entry = this.generation?.byChain.get(chain);
+    return entry?.key === key && entry.certificate.file === file ? entry : undefined;
+  }
+
+  private show(source: ServedCertificate['source'], file: string | undefined, chain: string, key: string): Shown {
+    const inUse = this.inUse(file, chain, key);
+    if (inUse !== undefined) return inUse;
     const leaf = new X509Certificate(chain);
     const names = certificateNames(leaf.raw);
     const hash = endPointHash(leaf.raw);
@@ -411,7 +421,7 @@ class Contexts implements TlsContexts {
     };
   }
 
-  private async swap(chosen: ReadonlyMap<string, Shown>): Promise<void> {
+  private swap(chosen: ReadonlyMap<string, Shown>): void {
     const before = this.generation?.entries;
     const isSame = ([name, shown]: [string, Shown]): boolean => {
       const known = before?.get(name);
@@ -425,9 +435,8 @@ class Contexts implements TlsContexts {
     for (const [name, shown] of chosen) {
       let entry = byChain.get(shown.chain);
       if (entry === undefined) {
-        // a context takes a millisecond or two, and there may be thousands of hosts
-        if (byChain.size % 4 === 3) await new Promise((resolve) => setImmediate(resolve));
-        entry = { ...shown, context: createSecureContext({ ...policy, cert: shown.chain, key: shown.key }) };
+        const { certificate, chain, key } = shown;
+        entry = { certificate, chain, key };
         byChain.set(shown.chain, entry);
         if (!isSame([name, shown])) this.announce(name, shown.certificate);
       }

@@ -1,45 +1,10 @@
 // The contract of the cluster port (src/cluster/cluster.ts), over every adapter there is.
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
-import { createSolo } from '../../src/cluster/solo.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
-import { createNodes } from '../kit/cluster-pair.ts';
-import { startRedis, startRedisCluster, type TestRedis, type TestRedisCluster } from '../kit/redis.ts';
-import { startRedisNodes } from '../kit/redis-nodes.ts';
+import { closing, clusterAdapters, type Made } from '../kit/cluster-adapters.ts';
 
-interface Made {
-  readonly clusters: readonly Cluster[];
-  /** Resolves when everything that was sent has arrived. */
-  idle(): Promise<void>;
-  kill?(node: NodeId): void;
-}
-interface Adapter {
-  readonly name: string;
-  readonly nodes: number;
-  make(): Promise<Made>;
-}
-
-let redis: TestRedis;
-let redisCluster: TestRedisCluster;
-beforeAll(async () => {
-  [redis, redisCluster] = await Promise.all([startRedis(), startRedisCluster()]);
-});
-afterAll(async () => {
-  await redis.remove();
-  await redisCluster.remove();
-});
-
-const adapters: readonly Adapter[] = [
-  { name: 'solo', nodes: 1, make: async () => ({ clusters: [createSolo()], idle: async () => {} }) },
-  { name: 'nodes in one process', nodes: 2, make: async () => createNodes(['one', 'two'], 200) },
-  {
-    name: 'nodes in one process that hear of changes late',
-    nodes: 2,
-    make: async () => createNodes(undefined, 200, true),
-  },
-  { name: 'redis', nodes: 2, make: () => startRedisNodes(redis.url) },
-  { name: 'a Redis Cluster', nodes: 2, make: () => startRedisNodes(redisCluster.target) },
-];
+const { adapters } = clusterAdapters();
 
 const jid = (text: string): Jid => Jid.parse(text)!;
 
@@ -49,15 +14,7 @@ function entry(cluster: Cluster, full: string, sid: string, more: Partial<Sessio
 
 for (const adapter of adapters) {
   describe(adapter.name, () => {
-    let made: Made | undefined;
-    const start = async (): Promise<Made> => {
-      made = await adapter.make();
-      return made;
-    };
-    afterEach(async () => {
-      for (const cluster of made?.clusters ?? []) await cluster.close();
-      made = undefined;
-    });
+    const start = closing(adapter);
 
     test('every node knows itself and all the others', async () => {
       const { clusters } = await start();
@@ -214,12 +171,10 @@ for (const adapter of adapters) {
 
 for (const adapter of adapters.filter(({ nodes }) => nodes > 1)) {
   describe(`${adapter.name}, between nodes`, () => {
+    const make = closing(adapter);
     let made: Made;
-    afterEach(async () => {
-      for (const cluster of made.clusters) await cluster.close();
-    });
     const start = async (): Promise<readonly [Cluster, Cluster]> => {
-      made = await adapter.make();
+      made = await make();
       return made.clusters as unknown as readonly [Cluster, Cluster];
     };
 

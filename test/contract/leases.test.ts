@@ -1,39 +1,12 @@
 // The contract of leases (src/cluster/cluster.ts), over every adapter there is; and what becomes of them when Redis forgets.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { Cluster, Lease, NodeId } from '../../src/cluster/cluster.ts';
 import type { RedisCluster } from '../../src/cluster/redis/redis.ts';
-import { createSolo } from '../../src/cluster/solo.ts';
-import { createNodes } from '../kit/cluster-pair.ts';
-import { startRedis, startRedisCluster, type TestRedis, type TestRedisCluster } from '../kit/redis.ts';
+import { closing, clusterAdapters, type Made } from '../kit/cluster-adapters.ts';
 import { type RedisNodes, startRedisNodes } from '../kit/redis-nodes.ts';
 
-interface Made {
-  readonly clusters: readonly Cluster[];
-  kill?(node: NodeId): void;
-}
-interface Adapter {
-  readonly name: string;
-  readonly nodes: number;
-  make(): Promise<Made>;
-}
-
-let redis: TestRedis;
-let redisCluster: TestRedisCluster;
-beforeAll(async () => {
-  [redis, redisCluster] = await Promise.all([startRedis(), startRedisCluster()]);
-});
-afterAll(async () => {
-  await redis.remove();
-  await redisCluster.remove();
-});
-
-const adapters: readonly Adapter[] = [
-  { name: 'solo', nodes: 1, make: async () => ({ clusters: [createSolo()] }) },
-  { name: 'nodes in one process', nodes: 2, make: async () => createNodes(['one', 'two'], 200) },
-  { name: 'redis', nodes: 2, make: () => startRedisNodes(redis.url) },
-  { name: 'a Redis Cluster', nodes: 2, make: () => startRedisNodes(redisCluster.target) },
-];
+const { redis, adapters } = clusterAdapters();
 
 async function claim({ leases }: Cluster, key: string): Promise<Lease> {
   const got = await leases.claim(key);
@@ -43,15 +16,12 @@ async function claim({ leases }: Cluster, key: string): Promise<Lease> {
 
 for (const adapter of adapters) {
   describe(adapter.name, () => {
-    let made: Made | undefined;
+    const make = closing(adapter);
+    let made: Made;
     const start = async (): Promise<readonly Cluster[]> => {
-      made = await adapter.make();
+      made = await make();
       return made.clusters;
     };
-    afterEach(async () => {
-      for (const cluster of made?.clusters ?? []) await cluster.close();
-      made = undefined;
-    });
 
     test('whoever claims a key first has it, until it is given up', async () => {
       const [one] = (await start()) as [Cluster];
@@ -121,7 +91,7 @@ for (const adapter of adapters) {
             fence = resolve;
           });
         });
-        made!.kill!(one.self);
+        made.kill!(one.self);
         await expect.poll(() => [...two.nodes], { timeout: 5000 }).toEqual([two.self]);
         expect((await two.leases.orphans()).toSorted()).toEqual(['other', 'room']);
         let isOurs = false;

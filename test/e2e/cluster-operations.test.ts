@@ -82,6 +82,33 @@ test('while Redis is away the other nodes are not known, which is said at once',
   expect(told.redis.ok).toBe(false);
   expect(told.nodes.map(({ unknown }) => unknown === true).sort()).toEqual([false, true]);
   expect(lines('a node does not answer')).toBe(0);
+  // what is on the others is not left out without a word
+  const listed = JSON.parse((await server.cli(['session', 'ls', '--json'])).stdout) as { readonly unknown?: string[] };
+  const [other = ''] = listed.unknown ?? [];
+  expect(other).toMatch(/^alpha-[12]$/);
+  expect((await server.cli(['s2s', 'ls'])).stdout).toContain(`not known: what is on ${other}, since Redis fails`);
+  expect((await server.cli(['status'])).stdout).toMatch(new RegExp(`not known +${other}, since Redis fails`));
+  // the processes of this machine are told all the same
+  const drained = performance.now();
+  expect((await server.cli(['drain', 'on', other])).stdout).toContain(`${other} drains`);
+  expect((await server.cli(['drain', 'off', other])).stdout).toContain(`${other} serves again`);
+  expect(performance.now() - drained).toBeLessThan(8_000);
   await redis.start();
   expect(await until(20_000, async () => (await status()).ok), server.output).toBe(true);
+}, 60_000);
+
+test('commands are answered although the first of the processes stands still', async () => {
+  expect(await until(20_000, async () => (await status()).ok), server.output).toBe(true);
+  const [first = 0] = nodesOf(server.pid).sort((a, b) => a - b);
+  process.kill(first, 'SIGSTOP');
+  try {
+    const began = performance.now();
+    expect((await server.cli(['status'])).code).toBe(0);
+    expect((await server.cli(['session', 'ls'])).code).toBe(0);
+    expect(performance.now() - began).toBeLessThan(20_000);
+  } finally {
+    process.kill(first, 'SIGCONT');
+  }
+  const isWhole = async (): Promise<boolean> => (await status()).ok && (await status()).nodes.length === 2;
+  expect(await until(20_000, isWhole), server.output).toBe(true);
 }, 60_000);

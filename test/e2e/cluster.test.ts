@@ -3,6 +3,8 @@ import { connect } from 'node:net';
 import { type Client, client, xml } from '@xmpp/client';
 import type { Element } from 'ltx';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import { BrowserTalker } from '../kit/browser-talker.ts';
 import { ChildServer, isAlive, passwordOf, until } from '../kit/child-server.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
@@ -11,6 +13,7 @@ import { startRedis, type TestRedis } from '../kit/redis.ts';
 
 const domain = 'localhost';
 const users = ['romeo', 'juliet'];
+const nurse = { domain, user: 'nurse', password: passwordOf('nurse') };
 const patience = 20_000;
 
 let redis: TestRedis;
@@ -20,6 +23,8 @@ const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED;
 
 beforeAll(async () => {
   vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  // the library takes the browser's, which Node 20 lacks
+  vi.stubGlobal('WebSocket', WebSocket);
   process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
   redis = await startRedis();
   server = await ChildServer.start({
@@ -29,7 +34,7 @@ beforeAll(async () => {
     redis: redis.url,
     cluster: { processes: 2, name: 'alpha' },
   });
-  await server.addUsers(domain, users);
+  await server.addUsers(domain, [...users, nurse.user]);
 }, 120_000);
 
 afterEach(async () => {
@@ -42,6 +47,7 @@ afterAll(async () => {
   if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
   else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before;
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
 }, 60_000);
 
 interface Listed {
@@ -58,7 +64,8 @@ async function json(...args: string[]): Promise<Record<string, never>> {
   }
 }
 
-const sessions = async (): Promise<readonly Listed[]> => (await json('session', 'ls')).sessions! as readonly Listed[];
+const sessions = async (): Promise<readonly Listed[]> =>
+  (await server.ask<{ readonly sessions: readonly Listed[] }>('session ls')).sessions;
 
 async function enter(user: string, resource: string): Promise<StreamClient> {
   const { client } = await logIn(server.address('c2s'), { user, password: passwordOf(user), domain, resource });
@@ -99,10 +106,9 @@ class Talker {
   readonly client: Client;
   private isSeen = false;
 
-  private constructor(user: string) {
+  private constructor(user: string, service: string) {
     this.user = user;
     const { heard, counts } = this;
-    const service = `xmpps://127.0.0.1:${server.address('c2s-tls').port}`;
     const one = client({ service, domain, username: user, password: passwordOf(user), resource: 'talker' });
     one.reconnect.delay = 50;
     this.client = one;
@@ -117,8 +123,8 @@ class Talker {
     one.streamManagement.on('fail', () => counts.failed++);
   }
 
-  static async start(user: string): Promise<Talker> {
-    const talker = new Talker(user);
+  static async start(user: string, service: string): Promise<Talker> {
+    const talker = new Talker(user, service);
     talker.client.start().catch(() => {});
     const isIn = (): boolean => talker.counts.online === 1 && talker.client.streamManagement.id !== '';
     expect(await until(patience, isIn)).toBe(true);
@@ -146,8 +152,10 @@ const say = (client: StreamClient, to: string, text: string): void =>
 
 /** Whether it is served again as it was at first. */
 const isWhole = async (): Promise<boolean> => {
-  const { code, stdout } = await server.cli(['cluster', 'status', '--json']);
-  return code === 0 && JSON.parse(stdout).nodes.length === 2;
+  const { ok, nodes } = await server.ask<{ readonly ok: boolean; readonly nodes: readonly unknown[] }>(
+    'cluster status',
+  );
+  return ok && nodes.length === 2;
 };
 
 test('people whom different processes serve are on one service, and administrators see all of them', async () => {
@@ -178,7 +186,7 @@ test('people whom different processes serve are on one service, and administrato
     expect((await server.cli(['session', 'kick', `${user}@${domain}`])).code).toBe(0);
     expect(await client.closed()).toBe(true);
   }
-  expect(await sessions()).toEqual([]);
+  expect(await json('session', 'ls')).toEqual({ sessions: [] });
 }, 120_000);
 
 test('a process that is killed is replaced, and who was with another one goes on', async () => {
@@ -194,7 +202,7 @@ test('a process that is killed is replaced, and who was with another one goes on
   const [left, other] = gone[0] ? [juliet, 'romeo'] : [romeo, 'juliet'];
 
   expect(await until(patience, () => nodesOf(server.pid).length === 2)).toBe(true);
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   expect(nodesOf(server.pid)).not.toContain(victim);
   const metrics = await (await fetch(`http://127.0.0.1:${server.address('http').port}/metrics`)).text();
   expect(metrics).toContain('parley_nodes_replaced_total{node="primary"} 1\n');
@@ -228,17 +236,24 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
       });
     }
   })();
-  // people who talk all the time, over connections that come back by themselves
-  const people = await Promise.all(users.map((user) => Talker.start(user)));
+  // people who talk all the time, over connections that come back by themselves: one in a browser
+  const services = [
+    `xmpps://127.0.0.1:${server.address('c2s-tls').port}`,
+    `ws://127.0.0.1:${server.address('http').port}/xmpp-websocket`,
+  ];
+  const people = await Promise.all(users.map((user, i) => Talker.start(user, services[i]!)));
   const talking = people.map((one, i) => one.talk(people[1 - i]!.user, () => isOver));
+  // and one behind a proxy that knows nothing but requests
+  const browser = await BrowserTalker.start(server.address('http'), nurse);
+  const musing = browser.talk(() => isOver);
 
   const { stdout, stderr, code } = await server.cli(['restart', '--rolling', '--json']);
   expect(stderr).toBe('');
   expect(code).toBe(0);
   expect(JSON.parse(stdout).replaced).toHaveLength(2);
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   isOver = true;
-  await Promise.all([knocking, ...talking]);
+  await Promise.all([knocking, musing, ...talking]);
 
   expect(refused).toEqual([]);
   const after = nodesOf(server.pid);
@@ -254,6 +269,10 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
     expect(one.counts).toMatchObject({ online: 1, failed: 0 });
     await one.client.stop();
   }
+  expect(browser.said.length).toBeGreaterThan(20);
+  expect(browser.heard).toEqual(browser.said);
+  expect(browser.resumed).toBeGreaterThan(0);
+  await browser.leave();
   await enterApart();
 }, 180_000);
 
@@ -264,7 +283,7 @@ test('a process that dies while it is being replaced has one in its place, not t
   expect(await until(patience, () => nodesOf(server.pid).length === 3)).toBe(true);
   process.kill(before[0]!, 'SIGKILL');
   expect((await restart).code).toBe(0);
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   const after = nodesOf(server.pid);
   expect(after).toHaveLength(2);
   expect(after.filter((pid) => before.includes(pid))).toEqual([]);
@@ -295,7 +314,7 @@ test('without Redis streams stay, it is told as what is wrong, and it heals by i
   expect(JSON.parse(status.stdout)).toMatchObject({ ok: false });
   for (const client of [romeo, juliet]) await client.fence();
   await redis.start();
-  expect(await until(patience, isWhole)).toBe(true);
+  expect(await until(patience, isWhole, 100)).toBe(true);
   say(romeo, 'juliet', 'after');
   await hear(juliet, 'after');
 }, 120_000);

@@ -2,24 +2,17 @@
 """A privileged component made with slixmpp (XEP-0356): it adds a contact to a roster, reads it, and sends a message in that person's name."""
 import asyncio
 import os
-import sys
 
-try:
-    from slixmpp.componentxmpp import ComponentXMPP
-except ImportError as error:
-    print(f"{error}: install the Debian package python3-slixmpp", file=sys.stderr)
-    sys.exit(3)
+from slixmpp_run import Component, run
 
 HOST = os.environ["PARLEY_HOST"]
 PERSON = os.environ["PARLEY_PERSON"]
 
 
-class Privileged(ComponentXMPP):
+class Privileged(Component):
     def __init__(self):
-        super().__init__(os.environ["PARLEY_COMPONENT"], os.environ["PARLEY_SECRET"], "127.0.0.1",
-                         int(os.environ["PARLEY_PORT"]))
+        super().__init__()
         self.register_plugin("xep_0356")
-        self.over = asyncio.get_event_loop().create_future()
         self.add_event_handler("privileges_advertised", lambda _: asyncio.ensure_future(self.act()))
 
     async def act(self):
@@ -33,19 +26,7 @@ class Privileged(ComponentXMPP):
         message = self.make_message(mto=PERSON, mfrom=PERSON, mbody="From slixmpp", mtype="chat")
         privilege.send_privileged_message(message)
         await asyncio.sleep(0.2)
-        if not self.over.done():
-            self.over.set_result(0)
+        self.end(0)
 
 
-async def main():
-    component = Privileged()
-    component.connect()
-    try:
-        code = await asyncio.wait_for(component.over, 30)
-    except asyncio.TimeoutError:
-        code = 2
-    await component.disconnect(wait=1.0)
-    return code
-
-
-sys.exit(asyncio.get_event_loop().run_until_complete(main()))
+run(Privileged())

@@ -23,6 +23,8 @@ const DEATH = 9_000;
 /** Longer than a node may be silent. */
 const OUTAGE = 8_000;
 const PATIENCE = 60_000;
+/** Between two questions to a node. */
+const POLL = 100;
 
 let service: Service;
 let people: readonly Person[];
@@ -59,13 +61,13 @@ async function sessionsOn(node: ServiceNode, by: ServiceNode): Promise<string[]>
 /** A node that was given up is a member again: in about two seconds, where the machine is not slow. */
 async function expectBack(): Promise<void> {
   const began = performance.now();
-  expect(await until(PATIENCE, async () => (await service.ailment()) === undefined)).toBe(true);
+  expect(await until(PATIENCE, async () => (await service.ailment()) === undefined, POLL)).toBe(true);
   expect(performance.now() - began).toBeLessThan(DEATH);
 }
 
 /** In the end everybody is served, and everything is as it was said. */
 async function expectWhole(): Promise<void> {
-  expect(await until(PATIENCE, async () => (await service.ailment()) === undefined)).toBe(true);
+  expect(await until(PATIENCE, async () => (await service.ailment()) === undefined, POLL)).toBe(true);
   for (const person of people) person.isTalking = false;
   expect(await until(PATIENCE, () => people.every((person) => person.isSettled))).toBe(true);
   for (let before = -1; before !== books.heard; await pause(500)) before = books.heard;
@@ -87,7 +89,7 @@ async function ghostsLast(node: ServiceNode, by: ServiceNode, had: readonly stri
     const left = await sessionsOn(node, by);
     return !had.some((jid) => left.includes(jid));
   };
-  await until(PATIENCE, isGone);
+  await until(PATIENCE, isGone, POLL);
   return performance.now() - began;
 }
 

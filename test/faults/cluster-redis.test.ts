@@ -1,26 +1,23 @@
 // Nodes and their Redis, when something breaks: what was sent is had once, in order, by somebody; and all is well again by itself.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { openChaosPipe } from '../kit/chaos.ts';
-import { startRedis, startRedisCluster, startSentinel, type TestRedis } from '../kit/redis.ts';
+import { startRedisCluster, startSentinel } from '../kit/redis.ts';
+import { redisForAll } from '../kit/redis-for-all.ts';
 import { type NodeProcess, type RedisNodes, startNodeProcess, startRedisNodes } from '../kit/redis-nodes.ts';
 
-let redis: TestRedis;
+const redis = redisForAll();
 let nodes: RedisNodes;
 const children: NodeProcess[] = [];
-beforeAll(async () => {
-  redis = await startRedis();
-});
 afterEach(async () => {
   redis.freeze(false);
   if (redis.pid === 0) await redis.start();
   for (const child of children.splice(0)) child.kill();
   await nodes.close();
 });
-afterAll(() => redis.remove());
 
 const frame = (n: number): Frame => ({
   kind: 'deliver',

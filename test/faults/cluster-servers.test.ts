@@ -1,5 +1,5 @@
 // Servers that one Redis joins, and people on them, when a node dies or is cut off.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { StorageUnavailable } from '../../src/storage/errors.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
@@ -7,7 +7,7 @@ import type { Driver } from '../../src/storage/ports.ts';
 import { openChaosPipe } from '../kit/chaos.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { redisForAll } from '../kit/redis-for-all.ts';
 import { type RedisNodes, startRedisNodes } from '../kit/redis-nodes.ts';
 import { TestServer } from '../kit/test-server.ts';
 
@@ -15,21 +15,17 @@ const domain = 'verona.test';
 const romeo = { user: 'romeo', password: 'secret', domain, resource: 'orchard' };
 const juliet = { user: 'juliet', password: 'secret', domain, resource: 'balcony' };
 
-let redis: TestRedis;
+const redis = redisForAll();
 let nodes: RedisNodes;
 let servers: TestServer[] = [];
 let isDatabaseAway = false;
 const clients: StreamClient[] = [];
-beforeAll(async () => {
-  redis = await startRedis();
-});
 afterEach(async () => {
   isDatabaseAway = false;
   for (const client of clients.splice(0)) await client.destroy();
   for (const server of servers.splice(0)) await server.stop();
   await nodes.close();
 });
-afterAll(() => redis.remove());
 
 /** A driver whose stores do not answer while the database is away. */
 function breakable(driver: Driver): Driver {

@@ -1,13 +1,9 @@
 // A node dies: its people are seen to go offline, by everybody who saw them, and by nobody who sees that they are back already.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { hears, type Joined, joinServers, unread } from '../kit/joined-servers.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { redisForAll } from '../kit/redis-for-all.ts';
 
-let redis: TestRedis;
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.remove());
+const redis = redisForAll();
 
 let joined: Joined;
 afterEach(() => joined.stop());

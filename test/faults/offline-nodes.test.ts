@@ -1,13 +1,9 @@
 // Messages that waited are read once, whichever nodes their readers come to, and none is lost on the way between here and away.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { type Joined, joinServers, unread } from '../kit/joined-servers.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { redisForAll } from '../kit/redis-for-all.ts';
 
-let redis: TestRedis;
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.remove());
+const redis = redisForAll();
 
 let joined: Joined;
 afterEach(() => joined.stop());

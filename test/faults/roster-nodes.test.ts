@@ -1,14 +1,10 @@
 // One roster, changed by devices on several nodes at the same time: every device sees all changes, and in one order.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { StreamClient } from '../kit/client.ts';
 import { hears, type Joined, joinServers, unread } from '../kit/joined-servers.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { redisForAll } from '../kit/redis-for-all.ts';
 
-let redis: TestRedis;
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.remove());
+const redis = redisForAll();
 
 let joined: Joined;
 afterEach(() => joined.stop());

@@ -1,18 +1,18 @@
 // Sessions that go from node to node where nodes are joined by Redis: resumed anywhere, handed over, left by a node that dies.
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
-import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { redisForAll } from '../kit/redis-for-all.ts';
 import { type RedisNodes, startRedisNodes } from '../kit/redis-nodes.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { Device, domain, randomFrom, Story } from './devices.ts';
 
 const ROUNDS = 25;
 
-let redis: TestRedis;
+const redis = redisForAll();
 let nodes: RedisNodes;
 let servers: TestServer[];
 let writers: StreamClient[];
@@ -20,10 +20,6 @@ let story: Story;
 let phone: Device;
 let sent: string[];
 
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis.remove());
 beforeEach(async () => {
   nodes = await startRedisNodes(redis.url, ['one', 'two', 'three'], { callTimeout: 2_000 });
   const driver = createMemoryDriver(systemClock);

@@ -4,6 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { connectAdmin } from '../../src/cli/admin-client.ts';
+import { adminSocketPath } from '../../src/cli/admin-socket.ts';
 import type { ConfigInput } from '../../src/config/server.ts';
 import type { Address } from './client.ts';
 import { mergeSettings } from './test-server.ts';
@@ -54,9 +56,11 @@ export class ChildServer implements AsyncDisposable {
 
   /** What the process believes to be later than it is, in milliseconds. */
   private readonly ahead: number;
+  private readonly under: readonly string[];
 
-  private constructor(more: ConfigInput, ahead: number) {
+  private constructor(more: ConfigInput, ahead: number, under: readonly string[]) {
     this.ahead = ahead;
+    this.under = under;
     // a space: nobody's folders are as plain as those of programmers
     this.folder = mkdtempSync(join(tmpdir(), 'parley e2e '));
     this.settings = mergeSettings(settings, more);
@@ -65,10 +69,11 @@ export class ChildServer implements AsyncDisposable {
   /**
    * Starts a server on new data; settings are laid over those for tests.
    * @param ahead how much its clock is ahead of ours, in milliseconds
+   * @param under a command that it is started by, and becomes
    */
-  static async start(more: ConfigInput = {}, ahead = 0): Promise<ChildServer> {
+  static async start(more: ConfigInput = {}, ahead = 0, under: readonly string[] = []): Promise<ChildServer> {
     build();
-    const server = new ChildServer(more, ahead);
+    const server = new ChildServer(more, ahead, under);
     try {
       await server.start();
       return server;
@@ -149,14 +154,27 @@ export class ChildServer implements AsyncDisposable {
     if (code !== 0) throw new Error(`accounts could not be made: ${stderr}`);
   }
 
-  async status(): Promise<{
+  /**
+   * What a command says with `--json`, asked of the running server itself: a process of its own for each question is what slows tests
+   * that ask again and again. @throws CommandError
+   */
+  async ask<T extends object>(command: string, args: object = {}): Promise<T> {
+    const path = adminSocketPath(join(this.folder, 'data'));
+    const client = await connectAdmin(path);
+    if (client === undefined) throw new Error(`nothing answers on ${path}`);
+    try {
+      return (await client.run(command, args)) as T;
+    } finally {
+      client.close();
+    }
+  }
+
+  status(): Promise<{
     readonly pid: number;
     readonly sessions: number;
     readonly listeners: readonly { readonly name: string; readonly port: number }[];
   }> {
-    const { code, stdout, stderr } = await this.cli(['status', '--json']);
-    if (code !== 0) throw new Error(`no status: ${stdout}${stderr}`);
-    return JSON.parse(stdout);
+    return this.ask('status');
   }
 
   /** Sends a signal, and waits for the end. @throws Error after `patience` milliseconds */
@@ -196,8 +214,9 @@ export class ChildServer implements AsyncDisposable {
   }
 
   private launch(): { child: ChildProcess; exit: Promise<Exit> } {
-    const args = [...clockAhead(this.ahead), command, 'start', '--config', this.file];
-    const child = spawn(process.execPath, args, {
+    const own = [process.execPath, ...clockAhead(this.ahead), command, 'start', '--config', this.file];
+    const [first = '', ...args] = [...this.under, ...own];
+    const child = spawn(first, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -238,12 +257,12 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Asks until it holds; false when it does not within `ms` milliseconds. */
-export async function until(ms: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {
+/** Asks until it holds, every so many milliseconds; false when it does not within `ms` milliseconds. */
+export async function until(ms: number, holds: () => boolean | Promise<boolean>, every = 20): Promise<boolean> {
   for (const deadline = performance.now() + ms; ; ) {
     if (await holds()) return true;
     if (performance.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, every));
   }
 }
 

@@ -32,7 +32,7 @@ export interface Watcher {
 const SM = 'urn:xmpp:sm:3';
 
 /** How long anything that is waited for may take, in milliseconds. */
-export const PATIENCE = Number(process.env.PARLEY_TEST_PATIENCE ?? 2_000);
+export const PATIENCE = Number(process.env.PARLEY_TEST_PATIENCE ?? 8_000);
 
 export class StreamClient {
   /** What came and was not read yet. */

@@ -6,6 +6,7 @@ import { turn } from './clock.ts';
 import { connectComponent } from './component.ts';
 import { authenticate, bind, logIn, type MechanismName, openStream, startTls } from './login.ts';
 import { expectation, match } from './matcher.ts';
+import { joinRoom, makeRoom } from './play-rooms.ts';
 import { innerText, type Line, type Scene, wholeText } from './scenario.ts';
 import { HOST, PASSWORD, type Person, SceneFailure, type Speaker, Stage, textOf } from './stage.ts';
 import { fill } from './template.ts';
@@ -66,6 +67,10 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) is (online|interested|connected)(?: with priority (-?\d+))?$/, arriveOne],
   [/^component (\w+) connects$/, (stage, [name]) => connectAsComponent(stage, name!)],
   [/^(\S+) is offline$/, (stage, [name]) => goOffline(stage, name!)],
+
+  // rooms
+  [/^(\S+) makes the room (\S+)(?: as (\S+))?(?: with (\{.*\}))?$/s, makeRoom],
+  [/^(\S+) joins the room (\S+)(?: as (\S+))?$/, joinRoom],
 
   // streams
   [/^stream (\w+) connects( with TLS)?$/, connectStream],

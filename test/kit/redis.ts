@@ -26,16 +26,28 @@ export interface TestRedis {
 
 /** @param more further settings, as arguments of redis-server */
 export async function startRedis(more: readonly string[] = []): Promise<TestRedis> {
+  const redis = createRedis(more);
+  await redis.start();
+  return redis;
+}
+
+/** As {@link startRedis}, but not started; until then it has no port. */
+export function createRedis(more: readonly string[] = []): TestRedis {
   const folder = mkdtempSync(join(tmpdir(), 'parley-redis-'));
-  const port = await freePort();
+  let port = 0;
   let child: ChildProcess | undefined;
   const redis: TestRedis = {
-    port,
-    url: `redis://127.0.0.1:${port}`,
+    get port() {
+      return port;
+    },
+    get url() {
+      return `redis://127.0.0.1:${port}`;
+    },
     get pid() {
       return child?.pid ?? 0;
     },
     async start() {
+      port ||= await freePort();
       const settings = [
         '--port',
         String(port),
@@ -74,7 +86,6 @@ export async function startRedis(more: readonly string[] = []): Promise<TestRedi
       rmSync(folder, { recursive: true, force: true });
     },
   };
-  await redis.start();
   return redis;
 }
 

@@ -10,7 +10,7 @@ import { print, viewOf } from './xml-view.ts';
 /** The domain that every scene plays at; `{host}`. */
 export const HOST = 'verona.test';
 /** The domain of its rooms; `{rooms}`. */
-const ROOMS = `groups.${HOST}`;
+export const ROOMS = `groups.${HOST}`;
 /** Everybody's password. */
 export const PASSWORD = 'secret';
 

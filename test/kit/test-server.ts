@@ -3,8 +3,9 @@ import type { Clock } from '../../src/base/clock.ts';
 import type { Logger } from '../../src/base/log.ts';
 import type { Cluster } from '../../src/cluster/cluster.ts';
 import { parseConfig } from '../../src/config/load.ts';
-import type { ConfigInput, ListenerName } from '../../src/config/server.ts';
+import type { Config, ConfigInput, ListenerName } from '../../src/config/server.ts';
 import { createServer, loadModules, type NameServer, type ParleyServer } from '../../src/index.ts';
+import { Server, type ServerParts } from '../../src/server.ts';
 import type { Driver } from '../../src/storage/ports.ts';
 import type { Address } from './client.ts';
 
@@ -88,6 +89,14 @@ export class TestServer implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
+}
+
+/** Settings for tests, with others laid over them. */
+export const testConfig = (settings: ConfigInput): Config => parseConfig(mergeSettings(testSettings, settings));
+
+/** The server itself, for tests that look inside; with the same settings, and without a log unless one is given. */
+export async function startServer(settings: ConfigInput, parts: Partial<ServerParts> = {}): Promise<Server> {
+  return Server.start(testConfig(settings), { modules: await modules, iterations: 1, ...parts });
 }
 
 /** Objects are merged, everything else is replaced. */

@@ -45,11 +45,13 @@ export function readBatch(text: string): Batch {
 
 export function writeFrame(frame: Frame): string {
   if (frame.kind === 'stanza') return item('s', frame.xml);
-  const { kind, to, xml, had } = frame;
+  const { kind, to, xml, had, each } = frame;
   const letter = kind === 'deliver' ? 'd' : 'u';
   const first = to[0];
   // neither addresses nor names of sessions have control characters
   const list = to.length === 1 ? `${first!.jid}\t${first!.sid}` : to.map(({ jid, sid }) => `${jid}\t${sid}`).join('\t');
+  // (a release before this part leaves the address out, which clients do without)
+  if (each === true) return `${letter}${list.length},${xml.length},0,1;${list}${xml}+`;
   if (had === undefined) return `${letter}${list.length},${xml.length};${list}${xml}`;
   const holders = JSON.stringify(had);
   return `${letter}${list.length},${xml.length},${holders.length};${list}${xml}${holders}`;
@@ -110,12 +112,15 @@ export function readItems(items: string, fn: (content: Content) => void, onBad: 
   }
 }
 
-function contentOf(letter: string, [first = '', second = '', third = '']: readonly string[]): Content | undefined {
+function contentOf(
+  letter: string,
+  [first = '', second = '', third = '', fourth = '']: readonly string[],
+): Content | undefined {
   switch (letter) {
     case 'd':
-      return { kind: 'frame', frame: frameOf('deliver', first, second, third) };
+      return { kind: 'frame', frame: frameOf('deliver', first, second, third, fourth) };
     case 'u':
-      return { kind: 'frame', frame: frameOf('undelivered', first, second, third) };
+      return { kind: 'frame', frame: frameOf('undelivered', first, second, third, fourth) };
     case 's':
       return { kind: 'frame', frame: { kind: 'stanza', xml: flatten(first) } };
     case 't':
@@ -131,9 +136,10 @@ function contentOf(letter: string, [first = '', second = '', third = '']: readon
   }
 }
 
-function frameOf(kind: 'deliver' | 'undelivered', list: string, xml: string, had: string): Frame {
+function frameOf(kind: 'deliver' | 'undelivered', list: string, xml: string, had: string, each: string): Frame {
   // what is kept of a stanza would keep the whole batch in memory
   const own = flatten(xml);
+  if (each !== '') return { kind, to: addressees(list), xml: own, each: true };
   return had === ''
     ? { kind, to: addressees(list), xml: own }
     : { kind, to: addressees(list), xml: own, had: holders(had) };

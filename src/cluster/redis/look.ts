@@ -1,7 +1,8 @@
 // Which nodes there are, for somebody who is none: the command line, beside a server that is stopped.
 import { systemClock } from '../../base/clock.ts';
 import { silent } from '../../base/log.ts';
-import { openRedis, type RedisTarget } from '../../net/redis.ts';
+import { openRedis } from '../../net/redis.ts';
+import type { RedisTarget } from '../../net/redis-target.ts';
 import type { NodeId } from '../cluster.ts';
 import { membersScript, runOnNodes } from './membership-scripts.ts';
 

@@ -1,7 +1,7 @@
 // What a node of a cluster on Redis is given.
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
-import type { RedisTarget } from '../../net/redis.ts';
+import type { RedisTarget } from '../../net/redis-target.ts';
 import type { OutboxLimit } from './outbox.ts';
 import type { Protocol } from './protocol.ts';
 

@@ -13,6 +13,7 @@ import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } 
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
 import { type DirectoryFigures, RedisDirectory } from './directory.ts';
+import { checkFitness } from './fitness.ts';
 import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
 import type { RedisClusterOptions } from './options.ts';
@@ -52,13 +53,14 @@ const REBIRTH_MS = 1000;
 
 /**
  * Joins the cluster.
- * @throws Error where Redis cannot be reached in time; ProtocolMismatch where a node is there that this one could not talk to
+ * @throws Error where Redis cannot be reached in time; UnfitRedis where it does not do; ProtocolMismatch where a node is there that this one could not talk to
  */
 export async function createRedisCluster(options: RedisClusterOptions): Promise<RedisCluster> {
   const { target, log, clock, prefix, startTimeout = defaults.startTimeout } = options;
   const redis = await openRedis({ target, log, clock, ...(prefix !== undefined && { prefix }) });
   try {
     await redis.whenUp(startTimeout);
+    await checkFitness(redis, log);
     const node = new RedisNode(redis, options);
     await node.start();
     return node;

@@ -10,6 +10,7 @@ import { takeAnswer, takeBounce } from './bounces.ts';
 import { checkNick, enter, notInside } from './enter.ts';
 import { doErrand } from './errands.ts';
 import { exit } from './exit.ts';
+import { tellDevice } from './fan-out.ts';
 import { answer, contextOf } from './iq.ts';
 import { speak } from './message.ts';
 import { changeNick, changePresence } from './nick-change.ts';
@@ -82,7 +83,7 @@ function probe(room: Room, from: Jid, nick: string): void {
   const target = room.occupants.get(nick);
   if (occupant === undefined || target === undefined) return;
   if (target !== occupant && !target.isShown) return;
-  room.ports.send(presenceFor(room, target, room.showsJidsTo(occupant)), target.jid, from);
+  tellDevice(room, presenceFor(room, target, room.showsJidsTo(occupant)), target.jid, from);
 }
 
 function message(room: Room, from: Jid, nick: string, said: Element, { keep }: Bringer): MaybePromise<void> {

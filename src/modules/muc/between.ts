@@ -25,14 +25,18 @@ const forwarded = defineRoomSlot<Map<string, Asked>>('forwarded', {
 /** What was asked before so many others is not answered any more. */
 const MOST_FORWARDED = 2000;
 
+const discovery: ReadonlySet<string> = new Set([NS.discoInfo, NS.discoItems]);
 /** What accounts answer for their people, not the devices. */
 const ofAccounts: ReadonlySet<string> = new Set([NS.vcardTemp, NS.pubsub]);
 
-/** @throws StanzaError not-acceptable from who is not in the room (XEP-0410 4), item-not-found */
+/** @throws StanzaError from who is not in the room not-acceptable (XEP-0410 4), bad-request for discovery (6.6); item-not-found */
 export function ask(room: Room, iq: Iq): void {
   const { ports } = room;
   const occupant = room.occupantOf(iq.from);
-  if (occupant === undefined) throw new StanzaError('not-acceptable', 'you are not in the room');
+  if (occupant === undefined) {
+    const isDiscovery = discovery.has(iq.payload?.ns ?? '');
+    throw new StanzaError(isDiscovery ? 'bad-request' : 'not-acceptable', 'you are not in the room');
+  }
   const target = room.occupants.get(iq.to.resource);
   if (target === undefined) throw new StanzaError('item-not-found', 'nobody in the room has that nick');
   const { payload } = iq;

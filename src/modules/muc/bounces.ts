@@ -16,16 +16,14 @@ const gone: ReadonlySet<string> = new Set([
   'remote-server-timeout',
 ]);
 
-/** RFC 6121 8.5.3.2.1: what servers answer for a device that is not there. */
-const goneForMessages: ReadonlySet<string> = new Set([...gone, 'service-unavailable']);
+/** RFC 6121 8.5.3.2.1: what servers, this one among them, answer for a device that is not there. */
+const goneInRoom: ReadonlySet<string> = new Set([...gone, 'service-unavailable']);
 
 /** Presence or a message that could not be delivered: who sent the error is not in the room any more, or it was another fault. */
 export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element): void {
   const occupant = room.occupantOf(from);
   if (occupant === undefined) return;
-  const condition = conditionOf(stanza);
-  const isGone = stanza.name === 'message' ? goneForMessages.has(condition) : gone.has(condition);
-  if (isGone) {
+  if (goneInRoom.has(conditionOf(stanza))) {
     removeGhost(room, from);
     return;
   }

@@ -8,6 +8,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { initialRole, isAtLeast } from './associations.ts';
 import type { Affiliation } from './config.ts';
+import { tellDevice } from './fan-out.ts';
 import { type HistoryRequest, type RoomJoin, roomHistory, roomJoin, roomJoined } from './hooks.ts';
 import { isNick } from './nicks.ts';
 import { type Device, Occupant } from './occupant.ts';
@@ -143,13 +144,13 @@ function come(
 
 /** 7.2.14 to 7.2.17: what was said, then the subject; what is said while it is read comes after it. */
 function sendHistory(room: Room, occupant: Occupant, device: Device, request: HistoryRequest): void {
-  const { hooks, send } = room.ports;
+  const { hooks } = room.ports;
   const messages: Element[] = [];
   const done = (): void => {
     // who has left meanwhile, or has come anew, has no use for it
     if (device.held === undefined || room.occupantOf(device.jid) !== occupant) return;
-    for (const message of messages) send(message, room.jid, device.jid);
-    send(subjectMessage(room), room.jid, device.jid);
+    for (const message of messages) tellDevice(room, message, room.jid, device.jid);
+    tellDevice(room, subjectMessage(room), room.jid, device.jid);
     room.release(device);
   };
   const read = hooks.listens(roomHistory)

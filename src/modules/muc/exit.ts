@@ -13,7 +13,7 @@ export function exit(room: Room, device: Jid, presence: Element): void {
   const leaving = occupant?.device(device);
   if (occupant === undefined || leaving === undefined) return;
   const children = presence.elements().filter((child) => !isReserved(child));
-  removeDevice(room, occupant, leaving, { children });
+  removeDevice(room, occupant, leaving, { children, id: presence.attrs.id });
 }
 
 /** A device is gone without a word, or cannot be reached (18.1.2: ghosts). */

@@ -28,9 +28,9 @@ export function tell(room: Room, element: Element, from: Jid, readers: Iterable<
   if (to.length > 0) room.ports.multicast(element, from, to);
 }
 
-/** To one device: nothing waits for history here. */
+/** To one device, though it waits for history. */
 export function tellDevice(room: Room, element: Element, from: Jid, to: Jid): void {
-  room.ports.send(element, from, to);
+  room.ports.multicast(element, from, [to]);
 }
 
 /** The room says something to all who are in it; `codes` as in 10.2.1. */

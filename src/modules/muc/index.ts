@@ -69,8 +69,7 @@ export default defineModule({
         now: () => clock.now(),
         newId: () => randomBytes(9).toString('base64url'),
         multicast(element, from, to) {
-          if (isDropped()) return;
-          for (const jid of to) void router.send(stanzaOf(element.with({ to: jid.full }), from, jid), host);
+          if (!isDropped()) void router.multicast(element, from, to, host);
         },
         send(element, from, to) {
           if (!isDropped()) void router.send(stanzaOf(element.with({ to: to.full }), from, to), host);

@@ -37,7 +37,10 @@ export interface RoomPorts {
   now(): number;
   /** An id for a stanza that the room makes, never the same twice. */
   newId(): string;
-  /** One element, which has its `from` and no `to`, to many full JIDs. What cannot be delivered comes back to the room. */
+  /**
+   * One element, which has its `from` and no `to`, to full JIDs. What a room says this way arrives in order, whoever it is for. What
+   * cannot be delivered comes back to the room.
+   */
   multicast(element: Element, from: Jid, to: readonly Jid[]): void;
   /** One element to one address; `to` is set on it here. */
   send(element: Element, from: Jid, to: Jid): void;

@@ -85,11 +85,14 @@ export interface GoneParts {
   readonly nick?: string;
   /** Beside the item and the codes. */
   readonly more?: readonly Element[];
+  /** Of the presence with which it left: it finds it again in the answer. */
+  readonly id?: string | undefined;
 }
 
 /** Tells devices that were an occupant's that they are not in the room any more. */
 export function sayGone(room: Room, occupant: Occupant, devices: readonly Device[], parts: GoneParts = {}): void {
-  const own = gone(room, occupant, room.showsJidsTo(occupant), { ...parts, codes: [110, ...(parts.codes ?? [])] });
+  const { id, codes = [] } = parts;
+  const own = gone(room, occupant, room.showsJidsTo(occupant), { ...parts, codes: [110, ...codes] }).with({ id });
   for (const { jid } of devices) tellDevice(room, own, occupant.jid, jid);
 }
 

@@ -5,7 +5,6 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { mayAs } from './associations.ts';
-import { tell } from './fan-out.ts';
 import { roomPrivate } from './hooks.ts';
 import { asSaidBy } from './message.ts';
 import type { Occupant } from './occupant.ts';
@@ -34,7 +33,9 @@ function settle(
   { room, occupant, reader, element }: { room: Room; occupant: Occupant; reader: Occupant; element: Element },
 ): void {
   if (verdict instanceof StanzaError) throw verdict;
-  if (verdict === undefined && reader.devices.length > 0) tell(room, element, occupant.jid, [reader]);
+  if (verdict !== undefined) return;
+  // each by itself: what is between two people is for the archives of their accounts, and for all that looks at messages to them
+  for (const device of reader.devices) room.ports.send(element, occupant.jid, device.jid);
 }
 
 function mayWhisper({ config }: Room, { role }: Occupant): boolean {

@@ -1,6 +1,7 @@
 // The owner's form of a room (XEP-0045 10.1.3, 10.2, 15.5.3): what of a configuration it shows, and what a filled-in one makes of it.
 //
-// - `muc#roomconfig_maxusers` is a line of text, where the registrar lists choices: any number is allowed, and nothing in it for no limit.
+// - `muc#roomconfig_maxusers` is a list of choices, as registered (there are clients that read no form where it is anything else); any other
+//   number is taken as well.
 // - Left out: `muc#roomconfig_enablelogging` (nothing is logged in public) and `muc#roomconfig_getmemberlist` (9.5 decides).
 import { type Element, el } from '../../xml/element.ts';
 import {
@@ -38,15 +39,20 @@ function limited(field: Field<string>, max: number): Field<string> {
   };
 }
 
-/** A number of people, where nothing, `none` and 0 stand for as many as like. */
-function limit(label: string): Field<number> {
+/** A number of people, where nothing, `none` and 0 stand for as many as like; `now` is among the choices. */
+function limit(label: string, now = 0): Field<number> {
   const number = integerField(label, { min: 0, max: 1_000_000 });
+  const numbers = [...new Set([...crowds, ...(now > 0 ? [now] : [])])].sort((a, b) => a - b).map(String);
   return {
     ...number,
-    encode: (value) => (value === 0 ? [] : [String(value)]),
+    type: 'list-single',
+    choices: [{ value: 'none', label: 'No limit' }, ...numbers.map((value) => ({ value, label: value }))],
+    encode: (value) => [value === 0 ? 'none' : String(value)],
     decode: (values) => (values.every((text) => text === '' || text === 'none') ? 0 : number.decode(values)),
   };
 }
+
+const crowds = [10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000];
 
 /** RFC 5646 2.1, near enough: what cannot be a language tag is refused. */
 function languageField(label: string): Field<string> {
@@ -60,6 +66,7 @@ function languageField(label: string): Field<string> {
   };
 }
 
+const mostLabel = 'How many may be in the room at a time';
 const broadcast = { moderator: 'Moderators', participant: 'Participants', visitor: 'Visitors' } as const;
 
 const fields = {
@@ -87,7 +94,7 @@ const fields = {
   }),
   'muc#roomconfig_allowvoicerequests': booleanField('Visitors may ask for voice'),
   'muc#roomconfig_allow_registration': booleanField('People may register with the room'),
-  'muc#roomconfig_maxusers': limit('How many may be in the room at a time'),
+  'muc#roomconfig_maxusers': limit(mostLabel),
   'muc#roomconfig_presencebroadcast': choicesField('Roles whose presence is sent to others', broadcast),
   'muc#roomconfig_public_list': booleanField('List the occupants to those who may enter'),
   'muc#maxhistoryfetch': integerField('Past messages that are sent on entry, at most', { min: 0, max: 1000 }),
@@ -149,8 +156,13 @@ export interface Settings {
 }
 
 /** A form with all that belongs to a room's configuration. */
-function formOf(room: Jid, extras: readonly ExtraField<unknown>[]): Form<Record<string, Field<unknown>>> {
+function formOf(
+  room: Jid,
+  { maxUsers }: RoomConfig,
+  extras: readonly ExtraField<unknown>[],
+): Form<Record<string, Field<unknown>>> {
   const all: Record<string, Field<unknown>> = { ...fields };
+  all['muc#roomconfig_maxusers'] = limit(mostLabel, maxUsers) as Field<unknown>;
   for (const { name, field } of extras) all[name] = field;
   return {
     formType: NS.mucRoomConfig,
@@ -170,7 +182,7 @@ export function settingsForm(room: Jid, settings: Settings, extras: readonly Ext
   values['muc#roomconfig_roomadmins'] = settings.admins;
   values['muc#roomconfig_roomowners'] = settings.owners;
   for (const extra of extras) values[extra.name] = chosen(config, extra);
-  return el('query', NS.mucOwner, undefined, formElement(formOf(room, extras), values));
+  return el('query', NS.mucOwner, undefined, formElement(formOf(room, config, extras), values));
 }
 
 /** What a filled-in form says: the configuration that comes of it, and the full lists of admins and owners where it names them. */
@@ -192,7 +204,7 @@ export function readSettings(
   x: Element,
   extras: readonly ExtraField<unknown>[] = [],
 ): Submitted {
-  const answers = readForm(formOf(room, extras), x) as Answers & Record<string, unknown>;
+  const answers = readForm(formOf(room, config, extras), x) as Answers & Record<string, unknown>;
   const changes: Record<string, unknown> = {};
   for (const [name, property] of Object.entries(properties)) {
     const value = answers[name];

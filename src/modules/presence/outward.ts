@@ -116,7 +116,8 @@ export class Outward {
   }
 
   /**
-   * Has sessions of other nodes shown by these.
+   * Has sessions of other nodes shown by these. None is asked a second time: what it does not answer in time is on its way still, and is
+   * shown when it arrives, or is lost with that node and its sessions.
    * @param moves how often one may have gone on to another node meanwhile: that one is asked then
    */
   private async showElsewhere(entries: readonly SessionEntry[], call: ShowCall, moves: number): Promise<void> {

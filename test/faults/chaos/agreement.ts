@@ -61,7 +61,7 @@ export class Agreement<N extends { readonly name: string }> {
   /** All people are connected. Afterwards some of them have left. */
   async reach(): Promise<void> {
     const began = performance.now();
-    await until(this.patience.ghosts, async () => (await this.directories()).length === 0);
+    await until(this.patience.ghosts, async () => (await this.directories()).length === 0, 100);
     this.delays.directory = performance.now() - began;
     for (const { what, where, jid } of await this.directories()) {
       this.found[what]++;

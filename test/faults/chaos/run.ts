@@ -67,7 +67,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
     await calamities.run(minutes * 60_000);
     await watch.end();
     const began = performance.now();
-    const isWhole = await until(HEALING, async () => (await service.ailment()) === undefined);
+    const isWhole = await until(HEALING, async () => (await service.ailment()) === undefined, 100);
     const healed = performance.now() - began;
     // some more, now that all is whole
     await pause(2 * pace);

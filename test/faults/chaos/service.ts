@@ -129,9 +129,7 @@ export class Service {
   }
 
   async sessions(node: ServiceNode): Promise<readonly SessionLine[]> {
-    const { code, stdout, stderr } = await node.server.cli(['session', 'ls', '--json']);
-    if (code !== 0) throw new Error(`${node.name} lists no sessions: ${stdout}${stderr}`);
-    return (JSON.parse(stdout) as { readonly sessions: readonly SessionLine[] }).sessions;
+    return (await node.server.ask<{ readonly sessions: readonly SessionLine[] }>('session ls')).sessions;
   }
 
   async listedBy(node: ServiceNode): Promise<ReadonlySet<string>> {
@@ -164,12 +162,13 @@ export class Service {
   /** Why it is not whole; undefined when every node sees all of them, and Redis. */
   async ailment(): Promise<string | undefined> {
     for (const { name, server } of this.nodes) {
-      const { stdout, stderr } = await server.cli(['cluster', 'status', '--json']);
       try {
-        const { ok, nodes } = JSON.parse(stdout) as { readonly ok: boolean; readonly nodes: readonly unknown[] };
-        if (!ok || nodes.length !== this.nodes.length) return `${name} sees ${nodes.length} nodes: ${stdout}`;
-      } catch {
-        return `${name} does not tell of the cluster: ${stdout}${stderr}`;
+        const told = await server.ask<{ readonly ok: boolean; readonly nodes: readonly unknown[] }>('cluster status');
+        if (!told.ok || told.nodes.length !== this.nodes.length) {
+          return `${name} sees ${told.nodes.length} nodes: ${JSON.stringify(told)}`;
+        }
+      } catch (error) {
+        return `${name} does not tell of the cluster: ${error}`;
       }
     }
     return undefined;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createThrottle, networkOf, type Throttle } from '../../../src/auth/throttle.ts';
-import { FakeClock } from '../../kit/clock.ts';
+import { FakeClock, turn } from '../../kit/clock.ts';
 import { createNodes } from '../../kit/cluster-pair.ts';
 
 const HOUR = 60 * 60_000;
@@ -125,6 +125,28 @@ describe('the throttles of several nodes', () => {
       expect(throttle.begin('192.0.2.1', 'a').isRefused).toBe(true);
       expect(throttle.begin('192.0.2.2', 'a').isRefused).toBe(false);
     }
+  });
+
+  test('know what happened before a node came', async () => {
+    const nodes = createNodes();
+    const clock = new FakeClock();
+    const [one, two] = nodes.clusters;
+    const first = createThrottle(clock, {}, one);
+    for (let i = 0; i < 10; i++) fail(first, '192.0.2.1', 'a');
+    first.begin('192.0.2.2', 'owner').succeeded();
+    for (let i = 0; i < 100; i++) fail(first, '192.0.2.2', `guess${i}`);
+    await nodes.idle();
+    await clock.advance(60_000);
+    const later = createThrottle(clock, {}, two);
+    await nodes.idle();
+    await turn();
+    expect(later.begin('192.0.2.1', 'a').isRefused).toBe(true);
+    expect(later.begin('192.0.2.1', 'b').isRefused).toBe(false);
+    expect(later.begin('192.0.2.2', 'stranger').isRefused).toBe(true);
+    expect(later.begin('192.0.2.2', 'owner').isRefused).toBe(false);
+    // and forgets it when the others do
+    await clock.advance(14 * 60_000);
+    expect(later.begin('192.0.2.1', 'a').isRefused).toBe(false);
   });
 
   test('refuse a spent address everywhere, but nobody who got in from there on any node', async () => {

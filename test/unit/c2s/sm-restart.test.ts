@@ -1,14 +1,13 @@
 // Sessions that wait in the store for the next process: until somebody has come back for each, or it is over (XEP-0198 4, 5).
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type StoredSession, sessionStores } from '../../../src/c2s/sm-store.ts';
-import { parseConfig } from '../../../src/config/load.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
-import { loadModules } from '../../../src/index.ts';
-import { Server } from '../../../src/server.ts';
+import type { Server } from '../../../src/server.ts';
 import { createMemoryDriver } from '../../../src/storage/memory.ts';
 import type { Driver, KvStore } from '../../../src/storage/ports.ts';
 import { StreamClient } from '../../kit/client.ts';
 import { authenticate, logIn, openStream } from '../../kit/login.ts';
+import { startServer, testConfig } from '../../kit/test-server.ts';
 
 const domain = 'verona.test';
 const SM = 'urn:xmpp:sm:3';
@@ -32,28 +31,11 @@ afterEach(async () => {
   await driver.close();
 });
 
-const configOf = (changed: ConfigInput = {}) =>
-  parseConfig({
-    hosts: { [domain]: {} },
-    ...changed,
-    database: 'memory',
-    tls: { required: false },
-    listen: {
-      address: ['127.0.0.1'],
-      c2s: 0,
-      'c2s-tls': null,
-      s2s: null,
-      's2s-tls': null,
-      component: null,
-      http: null,
-      https: null,
-    },
-  });
+const settingsOf = (changed: ConfigInput = {}): ConfigInput => ({ hosts: { [domain]: {} }, ...changed });
 
 /** Another process on the same store; the one before it may be there still, and has no say any more. */
 async function start(changed?: ConfigInput): Promise<Server> {
-  const config = configOf(changed);
-  const server = await Server.start(config, { modules: await loadModules(config), iterations: 1, driver });
+  const server = await startServer(settingsOf(changed), { driver });
   servers.push(server);
   return server;
 }
@@ -125,7 +107,7 @@ test('a host that is served again has its sessions back, and the others keep the
   const login = { domain: 'mantua.test', user: 'mercutio', password: 'secret', resource: 'here' };
   const { client } = await logIn(server.address('c2s')!, login);
   clients.push(client);
-  await server.reload(configOf({ hosts: { 'mantua.test': {}, [domain]: {} } }));
+  await server.reload(testConfig({ hosts: { 'mantua.test': {}, [domain]: {} } }));
   expect((await resume(server, id)).answer).toBe('resumed');
   await expect.poll(() => rows.get('romeo')).toBeUndefined();
   await client.fence();
@@ -207,8 +189,8 @@ test('sessions of a domain that is not served are there when it is served again'
 test('sessions of a domain that goes while the server runs end, and their messages are kept', async () => {
   await leaveStored();
   const server = await start();
-  await server.reload(configOf({ hosts: { 'mantua.test': {} } }));
-  await server.reload(configOf());
+  await server.reload(testConfig({ hosts: { 'mantua.test': {} } }));
+  await server.reload(testConfig(settingsOf()));
   expect(server.sessions.count).toBe(0);
   expect(await heardOnLogin(server)).toEqual(['m']);
 });

@@ -1,12 +1,11 @@
 // Sessions that wait to be resumed, as administrators see them; resumption over WebSockets and BOSH; counters at their end (XEP-0198).
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { adminContext } from '../../../src/admin.ts';
-import { parseConfig } from '../../../src/config/load.ts';
-import { loadModules } from '../../../src/index.ts';
-import { Server } from '../../../src/server.ts';
+import type { Server } from '../../../src/server.ts';
 import { BoshClient, wrapperOf } from '../../kit/bosh-client.ts';
 import { type Address, StreamClient } from '../../kit/client.ts';
 import { authenticate, logIn, openStream } from '../../kit/login.ts';
+import { startServer } from '../../kit/test-server.ts';
 import { closeFrame, WebSocketClient } from '../../kit/websocket-client.ts';
 
 const domain = 'verona.test';
@@ -17,22 +16,7 @@ let server: Server;
 const clients: { destroy(): Promise<void> }[] = [];
 
 beforeEach(async () => {
-  const config = parseConfig({
-    hosts: { [domain]: {} },
-    database: 'memory',
-    tls: { required: false },
-    listen: {
-      address: ['127.0.0.1'],
-      c2s: 0,
-      'c2s-tls': null,
-      s2s: null,
-      's2s-tls': null,
-      component: null,
-      http: 0,
-      https: null,
-    },
-  });
-  server = await Server.start(config, { modules: await loadModules(config), iterations: 1 });
+  server = await startServer({ hosts: { [domain]: {} }, listen: { http: 0 } });
   for (const user of ['romeo', 'juliet']) await server.hosts.get(domain)!.accounts.create(user, 'secret');
 });
 

@@ -126,6 +126,7 @@ function fakeServer() {
             },
           },
     sessions: () => sessions,
+    unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,
     servers: () => servers,
     closeServer: (domain) => servers.filter(({ domains }) => domains.includes(domain)).length,

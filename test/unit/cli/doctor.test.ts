@@ -133,7 +133,7 @@ describe('this machine', () => {
     expect((await look({ listen: { c2s: 0 } }))('database')?.state).toBe('ok');
   });
 
-  it('Redis: away, old, far, forgetful, or without a database that machines can share', async () => {
+  it('Redis: away, full, far, forgetful, or without a database that machines can share', async () => {
     const input: ConfigInput = { redis: 'redis://127.0.0.1:6379', database: 'postgres://h/db' };
     const state = { ok: true, version: 'Valkey 8.0.1', latency: 0.4, persists: true };
     const well = await look(input, { status: running, redis: async () => state });
@@ -142,17 +142,16 @@ describe('this machine', () => {
 
     const away = await look(input, { status: running, redis: async () => ({ ok: false, problem: 'no route' }) });
     expect(away('redis')).toMatchObject({ state: 'fail', message: 'no route' });
-    const old = await look(input, { status: running, redis: async () => ({ ...state, version: 'Redis 6.0.16' }) });
-    expect(old('redis')).toMatchObject({ state: 'fail', message: 'Redis 6.0.16 is too old' });
     const far = await look(input, { status: running, redis: async () => ({ ...state, latency: 80 }) });
     expect(far('redis')?.state).toBe('warn');
-    const eviction = { policy: 'allkeys-lru', limit: 1_000_000 };
+    const eviction = { policy: 'allkeys-lru', limit: 1_000_000, used: 0 };
     const small = await look(input, { status: running, redis: async () => ({ ...state, eviction, persists: false }) });
     expect(small('redis memory')?.state).toBe('fail');
     expect(small('redis persistence')?.state).toBe('warn');
     const problem = 'takes no writes: OOM';
-    const full = await look(input, { status: running, redis: async () => ({ ...state, ok: false, problem }) });
-    expect(full('redis')).toMatchObject({ state: 'fail', message: `Valkey 8.0.1 ${problem}` });
+    const fix = 'raise its maxmemory';
+    const full = await look(input, { status: running, redis: async () => ({ ...state, ok: false, problem, fix }) });
+    expect(full('redis')).toMatchObject({ state: 'fail', message: `Valkey 8.0.1 ${problem}`, fix });
     for (const [used, wanted] of [
       [899_999, undefined],
       [900_000, 'warn'],

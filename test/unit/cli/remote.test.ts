@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silent } from '../../../src/base/log.ts';
 import { openRemote } from '../../../src/cli/remote.ts';
@@ -10,17 +10,11 @@ import { createRedisCluster } from '../../../src/cluster/redis/redis.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import { adminCommands } from '../../../src/core/admin-commands.ts';
 import type { AdminAccounts, OfflineContext } from '../../../src/core/commands.ts';
-import { startRedis, type TestRedis } from '../../kit/redis.ts';
+import { redisForAll } from '../../kit/redis-for-all.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'parley-remote-'));
-let redis: TestRedis;
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(async () => {
-  await redis.remove();
-  rmSync(folder, { recursive: true, force: true });
-});
+const redis = redisForAll();
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const find = (name: string) => adminCommands.find((one) => one.name === name)!;
 

@@ -263,6 +263,10 @@ authentication: anonymous
       'redis: not an address of Redis. Try "redis://127.0.0.1:6379", { sentinels: ["redis://127.0.0.1:26379"], name: "mymaster" } or { cluster: ["redis://127.0.0.1:6379"] }.',
     ],
     ['redis: http://x', 'redis: "http://x" is not an address of that kind. Try "redis://127.0.0.1:6379".'],
+    [
+      'redis: redis://h:6379/chat',
+      'redis: ends in something else than the number of a database. Try "redis://127.0.0.1:6379/1".',
+    ],
   ])('%s', (text, expected) => {
     expect(wrong(text).join('\n')).toContain(expected);
   });

@@ -2,14 +2,16 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { type Logger, silent } from '../../../src/base/log.ts';
-import { defineScript, openRedis, type RedisConnection, type RedisTarget } from '../../../src/net/redis.ts';
-import { startRedis, type TestRedis } from '../../kit/redis.ts';
+import { defineScript, openRedis, type RedisConnection } from '../../../src/net/redis.ts';
+import type { RedisTarget } from '../../../src/net/redis-target.ts';
+import { startRedis } from '../../kit/redis.ts';
+import { redisForAll } from '../../kit/redis-for-all.ts';
 
 describe('a connection to Redis', () => {
-  let redis: TestRedis;
+  const redis = redisForAll();
   const opened: RedisConnection[] = [];
   const open = async (target: RedisTarget = redis.url): Promise<RedisConnection> => {
     const connection = await openRedis({ target, log: silent, clock: systemClock });
@@ -17,13 +19,9 @@ describe('a connection to Redis', () => {
     await connection.whenUp(5_000);
     return connection;
   };
-  beforeAll(async () => {
-    redis = await startRedis();
-  });
   afterEach(() => {
     for (const connection of opened.splice(0)) connection.close();
   });
-  afterAll(() => redis.remove());
 
   test('commands and scripts are answered', async () => {
     const connection = await open();

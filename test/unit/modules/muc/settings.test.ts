@@ -66,7 +66,7 @@ describe('the form of a room', () => {
     const form = formOf(plainConfig);
     const types = Object.fromEntries(form.getChildren('field').map(({ attrs }) => [attrs.var, attrs.type]));
     expect(types).toMatchObject({
-      'muc#roomconfig_maxusers': 'text-single',
+      'muc#roomconfig_maxusers': 'list-single',
       'muc#roomconfig_whois': 'list-single',
       'muc#roomconfig_allowpm': 'list-single',
       'muc#roomconfig_presencebroadcast': 'list-multi',
@@ -95,7 +95,10 @@ describe('the form of a room', () => {
     expect(options('muc#roomconfig_allowpm')).toContain('none');
     expect(options('muc#roomconfig_whois')).toContain('anyone');
     expect(options('muc#roomconfig_presencebroadcast')).toEqual(['moderator', 'participant', 'visitor']);
-    expect(fieldOf(form, 'muc#roomconfig_maxusers').getChildren('value')).toEqual([]);
+    expect(rawValues(form).get('muc#roomconfig_maxusers')).toEqual(['none']);
+    expect(options('muc#roomconfig_maxusers')).toEqual(expect.arrayContaining(['none', '10', '1000']));
+    const odd = fieldOf(formOf({ ...plainConfig, maxUsers: 42 }), 'muc#roomconfig_maxusers');
+    expect(odd.getChildren('option').map((option) => option.getChildText('value'))).toContain('42');
   });
 
   it('comes back unchanged as the very same configuration', () => {

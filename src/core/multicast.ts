@@ -1,0 +1,187 @@
+// Multicast: one stanza to many sessions, written once. What a room says goes this way: past the rules for accounts (RFC 6121 8.5),
+// which have nothing to decide where every address is a full one, and past the gates of the readers' hosts; `sessionOut` sees it.
+import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import { Slices } from '../base/slices.ts';
+import { Turns } from '../base/turns.ts';
+import type { Cluster, SessionEntry } from '../cluster/cluster.ts';
+import type { Element } from '../xml/element.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
+import { type Stanza, stanzaOf } from '../xmpp/stanza.ts';
+import { Elsewhere, placeOf } from './elsewhere.ts';
+import type { Host } from './host.ts';
+import { Session, type Sessions } from './sessions.ts';
+
+/**
+ * Readers that one turn of the event loop is for, so that it ends within some ten milliseconds. Writing to their sockets is none of it:
+ * that is put off, and what several messages bring goes out at once, where they are given to a reader before its turn comes.
+ */
+const MOST_AT_ONCE = 10_000;
+
+export interface MulticastParts {
+  readonly hosts: ReadonlyMap<string, Host>;
+  readonly sessions: Sessions;
+  readonly cluster: Cluster;
+  /** Sends a stanza to a domain that is not served here. @throws StanzaError */
+  abroad(stanza: Stanza, host: Host): MaybePromise<void>;
+  /** Tells whoever spoke, `to`, that `from` did not get it. */
+  refuse(element: Element, from: Jid, to: Jid, error: unknown): MaybePromise<void>;
+}
+
+export class Multicast {
+  private readonly parts: MulticastParts;
+  private readonly slices = new Slices(MOST_AT_ONCE);
+  /** What one room says stays in its order. */
+  private readonly turns = new Turns<BareJid>();
+
+  constructor(parts: MulticastParts) {
+    this.parts = parts;
+  }
+
+  /**
+   * Sends one element, which has no `to`, to many full JIDs. Whoever cannot be reached is answered for by an error, a little later.
+   * @param from whom it is from; what is from one bare JID arrives in order
+   * @returns when the inboxes of other nodes have it. Never rejects.
+   */
+  send(element: Element, from: Jid, to: readonly Jid[], host: Host): MaybePromise<void> {
+    if (to.length === 0) return;
+    const round = new Round(stanzaOf(element, from, to[0]!), host, this.parts);
+    // (it may have to wait, and those in the room come and go)
+    const readers = to.slice();
+    const given = this.inTurn(
+      from.bare,
+      readers,
+      (piece) => round.give(piece),
+      () => round.finish(),
+    );
+    return andThen(given, () => round.settled);
+  }
+
+  /** Goes through the readers of what one room says, in the order in which it says things, and not too many at once. */
+  inTurn<T>(
+    room: BareJid,
+    readers: readonly T[],
+    step: (piece: readonly T[]) => MaybePromise<void>,
+    end?: () => void,
+  ): MaybePromise<void> {
+    return this.turns.run(room, () => {
+      const done = this.slices.run(readers, step);
+      return end === undefined ? done : andThen(done, end);
+    });
+  }
+}
+
+/** One stanza on its way to all of its readers. */
+class Round {
+  private readonly stanza: Stanza;
+  private readonly host: Host;
+  private readonly parts: MulticastParts;
+  private elsewhere: Elsewhere | undefined;
+  private missing: [reader: Jid, error: unknown][] | undefined;
+  private work: Promise<unknown>[] | undefined;
+
+  constructor(stanza: Stanza, host: Host, parts: MulticastParts) {
+    this.stanza = stanza;
+    this.host = host;
+    this.parts = parts;
+  }
+
+  /** Undefined where there is nothing to wait for. */
+  get settled(): MaybePromise<void> {
+    return this.work === undefined ? undefined : Promise.all(this.work).then(nothing);
+  }
+
+  /** @returns when it is known where all of them are. */
+  give(readers: readonly Jid[]): MaybePromise<void> {
+    const { sessions } = this.parts;
+    let asking: Promise<void>[] | undefined;
+    for (const reader of readers) {
+      const session = sessions.get(reader.full);
+      if (session !== undefined) {
+        session.deliver(readdressed(this.stanza, session.jid));
+        continue;
+      }
+      const asked = this.find(reader);
+      if (!isPromise(asked)) continue;
+      asking ??= [];
+      asking.push(asked);
+    }
+    if (asking !== undefined) return Promise.all(asking).then(nothing);
+  }
+
+  private find(reader: Jid): MaybePromise<void> {
+    const host = this.parts.hosts.get(reader.domain);
+    if (host === undefined) {
+      this.abroad(reader);
+      return;
+    }
+    const entries = this.parts.cluster.directory.sessions(reader.bare);
+    if (!isPromise(entries)) return this.place(reader, entries);
+    return entries.then(
+      (found) => this.place(reader, found),
+      // nobody knows: it may be there, and is not to be taken for gone
+      () => this.miss(reader, new StanzaError('resource-constraint', undefined, { type: 'wait' })),
+    );
+  }
+
+  private place(reader: Jid, entries: readonly SessionEntry[]): void {
+    const { sessions, cluster } = this.parts;
+    const entry = entries.find(({ jid }) => jid.resource === reader.resource);
+    const place = entry && placeOf(entry, sessions, cluster.self);
+    if (entry === undefined || place === undefined) this.miss(reader, unavailable());
+    else if (place instanceof Session) place.deliver(readdressed(this.stanza, place.jid));
+    else {
+      this.elsewhere ??= new Elsewhere();
+      this.elsewhere.add(place, { jid: reader.full, sid: entry.sid });
+    }
+  }
+
+  private abroad(reader: Jid): void {
+    try {
+      const sent = this.parts.abroad(readdressed(this.stanza, reader), this.host);
+      if (isPromise(sent)) this.waitFor(sent.catch((error: unknown) => this.refuse(reader, error)));
+    } catch (error) {
+      this.miss(reader, error);
+    }
+  }
+
+  /** All readers are found. */
+  finish(): void {
+    const { stanza, missing, parts } = this;
+    if (this.elsewhere !== undefined) {
+      const lost = (list: readonly { readonly jid: string }[]): void => {
+        for (const { jid } of list) void this.refuse(Jid.parse(jid)!, unavailable());
+      };
+      const work = this.elsewhere.send(parts.cluster, { xml: stanza.el.toXml(), each: true }, lost);
+      if (work !== undefined) this.waitFor(work);
+    }
+    // not while whoever speaks is still speaking
+    if (missing !== undefined) {
+      void Promise.resolve().then(() => {
+        for (const [reader, error] of missing) void this.refuse(reader, error);
+      });
+    }
+  }
+
+  private waitFor(work: Promise<unknown>): void {
+    this.work ??= [];
+    this.work.push(work);
+  }
+
+  private miss(reader: Jid, error: unknown): void {
+    this.missing ??= [];
+    this.missing.push([reader, error]);
+  }
+
+  private refuse(reader: Jid, error: unknown): MaybePromise<void> {
+    return this.parts.refuse(this.stanza.el, reader, this.stanza.from, error);
+  }
+}
+
+/** The same stanza for somebody else: its body is shared, and was written once. */
+export function readdressed<S extends Stanza>(stanza: S, to: Jid): S {
+  return { ...stanza, el: stanza.el.with({ to: to.full }), to };
+}
+
+const unavailable = (): StanzaError => new StanzaError('service-unavailable');
+const nothing = (): void => {};

@@ -1,0 +1,21 @@
+import { describe, expect, test } from 'vitest';
+import { summary, TestRoom } from '../../../kit/muc-room.ts';
+
+describe('another nick', () => {
+  test('of one device leaves the others their occupant', () => {
+    const coven = new TestRoom();
+    coven.join('ann@v.test/1', 'Ann');
+    coven.join('ann@v.test/2', 'Ann');
+    coven.join('ben@v.test/1', 'Ben');
+    coven.sent.length = 0;
+    coven.take("<presence from='ann@v.test/2' to='coven@rooms.test/Cid'/>");
+    const told = (device: string): string[] => coven.heard(device).map(summary);
+    expect(told('ann@v.test/2')).toEqual([
+      'Ann unavailable none participant => Cid 110 303',
+      'Cid available none participant 110',
+      'Ann available none participant',
+    ]);
+    expect(told('ann@v.test/1')).toEqual(['Cid available none participant']);
+    expect(told('ben@v.test/1')).toEqual(['Cid available none participant', 'Ann available none participant']);
+  });
+});
