@@ -467,7 +467,7 @@ test('what does not come to rest is not given to anybody else', async () => {
   await one.diaries.call('mine', 'a');
   const long = one.diaries.call('mine', 'long');
   await one.cluster.drain(true);
-  await one.owners.drain(200);
+  await one.owners.drain(5_000);
   expect(one.diaries.isHere('mine')).toBe(true);
   await one.owners.stop(20);
   await expect(two.diaries.call('mine', 'b')).rejects.toMatchObject({ type: 'wait' });
