@@ -35,7 +35,7 @@ class Friend implements Onlooker {
     return `${this.address}/phone`;
   }
 
-  async fetchRoster(): Promise<Roster> {
+  async readRoster(): Promise<Roster> {
     return new Map(this.roster);
   }
 
@@ -63,7 +63,7 @@ function open() {
     nodes: [north, south],
     listedBy: async ({ listed }) => listed,
     listedInRedis: async () => inRedis,
-    rosterAt: async ({ name }, number) => rosters.get(`${name} ${number}`) ?? people[number - 1]!.fetchRoster(),
+    rosterAt: async ({ name }, number) => rosters.get(`${name} ${number}`) ?? people[number - 1]!.readRoster(),
   };
   const reach = async () => {
     const agreement = new Agreement(lists, people, patience);
@@ -107,7 +107,7 @@ test('who leaves, and is seen all the same, is found', async () => {
 
 test('a roster that is not as it was confirmed, or as its client was told, is found on whichever node', async () => {
   const { people, rosters, reach } = open();
-  const other = await people[0].fetchRoster();
+  const other = await people[0].readRoster();
   // an old name on one node; no subscription; somebody is not in it
   rosters.set('south 1', new Map([...other, ['user2@localhost', { name: 'n0', subscription: 'both' }]]));
   rosters.set('north 1', new Map([...other, ['user3@localhost', { name: 'n1', subscription: 'to' }]]));

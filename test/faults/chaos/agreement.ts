@@ -23,7 +23,7 @@ export interface Lists<N> {
 }
 export type Onlooker = Pick<
   Person,
-  'number' | 'address' | 'jid' | 'contacts' | 'seen' | 'roster' | 'names' | 'hasLeft' | 'fetchRoster' | 'leave'
+  'number' | 'address' | 'jid' | 'contacts' | 'seen' | 'roster' | 'names' | 'hasLeft' | 'readRoster' | 'leave'
 >;
 
 export interface Disagreements {
@@ -117,7 +117,7 @@ export class Agreement<N extends { readonly name: string }> {
     const waiting = [...this.people];
     const look = async (): Promise<void> => {
       for (let person = waiting.pop(); person !== undefined; person = waiting.pop()) {
-        this.compareRoster(person, 'its node', await person.fetchRoster());
+        this.compareRoster(person, 'its node', await person.readRoster());
         for (const node of this.service.nodes) {
           this.compareRoster(person, node.name, await this.service.rosterAt(node, person.number));
         }

@@ -12,6 +12,8 @@ const PATIENCE = 15_000;
 const SILENCE = 10_000;
 /** How long it waits at most until it tries again. */
 const AGAIN = 1_500;
+/** How often it asks for what is looked at in the end. */
+const ATTEMPTS = 5;
 const PAGE = 50;
 const FAILED = /<failed[\s\S]*/;
 
@@ -206,20 +208,39 @@ export class Person {
     );
   }
 
-  /** The roster as the server has it. */
-  async fetchRoster(): Promise<Roster> {
+  /** The roster as the server has it, for sure. */
+  readRoster(): Promise<Roster> {
+    return this.patiently(() => this.fetchRoster());
+  }
+
+  private async fetchRoster(): Promise<Roster> {
     const items = await this.question(`<query xmlns='jabber:iq:roster'/>`);
     return new Map(itemsOf(items));
   }
 
-  /** Everything that is in its archive. */
+  /** Reads everything that is in its archive. */
   async readAll(): Promise<void> {
-    let mark = '';
-    for (;;) {
-      const page = await this.page(mark);
-      for (const xml of page.results) this.books.hear(this.number, this.session, 'end', xml);
-      if (page.last !== '') mark = page.last;
-      if (page.isComplete || page.results.length === 0) return;
+    const all = await this.patiently(async () => {
+      const results: string[] = [];
+      for (let mark = ''; ; ) {
+        const page = await this.page(mark);
+        results.push(...page.results);
+        if (page.last !== '') mark = page.last;
+        if (page.isComplete || page.results.length === 0) return results;
+      }
+    });
+    for (const xml of all) this.books.hear(this.number, this.session, 'end', xml);
+  }
+
+  /** Asks again where the machine is too busy to answer in time. */
+  private async patiently<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      await until(2 * PATIENCE, () => this.isConnected);
+      try {
+        return await work();
+      } catch (error) {
+        if (attempt === ATTEMPTS) throw error;
+      }
     }
   }
 

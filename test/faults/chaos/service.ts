@@ -156,7 +156,8 @@ export class Service {
   }
 
   rosterAt(node: ServiceNode, number: number): Promise<Roster> {
-    return rosterAt(this.target(node), number);
+    // (the machine may be too busy to answer in time)
+    return rosterAt(this.target(node), number).catch(() => rosterAt(this.target(node), number));
   }
 
   /** Why it is not whole; undefined when every node sees all of them, and Redis. */
