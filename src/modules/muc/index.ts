@@ -13,11 +13,14 @@ import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { serviceIn } from '../../core/events.ts';
-import { defineModule, type Item, on } from '../../core/module.ts';
+import { defineModule, type Item, iqGet, on } from '../../core/module.ts';
+import { el } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
 import { Home, type HomeParts } from './home.ts';
+import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
 import { requests } from './requests.ts';
@@ -140,6 +143,13 @@ export default defineModule({
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
         ...requests,
+        // what the host asks itself for its operators
+        iqGet('host', NS.mucOwner, 'query', ({ iq }) => {
+          if (!isOperator(iq.from, host.domain)) throw new StanzaError('service-unavailable');
+          return andThen(stores.directory.all(''), (all) =>
+            el('query', NS.mucOwner, undefined, JSON.stringify([...all])),
+          );
+        }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
           const done = rooms.call(stanza.to.local, new Passed(stanza));
