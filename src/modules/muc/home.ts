@@ -162,11 +162,11 @@ export class Home {
       return andThen(this.checkOwned(creator), () => this.begin(event.config, stanza, bringer));
     });
     if (!isPromise(made)) return;
-    const making = made.finally(() => {
-      if (this.making === making) this.making = undefined;
-    });
-    this.making = making.catch(() => {});
-    return making;
+    const over = (): void => {
+      this.making = undefined;
+    };
+    this.making = made.then(over, over);
+    return made;
   }
 
   /** An operator makes a room by configuring it; where it has gone elsewhere, it is here again. */
