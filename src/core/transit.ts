@@ -26,8 +26,12 @@ export class Transit<S extends Stanza = Stanza> {
   readonly origin: Origin;
   private notes: Map<Note<never>, unknown> | undefined;
   private work: Promise<unknown> | undefined;
+<<<<<<< HEAD
   /** Some of it may fail. */
   private isRisky = false;
+=======
+  private last: (() => void) | undefined;
+>>>>>>> main
 
   constructor(stanza: S, origin: Origin) {
     this.stanza = stanza;
@@ -58,9 +62,23 @@ export class Transit<S extends Stanza = Stanza> {
     this.work = this.work === undefined ? work : Promise.all([this.work, work]);
   }
 
+<<<<<<< HEAD
   /** Whether what an acknowledgement has to wait for may reject. */
   get mayFail(): boolean {
     return this.isRisky;
+=======
+  /**
+   * To be done when a client's message has gone its whole way through its recipient's rules here, unless it is refused with the request
+   * to send it again. One thing only; what it settles is waited for.
+   */
+  atEnd(fn: () => void): void {
+    this.last = fn;
+  }
+
+  /** It has gone its way. */
+  conclude(): void {
+    this.last?.();
+>>>>>>> main
   }
 
   /** What an acknowledgement has to wait for; undefined when nothing is pending. */
