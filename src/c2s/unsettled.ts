@@ -21,8 +21,6 @@ export class Unsettled {
   private count = 0;
   private isGivenUp = false;
   private release: (() => void) | undefined = undefined;
-  /** What the last stanza waits for, and how many do. */
-  private latest: { readonly settled: Promise<unknown>; count: number } | undefined;
 
   constructor(clock: Clock, total: UnsettledTotal) {
     this.clock = clock;
@@ -35,9 +33,7 @@ export class Unsettled {
   add(settled: Promise<unknown>): Promise<void> | undefined {
     this.count++;
     this.total.count++;
-    // what goes to another node in one batch waits for the same
-    if (this.latest?.settled === settled) this.latest.count++;
-    else this.watch(settled);
+    void settled.then(() => this.less());
     if ((this.count < MOST && this.total.count < MOST_OF_ALL) || this.isGivenUp) return undefined;
     return new Promise((resolve) => {
       const cancel = this.clock.after(PATIENCE, () => {
@@ -52,18 +48,9 @@ export class Unsettled {
     });
   }
 
-  private watch(settled: Promise<unknown>): void {
-    const group = { settled, count: 1 };
-    this.latest = group;
-    void settled.then(() => {
-      if (this.latest === group) this.latest = undefined;
-      this.less(group.count);
-    });
-  }
-
-  private less(count: number): void {
-    this.total.count -= count;
-    this.count -= count;
+  private less(): void {
+    this.total.count--;
+    this.count--;
     if (this.count > 0 && (this.count > FEW || this.total.count >= MOST_OF_ALL)) return;
     this.isGivenUp = false;
     this.release?.();

@@ -16,7 +16,7 @@ import {
   replaceElement,
   type Stanza,
 } from '../xmpp/stanza.ts';
-import { Elsewhere, Loads, placeOf } from './elsewhere.ts';
+import { Elsewhere, placeOf } from './elsewhere.ts';
 import { iqIn, messageIn, messageOffline, presenceIn, presenceNews } from './events.ts';
 import type { Verdict } from './hooks.ts';
 import type { Host } from './host.ts';
@@ -67,7 +67,6 @@ export class AccountDelivery {
   private readonly sessions: Sessions;
   private readonly parts: DeliveryParts;
   private readonly reaches: Reaches;
-  private readonly loads = new Loads();
 
   constructor(cluster: Cluster, sessions: Sessions, parts: DeliveryParts) {
     this.cluster = cluster;
@@ -237,13 +236,6 @@ export class AccountDelivery {
     const xml = stanza.el.toXml();
     const reach = stanza.kind === 'message' ? stanza.reach : undefined;
     const had = reach === undefined ? {} : { had: holdersOf(reach) };
-<<<<<<< HEAD
-    const lost = (list: readonly Addressee[]): void => {
-      for (const { sid } of list) this.parts.missed(stanza, sid);
-    };
-    const sent = elsewhere.send(this.cluster, { xml, ...had }, lost, this.loads);
-    if (sent !== undefined) transit?.settleSurely(sent);
-=======
     const sent = elsewhere.send(this.cluster, { xml, ...had }, (list, node) => this.missed(stanza, list, node));
     if (sent !== undefined) this.wait(stanza, sent, transit);
   }
@@ -284,7 +276,6 @@ export class AccountDelivery {
       if (entry !== undefined) this.sessions.moves.learn(entry);
       return entry;
     });
->>>>>>> main
   }
 
   /**

@@ -8,7 +8,7 @@ import type { Element } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Stanza, stanzaOf } from '../xmpp/stanza.ts';
-import { Elsewhere, Loads, placeOf } from './elsewhere.ts';
+import { Elsewhere, placeOf } from './elsewhere.ts';
 import type { Host } from './host.ts';
 import { Session, type Sessions } from './sessions.ts';
 
@@ -31,7 +31,6 @@ export interface MulticastParts {
 export class Multicast {
   private readonly parts: MulticastParts;
   private readonly slices = new Slices(MOST_AT_ONCE);
-  private readonly loads = new Loads();
   /** What one room says stays in its order. */
   private readonly turns = new Turns<BareJid>();
 
@@ -46,7 +45,7 @@ export class Multicast {
    */
   send(element: Element, from: Jid, to: readonly Jid[], host: Host): MaybePromise<void> {
     if (to.length === 0) return;
-    const round = new Round(stanzaOf(element, from, to[0]!), host, this.parts, this.loads);
+    const round = new Round(stanzaOf(element, from, to[0]!), host, this.parts);
     // (it may have to wait, and those in the room come and go)
     const readers = to.slice();
     const given = this.inTurn(
@@ -77,13 +76,11 @@ class Round {
   private readonly stanza: Stanza;
   private readonly host: Host;
   private readonly parts: MulticastParts;
-  private readonly loads: Loads;
   private elsewhere: Elsewhere | undefined;
   private missing: [reader: Jid, error: unknown][] | undefined;
   private work: Promise<unknown>[] | undefined;
 
-  constructor(stanza: Stanza, host: Host, parts: MulticastParts, loads: Loads) {
-    this.loads = loads;
+  constructor(stanza: Stanza, host: Host, parts: MulticastParts) {
     this.stanza = stanza;
     this.host = host;
     this.parts = parts;
@@ -155,7 +152,7 @@ class Round {
       const lost = (list: readonly { readonly jid: string }[]): void => {
         for (const { jid } of list) void this.refuse(Jid.parse(jid)!, unavailable());
       };
-      const work = this.elsewhere.send(parts.cluster, { xml: stanza.el.toXml(), each: true }, lost, this.loads);
+      const work = this.elsewhere.send(parts.cluster, { xml: stanza.el.toXml(), each: true }, lost);
       if (work !== undefined) this.waitFor(work);
     }
     // not while whoever speaks is still speaking

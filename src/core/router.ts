@@ -37,7 +37,7 @@ export interface Remote {
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
-  /** Never rejects. Resolves to false where it has failed and its sender, whose session is over, cannot be told: then the stanza was not handled. */
+  /** Resolves to false where it has failed and its sender, whose session is over, cannot be told: then the stanza was not handled. */
   readonly settled: Promise<unknown>;
 }
 
@@ -136,7 +136,6 @@ export class Router {
   private unsettled(transit: Transit | undefined): Unsettled | undefined {
     const work = transit?.settled;
     if (transit === undefined || work === undefined) return undefined;
-    if (!transit.mayFail) return { settled: work };
     const { el: element, from, to } = transit.stanza;
     // (an answer needs no more of it, and what hangs on the rest would have to be carried along until then)
     const header = new Element(element.name, element.ns, element.attrs, []);

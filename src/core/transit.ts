@@ -26,12 +26,7 @@ export class Transit<S extends Stanza = Stanza> {
   readonly origin: Origin;
   private notes: Map<Note<never>, unknown> | undefined;
   private work: Promise<unknown> | undefined;
-<<<<<<< HEAD
-  /** Some of it may fail. */
-  private isRisky = false;
-=======
   private last: (() => void) | undefined;
->>>>>>> main
 
   constructor(stanza: S, origin: Origin) {
     this.stanza = stanza;
@@ -49,24 +44,9 @@ export class Transit<S extends Stanza = Stanza> {
 
   /** Durability: an acknowledgement to the sender waits for this work; delivery does not. */
   settle(work: Promise<unknown>): void {
-    this.isRisky = true;
-    this.wait(work);
-  }
-
-  /** As `settle`, for work that never rejects. */
-  settleSurely(work: Promise<unknown>): void {
-    this.wait(work);
-  }
-
-  private wait(work: Promise<unknown>): void {
     this.work = this.work === undefined ? work : Promise.all([this.work, work]);
   }
 
-<<<<<<< HEAD
-  /** Whether what an acknowledgement has to wait for may reject. */
-  get mayFail(): boolean {
-    return this.isRisky;
-=======
   /**
    * To be done when a client's message has gone its whole way through its recipient's rules here, unless it is refused with the request
    * to send it again. One thing only; what it settles is waited for.
@@ -78,7 +58,6 @@ export class Transit<S extends Stanza = Stanza> {
   /** It has gone its way. */
   conclude(): void {
     this.last?.();
->>>>>>> main
   }
 
   /** What an acknowledgement has to wait for; undefined when nothing is pending. */

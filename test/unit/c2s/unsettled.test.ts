@@ -26,20 +26,6 @@ test('one with too much on its way to the disk is held up until half of it is th
   expect(await settles(held[255]!, 20)).toBe(true);
 });
 
-test('those that wait for the same count one by one', async () => {
-  const total = { count: 0 };
-  const unsettled = new Unsettled(new FakeClock(), total);
-  let finish = (): void => {};
-  const shared = new Promise<void>((resolve) => {
-    finish = resolve;
-  });
-  const held = Array.from({ length: 256 }, () => unsettled.add(shared));
-  expect(held.findIndex((promise) => promise !== undefined)).toBe(255);
-  finish();
-  expect(await settles(held[255]!, 20)).toBe(true);
-  expect(total.count).toBe(0);
-});
-
 test('nobody is held up for long by a storage that is away, nor again before it is back', async () => {
   const time = new FakeClock();
   const unsettled = new Unsettled(time, { count: 0 });
