@@ -1,5 +1,5 @@
 // Requests to a room, which it answers itself (XEP-0045 16.4).
-import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Transit } from '../../core/transit.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -33,9 +33,10 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
   const afterReply = (next: () => void): void => {
     after = next;
   };
-  const reply = (result: Element | undefined | void): void => {
-    room.ports.send(iqResult(iq, result ?? undefined).el, iq.to, iq.from);
-    after?.();
+  const reply = (result: Element | undefined | void): MaybePromise<void> => {
+    const sent = room.ports.answer(iqResult(iq, result ?? undefined).el, iq.to, iq.from);
+    // what goes to all takes another way, and must not be there first
+    if (after !== undefined) return andThen(sent, after);
   };
   const result = handler({ iq, payload, session: undefined, transit, afterReply });
   if (!isPromise(result)) return reply(result);
