@@ -66,6 +66,7 @@ export default defineModule({
           listens: (hook) => host.listens(hook),
         },
         handler: (type, ns, name) => host.iqs.find(['room'], type, ns, name),
+        ours: () => (lease.isValid ? undefined : confirm(lease)),
         now: () => clock.now(),
         newId: () => randomBytes(9).toString('base64url'),
         multicast(element, from, to) {

@@ -34,7 +34,10 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
     after = next;
   };
   const reply = (result: Element | undefined | void): void => {
-    room.ports.send(iqResult(iq, result ?? undefined).el, iq.to, iq.from);
+    const { el: element } = iqResult(iq, result ?? undefined);
+    // what the handler has said to who asked comes before it
+    if (iq.from.isBare) room.ports.send(element, iq.to, iq.from);
+    else room.ports.multicast(element.with({ to: undefined }), iq.to, [iq.from]);
     after?.();
   };
   const result = handler({ iq, payload, session: undefined, transit, afterReply });

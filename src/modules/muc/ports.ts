@@ -33,6 +33,8 @@ export interface RoomPorts {
   readonly rows: RoomRows;
   /** Occupants that any room of the host may have, at most. */
   readonly mostOccupants: number;
+  /** Nothing where the room is certainly this node's; else resolves in the turn in which it is, or rejects because it has gone. */
+  ours(): MaybePromise<void>;
   /** Milliseconds since 1970. */
   now(): number;
   /** An id for a stanza that the room makes, never the same twice. */
