@@ -28,6 +28,7 @@ const titles = {
   'XEP-0203': 'Delayed Delivery',
   'XEP-0206': 'XMPP Over BOSH',
   'XEP-0220': 'Server Dialback',
+  'XEP-0249': 'Direct MUC Invitations',
   'XEP-0280': 'Message Carbons',
   'XEP-0288': 'Bidirectional Server-to-Server Connections',
   'XEP-0297': 'Stanza Forwarding',

@@ -12,7 +12,7 @@ import { el } from '../../src/xml/element.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { NS } from '../../src/xmpp/ns.ts';
 
-const SIZES = [10, 100, 1000] as const;
+const SIZES = [1, 10, 100, 1000] as const;
 const DELIVERIES = 400_000;
 const domain = 'bench.test';
 const speaker = Jid.parse(`room@groups.${domain}/romeo`)!;

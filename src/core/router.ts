@@ -22,7 +22,7 @@ import {
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
-import type { Host } from './host.ts';
+import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
 import { Questions } from './questions.ts';
@@ -245,6 +245,11 @@ export class Router {
   /** Nobody answers for a domain any more: what it was asked has failed. */
   giveUp(domain: string): void {
     this.questions.giveUp(domain);
+  }
+
+  /** What a domain of ours is for; undefined for others'. */
+  kindOf(domain: string): HostKind | undefined {
+    return this.parts.hosts.get(domain)?.kind;
   }
 
   /** The sessions of a host on this node. */

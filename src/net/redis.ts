@@ -44,6 +44,8 @@ export interface RedisReader extends RedisCommands {
 
 export interface RedisConnection extends RedisCommands {
   readonly isUp: boolean;
+  /** Whether it is one to a Redis Cluster as a whole. */
+  readonly isToCluster: boolean;
   /** A key or channel in the slot of a tag: `parley:{tag}:name`. */
   key(tag: string, name: string): string;
   /** A channel as Redis knows it, for scripts: what `subscribe` and `publish` call `name`. */
@@ -82,6 +84,7 @@ export async function openRedis(options: RedisConnectionOptions): Promise<RedisC
 class Connection implements RedisConnection {
   private readonly library: Library;
   private readonly options: RedisConnectionOptions;
+  readonly isToCluster: boolean;
   private readonly prefix: string;
   private readonly log: Logger;
   private readonly client: AnyClient;
@@ -98,6 +101,7 @@ class Connection implements RedisConnection {
   constructor(library: Library, options: RedisConnectionOptions) {
     this.library = library;
     this.options = options;
+    this.isToCluster = typeof options.target !== 'string' && 'cluster' in options.target;
     this.prefix = options.prefix ?? 'parley:';
     this.log = options.log;
     this.client = this.createClient();
@@ -386,7 +390,9 @@ const isForbidden = (err: unknown): err is Error => err instanceof Error && err.
 
 /** Of a failure on several ways, that on the last one. */
 function reasonOf(err: Error): string {
-  return err instanceof AggregateError && err.errors.length > 0 ? reasonOf(err.errors.at(-1) as Error) : err.message;
+  if (err instanceof AggregateError && err.errors.length > 0) return reasonOf(err.errors.at(-1) as Error);
+  const { lastNodeError } = err as Error & { lastNodeError?: unknown };
+  return lastNodeError instanceof Error ? reasonOf(lastNodeError) : err.message;
 }
 
 /** ioredis adds the whole command: a password, or what people write to one another. Errors are logged. */

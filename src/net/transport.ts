@@ -71,23 +71,33 @@ interface Flushable {
   flush(): void;
 }
 
-/** Writes out what was gathered, once per turn of the event loop. One per server. */
+/** Sockets written to in one turn of the event loop, so that it ends within some milliseconds. */
+const MOST_AT_ONCE = 500;
+
+/**
+ * Writes out what was gathered, once per turn of the event loop, in the order in which it began to be. Where more sockets wait than one
+ * turn is for, the others have another turn: what is written to them meanwhile goes out with the rest. One per server.
+ */
 export class Flusher {
   private dirty: Flushable[] = [];
   private isScheduled = false;
 
   add(transport: Flushable): void {
     this.dirty.push(transport);
-    if (this.isScheduled) return;
+    if (!this.isScheduled) this.schedule();
+  }
+
+  private schedule(): void {
     this.isScheduled = true;
     setImmediate(() => this.flush());
   }
 
   private flush(): void {
     this.isScheduled = false;
-    const dirty = this.dirty;
-    this.dirty = [];
-    for (const transport of dirty) transport.flush();
+    const now = this.dirty;
+    this.dirty = now.length > MOST_AT_ONCE ? now.splice(MOST_AT_ONCE) : [];
+    if (this.dirty.length > 0) this.schedule();
+    for (const transport of now) transport.flush();
   }
 }
 

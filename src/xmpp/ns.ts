@@ -36,6 +36,7 @@ export const NS = {
   mucRoomInfo: 'http://jabber.org/protocol/muc#roominfo',
   mucRequest: 'http://jabber.org/protocol/muc#request',
   mucRegister: 'http://jabber.org/protocol/muc#register',
+  mucSelfPing: 'http://jabber.org/protocol/muc#self-ping-optimization',
   mucTraffic: 'http://jabber.org/protocol/muc#traffic',
   mucUnique: 'http://jabber.org/protocol/muc#unique',
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',

@@ -345,3 +345,30 @@ test('a database with another encoding is refused', async () => {
   await admin.query("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0");
   await expect(openKv(connect({ connection: { ...config, database: 'ascii' } }))).rejects.toThrow(/SQL_ASCII.*UTF8/);
 });
+
+test('where the server has fewer connections than a node would use, it goes on with those that it has', async () => {
+  await admin.query('DROP ROLE IF EXISTS small');
+  await admin.query('CREATE ROLE small LOGIN CONNECTION LIMIT 4');
+  await admin.query(`ALTER DATABASE "${config.database}" OWNER TO small`);
+  const driver = connect({ connection: { ...config, user: 'small' }, connections: 8 });
+  const store = await openKv(driver);
+  const rowsOf = await openLog(driver);
+  await store.set('o', 1);
+  const ours = "tableowner = 'small' AND schemaname NOT LIKE 'pg_%'";
+  const { rows } = await admin.query(
+    `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE ${ours}`,
+  );
+  await admin.query('BEGIN');
+  await admin.query(`LOCK TABLE ${rows.map(({ name }) => name).join(', ')} IN ACCESS EXCLUSIVE MODE`);
+  const reading = Promise.all(Array.from({ length: 30 }, () => store.get('o')));
+  await sleep(1_000);
+  await admin.query('COMMIT');
+  expect(new Set(await reading)).toEqual(new Set([1]));
+  expect(messages('warn')).toEqual(['the database has no more connections for this node: raise its max_connections']);
+  // those who write rows have one as well, though the others had taken all
+  const began = performance.now();
+  await rowsOf.append('o', 1, { with: 'x' }).durable;
+  expect(performance.now() - began).toBeLessThan(8_000);
+  await drivers.pop()!.close();
+  await admin.query(`ALTER DATABASE "${config.database}" OWNER TO parley`);
+}, 30_000);

@@ -3,6 +3,8 @@ import { connect } from 'node:net';
 import { type Client, client, xml } from '@xmpp/client';
 import type { Element } from 'ltx';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import { BrowserTalker } from '../kit/browser-talker.ts';
 import { ChildServer, isAlive, passwordOf, until } from '../kit/child-server.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
@@ -11,6 +13,7 @@ import { startRedis, type TestRedis } from '../kit/redis.ts';
 
 const domain = 'localhost';
 const users = ['romeo', 'juliet'];
+const nurse = { domain, user: 'nurse', password: passwordOf('nurse') };
 const patience = 20_000;
 
 let redis: TestRedis;
@@ -20,6 +23,8 @@ const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED;
 
 beforeAll(async () => {
   vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  // the library takes the browser's, which Node 20 lacks
+  vi.stubGlobal('WebSocket', WebSocket);
   process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
   redis = await startRedis();
   server = await ChildServer.start({
@@ -29,7 +34,7 @@ beforeAll(async () => {
     redis: redis.url,
     cluster: { processes: 2, name: 'alpha' },
   });
-  await server.addUsers(domain, users);
+  await server.addUsers(domain, [...users, nurse.user]);
 }, 120_000);
 
 afterEach(async () => {
@@ -42,6 +47,7 @@ afterAll(async () => {
   if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
   else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before;
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
 }, 60_000);
 
 interface Listed {
@@ -100,10 +106,9 @@ class Talker {
   readonly client: Client;
   private isSeen = false;
 
-  private constructor(user: string) {
+  private constructor(user: string, service: string) {
     this.user = user;
     const { heard, counts } = this;
-    const service = `xmpps://127.0.0.1:${server.address('c2s-tls').port}`;
     const one = client({ service, domain, username: user, password: passwordOf(user), resource: 'talker' });
     one.reconnect.delay = 50;
     this.client = one;
@@ -118,8 +123,8 @@ class Talker {
     one.streamManagement.on('fail', () => counts.failed++);
   }
 
-  static async start(user: string): Promise<Talker> {
-    const talker = new Talker(user);
+  static async start(user: string, service: string): Promise<Talker> {
+    const talker = new Talker(user, service);
     talker.client.start().catch(() => {});
     const isIn = (): boolean => talker.counts.online === 1 && talker.client.streamManagement.id !== '';
     expect(await until(patience, isIn)).toBe(true);
@@ -231,9 +236,16 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
       });
     }
   })();
-  // people who talk all the time, over connections that come back by themselves
-  const people = await Promise.all(users.map((user) => Talker.start(user)));
+  // people who talk all the time, over connections that come back by themselves: one in a browser
+  const services = [
+    `xmpps://127.0.0.1:${server.address('c2s-tls').port}`,
+    `ws://127.0.0.1:${server.address('http').port}/xmpp-websocket`,
+  ];
+  const people = await Promise.all(users.map((user, i) => Talker.start(user, services[i]!)));
   const talking = people.map((one, i) => one.talk(people[1 - i]!.user, () => isOver));
+  // and one behind a proxy that knows nothing but requests
+  const browser = await BrowserTalker.start(server.address('http'), nurse);
+  const musing = browser.talk(() => isOver);
 
   const { stdout, stderr, code } = await server.cli(['restart', '--rolling', '--json']);
   expect(stderr).toBe('');
@@ -241,7 +253,7 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
   expect(JSON.parse(stdout).replaced).toHaveLength(2);
   expect(await until(patience, isWhole, 100)).toBe(true);
   isOver = true;
-  await Promise.all([knocking, ...talking]);
+  await Promise.all([knocking, musing, ...talking]);
 
   expect(refused).toEqual([]);
   const after = nodesOf(server.pid);
@@ -257,6 +269,10 @@ test('a rolling restart replaces every process, refuses nobody, and loses nothin
     expect(one.counts).toMatchObject({ online: 1, failed: 0 });
     await one.client.stop();
   }
+  expect(browser.said.length).toBeGreaterThan(20);
+  expect(browser.heard).toEqual(browser.said);
+  expect(browser.resumed).toBeGreaterThan(0);
+  await browser.leave();
   await enterApart();
 }, 180_000);
 

@@ -95,16 +95,22 @@ export class BoshClient {
     return client;
   }
 
-  async authenticate({ domain, user, password, resource }: BoshLogin): Promise<void> {
-    const plain = Buffer.from(`\0${user}\0${password}`).toString('base64');
-    const success = await this.ask(`<auth xmlns='${SASL}' mechanism='PLAIN'>${plain}</auth>`);
-    if (success.getChild('success', SASL) === undefined) throw new Error(`no success: ${success}`);
-    await this.ask('', { to: domain, 'xmpp:restart': 'true', 'xml:lang': 'en' });
+  async authenticate(login: BoshLogin): Promise<void> {
+    const { resource } = login;
+    await this.signIn(login);
     const wish = resource === undefined ? '' : `<resource>${resource}</resource>`;
     const bind = `<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>${wish}</bind>`;
     const bound = await this.ask(`<iq xmlns='jabber:client' type='set' id='bind'>${bind}</iq>`);
     this.jid = bound.getChild('iq', 'jabber:client')?.getChild('bind')?.getChildText('jid') ?? '';
     if (this.jid === '') throw new Error(`not bound: ${bound}`);
+  }
+
+  /** Authenticates with PLAIN, and restarts the stream; nothing is bound. */
+  async signIn({ domain, user, password }: BoshLogin): Promise<void> {
+    const plain = Buffer.from(`\0${user}\0${password}`).toString('base64');
+    const success = await this.ask(`<auth xmlns='${SASL}' mechanism='PLAIN'>${plain}</auth>`);
+    if (success.getChild('success', SASL) === undefined) throw new Error(`no success: ${success}`);
+    await this.ask('', { to: domain, 'xmpp:restart': 'true', 'xml:lang': 'en' });
   }
 
   /** Begins the session. */

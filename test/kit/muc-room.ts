@@ -104,6 +104,9 @@ export class TestRoom {
       send: (element, _from, to) => {
         this.sent.push({ to: to.full, element });
       },
+      answer: (element, _from, to) => {
+        this.sent.push({ to: to.full, element });
+      },
       background: (work) => {
         this.work.push(work);
       },

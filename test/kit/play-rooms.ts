@@ -4,24 +4,45 @@ import { parse as parseYaml } from 'yaml';
 import { ROOMS, type Speaker, type Stage, textOf } from './stage.ts';
 
 const MUC = 'http://jabber.org/protocol/muc';
+/** What the fields of the owner's form are called, but for some. */
+const MUC_CONFIG = 'muc#roomconfig_';
 const FORMS = 'jabber:x:data';
 
-/** `orchard makes the room coven as Romeo with {muc#roomconfig_membersonly: 1}`: it is there, unlocked, with these settings. */
+/** `orchard makes the room coven as Romeo with {membersonly: 1}`: it is there, unlocked, with these settings. */
 export async function makeRoom(stage: Stage, words: readonly (string | undefined)[]): Promise<void> {
   const [name, room, nick, settings] = words;
   const maker = stage.speaker(name!);
   const codes = await enter(stage, maker, room!, nick);
   // 10.1.1: the room is new
   if (!codes.includes('201')) stage.fail(`the room ${room} was there already`);
-  const fields = Object.entries({ FORM_TYPE: `${MUC}#roomconfig`, ...(parseYaml(settings ?? '{}') as object) });
-  const form = fields.map(([field, value]) => `<field var='${field}'>${values(value)}</field>`);
-  const to = `${room}@${ROOMS}`;
-  const x = `<x xmlns='${FORMS}' type='submit'>${settings === undefined ? '' : form.join('')}</x>`;
-  maker.client.writeQuietly(`<iq type='set' id='kit-room' to='${to}'><query xmlns='${MUC}#owner'>${x}</query></iq>`);
-  await stage.quiesce();
-  const answer = elements(maker).find(({ attrs }) => attrs.id === 'kit-room');
-  if (answer?.attrs.type !== 'result') stage.fail(`the settings of ${room} were answered by ${answer ?? 'nothing'}`);
+  await configure(stage, maker, room!, settings);
   end(stage, maker, `makes the room ${room}`);
+}
+
+/** `orchard changes the room coven to {membersonly: 1}`. */
+export async function changeRoom(stage: Stage, [name, room, settings]: readonly string[]): Promise<void> {
+  const owner = stage.speaker(name!);
+  await configure(stage, owner, room!, settings);
+  end(stage, owner, `changes the room ${room}`);
+}
+
+/** Fills in the owner's form; the fields' names without `muc#roomconfig_`, or whole. */
+async function configure(stage: Stage, owner: Speaker, room: string, settings: string | undefined): Promise<void> {
+  const given = Object.entries(parseYaml(settings ?? '{}') as object);
+  const fields = given.map(([name, value]): [string, unknown] => [
+    /[#{]/.test(name) ? name : `${MUC_CONFIG}${name}`,
+    value,
+  ]);
+  const form = [['FORM_TYPE', `${MUC}#roomconfig`] as const, ...fields].map(
+    ([field, value]) => `<field var='${field}'>${values(value)}</field>`,
+  );
+  const x = `<x xmlns='${FORMS}' type='submit'>${settings === undefined ? '' : form.join('')}</x>`;
+  owner.client.writeQuietly(
+    `<iq type='set' id='kit-room' to='${room}@${ROOMS}'><query xmlns='${MUC}#owner'>${x}</query></iq>`,
+  );
+  await stage.quiesce();
+  const answer = elements(owner).find(({ attrs }) => attrs.id === 'kit-room');
+  if (answer?.attrs.type !== 'result') stage.fail(`the settings of ${room} were answered by ${answer ?? 'nothing'}`);
 }
 
 /** `balcony joins the room coven as Juliet`: it is in, has read who is there, and everybody has seen it. */
@@ -60,4 +81,6 @@ function elements({ client }: Speaker): Element[] {
 }
 
 const values = (value: unknown): string =>
-  (Array.isArray(value) ? value : [value]).map((one) => `<value>${String(one)}</value>`).join('');
+  (Array.isArray(value) ? value : [value])
+    .map((one) => `<value>${String(one).replaceAll('&', '&amp;').replaceAll('<', '&lt;')}</value>`)
+    .join('');

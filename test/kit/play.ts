@@ -6,7 +6,7 @@ import { turn } from './clock.ts';
 import { connectComponent } from './component.ts';
 import { authenticate, bind, logIn, type MechanismName, openStream, startTls } from './login.ts';
 import { expectation, match } from './matcher.ts';
-import { joinRoom, makeRoom } from './play-rooms.ts';
+import { changeRoom, joinRoom, makeRoom } from './play-rooms.ts';
 import { innerText, type Line, type Scene, wholeText } from './scenario.ts';
 import { HOST, PASSWORD, type Person, SceneFailure, type Speaker, Stage, textOf } from './stage.ts';
 import { fill } from './template.ts';
@@ -70,6 +70,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
 
   // rooms
   [/^(\S+) makes the room (\S+)(?: as (\S+))?(?: with (\{.*\}))?$/s, makeRoom],
+  [/^(\S+) changes the room (\S+) to (\{.*\})$/s, changeRoom],
   [/^(\S+) joins the room (\S+)(?: as (\S+))?$/, joinRoom],
 
   // streams

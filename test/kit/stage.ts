@@ -53,6 +53,9 @@ export class Stage {
   names: Names = new Map([
     ['host', HOST],
     ['rooms', ROOMS],
+    // names with braces of their own
+    ['maxusers', '{https://parley.im/muc}roomconfig_maxusers'],
+    ['memberinvites', '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites'],
   ]);
   private readonly transcript: Heard[] = [];
   private readonly scene: Scene;

@@ -1,5 +1,6 @@
 // Two nodes that a real Redis joins. Between them changes of sessions are heard late; scenes are about what follows, so here whoever
 // makes a change goes on when all have heard of it.
+import { isPromise } from '../../src/base/maybe.ts';
 import type { RedisCluster } from '../../src/cluster/redis/redis.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
 import { FakeClock, turn } from './clock.ts';
@@ -21,6 +22,7 @@ export const nodesOnRedis = (url: string): World => ({
       const heard = await createMarks(nodes.clusters);
       for (const cluster of nodes.clusters) cluster.answer(fence, () => null);
       const servers: TestServer[] = [];
+      const asked = new Asked(nodes.clusters);
       for (const cluster of nodes.clusters) {
         waitForAll(cluster, heard);
         servers.push(await TestServer.start(settings, { clock, cluster, driver }));
@@ -30,6 +32,8 @@ export const nodesOnRedis = (url: string): World => ({
         await passed(nodes.clusters);
         await heard();
         await turn();
+        // what is answered late (a thing may have to be claimed first) has consequences yet
+        if (!(await asked.answered())) await settle();
       };
       return { servers, settle };
     });
@@ -53,6 +57,36 @@ async function createMarks(clusters: readonly RedisCluster[]): Promise<() => Pro
       waiting.set(mark, { left: clusters.length, resolve });
       clusters[0]!.redis.publish('marks', mark).catch(reject);
     });
+}
+
+/** What nodes ask one another, and Redis, as long as there is no answer. */
+class Asked {
+  private readonly waiting = new Set<Promise<unknown>>();
+
+  constructor(clusters: readonly RedisCluster[]) {
+    for (const cluster of clusters) {
+      const { leases } = cluster;
+      const [call, claim, take] = [cluster.call.bind(cluster), leases.claim.bind(leases), leases.take.bind(leases)];
+      cluster.call = (node, method, body) =>
+        method === fence ? call(node, method, body) : this.wait(call(node, method, body));
+      leases.claim = (key) => this.wait(claim(key));
+      leases.take = (key, from, token) => this.wait(take(key, from, token));
+    }
+  }
+
+  /** Resolves when all that is asked now is answered; to whether nothing was. */
+  async answered(): Promise<boolean> {
+    if (this.waiting.size === 0) return true;
+    await Promise.allSettled([...this.waiting]);
+    return false;
+  }
+
+  private wait<T>(answer: T): T {
+    if (!isPromise(answer)) return answer;
+    const done = answer.then(closed, closed).then(() => void this.waiting.delete(done));
+    this.waiting.add(done);
+    return answer;
+  }
 }
 
 /** Resolves when every node has been given what the others had sent it before: what nodes send one another keeps its order. */

@@ -121,8 +121,19 @@ export async function examineFitness(redis: RedisConnection): Promise<Fitness> {
       used: Number(info.get('used_memory') ?? 0),
     },
     persists: info.get('aof_enabled') === '1' ? true : await savesNow(redis),
-    problem: info.size === 0 ? mayNot(['INFO']) : isTooOld(version) ? tooOld(version) : await findRefusal(redis),
+    problem: knownProblem(redis, info, version) ?? (await findRefusal(redis)),
   };
+}
+
+/** What needs no trial. */
+function knownProblem(
+  { isToCluster }: RedisConnection,
+  info: ReadonlyMap<string, string>,
+  version: string,
+): RedisProblem | undefined {
+  if (info.size === 0) return mayNot(['INFO']);
+  if (isTooOld(version)) return tooOld(version);
+  return info.get('cluster_enabled') === '1' && !isToCluster ? problems.MOVED : undefined;
 }
 
 const isTooOld = (version: string): boolean => {
@@ -184,7 +195,7 @@ const problems: Readonly<Record<string, RedisProblem>> = {
     fix: 'see what has become of them; min-replicas-to-write says how many it needs',
   },
   MASTERDOWN: { what: 'is a replica that has lost its master (MASTERDOWN)', fix: 'name the master' },
-  MOVED: { what: 'is a node of a Redis Cluster (MOVED)', ...isClusterNode },
+  MOVED: { what: 'is a node of a Redis Cluster, and named as if it were all of it', ...isClusterNode },
   CROSSSLOT: { what: 'is a node of a Redis Cluster (CROSSSLOT)', ...isClusterNode },
   CLUSTERDOWN: { what: 'is a node of a Redis Cluster that is not whole (CLUSTERDOWN)', fix: 'see CLUSTER INFO there' },
 };

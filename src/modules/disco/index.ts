@@ -7,6 +7,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
+import { pageElement, pageOf, parsePageRequest } from '../../xmpp/rsm.ts';
 import { delegations, type Nested } from '../delegation/index.ts';
 import { roster as rosterService } from '../roster/index.ts';
 import { type Info, infoQuery, makeInfo } from './info.ts';
@@ -54,7 +55,10 @@ export default defineModule({
       if (isNode(node)) throw unknownNode();
       const list: Item[] = iq.to.local === '' ? host.services.map((domain) => ({ jid: Jid.of('', domain) })) : [];
       for (const { installed } of host.instances) list.push(...((await installed.items?.(iq.to, iq.from)) ?? []));
-      return el('query', NS.discoItems, { node }, ...list.map(itemElement));
+      const { items: page, result } = pageOf(list, nameOf, parsePageRequest(payload), MOST_ITEMS);
+      // XEP-0030 3.1, XEP-0045 6.3: who did not ask for pages is told where the list does not end
+      const isPage = payload.getChild('set', NS.rsm) !== undefined || page.length < list.length;
+      return el('query', NS.discoItems, { node }, ...page.map(itemElement), ...(isPage ? [pageElement(result)] : []));
     }
 
     async function maySee(account: Jid, who: Jid): Promise<boolean> {
@@ -81,6 +85,12 @@ function identityOf({ kind }: Host): Identity {
   if (kind === 'rooms') return { category: 'conference', type: 'text', name: 'Rooms' };
   return { category: 'server', type: 'im', name: softwareName };
 }
+
+/** Items in one answer. */
+const MOST_ITEMS = 1000;
+
+/** What an item is called where a page ends. */
+const nameOf = ({ jid, node }: Item): string => (node === undefined ? jid.full : `${jid.full} ${node}`);
 
 /** An empty node attribute asks for no node. */
 function isNode(node: string | undefined): node is string {

@@ -92,23 +92,19 @@ export function readNick(text: string): string {
   return nick;
 }
 
-/** A line of a list of affiliations: who it is, with the nick that is registered, and why. */
+/** A line of a list of affiliations: who it is, with the nick that is registered, and why; `ns` is that of the query around it. */
 export function affiliationItem(
+  ns: string | null,
   jid: BareJid,
   affiliation: Affiliation,
   { nick, reason }: { readonly nick?: string; readonly reason?: string },
 ): Element {
   // 16.4: no role; a nick, but for outcasts
   const attrs = { affiliation, jid, nick: affiliation === 'outcast' ? undefined : nick };
-  return el(
-    'item',
-    NS.mucAdmin,
-    attrs,
-    ...(reason === undefined ? [] : [el('reason', NS.mucAdmin, undefined, reason)]),
-  );
+  return el('item', ns, attrs, ...(reason === undefined ? [] : [el('reason', ns, undefined, reason)]));
 }
 
 /** A line of a list of roles. */
-export function roleItem(nick: string, role: Role, affiliation: Affiliation, jid: Jid): Element {
-  return el('item', NS.mucAdmin, { affiliation, jid: jid.full, nick, role });
+export function roleItem(ns: string | null, nick: string, role: Role, affiliation: Affiliation, jid: Jid): Element {
+  return el('item', ns, { affiliation, jid: jid.full, nick, role });
 }

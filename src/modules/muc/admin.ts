@@ -24,29 +24,30 @@ import type { Room } from './room.ts';
 /** Answers a request for a list. @throws StanzaError `bad-request`, `forbidden` */
 export function answerList(request: IqRequest): Element {
   const context = roomOf(request);
+  const { ns } = request.payload;
   const asked = readListRequest(request.payload);
   const standing = actorOf(context);
   if (asked.kind === 'role') {
     checkRoleList(standing, asked.role);
-    return el('query', request.payload.ns, undefined, ...roleList(context.room, asked.role));
+    return el('query', ns, undefined, ...roleList(context.room, ns, asked.role));
   }
   checkAffiliationList({ ...standing, whois: context.room.config.whois }, asked.affiliation);
-  return el('query', request.payload.ns, undefined, ...affiliationList(context.room, asked.affiliation));
+  return el('query', ns, undefined, ...affiliationList(context.room, ns, asked.affiliation));
 }
 
-function affiliationList({ affiliations }: Room, wanted: Affiliation): Element[] {
+function affiliationList({ affiliations }: Room, ns: string | null, wanted: Affiliation): Element[] {
   const items: Element[] = [];
   for (const [jid, row] of affiliations) {
-    if (row.affiliation === wanted) items.push(affiliationItem(jid, wanted, row));
+    if (row.affiliation === wanted) items.push(affiliationItem(ns, jid, wanted, row));
   }
   return items;
 }
 
 // 16.4: the full JID; moderators, who ask, may see it in any room. Of several devices that one is told whose presence is shown.
-function roleList({ occupants }: Room, wanted: Role): Element[] {
+function roleList({ occupants }: Room, ns: string | null, wanted: Role): Element[] {
   const items: Element[] = [];
   for (const { nick, role, affiliation, shown } of occupants.values()) {
-    if (role === wanted) items.push(roleItem(nick, role, affiliation, shown.jid));
+    if (role === wanted) items.push(roleItem(ns, nick, role, affiliation, shown.jid));
   }
   return items;
 }

@@ -4,6 +4,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { removeGhost } from './exit.ts';
 import { isReserved, tell } from './fan-out.ts';
+import { invitationBounced } from './invitations.ts';
 import type { Room } from './room.ts';
 
 /** Conditions that say that nobody is there any more. */
@@ -21,6 +22,7 @@ const goneInRoom: ReadonlySet<string> = new Set([...gone, 'service-unavailable']
 
 /** Presence or a message that could not be delivered: who sent the error is not in the room any more, or it was another fault. */
 export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element): void {
+  if (nick === '' && stanza.name === 'message' && invitationBounced(room, from, stanza)) return;
   const occupant = room.occupantOf(from);
   if (occupant === undefined) return;
   if (goneInRoom.has(conditionOf(stanza))) {

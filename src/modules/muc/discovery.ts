@@ -68,6 +68,7 @@ function featuresOf(config: RoomConfig): string[] {
     NS.discoItems,
     NS.muc,
     NS.mucStableId,
+    NS.mucSelfPing,
     NS.mucRoomConfig,
     NS.mucRoomInfo,
     NS.register,
@@ -118,7 +119,7 @@ function infoOf(context: RoomContext): Readonly<Record<keyof typeof infoFields, 
 }
 
 function textOf({ xml }: Subject): string | undefined {
-  return parseElement(`<message>${xml}</message>`).getChildText('subject', null);
+  return parseElement(xml).getChildText('subject') || undefined;
 }
 
 /**

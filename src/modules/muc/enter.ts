@@ -148,7 +148,8 @@ function sendHistory(room: Room, occupant: Occupant, device: Device, request: Hi
   const messages: Element[] = [];
   const done = (): void => {
     // who has left meanwhile, or has come anew, has no use for it
-    if (device.held === undefined || room.occupantOf(device.jid) !== occupant) return;
+    const isHere = room.occupantOf(device.jid) === occupant && occupant.devices.includes(device);
+    if (device.held === undefined || !isHere) return;
     for (const message of messages) tellDevice(room, message, room.jid, device.jid);
     tellDevice(room, subjectMessage(room), room.jid, device.jid);
     room.release(device);

@@ -87,6 +87,8 @@ export function evictAll(room: Room, parts: Pick<GoneParts, 'codes' | 'more'>): 
   const { rows, hooks } = room.ports;
   for (const occupant of [...room.occupants.values()]) {
     room.displace(occupant);
+    // as the XEP has it: nobody is anything in a room that is not there
+    occupant.affiliation = 'none';
     sayGone(room, occupant, occupant.devices, parts);
     for (const device of occupant.devices) {
       rows.saveDevice(device.jid, undefined);

@@ -17,7 +17,7 @@ import { roomCreated, roomCreating } from './hooks.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
 import { Room } from './room.ts';
-import type { AffiliationRow, GoneRow } from './rows.ts';
+import type { AffiliationRow } from './rows.ts';
 import { bringIn, fromRows, type Handed, handOver } from './saved.ts';
 import { type RoomStores, StoredRows } from './stores.ts';
 
@@ -40,7 +40,6 @@ export class Home {
   private readonly jid: Jid;
   private readonly rows: StoredRows;
   private readonly ports: RoomPorts;
-  private gone: GoneRow | undefined;
   /** A room is being made: what comes meanwhile comes after that. */
   private making: Promise<unknown> | undefined;
   private isDropped = false;
@@ -60,7 +59,7 @@ export class Home {
     const { stores } = parts;
     const { key } = home;
     const row = await stores.rooms.get(key);
-    home.gone = row === undefined ? await stores.gone.get(key) : undefined;
+    home.rows.gone = row === undefined ? await stores.gone.get(key) : undefined;
     if (row === undefined) return home;
     const affiliations = (await stores.affiliations.all(key)) as ReadonlyMap<BareJid, AffiliationRow>;
     const parked = await stores.parked.get(key);
@@ -142,7 +141,7 @@ export class Home {
     // whoever leaves, and what answers, needs no room
     const isAsking = stanza.kind === 'presence' ? type === 'available' : type !== 'error' && type !== 'result';
     if (!isAsking) return;
-    if (this.gone !== undefined) throw goneError(this.gone);
+    if (this.rows.gone !== undefined) throw goneError(this.rows.gone);
     if (stanza.kind !== 'presence') throw new StanzaError('item-not-found', 'there is no such room');
     checkNick(this.jid, to.resource);
     if (isEntering(element)) return this.make(stanza, bringer);
@@ -160,11 +159,11 @@ export class Home {
       return andThen(this.checkOwned(creator), () => this.begin(event.config, stanza, bringer));
     });
     if (!isPromise(made)) return;
-    const making = made.finally(() => {
-      if (this.making === making) this.making = undefined;
-    });
-    this.making = making.catch(() => {});
-    return making;
+    const over = (): void => {
+      this.making = undefined;
+    };
+    this.making = made.then(over, over);
+    return made;
   }
 
   private checkOwned(creator: Jid): MaybePromise<void> {

@@ -9,11 +9,11 @@
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { isPromise } from '../../base/maybe.ts';
+import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { serviceIn } from '../../core/events.ts';
-import { defineModule, on } from '../../core/module.ts';
+import { defineModule, type Item, on } from '../../core/module.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
@@ -21,8 +21,13 @@ import { Home, type HomeParts } from './home.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
 import { requests } from './requests.ts';
+import type { DirectoryRow } from './rows.ts';
 import type { Handed } from './saved.ts';
 import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
+import { sweep } from './sweep.ts';
+
+/** After a start, in milliseconds: by then whoever resumes has found their rooms. */
+const SWEEP_AFTER = 60_000;
 
 export default defineModule({
   xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
@@ -50,6 +55,9 @@ export default defineModule({
         await confirm(lease);
         return result;
       };
+      const deliver: RoomPorts['answer'] = (element, from, to) => {
+        if (!isDropped()) return router.send(stanzaOf(element.with({ to: to.full }), from, to), host);
+      };
       return {
         rows,
         mostOccupants: config['most-occupants'],
@@ -72,9 +80,8 @@ export default defineModule({
         multicast(element, from, to) {
           if (!isDropped()) void router.multicast(element, from, to, host);
         },
-        send(element, from, to) {
-          if (!isDropped()) void router.send(stanzaOf(element.with({ to: to.full }), from, to), host);
-        },
+        send: (element, from, to) => void deliver(element, from, to),
+        answer: deliver,
         background,
       };
     };
@@ -116,8 +123,22 @@ export default defineModule({
       for (const home of homes) home.shareAgain();
     });
 
+    const cancelSweep = clock.after(SWEEP_AFTER, () =>
+      background(
+        sweep(
+          stores,
+          host.jid,
+          (key) => rooms.isHere(key),
+          (key, passed) => rooms.send(key, passed),
+        ),
+        'looking for rooms that everybody has left',
+      ),
+    );
+
     return {
       features: { server: [NS.muc, NS.mucStableId] },
+      // XEP-0045 6.3
+      items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
         ...requests,
         on(serviceIn, { phase: 'handle' }, (transit) => {
@@ -131,6 +152,16 @@ export default defineModule({
           return 'handled';
         }),
       ],
+      stop: cancelSweep,
     };
   },
 });
+
+/** The public rooms, in an order that does not change while somebody turns the pages. */
+function listed(host: Jid, all: ReadonlyMap<string, DirectoryRow>): Item[] {
+  const items: Item[] = [];
+  for (const [local, { isPublic, name }] of all) {
+    if (isPublic) items.push({ jid: Jid.of(local, host.domain), name: name ?? local });
+  }
+  return items.sort((one, other) => (one.jid.local < other.jid.local ? -1 : 1));
+}

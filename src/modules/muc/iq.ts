@@ -1,5 +1,5 @@
 // Requests to a room, which it answers itself (XEP-0045 16.4).
-import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Transit } from '../../core/transit.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -33,12 +33,15 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
   const afterReply = (next: () => void): void => {
     after = next;
   };
-  const reply = (result: Element | undefined | void): void => {
+  const reply = (result: Element | undefined | void): MaybePromise<void> => {
     const { el: element } = iqResult(iq, result ?? undefined);
-    // what the handler has said to who asked comes before it
-    if (iq.from.isBare) room.ports.send(element, iq.to, iq.from);
-    else room.ports.multicast(element.with({ to: undefined }), iq.to, [iq.from]);
-    after?.();
+    if (!iq.from.isBare) {
+      // the way of all that a room says: after what the handler has told who asked, and before what it will tell all
+      room.ports.multicast(element.with({ to: undefined }), iq.to, [iq.from]);
+      return after?.();
+    }
+    const sent = room.ports.answer(element, iq.to, iq.from);
+    if (after !== undefined) return andThen(sent, after);
   };
   const result = handler({ iq, payload, session: undefined, transit, afterReply });
   if (!isPromise(result)) return reply(result);

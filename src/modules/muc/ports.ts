@@ -46,6 +46,8 @@ export interface RoomPorts {
   multicast(element: Element, from: Jid, to: readonly Jid[]): void;
   /** One element to one address; `to` is set on it here. */
   send(element: Element, from: Jid, to: Jid): void;
+  /** The same; it is on its way when what is returned is settled. */
+  answer(element: Element, from: Jid, to: Jid): MaybePromise<void>;
   /** Who answers such requests to a room. */
   handler(type: IqType, ns: string | null, name: string): IqHandler | undefined;
   /** Work that nobody waits for: its failure is logged. */

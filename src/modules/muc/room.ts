@@ -142,7 +142,7 @@ export class Room extends Slotted {
 
   /** What comes from now on waits until {@link release}. */
   hold(device: Device): void {
-    device.held = [];
+    device.held ??= [];
     this.waiting.add(device);
     this.devices = undefined;
   }

@@ -52,6 +52,20 @@ export interface OccupantRow {
   readonly xml: string;
 }
 
+/** What is told of a room to those who look for one, without waking it. Owner: `''`; key: the room's localpart. */
+export interface DirectoryRow {
+  /** What it is called, where it has another name than its address. */
+  readonly name?: string;
+  readonly description?: string;
+  readonly language?: string;
+  readonly isPublic: boolean;
+  readonly isMembersOnly: boolean;
+  readonly isPersistent: boolean;
+  /** It asks for a password. */
+  readonly isProtected: boolean;
+  readonly whois: RoomConfig['whois'];
+}
+
 /** A room that was destroyed and goes on elsewhere (10.9). Owner: the room's localpart. */
 export interface GoneRow {
   /** The address of the other room. */

@@ -1,7 +1,7 @@
 // The owner's form of a room (XEP-0045 10.1.3, 10.2, 15.5.3): what of a configuration it shows, and what a filled-in one makes of it.
 //
-// - `muc#roomconfig_maxusers` is a list of choices, as registered (there are clients that read no form where it is anything else); any other
-//   number is taken as well.
+// - `muc#roomconfig_maxusers` is taken and not shown: there are clients that read no form where it is anything but the list of choices that is
+//   registered, and others that read none where it is one. What is shown in its place, under a name of our own, is a line of text.
 // - Left out: `muc#roomconfig_enablelogging` (nothing is logged in public) and `muc#roomconfig_getmemberlist` (9.5 decides).
 import { type Element, el } from '../../xml/element.ts';
 import {
@@ -25,6 +25,9 @@ import type { RoomConfig } from './config.ts';
 /** The other name under which Prosody's clients know `muc#roomconfig_allowinvites`. */
 export const memberInvites = '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites';
 
+/** Our own name for `muc#roomconfig_maxusers`. */
+export const maxUsers = '{https://parley.im/muc}roomconfig_maxusers';
+
 const MAX_NAME = 255;
 const MAX_TEXT = 4096;
 
@@ -39,20 +42,15 @@ function limited(field: Field<string>, max: number): Field<string> {
   };
 }
 
-/** A number of people, where nothing, `none` and 0 stand for as many as like; `now` is among the choices. */
-function limit(label: string, now = 0): Field<number> {
+/** A number of people, where nothing, `none` and 0 stand for as many as like. */
+function limit(label: string): Field<number> {
   const number = integerField(label, { min: 0, max: 1_000_000 });
-  const numbers = [...new Set([...crowds, ...(now > 0 ? [now] : [])])].sort((a, b) => a - b).map(String);
   return {
     ...number,
-    type: 'list-single',
-    choices: [{ value: 'none', label: 'No limit' }, ...numbers.map((value) => ({ value, label: value }))],
-    encode: (value) => [value === 0 ? 'none' : String(value)],
+    encode: (value) => (value === 0 ? [] : [String(value)]),
     decode: (values) => (values.every((text) => text === '' || text === 'none') ? 0 : number.decode(values)),
   };
 }
-
-const crowds = [10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000];
 
 /** RFC 5646 2.1, near enough: what cannot be a language tag is refused. */
 function languageField(label: string): Field<string> {
@@ -66,7 +64,6 @@ function languageField(label: string): Field<string> {
   };
 }
 
-const mostLabel = 'How many may be in the room at a time';
 const broadcast = { moderator: 'Moderators', participant: 'Participants', visitor: 'Visitors' } as const;
 
 const fields = {
@@ -94,7 +91,7 @@ const fields = {
   }),
   'muc#roomconfig_allowvoicerequests': booleanField('Visitors may ask for voice'),
   'muc#roomconfig_allow_registration': booleanField('People may register with the room'),
-  'muc#roomconfig_maxusers': limit(mostLabel),
+  [maxUsers]: limit('How many may be in the room at a time'),
   'muc#roomconfig_presencebroadcast': choicesField('Roles whose presence is sent to others', broadcast),
   'muc#roomconfig_public_list': booleanField('List the occupants to those who may enter'),
   'muc#maxhistoryfetch': integerField('Past messages that are sent on entry, at most', { min: 0, max: 1000 }),
@@ -107,8 +104,12 @@ const fields = {
   'muc#roomconfig_roomowners': jidsField('Owners'),
 };
 
+/** What is taken besides. */
+const unseen = { 'muc#roomconfig_maxusers': fields[maxUsers] };
+const known = { ...fields, ...unseen };
+
 /** The values of the form, by the fields' names. */
-type Answers = { -readonly [K in keyof typeof fields]?: (typeof fields)[K] extends Field<infer T> ? T : never };
+type Answers = { -readonly [K in keyof typeof known]?: (typeof known)[K] extends Field<infer T> ? T : never };
 
 /** The fields of which each is a property of the configuration, and which. Two names may stand for one property. */
 const properties = {
@@ -127,12 +128,13 @@ const properties = {
   'muc#roomconfig_allowvoicerequests': 'allowVoiceRequests',
   'muc#roomconfig_allow_registration': 'allowRegistration',
   'muc#roomconfig_maxusers': 'maxUsers',
+  [maxUsers]: 'maxUsers',
   'muc#roomconfig_presencebroadcast': 'presenceBroadcast',
   'muc#roomconfig_public_list': 'listOccupants',
   'muc#maxhistoryfetch': 'maxHistory',
   'muc#roomconfig_defaulthistorymessages': 'defaultHistory',
   'muc#roomconfig_pubsub': 'pubsub',
-} as const satisfies { readonly [K in keyof typeof fields]?: keyof RoomConfig };
+} as const satisfies { readonly [K in keyof typeof known]?: keyof RoomConfig };
 
 /** A field that a module adds to the form. What is chosen is in `config.more` by its name, and read by {@link chosen}. */
 export interface ExtraField<T> {
@@ -158,11 +160,10 @@ export interface Settings {
 /** A form with all that belongs to a room's configuration. */
 function formOf(
   room: Jid,
-  { maxUsers }: RoomConfig,
+  own: Readonly<Record<string, Field<unknown>>>,
   extras: readonly ExtraField<unknown>[],
 ): Form<Record<string, Field<unknown>>> {
-  const all: Record<string, Field<unknown>> = { ...fields };
-  all['muc#roomconfig_maxusers'] = limit(mostLabel, maxUsers) as Field<unknown>;
+  const all: Record<string, Field<unknown>> = { ...own };
   for (const { name, field } of extras) all[name] = field;
   return {
     formType: NS.mucRoomConfig,
@@ -182,7 +183,7 @@ export function settingsForm(room: Jid, settings: Settings, extras: readonly Ext
   values['muc#roomconfig_roomadmins'] = settings.admins;
   values['muc#roomconfig_roomowners'] = settings.owners;
   for (const extra of extras) values[extra.name] = chosen(config, extra);
-  return el('query', NS.mucOwner, undefined, formElement(formOf(room, config, extras), values));
+  return el('query', NS.mucOwner, undefined, formElement(formOf(room, fields, extras), values));
 }
 
 /** What a filled-in form says: the configuration that comes of it, and the full lists of admins and owners where it names them. */
@@ -204,7 +205,7 @@ export function readSettings(
   x: Element,
   extras: readonly ExtraField<unknown>[] = [],
 ): Submitted {
-  const answers = readForm(formOf(room, config, extras), x) as Answers & Record<string, unknown>;
+  const answers = readForm(formOf(room, known, extras), x) as Answers & Record<string, unknown>;
   const changes: Record<string, unknown> = {};
   for (const [name, property] of Object.entries(properties)) {
     const value = answers[name];

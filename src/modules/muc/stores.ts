@@ -4,13 +4,17 @@ import { ephemeral, kv, map, type Opened } from '../../storage/specs.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { RoomRows } from './ports.ts';
-import type { AffiliationRow, GoneRow, MembershipRow, OccupantRow, ParkedRow, RoomRow } from './rows.ts';
+import type { AffiliationRow, DirectoryRow, GoneRow, MembershipRow, OccupantRow, ParkedRow, RoomRow } from './rows.ts';
 
-/** The owner is the room's localpart, except of `memberships`: there it is a person's bare JID, and the key is the room's localpart. */
+/**
+ * The owner is the room's localpart, except of `memberships`: there it is a person's bare JID, and of `directory`: there is one for all
+ * rooms. The key is the room's localpart in both.
+ */
 export const stores = {
   rooms: kv<RoomRow>(),
   affiliations: map<AffiliationRow>(),
   memberships: map<MembershipRow>(),
+  directory: map<DirectoryRow>({ cache: true }),
   gone: kv<GoneRow>(),
   parked: kv<ParkedRow>(),
   occupants: ephemeral<OccupantRow>(),
@@ -30,6 +34,10 @@ export interface StoredParts {
 }
 
 export class StoredRows implements RoomRows {
+  /** Where the room that was here goes on. */
+  gone: GoneRow | undefined;
+  /** What the directory has of it, as far as it was written in this life. */
+  private listed = '';
   private readonly parts: StoredParts;
   private readonly underWay = new Set<Promise<unknown>>();
 
@@ -39,7 +47,14 @@ export class StoredRows implements RoomRows {
 
   saveRoom(row: RoomRow | undefined): Promise<void> {
     const { stores, key } = this.parts;
-    return this.write(() => stores.rooms.set(key, row));
+    const entry = row && directoryRow(row);
+    const listed = JSON.stringify(entry) ?? 'not at all';
+    return this.write(async () => {
+      const own = stores.rooms.set(key, row);
+      if (listed === this.listed) return own;
+      await Promise.all([own, stores.directory.set('', key, entry)]);
+      this.listed = listed;
+    });
   }
 
   saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void> {
@@ -56,6 +71,7 @@ export class StoredRows implements RoomRows {
 
   saveGone(row: GoneRow): Promise<void> {
     const { stores, key } = this.parts;
+    this.gone = row;
     return this.write(() => stores.gone.set(key, row));
   }
 
@@ -111,5 +127,21 @@ function membership(old: MembershipRow | undefined, row: AffiliationRow | undefi
     ...(nick !== undefined && { nick }),
     ...(notify !== undefined && { notify }),
     ...(lastRead !== undefined && { lastRead }),
+  };
+}
+
+/** A room that nobody has configured yet is not told of. */
+function directoryRow({ config, isLocked }: RoomRow): DirectoryRow | undefined {
+  if (isLocked) return undefined;
+  const { name, description, language, isPublic, isMembersOnly, isPersistent, password, whois } = config;
+  return {
+    ...(name !== '' && { name }),
+    ...(description !== '' && { description }),
+    ...(language !== '' && { language }),
+    isPublic,
+    isMembersOnly,
+    isPersistent,
+    isProtected: password !== '',
+    whois,
   };
 }

@@ -3,7 +3,7 @@
 import type pg from 'pg';
 import { StorageUnavailable } from '../errors.ts';
 import type { Database } from './database.ts';
-import { describe, isLost, isPassing, translate } from './failures.ts';
+import { describe, isFull, isLost, isPassing, translate } from './failures.ts';
 import { LifeOver } from './fence.ts';
 
 /** While rows come in, a batch is written at most this often on average, in milliseconds. */
@@ -257,7 +257,12 @@ export class Batcher {
     };
     client.on('error', forget);
     client.on('end', forget);
-    await client.connect();
+    try {
+      await client.connect();
+    } catch (error) {
+      if (isFull(error)) this.#database.makeRoom(error);
+      throw error;
+    }
     try {
       await this.#database.admit(client);
     } catch (error) {

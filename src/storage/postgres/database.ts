@@ -2,7 +2,7 @@
 import pg from 'pg';
 import type { Logger } from '../../base/log.ts';
 import { StorageUnavailable } from '../errors.ts';
-import { describe, isLost, isRejected, translate } from './failures.ts';
+import { describe, isFull, isLost, isRejected, translate } from './failures.ts';
 import { connectionName, introduce, LifeOver } from './fence.ts';
 
 export interface DatabaseOptions {
@@ -21,6 +21,9 @@ export type Row = readonly unknown[];
 
 const firstWait = 50;
 const longestWait = 5_000;
+/** How long a node makes do with fewer connections before it asks for more, and how often that is told, in milliseconds. */
+const shortage = 60_000;
+const shortageTold = 3_600_000;
 
 export class Database {
   readonly log: Logger;
@@ -37,6 +40,8 @@ export class Database {
   #outage: Promise<void> | undefined;
   #since = 0;
   #reason: unknown;
+  /** Until when it need not be told again that there are too few connections. */
+  #shortUntil = 0;
   #closed = false;
   readonly #closing = new AbortController();
 
@@ -101,6 +106,10 @@ export class Database {
         if (life !== this.#life || error instanceof LifeOver) throw new LifeOver();
         // nothing was sent
         if (this.#closed || this.#isBusy(error) || performance.now() > deadline) throw translate(error);
+        if (isFull(error) && this.#pool.totalCount > 0) {
+          this.#shrink(error);
+          continue;
+        }
         if (isRejected(error))
           throw new StorageUnavailable(`the database refuses us: ${describe(error)}`, { cause: error });
         void this.lost(error);
@@ -210,6 +219,34 @@ export class Database {
       const timer = setTimeout(done, ms);
       this.#closing.signal.addEventListener('abort', done);
     });
+  }
+
+  /** Told that the server had none for somebody who needs one of his own: one of the pool's is ended for it. */
+  makeRoom(error: unknown): void {
+    if (this.#pool.totalCount <= 1) return;
+    this.#shrink(error);
+    this.#pool.options.max--;
+    // the next that is free
+    this.#pool.connect().then(
+      (client) => client.release(true),
+      () => {},
+    );
+  }
+
+  /** The server has no connection more for this node, which goes on with those that it has, and tries for more after a while. */
+  #shrink(error: unknown): void {
+    const pool = this.#pool;
+    pool.options.max = pool.totalCount;
+    setTimeout(() => {
+      pool.options.max = this.#connections;
+    }, shortage).unref();
+    const now = performance.now();
+    if (now < this.#shortUntil) return;
+    this.#shortUntil = now + shortageTold;
+    this.log.warn(
+      { error: describe(error), connections: pool.totalCount, wanted: this.#connections },
+      'the database has no more connections for this node: raise its max_connections',
+    );
   }
 
   // all connections in use for seconds, or none left on the server: overload, but not an outage

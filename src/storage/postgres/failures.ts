@@ -21,8 +21,15 @@ export function isPassing(error: unknown): boolean {
   return isLost(error) || error instanceof StorageUnavailable || /^(53|57|40|25006|55P03)/.test(code(error));
 }
 
+// what pg says where the server asks for a password and it was given none
+const noPassword = /client password must be a string/;
+
 /** Whether the server is there but will not have us: user, password, or name of the database. Only the operator can help. */
-export const isRejected = (error: unknown): boolean => /^(28|3D)/.test(code(error));
+export const isRejected = (error: unknown): boolean =>
+  /^(28|3D)/.test(code(error)) || (error instanceof Error && noPassword.test(error.message));
+
+/** Whether the server, or what this user may have of it, has no connection left. */
+export const isFull = (error: unknown): boolean => code(error) === '53300';
 
 /** What the layers above get to see. */
 export function translate(error: unknown): unknown {
@@ -43,6 +50,7 @@ export function describe(error: unknown): string {
   // several addresses tried: the message itself is empty
   const first = error instanceof AggregateError ? (error.errors[0] as unknown) : undefined;
   if (first !== undefined) return describe(first);
+  if (noPassword.test(error.message)) return 'it asks for a password, and was given none';
   const state = code(error);
   return state !== '' && !error.message.includes(state) ? `${error.message} (${state})` : error.message;
 }

@@ -52,6 +52,30 @@ test('what is written in one turn is handed over once', async () => {
   expect(transport.progress).toEqual({ written: 9, handedOver: 9 });
 });
 
+test('many sockets are written to in several turns, in order, and each takes what came meanwhile', async () => {
+  const flusher = new Flusher();
+  const flushed: string[] = [];
+  const waiting = new Map<number, string>();
+  const write = (n: number, text: string): void => {
+    const before = waiting.get(n);
+    waiting.set(n, (before ?? '') + text);
+    const flush = (): void => {
+      flushed.push(`${n}${waiting.get(n)}`);
+      waiting.delete(n);
+    };
+    if (before === undefined) flusher.add({ flush });
+  };
+  for (let n = 0; n < 1200; n++) write(n, 'a');
+  await turn();
+  expect(flushed.length).toBeGreaterThan(0);
+  expect(flushed.length).toBeLessThan(1200);
+  write(1199, 'b');
+  write(0, 'b');
+  await expect.poll(() => waiting.size).toBe(0);
+  const all = Array.from({ length: 1200 }, (_, n) => `${n}a`);
+  expect(flushed).toEqual([...all.with(1199, '1199ab'), '0b']);
+});
+
 test('what is large goes bit by bit, and no character is torn apart', async () => {
   const { transport, peer, heard } = await pair();
   peer.pause();

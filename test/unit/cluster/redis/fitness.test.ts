@@ -10,6 +10,7 @@ import { checkFitness, examineFitness, type Fitness, needs } from '../../../../s
 import { createRedisCluster } from '../../../../src/cluster/redis/redis.ts';
 import { openRedis } from '../../../../src/net/redis.ts';
 import type { RedisTarget } from '../../../../src/net/redis-target.ts';
+import { freePort } from '../../../kit/peers.ts';
 import { startRedis, type TestRedis } from '../../../kit/redis.ts';
 
 let redis: TestRedis;
@@ -60,7 +61,7 @@ test('what its user may not do is named, with what to grant', async () => {
   expect(await grant('~parley* resetchannels &parley* +@all -subscribe')).toContain(
     'does not let this user run SUBSCRIBE',
   );
-  expect(await grant('~other* &parley* +@all')).toContain('does not let this user use its keys');
+  expect(await grant('~other* resetchannels &parley* +@all')).toContain('does not let this user use its keys');
   expect(await grant('~parley* resetchannels +@all')).toContain('does not let this user listen to its channels');
 });
 
@@ -76,13 +77,16 @@ test('one that takes no writes says why', async () => {
   await redis.ask('REPLICAOF NO ONE');
 });
 
-test('a node of a Redis Cluster that is named alone is not taken for all of it', async () => {
-  const one = await startRedis(['--cluster-enabled', 'yes', '--cluster-port', String(redis.port + 10_000)]);
+test('a node of a Redis Cluster that is named alone is not taken for all of it, nor another one for a Redis Cluster', async () => {
+  const one = await startRedis(['--cluster-enabled', 'yes', '--cluster-port', String(await freePort())]);
   try {
-    expect(await problemOf(one.url, one)).toMatch(/CLUSTERDOWN|MOVED/);
+    expect(await problemOf(one.url, one)).toMatch(
+      /^is a node of a Redis Cluster.*: name it, and others of its kind, as/,
+    );
   } finally {
     await one.remove();
   }
+  await expect(examine({ cluster: [redis.url] })).rejects.toThrow('cluster support disabled');
 });
 
 test('an old one is refused', async () => {

@@ -116,13 +116,13 @@ describe('a nick', () => {
 describe('lines of a list', () => {
   it('name people by bare addresses, and occupants by full ones', () => {
     const jid = 'hag@shakespeare.lit' as BareJid;
-    expect(affiliationItem(jid, 'member', { nick: 'witch' }).toXml()).toBe(
+    expect(affiliationItem(NS.mucAdmin, jid, 'member', { nick: 'witch' }).toXml()).toBe(
       `<item xmlns='${NS.mucAdmin}' affiliation='member' jid='hag@shakespeare.lit' nick='witch'/>`,
     );
-    expect(affiliationItem(jid, 'outcast', { nick: 'witch', reason: 'Treason' }).toXml()).toBe(
+    expect(affiliationItem(NS.mucAdmin, jid, 'outcast', { nick: 'witch', reason: 'Treason' }).toXml()).toBe(
       `<item xmlns='${NS.mucAdmin}' affiliation='outcast' jid='hag@shakespeare.lit'><reason>Treason</reason></item>`,
     );
-    expect(roleItem('witch', 'visitor', 'none', Jid.parse('hag@shakespeare.lit/pda')!).toXml()).toBe(
+    expect(roleItem(NS.mucAdmin, 'witch', 'visitor', 'none', Jid.parse('hag@shakespeare.lit/pda')!).toXml()).toBe(
       `<item xmlns='${NS.mucAdmin}' affiliation='none' jid='hag@shakespeare.lit/pda' nick='witch' role='visitor'/>`,
     );
   });
