@@ -78,7 +78,7 @@ export default defineModule({
         now: () => clock.now(),
         newId: () => randomBytes(9).toString('base64url'),
         multicast(element, from, to) {
-          if (!isDropped()) void router.multicast(element, from, to, host);
+          if (!isDropped()) return router.multicast(element, from, to, host);
         },
         send: (element, from, to) => void deliver(element, from, to),
         answer: deliver,

@@ -34,13 +34,8 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
     after = next;
   };
   const reply = (result: Element | undefined | void): MaybePromise<void> => {
-    const { el: element } = iqResult(iq, result ?? undefined);
-    if (!iq.from.isBare) {
-      // the way of all that a room says: after what the handler has told who asked, and before what it will tell all
-      room.ports.multicast(element.with({ to: undefined }), iq.to, [iq.from]);
-      return after?.();
-    }
-    const sent = room.ports.answer(element, iq.to, iq.from);
+    const sent = room.ports.answer(iqResult(iq, result ?? undefined).el, iq.to, iq.from);
+    // what goes to all takes another way, and must not be there first
     if (after !== undefined) return andThen(sent, after);
   };
   const result = handler({ iq, payload, session: undefined, transit, afterReply });

@@ -41,9 +41,9 @@ export interface RoomPorts {
   newId(): string;
   /**
    * One element, which has its `from` and no `to`, to full JIDs. What a room says this way arrives in order, whoever it is for. What
-   * cannot be delivered comes back to the room.
+   * cannot be delivered comes back to the room. When what is returned is settled, it is before whatever is sent from then on.
    */
-  multicast(element: Element, from: Jid, to: readonly Jid[]): void;
+  multicast(element: Element, from: Jid, to: readonly Jid[]): MaybePromise<void>;
   /** One element to one address; `to` is set on it here. */
   send(element: Element, from: Jid, to: Jid): void;
   /** The same; it is on its way when what is returned is settled. */

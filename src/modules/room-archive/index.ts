@@ -122,9 +122,10 @@ export default defineModule({
       const result = await answerQuery(archive, payload, asker, limits);
       metrics.queries.inc();
       metrics.replayed.inc(result.messages.length);
-      for (const { el: message } of result.messages) {
-        room.ports.multicast(message.with({ to: undefined }), room.jid, [asker]);
-      }
+      // each in its turn, and the answer after them
+      await Promise.all(
+        result.messages.map(({ el: message }) => room.ports.multicast(message.with({ to: undefined }), room.jid, [asker])),
+      );
       return result.fin;
     }
 

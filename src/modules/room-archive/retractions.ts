@@ -1,6 +1,5 @@
 // What is taken back in a room leaves a tombstone in its archive: by whoever said it (XEP-0424), under whatever nick, or by a moderator.
 import { defineService } from '../../core/module.ts';
-import { isId } from '../../storage/ids.ts';
 import type { Archived, ArchiveStore } from '../../storage/ports.ts';
 import { parseElement } from '../../xml/document.ts';
 import type { Element } from '../../xml/element.ts';
@@ -57,7 +56,6 @@ export class Graves implements RoomArchive {
   }
 
   private async entry(room: Room, id: string): Promise<Archived | undefined> {
-    if (!isId(id)) return undefined;
     const page = await this.store.find(room.jid.local, { ids: [id], start: room.createdAt, limit: 1 });
     return page?.entries[0];
   }
