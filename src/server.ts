@@ -85,7 +85,7 @@ export class Server {
   private readonly parts: ServerParts;
   private readonly clock: Clock;
   private readonly cluster: Cluster;
-  private readonly router: Router;
+  readonly router: Router;
   private readonly throttle: Throttle;
   readonly sm: StreamManagement;
   private readonly restart: SessionRestart;

@@ -15,6 +15,7 @@ import { installModules, type LoaderParts, type Modules, stopModules } from '../
 import { clientOf, type Sessions } from '../core/sessions.ts';
 import type { TlsHost } from '../net/tls.ts';
 import { parentOf } from '../s2s/components.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 
@@ -134,8 +135,19 @@ export class Hosts {
       ...(parts.iterations === undefined ? {} : { iterations: parts.iterations }),
     });
     const host = new Host({ domain, settings, accounts, log: parts.log });
-    const close = (user: string, error: StreamError, isMeant?: (entry: SessionEntry) => boolean): Promise<unknown> =>
-      parts.sessions.closings.closeAccount(Jid.of(user, domain).bare, error, isMeant);
+    const close = async (
+      user: string,
+      error: StreamError,
+      isMeant?: (entry: SessionEntry) => boolean,
+    ): Promise<unknown> => {
+      try {
+        return await parts.sessions.closings.closeAccount(Jid.of(user, domain).bare, error, isMeant);
+      } catch (err) {
+        if (!(err instanceof StorageUnavailable)) throw err;
+        const again = 'its sessions cannot be ended just now; do it again when they can be';
+        throw new StorageUnavailable(`${again} (${err.message})`, { cause: err });
+      }
+    };
     accounts.listen({
       created: (user) => host.notify(accountCreated, { user }),
       removing: async (user) => {

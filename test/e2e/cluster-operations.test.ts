@@ -15,6 +15,7 @@ beforeAll(async () => {
     redis: redis.url,
     cluster: { processes: 2, name: 'alpha' },
   });
+  await server.addUsers('localhost', ['romeo']);
 }, 120_000);
 
 afterAll(async () => {
@@ -88,6 +89,10 @@ test('while Redis is away the other nodes are not known, which is said at once',
   expect(other).toMatch(/^alpha-[12]$/);
   expect((await server.cli(['s2s', 'ls'])).stdout).toContain(`not known: what is on ${other}, since Redis fails`);
   expect((await server.cli(['status'])).stdout).toMatch(new RegExp(`not known +${other}, since Redis fails`));
+  // what holds now, and what does not yet
+  const disabled = await server.cli(['user', 'disable', 'romeo@localhost']);
+  expect(disabled.code).toBe(1);
+  expect(disabled.stderr).toContain('its sessions cannot be ended just now; do it again when they can be');
   // the processes of this machine are told all the same
   const drained = performance.now();
   expect((await server.cli(['drain', 'on', other])).stdout).toContain(`${other} drains`);

@@ -10,6 +10,8 @@ import { running, type World } from './worlds.ts';
 
 /** Between signs of life, in milliseconds: busy machines must not make a node count as dead. */
 const BEAT = 250;
+/** What one node asks another takes longer the more scenes are played, in milliseconds. */
+const CALL_TIMEOUT = 5000;
 
 /** @param url of a Redis that others may use, too */
 export const nodesOnRedis = (url: string): World => ({
@@ -18,7 +20,7 @@ export const nodesOnRedis = (url: string): World => ({
     const clock = new FakeClock();
     const driver = createMemoryDriver(clock);
     return running(clock, async () => {
-      const nodes = await startRedisNodes(url, undefined, { beat: BEAT });
+      const nodes = await startRedisNodes(url, undefined, { beat: BEAT, callTimeout: CALL_TIMEOUT });
       const heard = await createMarks(nodes.clusters);
       for (const cluster of nodes.clusters) cluster.answer(fence, () => null);
       const servers: TestServer[] = [];

@@ -5,7 +5,8 @@
 // - 7.2.18: who enters without `<x/>` is told not to be in the room.
 // - 8.2, of kicking oneself: it is allowed, as on IRC.
 // - 7.2.13, 10.2.1: nothing is logged for the public, so there is neither 170 nor 171.
-// - 18.1.1: nobody is told by 101 what changed while they were away: members of members-only rooms are invited.
+// - 9.5 SHOULD, 18.1.1: who is put on a list while away hears nothing of it from the room, neither by an invitation nor by 101; who invites
+//   somebody makes them a member by that (invitations.ts).
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
@@ -13,11 +14,16 @@ import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { serviceIn } from '../../core/events.ts';
-import { defineModule, type Item, on } from '../../core/module.ts';
+import { counter, gauge } from '../../core/metrics.ts';
+import { defineModule, type Item, iqGet, on } from '../../core/module.ts';
+import { el } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
 import { Home, type HomeParts } from './home.ts';
+import { roomMessageSent } from './hooks.ts';
+import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
 import { requests } from './requests.ts';
@@ -26,6 +32,8 @@ import type { Handed } from './saved.ts';
 import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
 import { sweep } from './sweep.ts';
 
+/** For the metrics, in milliseconds. */
+const COUNT_EVERY = 10_000;
 /** After a start, in milliseconds: by then whoever resumes has found their rooms. */
 const SWEEP_AFTER = 60_000;
 
@@ -34,6 +42,11 @@ export default defineModule({
   summary: 'Rooms for many people',
   hosts: ['rooms'],
   stores,
+  metrics: {
+    rooms: gauge('Rooms in the memory of this node'),
+    occupants: gauge('People in rooms of this node'),
+    messages: counter('Messages to everybody in a room'),
+  },
   config: z.strictObject({
     'most-occupants': z
       .int()
@@ -45,7 +58,7 @@ export default defineModule({
       .meta({ description: 'A room that nobody is in and nobody asks for is out of memory after so long.' }),
   }),
 
-  setup({ host, config, stores, router, cluster, owners, clock, log, background, every }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every }) {
     const homes = new Set<Home>();
 
     const ports = (rows: StoredRows, lease: Lease, isDropped: () => boolean): RoomPorts => {
@@ -119,6 +132,11 @@ export default defineModule({
       rebuild: 'eager',
     });
 
+    every(COUNT_EVERY, 'counting rooms', () => {
+      const here = [...homes].flatMap(({ room }) => (room === undefined || room.isOver ? [] : [room]));
+      metrics.rooms.set(here.length);
+      metrics.occupants.set(here.reduce((sum, { occupants }) => sum + occupants.size, 0));
+    });
     every(SHARE_AGAIN, 'who is in rooms', () => {
       for (const home of homes) home.shareAgain();
     });
@@ -141,6 +159,14 @@ export default defineModule({
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
         ...requests,
+        on(roomMessageSent, () => metrics.messages.inc()),
+        // what the host asks itself for its operators
+        iqGet('host', NS.mucOwner, 'query', ({ iq }) => {
+          if (!isOperator(iq.from, host.domain)) throw new StanzaError('service-unavailable');
+          return andThen(stores.directory.all(''), (all) =>
+            el('query', NS.mucOwner, undefined, JSON.stringify([...all])),
+          );
+        }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
           const done = rooms.call(stanza.to.local, new Passed(stanza));

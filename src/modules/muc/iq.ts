@@ -5,13 +5,15 @@ import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { type Iq, iqResult } from '../../xmpp/stanza.ts';
+import { isOperator } from './operator.ts';
 import { type RoomContext, roomNote } from './request.ts';
 import type { Room } from './room.ts';
 
 /** Who asks, and what they are here; `release` does nothing. */
 export function contextOf(room: Room, asker: Jid): RoomContext {
   const occupant = room.occupantOf(asker);
-  return { room, asker, occupant, affiliation: room.affiliationOf(asker), release: () => {} };
+  const affiliation = isOperator(asker, room.jid.domain) ? 'owner' : room.affiliationOf(asker);
+  return { room, asker, occupant, affiliation, release: () => {} };
 }
 
 /**

@@ -69,7 +69,8 @@ export class StoredRows implements RoomRows {
     });
   }
 
-  saveGone(row: GoneRow): Promise<void> {
+  /** `undefined` removes. */
+  saveGone(row: GoneRow | undefined): Promise<void> {
     const { stores, key } = this.parts;
     this.gone = row;
     return this.write(() => stores.gone.set(key, row));
