@@ -124,7 +124,9 @@ export default defineModule({
       metrics.replayed.inc(result.messages.length);
       // each in its turn, and the answer after them
       await Promise.all(
-        result.messages.map(({ el: message }) => room.ports.multicast(message.with({ to: undefined }), room.jid, [asker])),
+        result.messages.map(({ el: message }) =>
+          room.ports.multicast(message.with({ to: undefined }), room.jid, [asker]),
+        ),
       );
       return result.fin;
     }
