@@ -45,6 +45,7 @@ const titles = {
   'XEP-0388': 'Extensible SASL Profile',
   'XEP-0390': 'Entity Capabilities 2.0',
   'XEP-0410': "MUC Self-Ping (Schrödinger's Chat)",
+  'XEP-0421': 'Occupant identifiers for semi-anonymous MUCs',
   'XEP-0424': 'Message Retraction',
   'XEP-0431': 'Full Text Search in MAM',
   'XEP-0440': 'SASL Channel-Binding Type Capability',

@@ -16,6 +16,7 @@ const abroad: ReadonlySet<string> = new Set(
     'mam-prefs',
     'mam-retraction',
     'messages',
+    'occupant-id',
     'offline',
     'ping',
     'presence',
