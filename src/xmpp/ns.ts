@@ -44,6 +44,8 @@ export const NS = {
   private: 'jabber:iq:private',
   // XEP-0054
   vcardTemp: 'vcard-temp',
+  // XEP-0153
+  vcardUpdate: 'vcard-temp:x:update',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
   // XEP-0066
@@ -99,6 +101,8 @@ export const NS = {
   xbosh: 'urn:xmpp:xbosh',
   // XEP-0249
   conference: 'jabber:x:conference',
+  // XEP-0122
+  dataFormValidation: 'http://jabber.org/protocol/xdata-validate',
   // XEP-0280
   carbons: 'urn:xmpp:carbons:2',
   carbonsRules: 'urn:xmpp:carbons:rules:0',
