@@ -156,6 +156,8 @@ export const NS = {
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
+  // ours, in archives only: who spoke in a room, where not everybody knows
+  hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422
@@ -164,6 +166,9 @@ export const NS = {
   retraction: 'urn:xmpp:message-retract:1',
   retractionTombstone: 'urn:xmpp:message-retract:1#tombstone',
   retraction0: 'urn:xmpp:message-retract:0',
+  // XEP-0425, and what it was before
+  moderation: 'urn:xmpp:message-moderate:1',
+  moderation0: 'urn:xmpp:message-moderate:0',
   // XEP-0428
   fallback: 'urn:xmpp:fallback:0',
   // XEP-0431

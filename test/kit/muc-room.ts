@@ -94,6 +94,7 @@ export class TestRoom {
         },
       },
       mostOccupants: 1000,
+      ours: () => {},
       now: () => this.time,
       newId: () => `id${++this.lastId}`,
       handler: () => undefined,
