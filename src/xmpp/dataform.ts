@@ -248,8 +248,8 @@ function build<F extends Fields>(kind: FormKind, form: Form<F>, values: Values<F
 
 /** XEP-0122 3.1, 3.2.3: whole numbers. */
 function validation({ min, max }: { readonly min: number | undefined; readonly max: number | undefined }): Element {
-  const range = el('range', NS.dataFormValidation, { min: min?.toString(), max: max?.toString() });
-  return el('validate', NS.dataFormValidation, { datatype: 'xs:integer' }, range);
+  const range = el('range', NS.formValidation, { min: min?.toString(), max: max?.toString() });
+  return el('validate', NS.formValidation, { datatype: 'xs:integer' }, range);
 }
 
 /** A table of results (XEP-0004 3.4): the columns by `var` with their headings, and a row of texts for each item. */

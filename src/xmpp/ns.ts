@@ -101,8 +101,6 @@ export const NS = {
   xbosh: 'urn:xmpp:xbosh',
   // XEP-0249
   conference: 'jabber:x:conference',
-  // XEP-0122
-  dataFormValidation: 'http://jabber.org/protocol/xdata-validate',
   // XEP-0280
   carbons: 'urn:xmpp:carbons:2',
   carbonsRules: 'urn:xmpp:carbons:rules:0',

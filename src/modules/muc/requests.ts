@@ -12,18 +12,8 @@ import { roomOf } from './request.ts';
 
 /** Of one room, for a module's `handlers`. */
 export const requests: readonly Registration[] = [
-  iqGet(
-    'room',
-    NS.discoInfo,
-    'query',
-    (request) => describeRoom(roomOf(request), request.payload),
-  ),
-  iqGet(
-    'room',
-    NS.discoItems,
-    'query',
-    (request) => listOccupants(roomOf(request), request.payload),
-  ),
+  iqGet('room', NS.discoInfo, 'query', (request) => describeRoom(roomOf(request), request.payload)),
+  iqGet('room', NS.discoItems, 'query', (request) => listOccupants(roomOf(request), request.payload)),
   iqGet('room', NS.mucAdmin, 'query', answerList),
   iqSet('room', NS.mucAdmin, 'query', makeChanges),
   iqGet('room', NS.mucOwner, 'query', answerOwner),
