@@ -95,11 +95,7 @@ function identity(type: string, name: string): Element {
   return el('identity', NS.discoInfo, { category: 'automation', type, name });
 }
 
-function run(
-  command: Command,
-  request: IqRequest,
-  form: Element | undefined,
-): MaybePromise<CommandResult | void> {
+function run(command: Command, request: IqRequest, form: Element | undefined): MaybePromise<CommandResult | void> {
   try {
     // 3.5: whatever type it has, it is a submission
     const result = command.run(request, form?.with({ type: 'submit' }));

@@ -67,7 +67,13 @@ export default defineModule({
 
   setup: ({ stores }) => ({
     commands: [
-      command('create', 'Create or change a hat', isAdmin, () => createForm, (request, x) => create(stores, request, x!)),
+      command(
+        'create',
+        'Create or change a hat',
+        isAdmin,
+        () => createForm,
+        (request, x) => create(stores, request, x!),
+      ),
       command('destroy', 'Destroy a hat', isAdmin, destroyForm, (request, x) => destroy(stores, request, x!)),
       command('list', 'List hats', isInside, undefined, list),
       command('assign', 'Assign a hat', isAdmin, assignForm, (request, x) => assign(stores, request, x!)),
@@ -195,7 +201,8 @@ async function create({ hats: store }: Stores, request: IqRequest, x: Element): 
     throw unfit(hue, 'that is no angle between 0 and 360');
   }
   const { hats, worn } = wardrobeOf(room);
-  if (!hats.has(name) && hats.size >= MOST_HATS) throw new StanzaError('resource-constraint', 'there are too many hats');
+  if (!hats.has(name) && hats.size >= MOST_HATS)
+    throw new StanzaError('resource-constraint', 'there are too many hats');
   await room.ports.rows.write(() => store.set(room.jid.local, name, hat));
   hats.set(name, hat);
   const wearers = [...worn].flatMap(([bare, names]) => (names.includes(name) ? bare : []));

@@ -44,11 +44,7 @@ export default defineModule({
     }
 
     /** @throws StanzaError `item-not-found` for a node that no module knows */
-    function askOthers(
-      request: IqRequest,
-      node: string,
-      what: NodeAsked['what'],
-    ): MaybePromise<readonly Element[]> {
+    function askOthers(request: IqRequest, node: string, what: NodeAsked['what']): MaybePromise<readonly Element[]> {
       const event: NodeAsked = { request, target: 'host', node, what, answer: undefined };
       return andThen(host.collect(nodeAsked, event), () => {
         const { answer = unknownNode() } = event;
