@@ -12,7 +12,7 @@ const MOST_HELD = 1000;
 /** Sends an element, which says whom it is from, to everybody. */
 export function tellAll(room: Room, element: Element, from: Jid): void {
   const { audience, waiting } = room;
-  if (audience.length > 0) room.ports.multicast(element, from, audience);
+  if (audience.length > 0) void room.ports.multicast(element, from, audience);
   if (waiting.size > 0) hold(room, element, from);
 }
 
@@ -25,12 +25,12 @@ export function tell(room: Room, element: Element, from: Jid, readers: Iterable<
       else device.held.push([element, from]);
     }
   }
-  if (to.length > 0) room.ports.multicast(element, from, to);
+  if (to.length > 0) void room.ports.multicast(element, from, to);
 }
 
 /** To one device, though it waits for history. */
 export function tellDevice(room: Room, element: Element, from: Jid, to: Jid): void {
-  room.ports.multicast(element, from, [to]);
+  void room.ports.multicast(element, from, [to]);
 }
 
 /** The room says something to all who are in it; `codes` as in 10.2.1. */
