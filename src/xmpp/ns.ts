@@ -44,6 +44,8 @@ export const NS = {
   private: 'jabber:iq:private',
   // XEP-0054
   vcardTemp: 'vcard-temp',
+  // XEP-0153
+  vcardUpdate: 'vcard-temp:x:update',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
   // XEP-0066

@@ -87,6 +87,7 @@ export class TestRoom {
           else this.rows.set(person, row);
         },
         saveGone: async () => {},
+        write: async (work) => void (await work()),
         saveDevice: (device, row) => {
           if (row === undefined) this.devices.delete(device.full);
           else this.devices.set(device.full, row);

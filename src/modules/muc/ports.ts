@@ -24,6 +24,8 @@ export interface RoomRows {
   saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void>;
   /** Where the room goes on when it is over (10.9). */
   saveGone(row: GoneRow): Promise<void>;
+  /** What modules keep of the room in stores of their own; `work` writes it. */
+  write(work: () => Promise<unknown>): Promise<void>;
   /** The list of devices that outlives a crash. Nobody waits for it. */
   saveDevice(device: Jid, row: OccupantRow | undefined): void;
 }
