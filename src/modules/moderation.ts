@@ -14,7 +14,7 @@ import { roomInfo, roomMessage } from './muc/hooks.ts';
 import { speakAsRoom } from './muc/message.ts';
 import { type RoomContext, roomOf } from './muc/request.ts';
 import { occupantIds } from './occupant-id.ts';
-import { roomArchive } from './room-archive/retractions.ts';
+import { type RoomArchive, roomArchive } from './room-archive/retractions.ts';
 
 /** Characters of a reason. */
 const LONGEST = 1000;
@@ -23,14 +23,18 @@ export default defineModule({
   xeps: ['XEP-0425 0.3.0'],
   summary: 'Lets moderators take back what others said in a room',
   hosts: ['rooms'],
-  needs: [roomArchive, occupantIds],
 
-  setup({ use }) {
-    const archive = use(roomArchive);
-    const ids = use(occupantIds);
+  setup({ find }) {
+    /** @throws StanzaError where the archive is switched off: there is nothing to take back */
+    function archiveOf(): RoomArchive {
+      const archive = find(roomArchive);
+      if (archive === undefined) throw new StanzaError('service-unavailable');
+      return archive;
+    }
 
     async function moderate(context: RoomContext, id: string | undefined, request: Element): Promise<void> {
       const { room } = context;
+      const archive = archiveOf();
       checkModerator(context);
       if (id === undefined || id === '') throw new StanzaError('bad-request', 'which message?');
       const message = await archive.find(room, id);
@@ -47,8 +51,9 @@ export default defineModule({
 
     function moderatedBy({ room, occupant }: RoomContext): Element {
       if (occupant === undefined) return el('moderated', NS.moderation);
-      const known = el('occupant-id', NS.occupantId, { id: ids.of(room, occupant.bare) });
-      return el('moderated', NS.moderation, { by: occupant.jid.full }, known);
+      const id = find(occupantIds)?.of(room, occupant.bare);
+      const known = id === undefined ? [] : [el('occupant-id', NS.occupantId, { id })];
+      return el('moderated', NS.moderation, { by: occupant.jid.full }, ...known);
     }
 
     /** 3.1: what everybody is told, and the archive keeps. */
@@ -72,7 +77,9 @@ export default defineModule({
 
     return {
       handlers: [
-        on(roomInfo, ({ features }) => void features.push(NS.moderation, NS.moderation0)),
+        on(roomInfo, ({ features }) => {
+          if (find(roomArchive) !== undefined) features.push(NS.moderation, NS.moderation0);
+        }),
         on(roomMessage, { phase: 'check' }, ({ occupant, element }) =>
           occupant !== undefined && claimsModeration(element)
             ? new StanzaError('not-acceptable', 'only the room says what was moderated')

@@ -32,22 +32,18 @@ export default defineModule({
   xeps: [],
   summary: 'Knows the rooms of an account, and how much of each its owner has not read',
   hosts: ['rooms'],
-  needs: [memberships, roomArchive],
   provides: [roomList],
 
-  setup({ host, use, background }) {
-    const members = use(memberships);
-    const archive = use(roomArchive);
-
+  setup({ host, find, background }) {
     async function roomsOf(account: BareJid, counted = COUNTED): Promise<RoomOfAccount[]> {
-      const all = await members.of(account);
+      const all = (await find(memberships)?.of(account)) ?? [];
       const asked = all.map(({ room, lastRead, since }) => ({
         owner: room.local,
         afterId: lastRead,
         start: since,
         except: account,
       }));
-      const unread = await archive.unread(asked, counted);
+      const unread = (await find(roomArchive)?.unread(asked, counted)) ?? [];
       return all.map((membership, index) => ({ ...membership, unread: unread[index] ?? 0 }));
     }
 
