@@ -136,10 +136,18 @@ function come(
   } else if (!wasInside) room.placeDevice(occupant, device);
   rows.saveDevice(jid, { nick: occupant.nick, role: occupant.role, xml });
   if (before !== occupant.shown.presence) showToOthers(room, occupant);
-  const codes = [...(room.config.whois === 'anyone' ? [100] : []), ...(isNew ? [201] : [])];
-  showToSelf(room, occupant, { codes, asked: { device, id: presence.attrs.id } });
+  showToSelf(room, occupant, { codes: entryCodes(room, isNew), asked: { device, id: presence.attrs.id } });
   sendHistory(room, occupant, device, history);
   if (!wasInside) hooks.notify(roomJoined, { room, occupant, device, isFirst });
+}
+
+/** What somebody who comes in is told beside 110: 7.2.4, 7.2.13, 10.1.1. */
+function entryCodes({ config }: Room, isNew: boolean): number[] {
+  const codes: number[] = [];
+  if (config.whois === 'anyone') codes.push(100);
+  if (config.isLogged) codes.push(170);
+  if (isNew) codes.push(201);
+  return codes;
 }
 
 /** 7.2.14 to 7.2.17: what was said, then the subject; what is said while it is read comes after it. */
