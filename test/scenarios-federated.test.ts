@@ -23,6 +23,7 @@ const abroad: ReadonlySet<string> = new Set(
     'privileged-presence',
     'rfc7622-addresses',
     'roster',
+    'slow-mode',
     'stanzas',
     'stream-management',
     'stream-resumption',

@@ -85,7 +85,7 @@ export class Bus {
   }
 
   call(node: NodeId, method: string, body: unknown): Promise<unknown> {
-    return this.options.calls.call(node, method, (id) => this.outbox(node).push(writeCall(id, method, body)));
+    return this.options.calls.call(node, method, (id) => this.outbox(node).push(writeCall(id, method, body), true));
   }
 
   publish(topic: string, body: unknown): void {
@@ -233,7 +233,7 @@ export class Bus {
   /** Says something that nobody waits for here. */
   private tell(node: NodeId, item: string): void {
     this.outbox(node)
-      .push(item)
+      .push(item, true)
       .then(
         () => {
           if (this.missing.delete(node)) this.options.onMissed();

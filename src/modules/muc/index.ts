@@ -87,10 +87,11 @@ export default defineModule({
           listens: (hook) => host.listens(hook),
         },
         handler: (type, ns, name) => host.iqs.find(['room'], type, ns, name),
+        ours: () => (lease.isValid ? undefined : confirm(lease)),
         now: () => clock.now(),
         newId: () => randomBytes(9).toString('base64url'),
         multicast(element, from, to) {
-          if (!isDropped()) void router.multicast(element, from, to, host);
+          if (!isDropped()) return router.multicast(element, from, to, host);
         },
         send: (element, from, to) => void deliver(element, from, to),
         answer: deliver,

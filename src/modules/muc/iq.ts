@@ -25,12 +25,17 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
   const { payload } = iq;
   const handler = payload && room.ports.handler(iq.type, payload.ns, payload.name);
   if (payload === undefined || handler === undefined) throw new StanzaError('service-unavailable');
+  const context = contextOf(room, iq.from);
+  // XEP-0045 10.1.1, 16.2: a room that its creator has not configured yet is not there for others
+  if (room.isLocked && context.affiliation !== 'owner') {
+    throw new StanzaError('item-not-found', 'there is no such room yet');
+  }
   let isReleased = false;
   const transit = new Transit<Iq>(iq, { kind: 'server', domain: iq.from.domain });
   const release = (): void => {
     isReleased = true;
   };
-  transit.leave(roomNote, { ...contextOf(room, iq.from), release });
+  transit.leave(roomNote, { ...context, release });
   let after: (() => void) | undefined;
   const afterReply = (next: () => void): void => {
     after = next;

@@ -95,7 +95,7 @@ export class StoredRows implements RoomRows {
     while (this.underWay.size > 0) await Promise.allSettled(this.underWay);
   }
 
-  private write(work: () => Promise<unknown>): Promise<void> {
+  write(work: () => Promise<unknown>): Promise<void> {
     const done = this.whenOurs(work);
     this.underWay.add(done);
     const end = (): void => void this.underWay.delete(done);

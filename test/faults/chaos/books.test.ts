@@ -185,6 +185,20 @@ test('on the same session again, or after the server knew, is excused where that
   }
 });
 
+test('what a node that died had dealt with may come twice to the next session, and not a third time', () => {
+  for (const [times, outcome] of [
+    [2, { again: 1, twice: 1 }],
+    [3, { again: 1, twice: 1, reshown: 1 }],
+  ] as const) {
+    const { books, say, broke } = open();
+    broke('freeze', 'north', 500, 9_000);
+    const message = say().well();
+    const next = { ...session(2), nodes: new Set(['south']) };
+    for (let i = 0; i < times; i++) message.live(next, undefined, i + 1);
+    expect(told(books)).toEqual({ ...one, ...outcome });
+  }
+});
+
 test('after a later one of its pair is out of order, on a session and in an archive; each session of its sender is for itself', () => {
   const { books, say } = open();
   const [a, b, other, next] = [say(), say(), say(3, 2), say(1, 2, 2)];
