@@ -8,13 +8,12 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { initialRole, isAtLeast } from './associations.ts';
 import type { Affiliation } from './config.ts';
-import { tellDevice } from './fan-out.ts';
+import { tellDevice, welcome } from './fan-out.ts';
 import { type HistoryRequest, type RoomJoin, roomHistory, roomJoin, roomJoined } from './hooks.ts';
 import { isNick } from './nicks.ts';
 import { type Device, Occupant } from './occupant.ts';
 import { presenceXml, showOthersTo, showToOthers, showToSelf } from './presence.ts';
 import type { Room } from './room.ts';
-import { subjectMessage } from './subject.ts';
 import { itemElement, userElement } from './x.ts';
 
 /** Admins and owners get in beyond the limit of occupants, but not more of them than this (7.2.9). */
@@ -156,11 +155,9 @@ function sendHistory(room: Room, occupant: Occupant, device: Device, request: Hi
   const messages: Element[] = [];
   const done = (): void => {
     // who has left meanwhile, or has come anew, has no use for it
-    const isHere = room.occupantOf(device.jid) === occupant && occupant.devices.includes(device);
-    if (device.held === undefined || !isHere) return;
+    if (!room.waiting.has(device)) return;
     for (const message of messages) tellDevice(room, message, room.jid, device.jid);
-    tellDevice(room, subjectMessage(room), room.jid, device.jid);
-    room.release(device);
+    welcome(room, device);
   };
   const read = hooks.listens(roomHistory)
     ? hooks.collect(roomHistory, { room, occupant, request, messages })
