@@ -15,7 +15,7 @@ import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { serviceIn } from '../../core/events.ts';
 import { counter, gauge } from '../../core/metrics.ts';
-import { defineModule, type Item, iqGet, on } from '../../core/module.ts';
+import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -23,6 +23,7 @@ import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
 import { Home, type HomeParts } from './home.ts';
 import { roomMessageSent } from './hooks.ts';
+import { memberships, membershipsOf } from './memberships.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -158,6 +159,7 @@ export default defineModule({
       // XEP-0045 6.3
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
+        provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
         ...requests,
         on(roomMessageSent, () => metrics.messages.inc()),
         // what the host asks itself for its operators
