@@ -21,6 +21,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
+import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
 import { roomMessageSent } from './hooks.ts';
 import { memberships, membershipsOf } from './memberships.ts';
@@ -42,6 +43,7 @@ export default defineModule({
   xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
   summary: 'Rooms for many people',
   hosts: ['rooms'],
+  provides: [roomDirectory],
   stores,
   metrics: {
     rooms: gauge('Rooms in the memory of this node'),
@@ -161,6 +163,7 @@ export default defineModule({
       handlers: [
         provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
         ...requests,
+        provide(roomDirectory, { all: () => stores.directory.all('') }),
         on(roomMessageSent, () => metrics.messages.inc()),
         // what the host asks itself for its operators
         iqGet('host', NS.mucOwner, 'query', ({ iq }) => {
