@@ -13,6 +13,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
 import { rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
+import { Arrears } from './arrears.ts';
 import { Directed, SHARE_AGAIN } from './directed.ts';
 import { Outward } from './outward.ts';
 import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
@@ -41,7 +42,7 @@ export default defineModule({
 
   setup({ host, config, stores, router, cluster, clock, use, every, background, signal }) {
     const roster = use(rosterService);
-    const outward = new Outward({ host, router, cluster, background });
+    const outward = new Outward({ host, router, cluster, background, tell: (stanza) => arrears.tell(stanza) });
     const subscriptions = new Subscriptions({ host, router, cluster, roster, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
@@ -68,6 +69,15 @@ export default defineModule({
       background,
       pause,
     });
+    const arrears = new Arrears({
+      host,
+      router,
+      roster,
+      inTurn: (account, work) => turns.run(account.bare, work),
+      showElsewhere: (jid) => vanished.showElsewhere(jid),
+      background,
+      pause,
+    });
     const stops = [outward.listen(), vanished.listen()];
     every(SHARE_AGAIN, 'sharing of directed presence', () => {
       for (const session of router.sessionsOf(host)) directed.shareAgain(session);
@@ -84,8 +94,14 @@ export default defineModule({
               if (host.listens(presenceBroadcast)) host.notify(presenceBroadcast, { stanza, isInitial: isFirst });
               return andThen(outward.broadcast(stanza, items, own), () => {
                 if (!isFirst) return;
-                return andThen(outward.probe(session, items), () =>
-                  andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
+                // its client will not ask for this again
+                return persist(
+                  'telling a session what it has missed',
+                  () =>
+                    andThen(outward.probe(session, items), () =>
+                      andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
+                    ),
+                  () => session.available && router.sessionOf(session.jid.full) === session,
                 );
               });
             }),
@@ -97,8 +113,8 @@ export default defineModule({
     // RFC 6121 4.5
     function becomeUnavailable(session: Session, stanza: Presence): MaybePromise<void> {
       return inTurn(session, () => {
-        const told = directed.take(session);
-        const tellDirected = (): MaybePromise<void> => inOrder(told, (to) => outward.send(sentTo(stanza, to)));
+        const tellDirected = (): MaybePromise<void> =>
+          inOrder(directed.take(session), (to) => outward.send(sentTo(stanza, to)));
         if (!session.available) return tellDirected();
         return andThen(roster.all(session.jid.local), (items) =>
           // 4.5.2: to the resource itself too, so its entry is read before it changes
@@ -168,26 +184,34 @@ export default defineModule({
 
     /** Asked by the server for somebody who has just come, and who will not ask again: that waits for the database. */
     function answerOwnProbe(transit: Transit<Presence>): MaybePromise<void> {
-      try {
-        const answered = answerProbe(transit);
-        return isPromise(answered) ? answered.catch((error: unknown) => answerLater(transit, error)) : answered;
-      } catch (error) {
-        answerLater(transit, error);
-      }
+      return persist(
+        'showing presence when the database is back',
+        () => answerProbe(transit),
+        () => router.sessionOf(transit.stanza.from.full)?.available === true,
+      );
     }
 
-    function answerLater(transit: Transit<Presence>, problem: unknown): void {
-      if (!(problem instanceof StorageUnavailable)) throw problem;
+    /** Does something now, or when the database and Redis are back, as long as it is needed. */
+    function persist(what: string, work: () => MaybePromise<void>, isNeeded = () => true): MaybePromise<void> {
       const again = async (): Promise<void> => {
-        while ((await pause()) && router.sessionOf(transit.stanza.from.full)?.available === true) {
+        while ((await pause()) && isNeeded()) {
           try {
-            return await answerProbe(transit);
+            return await work();
           } catch (error) {
             if (!(error instanceof StorageUnavailable)) throw error;
           }
         }
       };
-      background(again(), 'showing presence when the database is back');
+      const later = (error: unknown): void => {
+        if (!(error instanceof StorageUnavailable)) throw error;
+        background(again(), what);
+      };
+      try {
+        const done = work();
+        return isPromise(done) ? done.catch(later) : done;
+      } catch (error) {
+        later(error);
+      }
     }
 
     // RFC 6121 4.3.2
@@ -211,8 +235,9 @@ export default defineModule({
         on(sessionClosed, ({ session, isOrphan }) => {
           if (isOrphan) return;
           const { jid } = session;
-          return andThen(becomeUnavailable(session, presenceOf('unavailable', jid, jid.withResource(''))), () =>
-            vanished.ended(jid),
+          const stanza = presenceOf('unavailable', jid, jid.withResource(''));
+          return persist('telling that a session has ended', () =>
+            andThen(becomeUnavailable(session, stanza), () => vanished.ended(jid)),
           );
         }),
         on(sessionOrphaned, ({ entry }) => vanished.orphaned(entry)),

@@ -26,6 +26,8 @@ export interface OutwardParts {
   readonly router: Router;
   readonly cluster: Cluster;
   readonly background: (work: Promise<unknown>, what: string) => void;
+  /** Sends presence to a contact, now or when it can be told where that is. */
+  readonly tell: (stanza: Presence) => MaybePromise<void>;
 }
 
 export class Outward {
@@ -58,7 +60,7 @@ export class Outward {
     for (const [contact, item] of items) {
       if (!isFrom(item)) continue;
       const to = Jid.parse(contact);
-      const sent = to === undefined ? undefined : this.send(sentTo(stanza, to));
+      const sent = to === undefined ? undefined : this.parts.tell(sentTo(stanza, to));
       if (isPromise(sent)) waiting.push(sent);
     }
     if (waiting.length > 0) return Promise.all(waiting).then(() => {});
