@@ -16,14 +16,16 @@ import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { serviceIn } from '../../core/events.ts';
 import { counter, gauge } from '../../core/metrics.ts';
-import { defineModule, type Item, iqGet, on } from '../../core/module.ts';
+import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
+import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
 import { roomMessageSent } from './hooks.ts';
+import { memberships, membershipsOf } from './memberships.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -42,6 +44,7 @@ export default defineModule({
   xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
   summary: 'Rooms for many people',
   hosts: ['rooms'],
+  provides: [roomDirectory],
   stores,
   metrics: {
     rooms: gauge('Rooms in the memory of this node'),
@@ -159,7 +162,9 @@ export default defineModule({
       // XEP-0045 6.3
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
+        provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
         ...requests,
+        provide(roomDirectory, { all: () => stores.directory.all('') }),
         on(roomMessageSent, () => metrics.messages.inc()),
         // what the host asks itself for its operators
         iqGet('host', NS.mucOwner, 'query', ({ iq }) => {
