@@ -15,7 +15,7 @@ import type { Presence } from '../../xmpp/stanza.ts';
 import { rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
 import { Arrears } from './arrears.ts';
 import { Directed, SHARE_AGAIN } from './directed.ts';
-import { Outward } from './outward.ts';
+import { type Items, Outward } from './outward.ts';
 import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { Vanished } from './vanished.ts';
@@ -90,23 +90,34 @@ export default defineModule({
         andThen(roster.all(session.jid.local), (items) => {
           const isFirst = !session.available;
           return andThen(session.setPresence(stanza, priority), () =>
-            andThen(outward.available(session.jid), (own) => {
-              if (host.listens(presenceBroadcast)) host.notify(presenceBroadcast, { stanza, isInitial: isFirst });
-              return andThen(outward.broadcast(stanza, items, own), () => {
-                if (!isFirst) return;
-                // its client will not ask for this again
-                return persist(
-                  'telling a session what it has missed',
-                  () =>
-                    andThen(outward.probe(session, items), () =>
-                      andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
-                    ),
-                  () => session.available && router.sessionOf(session.jid.full) === session,
+            andThen(outward.available(session.jid), (own) =>
+              andThen(rosterNow(session, items), (contacts) => {
+                if (host.listens(presenceBroadcast)) host.notify(presenceBroadcast, { stanza, isInitial: isFirst });
+                return andThen(outward.broadcast(stanza, contacts, own), () =>
+                  isFirst ? greet(session, contacts) : undefined,
                 );
-              });
-            }),
+              }),
+            ),
           );
         }),
+      );
+    }
+
+    /** Who was made a contact while a session became available was not shown it yet, by anybody. */
+    function rosterNow({ jid: { local } }: Session, before: Items): MaybePromise<Items> {
+      const items = roster.all(local);
+      return isPromise(items) ? items.catch(() => before) : items;
+    }
+
+    /** Tells a session what its client will not ask for again. */
+    function greet(session: Session, items: Items): MaybePromise<void> {
+      return persist(
+        'telling a session what it has missed',
+        () =>
+          andThen(outward.probe(session, items), () =>
+            andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
+          ),
+        () => session.available && router.sessionOf(session.jid.full) === session,
       );
     }
 
