@@ -45,7 +45,10 @@ export default defineModule({
   summary: 'Keeps floods out of rooms',
   hosts: ['rooms'],
   config: z.strictObject({
-    'messages-per-second': rate(10, 'Messages of one person in a room, in the long run; admins of the room have no limit.'),
+    'messages-per-second': rate(
+      10,
+      'Messages of one person in a room, in the long run; admins of the room have no limit.',
+    ),
     'messages-burst': burst(50),
     'room-messages-per-second': rate(100, 'Messages of all people in a room, in the long run.'),
     'room-messages-burst': burst(1000),
