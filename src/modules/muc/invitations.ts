@@ -61,9 +61,17 @@ export async function invite(context: RoomContext, message: Element, x: Element)
     if (goesOn !== undefined) children.push(goesOn);
     const parts = [el('invite', NS.mucUser, { from: asker.full }, ...children)];
     if (room.config.password !== '') parts.push(el('password', NS.mucUser, undefined, room.config.password));
-    const invitation = el('message', null, { from: room.jid.full, id }, el('x', NS.mucUser, undefined, ...parts));
-    room.ports.send(invitation, room.jid, to);
+    const user = el('x', NS.mucUser, undefined, ...parts);
+    const body = el('body', null, undefined, inWords(room, asker, reason));
+    room.ports.send(el('message', null, { from: room.jid.full, id }, user, body), room.jid, to);
   }
+}
+
+/** For those who read nothing but text. */
+function inWords(room: Room, inviter: Jid, reason: string | undefined): string {
+  const { name } = room.config;
+  const where = name === '' ? room.jid.bare : `${name} (${room.jid.bare})`;
+  return `${inviter.bare} invites you to the room ${where}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 function readInvitation(invitation: Element): Invitation {
