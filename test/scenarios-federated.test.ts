@@ -8,9 +8,12 @@ import { twoServers } from './kit/worlds.ts';
 const abroad: ReadonlySet<string> = new Set(
   [
     'carbons',
+    'channel-search',
+    'commands',
     'csi',
     'delivered-once',
     'delivery',
+    'hats',
     'last-activity',
     'mam',
     'mam-prefs',

@@ -2,8 +2,9 @@
 import { type Element, el } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import type { Occupant } from './occupant.ts';
+import type { Device, Occupant } from './occupant.ts';
 import type { Room } from './room.ts';
+import { subjectMessage } from './subject.ts';
 import { userElement } from './x.ts';
 
 /** Somebody who has just come waits for history; what is said meanwhile waits too, but no more than this. */
@@ -12,7 +13,7 @@ const MOST_HELD = 1000;
 /** Sends an element, which says whom it is from, to everybody. */
 export function tellAll(room: Room, element: Element, from: Jid): void {
   const { audience, waiting } = room;
-  if (audience.length > 0) room.ports.multicast(element, from, audience);
+  if (audience.length > 0) void room.ports.multicast(element, from, audience);
   if (waiting.size > 0) hold(room, element, from);
 }
 
@@ -25,12 +26,12 @@ export function tell(room: Room, element: Element, from: Jid, readers: Iterable<
       else device.held.push([element, from]);
     }
   }
-  if (to.length > 0) room.ports.multicast(element, from, to);
+  if (to.length > 0) void room.ports.multicast(element, from, to);
 }
 
 /** To one device, though it waits for history. */
 export function tellDevice(room: Room, element: Element, from: Jid, to: Jid): void {
-  room.ports.multicast(element, from, [to]);
+  void room.ports.multicast(element, from, [to]);
 }
 
 /** The room says something to all who are in it; `codes` as in 10.2.1. */
@@ -54,6 +55,12 @@ const reserved: ReadonlySet<string> = new Set([NS.muc, NS.mucUser, NS.occupantId
 function hold(room: Room, element: Element, from: Jid): void {
   for (const device of room.waiting) {
     device.held!.push([element, from]);
-    if (device.held!.length > MOST_HELD) room.release(device);
+    if (device.held!.length > MOST_HELD) welcome(room, device);
   }
+}
+
+/** The end of a way in: the subject, and then what was said meanwhile (7.2.16, 7.2.17). */
+export function welcome(room: Room, device: Device): void {
+  tellDevice(room, subjectMessage(room), room.jid, device.jid);
+  room.release(device);
 }

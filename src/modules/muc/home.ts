@@ -13,7 +13,8 @@ import { plainConfig } from './config.ts';
 import { goneError } from './destroy.ts';
 import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
-import { roomCreated, roomCreating } from './hooks.ts';
+import { welcome } from './fan-out.ts';
+import { roomCreated, roomCreating, roomOpening } from './hooks.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -66,6 +67,7 @@ export class Home {
     const parked = await stores.parked.get(key);
     const room = new Room(jid, { ...row, affiliations, slots: handed?.slots }, home.ports);
     home.room = room;
+    await home.ports.hooks.collect(roomOpening, { room });
     const left = lease.isAfterDeath ? fromRows(await stores.occupants.all(key)) : parked?.occupants;
     bringIn(room, handed?.occupants ?? left ?? []);
     if (parked !== undefined) home.ports.background(home.rows.park(undefined), 'forgetting who was in a room');
@@ -100,6 +102,8 @@ export class Home {
     const { room } = this;
     await this.rows.settled();
     if (room === undefined || room.isOver) return undefined;
+    // who waits for history goes on without it: it stays here
+    for (const device of [...room.waiting]) welcome(room, device);
     const handed = handOver(room);
     if (handed.occupants.length > 0) await this.rows.park({ occupants: handed.occupants, at: this.ports.now() });
     return handed;
@@ -234,8 +238,16 @@ export class Home {
   }
 
   private refuse({ el: element, from, to }: Stanza, error: unknown): void {
-    const reply = errorReply(element, to.full, from.full, this.explain(error), this.jid.full);
-    if (reply !== undefined) this.ports.send(reply, to, from);
+    const explained = this.explain(error);
+    const reply = errorReply(element, to.full, from.full, explained, this.jid.full);
+    if (reply === undefined) return;
+    // 8.4: "along with the offending item(s)"
+    const changes = explained.condition === 'not-allowed' ? element.getChild('query', NS.mucAdmin) : undefined;
+    this.ports.send(
+      changes === undefined ? reply : el(reply.name, null, reply.attrs, changes, ...reply.children),
+      to,
+      from,
+    );
   }
 
   /** Never more than the condition when the fault is ours. */
