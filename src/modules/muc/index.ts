@@ -1,6 +1,7 @@
 // XEP-0045: Multi-User Chat. Rooms, each on the node that owns it: room.ts is what a room is, arrivals.ts what comes to it; the hooks that
 // other modules attach to are in hooks.ts, and what a handler of a request finds in request.ts.
 //
+// - 5.1 SHOULD: roles are of one visit, in moderated rooms too: who is to have voice for good is made a member.
 // - 7.2.3 lets a service change nicks (210): this one never does.
 // - 7.2.18: who enters without `<x/>` is told not to be in the room.
 // - 8.2, of kicking oneself: it is allowed, as on IRC.
@@ -21,6 +22,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
+import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
 import { roomMessageSent } from './hooks.ts';
 import { memberships, membershipsOf } from './memberships.ts';
@@ -42,6 +44,7 @@ export default defineModule({
   xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
   summary: 'Rooms for many people',
   hosts: ['rooms'],
+  provides: [roomDirectory],
   stores,
   metrics: {
     rooms: gauge('Rooms in the memory of this node'),
@@ -161,6 +164,7 @@ export default defineModule({
       handlers: [
         provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
         ...requests,
+        provide(roomDirectory, { all: () => stores.directory.all('') }),
         on(roomMessageSent, () => metrics.messages.inc()),
         // what the host asks itself for its operators
         iqGet('host', NS.mucOwner, 'query', ({ iq }) => {
