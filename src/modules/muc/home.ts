@@ -8,6 +8,8 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { errorReply, type Stanza } from '../../xmpp/stanza.ts';
+import { operator } from './actor.ts';
+import { changeAffiliations } from './affiliations.ts';
 import { arrive, type Bringer, isEntering } from './arrivals.ts';
 import { plainConfig } from './config.ts';
 import { goneError } from './destroy.ts';
@@ -68,7 +70,6 @@ export class Home {
     const left = lease.isAfterDeath ? fromRows(await stores.occupants.all(key)) : parked?.occupants;
     bringIn(room, handed?.occupants ?? left ?? []);
     if (parked !== undefined) home.ports.background(home.rows.park(undefined), 'forgetting who was in a room');
-    if (handed === undefined) home.ports.background(home.lookForAll(room), 'looking who is still in a room');
     vanishIfEmpty(room);
     return home;
   }
@@ -92,6 +93,24 @@ export class Home {
       );
     };
     return andThen(this.take(stanza, bringer), settled);
+  }
+
+  /** Looks who of these, or of all, is not connected any more: they have left the room. */
+  look(devices?: readonly Jid[]): void {
+    const { room } = this;
+    if (room === undefined || room.isOver) return;
+    const suspects = (devices ?? devicesOf(room)).filter((device) => room.occupantOf(device) !== undefined);
+    if (suspects.length === 0) return;
+    this.ports.background(this.lookFor(room, suspects), 'looking who is still in a room');
+  }
+
+  /** An account is no more, and neither is what it was here. */
+  async forget(person: Jid): Promise<void> {
+    while (this.making !== undefined) await this.making;
+    const { room } = this;
+    if (room === undefined || room.isOver || !room.affiliations.has(person.bare)) return;
+    const change = { jid: person, affiliation: 'none', nick: '' } as const;
+    await room.run(async () => (await changeAffiliations(room, operator, [change], 'removal'))());
   }
 
   /** All that is to outlive this life is stored when it resolves. */
@@ -196,9 +215,8 @@ export class Home {
     }
   }
 
-  /** Who was here when the room's node ended may have left meanwhile. */
-  private async lookForAll(room: Room): Promise<void> {
-    for (const device of [...room.audience]) {
+  private async lookFor(room: Room, devices: readonly Jid[]): Promise<void> {
+    for (const device of devices) {
       const isConnected = await this.parts.isConnected(device);
       if (this.isDropped || room.isOver) return;
       if (isConnected === false) await room.run(() => removeGhost(room, device));
@@ -225,4 +243,8 @@ export class Home {
     this.parts.fault(error);
     return new StanzaError('internal-server-error');
   }
+}
+
+function devicesOf(room: Room): readonly Jid[] {
+  return [...room.occupants.values()].flatMap(({ devices }) => devices.map(({ jid }) => jid));
 }

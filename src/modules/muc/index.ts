@@ -12,11 +12,12 @@ import { z } from 'zod';
 import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
-import { serviceIn } from '../../core/events.ts';
+import { accountRemoving, serviceIn } from '../../core/events.ts';
 import { defineModule, type Item, on } from '../../core/module.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
+import { Departures } from './departures.ts';
 import { Home, type HomeParts } from './home.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -25,6 +26,11 @@ import type { DirectoryRow } from './rows.ts';
 import type { Handed } from './saved.ts';
 import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
 import { sweep } from './sweep.ts';
+
+/** Asks a room to forget an account of the host that it belongs to. */
+interface Removal {
+  readonly removed: string;
+}
 
 /** After a start, in milliseconds: by then whoever resumes has found their rooms. */
 const SWEEP_AFTER = 60_000;
@@ -47,6 +53,7 @@ export default defineModule({
 
   setup({ host, config, stores, router, cluster, owners, clock, log, background, every }) {
     const homes = new Set<Home>();
+    const people = host.parent?.domain ?? host.domain;
 
     const ports = (rows: StoredRows, lease: Lease, isDropped: () => boolean): RoomPorts => {
       /** What was waited for may have taken longer than the lease. */
@@ -91,20 +98,31 @@ export default defineModule({
       isShared: () => cluster.nodes.size > 1,
       mostOwned: host.settings.rooms['per-account'],
       async isConnected(device) {
-        if (device.domain !== host.parent?.domain) return undefined;
-        const sessions = await cluster.directory.sessions(device.withResource('').bare);
+        if (device.domain !== people) return undefined;
+        const sessions = await cluster.directory.sessions(device.withResource('').bare, true);
         return sessions.some(({ jid }) => jid.full === device.full);
       },
       fault: (err) => log.error({ err }, 'a stanza to a room failed'),
     };
 
-    const rooms = owners.declare<Home, Passed, void>('room', {
+    const departures = new Departures({
+      cluster,
+      clock,
+      rooms: host.domain,
+      people,
+      look(devices) {
+        for (const home of homes) home.look(devices);
+      },
+    });
+
+    const rooms = owners.declare<Home, Passed | Removal, void>('room', {
       async thaw(key, lease, handed) {
         const home = await Home.open(parts, Jid.of(key, host.domain), lease, handed as Handed | undefined);
         homes.add(home);
+        home.look(handed === undefined ? undefined : departures.lately);
         return home;
       },
-      handle: (home, passed) => home.handle(passed),
+      handle: (home, asked) => ('removed' in asked ? home.forget(Jid.of(asked.removed, people)) : home.handle(asked)),
       freeze(home) {
         homes.delete(home);
         return home.freeze();
@@ -122,6 +140,16 @@ export default defineModule({
       for (const home of homes) home.shareAgain();
     });
 
+    /** Nothing is left of an account in any room, nor here of what it wanted to be told. */
+    const forget = async (user: string): Promise<void> => {
+      const { bare } = Jid.of(user, people);
+      for (const key of (await stores.memberships.all(bare)).keys()) {
+        await rooms.call(key, { removed: user });
+        await stores.memberships.set(bare, key, undefined);
+      }
+    };
+
+    const stopListening = departures.listen();
     const cancelSweep = clock.after(SWEEP_AFTER, () =>
       background(
         sweep(
@@ -140,6 +168,7 @@ export default defineModule({
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
         ...requests,
+        on(accountRemoving, ({ user }) => forget(user)),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
           const done = rooms.call(stanza.to.local, new Passed(stanza));
@@ -151,7 +180,10 @@ export default defineModule({
           return 'handled';
         }),
       ],
-      stop: cancelSweep,
+      stop() {
+        stopListening();
+        cancelSweep();
+      },
     };
   },
 });
