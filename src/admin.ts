@@ -21,6 +21,7 @@ import {
 import type { LogLevel } from './core/log.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
+import { roomAdministration } from './modules/muc/administration.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
 import type { Driver } from './storage/ports.ts';
@@ -55,6 +56,10 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return host?.kind === 'users' ? host.accounts : undefined;
     },
     archives: (domain) => openArchives(server.driver, server.config, domain),
+    roomsOf(domain) {
+      const host = server.hosts.get(domain);
+      return host?.kind === 'rooms' ? roomAdministration(host, server.router) : undefined;
+    },
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),
     kick: (text, reason) => kick(server, text, reason),

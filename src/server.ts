@@ -85,7 +85,7 @@ export class Server {
   private readonly parts: ServerParts;
   private readonly clock: Clock;
   private readonly cluster: Cluster;
-  private readonly router: Router;
+  readonly router: Router;
   private readonly throttle: Throttle;
   readonly sm: StreamManagement;
   private readonly restart: SessionRestart;
@@ -430,13 +430,8 @@ export class Server {
 
   /** Takes what this node has to other nodes, and lets those go who cannot be taken there. */
   private async giveAway(): Promise<void> {
-    let cancel = (): void => {};
-    const late = new Promise<void>((resolve) => {
-      cancel = this.clock.after(HAND_OVER_DEADLINE, resolve);
-    });
     const owned = this.owners.drain(HAND_OVER_DEADLINE);
-    await Promise.all([Promise.race([owned, late]), this.handOver(HAND_OVER_DEADLINE), this.draining.finish(PARTING)]);
-    cancel();
+    await Promise.all([owned, this.handOver(HAND_OVER_DEADLINE), this.draining.finish(PARTING)]);
   }
 
   // Listeners first, then people, then what they used

@@ -83,6 +83,7 @@ async function measureLogins(
   options: Conducted['options'],
 ): Promise<Tally[]> {
   const costs = { alone: [] as number[], cluster: [] as number[] };
+  const ofRedis: number[] = [];
   const tallies: Tally[] = [];
   for (const kind of ['alone', 'cluster'] as const) {
     tallies.push(await crew.run(`login ${kind}`, numberOption(options, 'warmup')));
@@ -94,25 +95,25 @@ async function measureLogins(
       const { server, database } = withRedis(kind === 'alone' ? 'alone' : 'local', stop());
       const n = tally.time('login').count;
       costs[kind].push((1e6 * (server ?? Number.NaN)) / n);
-      if (kind === 'cluster')
-        report.add(
-          `login_redis_cpu_us_${turn + 1}`,
-          'login and logout: of which Redis',
-          (1e6 * (database ?? 0)) / n,
-          'us',
-        );
+      if (kind === 'cluster') ofRedis.push((1e6 * (database ?? 0)) / n);
       tallies.push(tally);
     }
   }
+  const added = costs.cluster.map((cost, turn) => cost - costs.alone[turn]!).sort((a, b) => a - b);
   for (const kind of ['alone', 'cluster'] as const) {
-    costs[kind].sort((a, b) => a - b);
-    report.add(
-      `login_${kind}_cpu_us`,
-      `login and logout, ${kind}: server CPU, Redis included, median`,
-      middleOf(costs[kind]),
-      'us',
-    );
+    const label = `login and logout, ${kind}: server CPU, Redis included, median`;
+    report.add(`login_${kind}_cpu_us`, label, middleOf(costs[kind].sort((a, b) => a - b)), 'us');
   }
+  report
+    .add('login_redis_cpu_us', 'of which Redis, median', middleOf(ofRedis.sort((a, b) => a - b)), 'us')
+    .add(
+      'login_added_cpu_us',
+      'what the cluster adds to a login and logout: median of the turns',
+      middleOf(added),
+      'us',
+    )
+    .add('login_added_cpu_us_least', 'the same, least', added[0], 'us')
+    .add('login_added_cpu_us_most', 'the same, most', added.at(-1), 'us');
   return tallies;
 }
 

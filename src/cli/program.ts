@@ -69,6 +69,7 @@ class CommandLine {
     const clients = this.common(program.command('client').description('Programs that log in'));
     this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
     this.addArchiveCommands(this.common(program.command('archive').description('Message archives')));
+    this.addRoomCommands(this.common(program.command('room').description('Rooms')));
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -178,6 +179,21 @@ class CommandLine {
       '--before <date>',
       'only what is older: 2026-01-31, or 2026-01-31T12:00:00Z',
     );
+  }
+
+  private addRoomCommands(room: Command): void {
+    this.admin(room, 'ls [domain]', 'room ls', (domain) => ({ domain }));
+    this.admin(room, 'show <jid>', 'room show', (jid) => ({ jid }));
+    this.admin(room, 'create <jid>', 'room create', (jid, { owner, set }) => ({ jid, owner, settings: set }))
+      .requiredOption('--owner <jid>', 'whose it is')
+      .option('--set <name=value...>', 'settings, as "room show" names them');
+    this.admin(room, 'set <jid>', 'room set', (jid, { set }) => ({ jid, settings: set })).requiredOption(
+      '--set <name=value...>',
+      'settings, as "room show" names them',
+    );
+    this.admin(room, 'destroy <jid>', 'room destroy', (jid, { venue, reason }) => ({ jid, venue, reason }))
+      .option('--venue <jid>', 'a room to go to instead')
+      .option('--reason <text>', 'told to those who are in it');
   }
 
   private addConfigCommands(config: Command): void {
@@ -413,6 +429,9 @@ class CommandLine {
 
 /** The options of those that are passed on as they are. */
 interface AdminOptions {
+  readonly owner?: string;
+  readonly set?: readonly string[];
+  readonly venue?: string;
   readonly reason?: string;
   readonly before?: string;
 }

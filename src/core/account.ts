@@ -1,6 +1,6 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
 import { andThen, type MaybePromise } from '../base/maybe.ts';
-import { CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
+import { type Addressee, CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -53,8 +53,10 @@ export type AnswerIq = (host: Host, transit: Transit<Iq>, targets: readonly Targ
 /** What delivery leaves to the router. */
 export interface DeliveryParts {
   readonly answerIq: AnswerIq;
-  /** A session of this node left before a stanza reached it. */
-  missed(stanza: Stanza, sid: string): void;
+  /** A stanza did not reach a session at that node: see {@link AccountDelivery.follow}. */
+  missed(stanza: Stanza, addressee: Addressee, node: NodeId): MaybePromise<unknown>;
+  /** Tells a stanza's sender what went wrong. */
+  refuse(stanza: Stanza, error: unknown): void;
 }
 
 /** So often a node that does not answer is asked: it must not hold anything up for ever. */
@@ -213,27 +215,67 @@ export class AccountDelivery {
 
   /**
    * Hands a stanza to sessions, here or on other nodes; one frame for each node.
-   * @param transit what brought it here: its sender's acknowledgement waits until the other nodes' inboxes have it
+   * @param transit what brought it here: its sender's acknowledgement waits until the other nodes' inboxes have it, or somebody else
+   *   for sure where they do not
    */
   write(stanza: Stanza, to: readonly SessionEntry[], transit?: Transit): void {
     let elsewhere: Elsewhere | undefined;
     for (const entry of to) {
       const place = placeOf(entry, this.sessions, this.cluster.self);
-      if (place === undefined) this.parts.missed(stanza, entry.sid);
-      else if (place instanceof Session) place.deliver(stanza);
+      if (place instanceof Session) place.deliver(stanza);
       else {
-        elsewhere ??= new Elsewhere();
-        elsewhere.add(place, { jid: entry.jid.full, sid: entry.sid });
+        const addressee: Addressee = { jid: entry.jid.full, sid: entry.sid };
+        if (place === undefined) this.wait(stanza, this.missed(stanza, [addressee], entry.node), transit);
+        else {
+          elsewhere ??= new Elsewhere();
+          elsewhere.add(place, addressee);
+        }
       }
     }
     if (elsewhere === undefined) return;
     const xml = stanza.el.toXml();
     const reach = stanza.kind === 'message' ? stanza.reach : undefined;
     const had = reach === undefined ? {} : { had: holdersOf(reach) };
-    const sent = elsewhere.send(this.cluster, { xml, ...had }, (list) => {
-      for (const { sid } of list) this.parts.missed(stanza, sid);
+    const sent = elsewhere.send(this.cluster, { xml, ...had }, (list, node) => this.missed(stanza, list, node));
+    if (sent !== undefined) this.wait(stanza, sent, transit);
+  }
+
+  private async missed(stanza: Stanza, to: readonly Addressee[], node: NodeId): Promise<void> {
+    await Promise.all(to.map((addressee) => this.parts.missed(stanza, addressee, node)));
+  }
+
+  /** What fails is told to the sender: by whoever waits for it, or else at once. */
+  private wait(stanza: Stanza, work: Promise<unknown>, transit: Transit | undefined): void {
+    if (transit !== undefined) transit.settle(work);
+    else work.catch((error: unknown) => this.parts.refuse(stanza, error));
+  }
+
+  /**
+   * A stanza did not reach a session at a node, which is no more or does not have it. Where that session lives on elsewhere, it
+   * is given it there; else the rules for an absent resource apply, as in {@link takeBack}.
+   * @param node where it was sent in vain
+   * @returns its way, with what has to be waited for until somebody has it for sure; undefined where it takes none from here
+   * @throws StanzaError where the rules, or a module, refuse it
+   */
+  follow(host: Host, stanza: Stanza, addressee: Addressee, node: NodeId): MaybePromise<Transit | undefined> {
+    // presence is of the moment, and there is much of it when a node dies
+    return andThen(this.whereNow(addressee, node, stanza.kind !== 'presence'), (entry) => {
+      if (entry === undefined) return this.giveUp(host, stanza, addressee.sid);
+      const transit = new Transit(stanza, { kind: 'host', host });
+      this.write(stanza, [entry], transit);
+      return transit;
     });
-    if (sent !== undefined) transit?.settle(sent);
+  }
+
+  /** A session that was not found at a node, where it lives on at another one. */
+  whereNow({ jid, sid }: Addressee, node: NodeId, isFresh = true): MaybePromise<SessionEntry | undefined> {
+    const account = Jid.parse(jid)?.bare;
+    if (account === undefined) return undefined;
+    return andThen(this.cluster.directory.sessions(account, isFresh), (entries) => {
+      const entry = entries.find((one) => one.sid === sid && one.node !== node && this.cluster.nodes.has(one.node));
+      if (entry !== undefined) this.sessions.moves.learn(entry);
+      return entry;
+    });
   }
 
   /**
@@ -244,6 +286,11 @@ export class AccountDelivery {
    * @throws StanzaError where the rules, or a module, refuse it
    */
   takeBack(host: Host, stanza: Stanza, sid: string, at?: number): MaybePromise<void> {
+    return andThen(this.giveUp(host, stanza, sid, at), nothing);
+  }
+
+  /** Resolves to the way that it takes now; undefined where it takes none from here. */
+  private giveUp(host: Host, stanza: Stanza, sid: string, at?: number): MaybePromise<Transit | undefined> {
     if (stanza.kind === 'presence') return;
     if (stanza.kind === 'iq') {
       if (stanza.type === 'get' || stanza.type === 'set') throw new StanzaError('service-unavailable');
@@ -264,11 +311,15 @@ export class AccountDelivery {
    * Lets another node decide what becomes of a message, or `otherwise` where that cannot. One that is only slow may have decided, or do
    * so yet: it is asked again, and knows then that it has.
    */
-  private async bringBack(node: NodeId, returned: Returned, otherwise: () => MaybePromise<void>): Promise<void> {
+  private async bringBack(
+    node: NodeId,
+    returned: Returned,
+    otherwise: () => MaybePromise<Transit | undefined>,
+  ): Promise<Transit | undefined> {
     for (let asked = 1; ; asked++) {
       try {
         await this.cluster.call(node, 'message.back', returned);
-        return;
+        return undefined;
       } catch (error) {
         if (error instanceof CallTimeout && asked < MOST_ASKED && this.cluster.nodes.has(node)) continue;
         return otherwise();
@@ -281,10 +332,16 @@ export class AccountDelivery {
    * @throws StanzaError where the rules, or a module, refuse it
    */
   decide(host: Host, message: Message, sid: string, at?: number): MaybePromise<void> {
-    return this.again(host, message, message.reach, sid, at);
+    return andThen(this.again(host, message, message.reach, sid, at), nothing);
   }
 
-  private again(host: Host, message: Message, given: Reach | undefined, sid: string, at = 0): MaybePromise<void> {
+  private again(
+    host: Host,
+    message: Message,
+    given: Reach | undefined,
+    sid: string,
+    at = 0,
+  ): MaybePromise<Transit | undefined> {
     return andThen(this.cluster.directory.sessions(message.to.bare), (entries) => {
       const reach = given === undefined ? this.reaches.create(sid) : this.reaches.find(given, entries);
       this.reaches.remember(reach);
@@ -295,10 +352,12 @@ export class AccountDelivery {
       const transit = new Transit<Message>(again, { kind: 'host', host });
       transit.leave(redelivered, reach);
       transit.leave(reached, reach);
-      return this.message(host, transit, entries);
+      return andThen(this.message(host, transit, entries), () => transit);
     });
   }
 }
+
+const nothing = (): void => {};
 
 /** Ends a transit: silently where a module took the stanza, by an error where one refused it. */
 export function isOver(verdict: Verdict | undefined): boolean {

@@ -16,6 +16,7 @@ import {
   type SessionInfo,
 } from './commands.ts';
 import { logLevels } from './log.ts';
+import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 
 const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
@@ -431,6 +432,7 @@ export const adminCommands: readonly AnyCommand[] = [
   userEnable,
   clientRevoke,
   ...archiveCommands,
+  ...roomCommands,
   sessionLs,
   sessionKick,
   ...s2sCommands,

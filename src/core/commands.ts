@@ -63,6 +63,38 @@ export interface AdminArchives {
   purge(user: string, before?: number): Promise<number>;
 }
 
+/** A room among others. */
+export interface RoomSummary {
+  readonly jid: string;
+  readonly name: string;
+  readonly public: boolean;
+  readonly membersOnly: boolean;
+  readonly persistent: boolean;
+}
+
+export interface RoomDetails {
+  readonly jid: string;
+  readonly occupants: number;
+  readonly subject?: string | undefined;
+  /** By the names of the owner's form, without `muc#roomconfig_`. */
+  readonly settings: Readonly<Record<string, readonly string[]>>;
+}
+
+/** The rooms of one host, by localpart, on whatever node they are. All reject with an error called `RoomRefusal` for what is refused. */
+export interface AdminRooms {
+  list(): Promise<readonly RoomSummary[]>;
+  /** Undefined where there is no such room. */
+  show(room: string): Promise<RoomDetails | undefined>;
+  /** False where there is one already. */
+  create(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
+  /** False where there is no such room. */
+  set(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
+  destroy(
+    room: string,
+    how: { readonly venue?: string | undefined; readonly reason?: string | undefined },
+  ): Promise<boolean>;
+}
+
 export interface SessionInfo {
   /** The full JID. */
   readonly jid: string;
@@ -235,6 +267,8 @@ export interface AdminContext {
   accounts(host: string): AdminAccounts | undefined;
   /** The archives of a host; nothing when it is not served or keeps none. */
   archives(host: string): MaybePromise<AdminArchives | undefined>;
+  /** The rooms at a domain; nothing where there are none. */
+  roomsOf(domain: string): MaybePromise<AdminRooms | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** The names of nodes that cannot be asked for theirs just now. */
   unknown(): MaybePromise<readonly string[]>;

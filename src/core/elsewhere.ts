@@ -1,5 +1,5 @@
 // Where the readers of a stanza are: sessions of this node, or of others, which get one frame each.
-import { isPromise } from '../base/maybe.ts';
+import { isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Addressee, Cluster, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
 import type { Session, Sessions } from './sessions.ts';
 
@@ -30,15 +30,19 @@ export class Elsewhere {
 
   /**
    * Sends them what was said.
-   * @param lost is called with those whom nobody will give it to
-   * @returns when the inboxes of their nodes have it; undefined where there is nothing to wait for. Never rejects.
+   * @param lost is called with those whom a node cannot be given it for; what it returns is waited for
+   * @returns when the inboxes of their nodes have it; undefined where there is nothing to wait for. Rejects only as `lost` does.
    */
-  send(cluster: Cluster, sent: Sent, lost: (list: readonly Addressee[]) => void): Promise<unknown> | undefined {
+  send(
+    cluster: Cluster,
+    sent: Sent,
+    lost: (list: readonly Addressee[], node: NodeId) => MaybePromise<unknown>,
+  ): Promise<unknown> | undefined {
     let work: Promise<unknown> | undefined;
     for (const [node, to] of this.byNode) {
       const done = cluster.send(node, { kind: 'deliver', to, ...sent });
       if (!isPromise(done)) continue;
-      const safe = done.catch(() => lost(to));
+      const safe = done.catch(() => lost(to, node));
       work = work === undefined ? safe : Promise.all([work, safe]);
     }
     return work;

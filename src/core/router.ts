@@ -1,16 +1,15 @@
 // Router: where does a stanza go? The only place that knows. RFC 6120 section 10, RFC 6121 8.1 to 8.4.
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, Frame, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
+import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
+import type { Addressee, Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
-import { parseElement, unfoldable } from '../xml/document.ts';
+import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import {
   errorReply,
-  type Holders,
   type Iq,
   iqResult,
   type Message,
@@ -21,6 +20,7 @@ import {
   stanzaOf,
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
+import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
@@ -67,6 +67,7 @@ export class Router {
   private readonly accounts: AccountDelivery;
   private readonly questions: Questions;
   private readonly multicasts: Multicast;
+  private readonly arrivals: Arrivals;
 
   constructor(parts: RouterParts) {
     this.parts = parts;
@@ -78,7 +79,16 @@ export class Router {
     });
     this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
-      missed: (stanza, sid) => this.missed(stanza, sid),
+      missed: (stanza, addressee, node) => this.missed(stanza, addressee, node),
+      refuse: ({ el, from, to }, error) => void this.refuse(el, to, from, error),
+    });
+    this.arrivals = new Arrivals({
+      ...parts,
+      accounts: this.accounts,
+      multicasts: this.multicasts,
+      forThisNode: (element) => this.forThisNode(element),
+      guard: (element, from, to, step) => this.guard(element, from, to, step),
+      refuse: (element, from, to, error) => this.refuse(element, from, to, error),
     });
     parts.cluster.answer('message.back', (body) => this.returned(body as Returned));
   }
@@ -87,7 +97,7 @@ export class Router {
   begin(): void {
     const { cluster } = this.parts;
     cluster.onOrphans((entries) => this.mourn(entries));
-    cluster.receive((frame, from) => this.fromNode(frame, from));
+    cluster.receive((frame, from) => this.arrivals.take(frame, from));
   }
 
   private async mourn(entries: readonly SessionEntry[]): Promise<void> {
@@ -181,12 +191,11 @@ export class Router {
     return andThen(done, () => this.unsettled(transit));
   }
 
+  /** @throws StanzaError where a rule or a module refuses it; whoever calls this answers */
   private outbound(host: Host, transit: Transit): MaybePromise<void> {
     switch (transit.stanza.kind) {
       case 'message':
-        return andThen(host.gate(messageOut, transit as Transit<Message>), (verdict) =>
-          isOver(verdict) ? undefined : this.route(transit),
-        );
+        return this.messageOut(host, transit as Transit<Message>);
       case 'presence':
         return andThen(host.gate(presenceOut, transit as Transit<Presence>), (verdict) =>
           isOver(verdict) || transit.stanza.el.attrs.to === undefined ? undefined : this.route(transit),
@@ -196,6 +205,24 @@ export class Router {
           isOver(verdict) ? undefined : this.route(transit),
         );
     }
+  }
+
+  private messageOut(host: Host, transit: Transit<Message>): MaybePromise<void> {
+    // what is to be sent again has not gone its way; what was refused for good has
+    const refused = (error: unknown): never => {
+      if (error instanceof StanzaError && error.type !== 'wait') transit.conclude();
+      throw error;
+    };
+    let done: MaybePromise<void>;
+    try {
+      done = andThen(host.gate(messageOut, transit), (verdict) =>
+        isOver(verdict) ? undefined : this.forward(transit),
+      );
+    } catch (error) {
+      return refused(error);
+    }
+    if (isPromise(done)) return done.then(() => transit.conclude(), refused);
+    transit.conclude();
   }
 
   /** Sends a stanza on its way; what goes wrong is answered to its sender. */
@@ -343,70 +370,6 @@ export class Router {
     return andThen(this.route(transit), () => this.unsettled(transit)?.settled.then(nothing));
   }
 
-  /** Dealt with is a frame when its stanza is with a session, on its way to another node, or stored. */
-  private fromNode(frame: Frame, from: NodeId): MaybePromise<void> {
-    // most go out as they came
-    const element = frame.kind === 'deliver' ? unfoldable(frame.xml) : parseElement(frame.xml);
-    if (frame.kind === 'stanza') return this.forThisNode(element);
-    if (frame.kind === 'undelivered') return this.redeliverAll(element, frame);
-    if (frame.each !== true) return this.toSessions(element, frame, from);
-    const speaker = Jid.parse(element.attrs.from ?? '');
-    if (speaker === undefined) return;
-    return this.multicasts.inTurn(speaker.bare, frame.to, (to) => this.toSessions(element, { ...frame, to }, from));
-  }
-
-  private toSessions(element: Element, frame: SessionFrame, from: NodeId): MaybePromise<void> {
-    const { had, each } = frame;
-    const reach = had && reachFrom(had);
-    const { sessions } = this.parts;
-    let works: MaybePromise<void>[] | undefined;
-    const missing = frame.to.filter((addressee) => {
-      const session = sessions.get(addressee.jid);
-      // another session may have come under its name
-      if (session?.sid === addressee.sid) {
-        const own = each === true ? element.with({ to: session.jid.full }) : element;
-        session.deliver(withReach(stanzaOf(own, addressOf(element.attrs.from, session.jid), session.jid), reach));
-        return false;
-      }
-      const place = sessions.moves.whither(addressee.sid);
-      if (place === undefined) return true;
-      works ??= [];
-      works.push(this.pass(place, { ...frame, to: [addressee] }, element));
-      return false;
-    });
-    if (missing.length > 0) {
-      const work = this.pass(from, { ...frame, kind: 'undelivered', to: missing }, element);
-      if (works === undefined) return work;
-      works.push(work);
-    }
-    if (works !== undefined) return Promise.all(works).then(nothing);
-  }
-
-  /** Passes on what is not for this node, or not any more; where nobody is there to take it, this node sees to it. */
-  private pass(node: NodeId, frame: SessionFrame, element: Element): MaybePromise<void> {
-    const sent = this.parts.cluster.send(node, frame);
-    if (isPromise(sent)) return sent.catch(() => this.redeliverAll(element, frame));
-  }
-
-  private redeliverAll(element: Element, { to, had, each }: SessionFrame): MaybePromise<void> {
-    const speaker = each === true ? Jid.parse(element.attrs.from ?? '') : undefined;
-    return inOrder(to, (addressee) => {
-      if (each !== true) return this.redeliver(element, addressee, had);
-      const gone = Jid.parse(addressee.jid);
-      if (gone && speaker) return this.refuse(element, gone, speaker, new StanzaError('service-unavailable'));
-    });
-  }
-
-  /** A session left before a stanza from another node reached it. */
-  private redeliver(element: Element, { jid, sid }: Addressee, had: Holders | undefined): MaybePromise<void> {
-    const gone = Jid.parse(jid);
-    const to = Jid.parse(element.attrs.to ?? '') ?? gone;
-    const host = gone && this.parts.hosts.get(gone.domain);
-    if (to === undefined || host === undefined) return;
-    const stanza = stanzaOf(element, addressOf(element.attrs.from, to), to);
-    return this.takeBack(host, withReach(stanza, had && reachFrom(had)), sid);
-  }
-
   /** Another node brings back a message that this one had delivered there. */
   private returned({ xml, from, to, had, sid, at }: Returned): MaybePromise<void> {
     const reader = Jid.parse(to);
@@ -428,9 +391,10 @@ export class Router {
     return this.guard(el, from, to, () => this.accounts.takeBack(host, stanza, sid, at));
   }
 
-  private missed(stanza: Stanza, sid: string): void {
+  private missed(stanza: Stanza, addressee: Addressee, node: NodeId): MaybePromise<unknown> {
     const host = this.parts.hosts.get(stanza.to.domain);
-    if (host !== undefined) void this.takeBack(host, stanza, sid);
+    if (host === undefined) return;
+    return andThen(this.accounts.follow(host, stanza, addressee, node), (transit) => transit?.settled);
   }
 
   /** Runs a step of a stanza's way; what it throws becomes the answer. */
@@ -472,18 +436,6 @@ export class Router {
 
 export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
-}
-
-function reachFrom({ home, id, to, copied }: Holders): Reach {
-  return { home, id, to: [...to], copied: [...copied], back: [] };
-}
-
-function withReach(stanza: Stanza, reach: Reach | undefined): Stanza {
-  return reach === undefined || stanza.kind !== 'message' ? stanza : { ...stanza, reach };
-}
-
-function addressOf(text: string | undefined, fallback: Jid): Jid {
-  return (text === undefined ? undefined : Jid.parse(text)) ?? fallback;
 }
 
 const theHost: readonly Target[] = ['host'];

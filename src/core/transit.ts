@@ -26,6 +26,7 @@ export class Transit<S extends Stanza = Stanza> {
   readonly origin: Origin;
   private notes: Map<Note<never>, unknown> | undefined;
   private work: Promise<unknown> | undefined;
+  private last: (() => void) | undefined;
 
   constructor(stanza: S, origin: Origin) {
     this.stanza = stanza;
@@ -44,6 +45,19 @@ export class Transit<S extends Stanza = Stanza> {
   /** Durability: an acknowledgement to the sender waits for this work; delivery does not. */
   settle(work: Promise<unknown>): void {
     this.work = this.work === undefined ? work : Promise.all([this.work, work]);
+  }
+
+  /**
+   * To be done when a client's message has gone its whole way through its recipient's rules here, unless it is refused with the request
+   * to send it again. One thing only; what it settles is waited for.
+   */
+  atEnd(fn: () => void): void {
+    this.last = fn;
+  }
+
+  /** It has gone its way. */
+  conclude(): void {
+    this.last?.();
   }
 
   /** What an acknowledgement has to wait for; undefined when nothing is pending. */

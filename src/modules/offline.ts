@@ -12,6 +12,7 @@ import { defineModule, on } from '../core/module.ts';
 import { wasGiven } from '../core/reaches.ts';
 import type { Session } from '../core/sessions.ts';
 import type { Transit } from '../core/transit.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import { log } from '../storage/specs.ts';
 import { parseElement } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
@@ -39,6 +40,7 @@ interface Usage {
   readonly bytes: number;
 }
 
+const nothing: Usage = { messages: 0, bytes: 0 };
 const marginal: ReadonlySet<string> = new Set([NS.stanzaIds, NS.delay, NS.hints, NS.chatStates]);
 
 /** Whether a message has something to say to whoever reads it later (XEP-0160 3, XEP-0334 4). */
@@ -87,7 +89,8 @@ export default defineModule({
       if (!isWorthKeeping(stanza)) return 'handled';
       const user = stanza.to.local;
       return turns.run(user, () =>
-        andThen(usageOf(user), (usage) => {
+        andThen(knownUsageOf(user), (known) => {
+          const usage = known ?? nothing;
           // whoever had it first has written down when that was, and its place is there, before what came meanwhile
           const before = transit.note(redelivered);
           const since = before === undefined ? undefined : delayedSince(stanza.el);
@@ -103,7 +106,7 @@ export default defineModule({
             // 2: the queue is full
             return new StanzaError('service-unavailable', 'too many messages wait for this account already');
           }
-          usages.set(user, next);
+          if (known !== undefined) usages.set(user, next);
           const copied = transit.note(reached)?.copied ?? [];
           const kept: Kept = {
             xml,
@@ -135,12 +138,19 @@ export default defineModule({
       });
     }
 
-    function usageOf(user: string): MaybePromise<Usage> {
-      return usages.get(user) ?? measure(user);
+    /** Undefined while the database is away: what has been taken is not refused because it cannot be counted. */
+    function knownUsageOf(user: string): MaybePromise<Usage | undefined> {
+      return (
+        usages.get(user) ??
+        measure(user).catch((error: unknown) => {
+          if (error instanceof StorageUnavailable) return undefined;
+          throw error;
+        })
+      );
     }
 
     async function measure(user: string): Promise<Usage> {
-      if ((await stores.messages.count(user, {})) === 0) return { messages: 0, bytes: 0 };
+      if ((await stores.messages.count(user, {})) === 0) return nothing;
       const { entries } = await stores.messages.find(user, { limit: limits.messages });
       return {
         messages: entries.length,

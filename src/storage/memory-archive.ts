@@ -66,11 +66,12 @@ export function createMemoryArchive(
 
   const store: ArchiveStore = {
     begin: check,
+    mint: () => mint(),
     append(owner, message) {
       check();
       for (const text of [owner, message.with, message.resource, message.xml]) checkText(text);
       if (message.ref !== undefined) checkText(message.ref.sender + message.ref.id);
-      const id = mint(message.at);
+      const id = message.id ?? mint(message.at);
       const { with: party, resource, xml, ref } = message;
       put(owner, { id, at: idTime(id), xml, with: party, resource, ref });
       return { id, durable: Promise.resolve() };

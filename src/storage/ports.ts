@@ -68,6 +68,8 @@ export interface MessageRef {
 
 /** A message on its way into an archive. */
 export interface NewArchived {
+  /** One that `mint` has made, where it had to be known before; of its own, unless said. */
+  readonly id?: string | undefined;
   /** Bare JID of the other party; in a room's archive, of whoever spoke. */
   readonly with: string;
   /** Resource of the other party, or the empty text. */
@@ -136,6 +138,8 @@ export interface ArchiveStore {
    * @throws StorageUnavailable at once, when much waits for the database already
    */
   begin(): void;
+  /** An id for one message, of now. */
+  mint(): string;
   /**
    * The id is known at once; `durable` is settled when the message is on disk, or never will be.
    * @throws StorageUnavailable at once, when too much waits for the database already

@@ -46,28 +46,57 @@ export function parseElement(text: string, contentNs: string = CLIENT_NS): Eleme
  * inside when somebody looks there. Most of what is only passed on is never looked into. Throws a {@link ParseError}.
  */
 export function unfoldable(text: string): Element {
-  const [name] = nameAhead.exec(text) ?? [''];
-  let at = 1 + name.length;
+  const end = endOfLetters(text, 1);
+  const name = text.charCodeAt(0) === LESS ? text.slice(1, end) : '';
+  let at = end;
   const attrs = new Attributes();
-  while (text.charCodeAt(at) === 0x20 /* blank */) {
-    const equals = text.indexOf("='", at);
-    const end = text.indexOf("'", equals + 2);
+  while (text.charCodeAt(at) === BLANK) {
+    const equals = endOfLetters(text, at + 1);
+    const close = text.indexOf("'", equals + 2);
     const key = text.slice(at + 1, equals);
-    const value = text.slice(equals + 2, end);
     // namespaces and escapes are the parser's affair, and so is what was not written here
-    if (equals < 0 || end < 0 || !plainKey.test(key) || key === 'xmlns' || notPlain.test(value))
+    if (
+      text.charCodeAt(equals) !== EQUALS ||
+      text.charCodeAt(equals + 1) !== APOSTROPHE ||
+      close < 0 ||
+      key === '' ||
+      key === 'xmlns' ||
+      !isPlain(text, equals + 2, close)
+    ) {
       return parseElement(text);
-    attrs[key] = value;
-    at = end + 1;
+    }
+    attrs[key] = text.slice(equals + 2, close);
+    at = close + 1;
   }
-  const rest = text.slice(at);
-  const isWhole = rest === '/>' || (rest.startsWith('>') && rest.endsWith(`</${name}>`));
-  return name !== '' && isWhole ? Element.folded(name, attrs, rest, childrenOf) : parseElement(text);
+  const isEmpty = text.charCodeAt(at) === SLASH && text.charCodeAt(at + 1) === GREATER && at + 2 === text.length;
+  const isWhole = isEmpty || (text.charCodeAt(at) === GREATER && text.endsWith(`</${name}>`));
+  return name !== '' && isWhole ? Element.folded(name, attrs, text, at, childrenOf) : parseElement(text);
 }
 
-const nameAhead = /(?<=^<)[a-z]+(?=[ />])/;
-const plainKey = /^(?:xml:lang|[a-z]+)$/;
-const notPlain = /[&<\t\n\r]/;
+const BLANK = 0x20;
+const APOSTROPHE = 0x27;
+const SLASH = 0x2f;
+const LESS = 0x3c;
+const EQUALS = 0x3d;
+const GREATER = 0x3e;
+const XML_LANG = 'xml:lang';
+
+/** Where the small letters end that begin there, or `xml:lang` does. */
+function endOfLetters(text: string, start: number): number {
+  if (text.startsWith(XML_LANG, start)) return start + XML_LANG.length;
+  let at = start;
+  for (let char = text.charCodeAt(at); char >= 0x61 && char <= 0x7a; ) char = text.charCodeAt(++at);
+  return at;
+}
+
+/** Whether a value means what is written there: it has no references, and no white space but blanks. */
+function isPlain(text: string, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const char = text.charCodeAt(i);
+    if (char < BLANK || char === 0x26 /* & */ || char === LESS) return false;
+  }
+  return true;
+}
 
 function childrenOf(text: string): readonly Node[] {
   return parseElement(text).children;

@@ -36,6 +36,8 @@ export class Element {
   readonly attrs: Readonly<Record<string, string>>;
   private nodes: readonly Node[] | Unfold;
   private body: Body | undefined;
+  /** All of its XML, where it was read from that. */
+  private text: string | undefined = undefined;
 
   /** Use {@link el}; the parser calls this directly with attributes in an {@link Attributes} that it gives away. */
   constructor(
@@ -54,10 +56,19 @@ export class Element {
 
   /**
    * An element in the content namespace whose children are read when they are asked for.
-   * @param rest its XML after the attributes, as this class writes it
+   * @param text its XML, as this class writes it
+   * @param start where what follows the attributes begins there
    */
-  static folded(name: string, attrs: Readonly<Record<string, string>>, rest: string, unfold: Unfold): Element {
-    return new Element(name, null, attrs, unfold, { xml: rest });
+  static folded(
+    name: string,
+    attrs: Readonly<Record<string, string>>,
+    text: string,
+    start: number,
+    unfold: Unfold,
+  ): Element {
+    const element = new Element(name, null, attrs, unfold, { xml: text.slice(start) });
+    element.text = text;
+    return element;
   }
 
   get children(): readonly Node[] {
@@ -134,6 +145,7 @@ export class Element {
 
   /** The XML, for a place whose default namespace is `inside` (the content namespace unless said otherwise). */
   toXml(inside: string | null = null): string {
+    if (this.text !== undefined && inside === null) return this.text;
     return `<${this.name}${namespaceOf(this.ns, inside)}${attributes(this.attrs)}${this.rest()}`;
   }
 

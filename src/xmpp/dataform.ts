@@ -29,6 +29,8 @@ export interface Field<T> {
   readonly required: boolean;
   readonly desc: string | undefined;
   readonly choices: readonly Choice[];
+  /** What its values are (XEP-0122), where clients are to be told. */
+  readonly range?: { readonly min: number | undefined; readonly max: number | undefined };
   encode(value: T): readonly string[];
   /** undefined for values that are not allowed. */
   decode(values: readonly string[]): T | undefined;
@@ -127,6 +129,15 @@ export function integerField(
   );
 }
 
+/** A whole number, of which clients are told between what it lies (XEP-0122). */
+export function rangeField(
+  label: string,
+  { min, max, ...options }: FieldOptions & { readonly min?: number; readonly max?: number },
+): Field<number> {
+  const within = { ...(min !== undefined && { min }), ...(max !== undefined && { max }) };
+  return { ...integerField(label, { ...options, ...within }), range: { min, max } };
+}
+
 /** One address. */
 export function jidField(label: string, options: FieldOptions = {}): Field<Jid> {
   return field(
@@ -221,6 +232,7 @@ function build<F extends Fields>(kind: FormKind, form: Form<F>, values: Values<F
     const parts: Element[] = [];
     if (asks && spec.desc !== undefined) parts.push(text('desc', spec.desc));
     if (asks && spec.required) parts.push(el('required', NS.dataForms));
+    if (asks && spec.range !== undefined) parts.push(validation(spec.range));
     if (value !== undefined) parts.push(...spec.encode(value).map((line) => text('value', line)));
     if (asks) {
       parts.push(
@@ -232,6 +244,12 @@ function build<F extends Fields>(kind: FormKind, form: Form<F>, values: Values<F
     children.push(el('field', NS.dataForms, attrs, ...parts));
   }
   return el('x', NS.dataForms, { type: kind }, ...children);
+}
+
+/** XEP-0122 3.1, 3.2.3: whole numbers. */
+function validation({ min, max }: { readonly min: number | undefined; readonly max: number | undefined }): Element {
+  const range = el('range', NS.formValidation, { min: min?.toString(), max: max?.toString() });
+  return el('validate', NS.formValidation, { datatype: 'xs:integer' }, range);
 }
 
 /** A table of results (XEP-0004 3.4): the columns by `var` with their headings, and a row of texts for each item. */

@@ -44,6 +44,8 @@ export const NS = {
   private: 'jabber:iq:private',
   // XEP-0054
   vcardTemp: 'vcard-temp',
+  // XEP-0153
+  vcardUpdate: 'vcard-temp:x:update',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
   // XEP-0066
@@ -152,6 +154,8 @@ export const NS = {
   // XEP-0390
   caps2: 'urn:xmpp:caps',
   caps2Optimize: 'urn:xmpp:caps:optimize',
+  // ours, in archives only: who spoke in a room, where not everybody knows
+  hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422
@@ -160,6 +164,9 @@ export const NS = {
   retraction: 'urn:xmpp:message-retract:1',
   retractionTombstone: 'urn:xmpp:message-retract:1#tombstone',
   retraction0: 'urn:xmpp:message-retract:0',
+  // XEP-0425, and what it was before
+  moderation: 'urn:xmpp:message-moderate:1',
+  moderation0: 'urn:xmpp:message-moderate:0',
   // XEP-0428
   fallback: 'urn:xmpp:fallback:0',
   // XEP-0431

@@ -7,9 +7,10 @@ import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
 import { Agreement } from './chaos/agreement.ts';
 import { Books } from './chaos/books.ts';
-import { type Fortunes, Person } from './chaos/person.ts';
+import { type Fortunes, noFortunes, Person } from './chaos/person.ts';
 import { gather } from './chaos/run.ts';
 import { domain, Service, type ServiceNode } from './chaos/service.ts';
+import { Troubles } from './chaos/troubles.ts';
 import { seeded } from './durability/verdict.ts';
 import { pause } from './kit.ts';
 
@@ -29,11 +30,13 @@ let service: Service;
 let people: readonly Person[];
 let books: Books;
 let fortunes: Fortunes;
+let troubles: Troubles;
 
 async function open(ahead = 0): Promise<readonly [ServiceNode, ServiceNode]> {
   service = await Service.start(2, CLIENTS, ahead);
-  books = new Books(2 * OUTAGE);
-  fortunes = { resumed: 0, begun: 0, cuts: 0, setbacks: new Map() };
+  troubles = new Troubles();
+  books = new Books(troubles);
+  fortunes = noFortunes();
   const person = (_: unknown, i: number): Person => new Person(i + 1, service, books, fortunes, seeded(i + 1));
   people = Array.from({ length: CLIENTS }, person);
   await gather(people, PACE);
@@ -110,22 +113,26 @@ test('kill -9 of a node: its people log in elsewhere at once, and its sessions a
   const [node, other] = await open();
   const had = await sessionsOn(node, other);
   expect(had.length).toBeGreaterThan(0);
+  const trouble = troubles.begin('kill', node.name);
   await service.kill(node);
   expect(await ghostsLast(node, other, had)).toBeLessThan(DEATH);
   expect(await until(5_000, () => people.every((person) => person.isConnected))).toBe(true);
   expect(fortunes.begun).toBeGreaterThanOrEqual(CLIENTS + had.length);
   await service.startAgain(node);
+  trouble.to = performance.now();
   await expectWhole();
 }, 180_000);
 
 test('SIGSTOP for longer than a node may be silent, and back: others go on without it, and it joins again', async () => {
   const [node, other] = await open();
   const had = await sessionsOn(node, other);
+  const trouble = troubles.begin('freeze', node.name);
   process.kill(node.server.pid, 'SIGSTOP');
   const lasted = await ghostsLast(node, other, had);
   expect(lasted).toBeLessThan(DEATH);
   await pause(Math.max(0, OUTAGE - lasted));
   process.kill(node.server.pid, 'SIGCONT');
+  trouble.to = performance.now();
   await expectBack();
   await expectWhole();
 }, 180_000);
@@ -183,6 +190,7 @@ test('SIGSTOP while a client goes on writing: what the node finds when it wakes 
 test('Redis is cut off from one node: its people are told to come back, and the node joins again', async () => {
   const [node, other] = await open();
   const had = await sessionsOn(node, other);
+  const trouble = troubles.begin('no-redis', node.name);
   node.redis.upstream = node.redis.downstream = { frozen: true };
   const lasted = await ghostsLast(node, other, had);
   expect(lasted).toBeLessThan(DEATH);
@@ -191,6 +199,7 @@ test('Redis is cut off from one node: its people are told to come back, and the 
   await pause(Math.max(2_000, OUTAGE - lasted));
   expect(books.sent).toBeGreaterThan(sent);
   node.redis.upstream = node.redis.downstream = {};
+  trouble.to = performance.now();
   await expectBack();
   await expectWhole();
 }, 180_000);
@@ -198,9 +207,11 @@ test('Redis is cut off from one node: its people are told to come back, and the 
 test('Redis is killed and comes back empty: nobody loses the connection', async () => {
   await open();
   const { begun } = fortunes;
+  const trouble = troubles.begin('redis-empty');
   await service.redis.stop('empty');
   await pause(3_000);
   await service.redis.start();
+  trouble.to = performance.now();
   await expectWhole();
   expect(fortunes.begun).toBe(begun);
   expect(fortunes.setbacks.size).toBe(0);
@@ -209,11 +220,13 @@ test('Redis is killed and comes back empty: nobody loses the connection', async 
 test('Postgres is restarted: nobody loses the connection, and acknowledgements wait for it', async () => {
   await open();
   const { begun } = fortunes;
+  const trouble = troubles.begin('postgres-restart');
   await service.postgres.stop('fast');
   const open1 = books.open;
   await pause(3_000);
   expect(books.open).toBeGreaterThan(open1);
   await service.postgres.start();
+  trouble.to = performance.now();
   await expectWhole();
   expect(fortunes.begun).toBe(begun);
 }, 180_000);
@@ -222,8 +235,10 @@ test('clocks a minute apart: nobody notices, and a node that dies is missed in t
   const [node, other] = await open(60_000);
   const had = await sessionsOn(node, other);
   await pause(3_000);
+  const trouble = troubles.begin('kill', node.name);
   await service.kill(node);
   expect(await ghostsLast(node, other, had)).toBeLessThan(DEATH);
   await service.startAgain(node);
+  trouble.to = performance.now();
   await expectWhole();
 }, 180_000);

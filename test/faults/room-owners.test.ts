@@ -14,7 +14,8 @@ const SM = 'urn:xmpp:sm:3';
 let joined: Joined;
 afterEach(() => joined.stop());
 
-const numbered = (who: string, count: number): readonly string[] => Array.from({ length: count }, (_, i) => `${who}${i}`);
+const numbered = (who: string, count: number): readonly string[] =>
+  Array.from({ length: count }, (_, i) => `${who}${i}`);
 
 /** Two people on different nodes, in a room on a third one. */
 async function meet(): Promise<{ room: string; romeo: StreamClient; juliet: StreamClient }> {

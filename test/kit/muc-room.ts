@@ -87,12 +87,14 @@ export class TestRoom {
           else this.rows.set(person, row);
         },
         saveGone: async () => {},
+        write: async (work) => void (await work()),
         saveDevice: (device, row) => {
           if (row === undefined) this.devices.delete(device.full);
           else this.devices.set(device.full, row);
         },
       },
       mostOccupants: 1000,
+      ours: () => {},
       now: () => this.time,
       newId: () => `id${++this.lastId}`,
       handler: () => undefined,

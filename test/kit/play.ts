@@ -408,6 +408,8 @@ async function reconnect(stage: Stage, old: Speaker, name = old.name): Promise<v
   await openStream(client, HOST);
   await authenticate(client, { user: person.user, password: PASSWORD });
   const features = await openStream(client, HOST);
+  // what others said meanwhile waits for it, from whichever node it came
+  await stage.world.settle();
   const speaker = stage.add(name, client, person);
   speaker.features = features;
   stage.note(name, ' ', '(a new connection)');

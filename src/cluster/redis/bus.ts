@@ -85,7 +85,7 @@ export class Bus {
   }
 
   call(node: NodeId, method: string, body: unknown): Promise<unknown> {
-    return this.options.calls.call(node, method, (id) => this.outbox(node).push(writeCall(id, method, body)));
+    return this.options.calls.call(node, method, (id) => this.outbox(node).push(writeCall(id, method, body), true));
   }
 
   publish(topic: string, body: unknown): void {
@@ -108,14 +108,14 @@ export class Bus {
 
   /** Treats what a dead node had not handled as undelivered. */
   takeOver(node: NodeId): Promise<void> {
-    const { redis, log, onFrame } = this.options;
+    const { redis, log } = this.options;
     return takeOver({
       redis,
       log,
       node,
       sure: () => this.membership.sure(),
       isThere: (sender) => this.membership.nodes.has(sender),
-      onFrame: (frame, from) => onFrame(asUndelivered(frame), from),
+      onFrame: (frame, from) => this.undeliver(frame, from, node),
     });
   }
 
@@ -169,7 +169,7 @@ export class Bus {
         to: node,
         isThere: () => this.isThere(node),
         isOwed: () => this.membership.isOwed(node),
-        onLost: (items) => this.recover(items),
+        onLost: (items) => this.recover(items, node),
         onDone: () => {
           if (this.outboxes.get(node) === outbox) this.outboxes.delete(node);
         },
@@ -186,15 +186,21 @@ export class Bus {
   }
 
   /** What was for a node that is dead, and lost with the memory of Redis. */
-  private recover(items: string): void {
-    const { log, onFrame } = this.options;
+  private recover(items: string, node: NodeId): void {
+    const { log } = this.options;
     const failed = (err: unknown): void => log.error({ err }, 'what a dead node never had could not be dealt with');
     const step = (content: Content): void => {
       if (content.kind !== 'frame') return;
-      const work = onFrame(asUndelivered(content.frame), this.self);
+      const work = this.undeliver(content.frame, this.self, node);
       if (isPromise(work)) work.catch(failed);
     };
     readItems(items, step, failed);
+  }
+
+  /** What is for the sessions of a dead node has missed them there. */
+  private undeliver(frame: Frame, from: NodeId, dead: NodeId): MaybePromise<void> {
+    const { onFrame } = this.options;
+    return frame.kind === 'deliver' ? onFrame({ ...frame, kind: 'undelivered' }, dead) : onFrame(frame, from);
   }
 
   private handle(content: Content, from: NodeId): MaybePromise<void> {
@@ -227,7 +233,7 @@ export class Bus {
   /** Says something that nobody waits for here. */
   private tell(node: NodeId, item: string): void {
     this.outbox(node)
-      .push(item)
+      .push(item, true)
       .then(
         () => {
           if (this.missing.delete(node)) this.options.onMissed();
@@ -239,9 +245,4 @@ export class Bus {
         },
       );
   }
-}
-
-/** What is for the sessions of a dead node has missed them. */
-function asUndelivered(frame: Frame): Frame {
-  return frame.kind === 'deliver' ? { ...frame, kind: 'undelivered' } : frame;
 }

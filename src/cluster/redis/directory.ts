@@ -462,7 +462,7 @@ export class RedisDirectory implements Directory {
     const { redis } = this;
     const start = performance.now();
     try {
-      const reply = await redis.run(
+      const reply = await redis.runGathered(
         script,
         [redis.key(tag, `u:${user}`), redis.key(tag, 'version'), ...keys],
         [user, this.channel, ...args],

@@ -6,7 +6,8 @@
 //
 // An item is a letter for its kind, the lengths of its parts (in UTF-16 units), and the parts. A node skips kinds it does not know,
 // and parts beyond those it knows, so that releases which add some can run beside those before them. Bodies of calls and topics are
-// JSON; stanzas stand as they are. Nothing that is read here is ever executed, or made into more than plain values.
+// JSON; stanzas stand as they are. Nothing that is read here is ever executed, or made into more than plain values. Texts of frames are
+// slices of their batch, as those of a stanza are of what came over its stream: whoever keeps one flattens it.
 import { flatten } from '../../xml/flatten.ts';
 import type { Holders } from '../../xmpp/stanza.ts';
 import type { Addressee, Frame, NodeId } from '../cluster.ts';
@@ -90,14 +91,13 @@ function item(letter: string, ...parts: readonly string[]): string {
 export function readItems(items: string, fn: (content: Content) => void, onBad: (err: unknown) => void): void {
   let at = 0;
   while (at < items.length) {
-    const semicolon = items.indexOf(';', at);
-    if (semicolon < 0) throw new Error('a batch is cut off');
     const letter = items[at]!;
+    const lengths: number[] = [];
+    let from = readLengths(items, at + 1, lengths);
     const parts: string[] = [];
-    let from = semicolon + 1;
-    for (const length of items.slice(at + 1, semicolon).split(',')) {
-      const to = from + Number(length);
-      if (!(to >= from && to <= items.length)) throw new Error('a batch is cut off');
+    for (const length of lengths) {
+      const to = from + length;
+      if (to > items.length) throw new Error('a batch is cut off');
       parts.push(items.slice(from, to));
       from = to;
     }
@@ -112,6 +112,21 @@ export function readItems(items: string, fn: (content: Content) => void, onBad: 
   }
 }
 
+/** Reads `31,208;`, and returns where that ends. */
+function readLengths(items: string, start: number, lengths: number[]): number {
+  let length = 0;
+  for (let at = start; at < items.length; at++) {
+    const char = items.charCodeAt(at);
+    if (char >= 0x30 && char <= 0x39) length = 10 * length + char - 0x30;
+    else if (char === 0x2c /* , */ || char === 0x3b /* ; */) {
+      lengths.push(length);
+      length = 0;
+      if (char === 0x3b) return at + 1;
+    } else break;
+  }
+  throw new Error('a batch is cut off');
+}
+
 function contentOf(
   letter: string,
   [first = '', second = '', third = '', fourth = '']: readonly string[],
@@ -122,7 +137,7 @@ function contentOf(
     case 'u':
       return { kind: 'frame', frame: frameOf('undelivered', first, second, third, fourth) };
     case 's':
-      return { kind: 'frame', frame: { kind: 'stanza', xml: flatten(first) } };
+      return { kind: 'frame', frame: { kind: 'stanza', xml: first } };
     case 't':
       return { kind: 'topic', topic: first, body: parse(second) };
     case 'c':
@@ -137,19 +152,20 @@ function contentOf(
 }
 
 function frameOf(kind: 'deliver' | 'undelivered', list: string, xml: string, had: string, each: string): Frame {
-  // what is kept of a stanza would keep the whole batch in memory
-  const own = flatten(xml);
-  if (each !== '') return { kind, to: addressees(list), xml: own, each: true };
-  return had === ''
-    ? { kind, to: addressees(list), xml: own }
-    : { kind, to: addressees(list), xml: own, had: holders(had) };
+  if (each !== '') return { kind, to: addressees(list), xml, each: true };
+  return had === '' ? { kind, to: addressees(list), xml } : { kind, to: addressees(list), xml, had: holders(had) };
 }
 
 function addressees(list: string): Addressee[] {
-  if (list === '') return [];
-  const words = list.split('\t');
   const found: Addressee[] = [];
-  for (let i = 0; i + 1 < words.length; i += 2) found.push({ jid: flatten(words[i]!), sid: flatten(words[i + 1]!) });
+  for (let at = 0; at < list.length; ) {
+    const middle = list.indexOf('\t', at);
+    if (middle < 0) break;
+    const tab = list.indexOf('\t', middle + 1);
+    const end = tab < 0 ? list.length : tab;
+    found.push({ jid: list.slice(at, middle), sid: list.slice(middle + 1, end) });
+    at = end + 1;
+  }
   return found;
 }
 

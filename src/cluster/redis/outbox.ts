@@ -1,10 +1,10 @@
-// What goes from this node to another one: gathered while the batch before it is on its way to the other's inbox, so that batches
-// grow with the load; kept until the other node has handled it, so that what Redis loses is sent again. The other node knows by its
+// What goes from this node to another one: gathered while the batch before it is on its way to the other's inbox, and for a few
+// milliseconds where one has just gone, so that batches grow with the load; kept until the other node has handled it, so that what Redis loses is sent again. The other node knows by its
 // number what it has had already.
 import type { Logger } from '../../base/log.ts';
 import { defineScript, type RedisConnection } from '../../net/redis.ts';
 import type { NodeId } from '../cluster.ts';
-import { writeBatch } from './frames.ts';
+import { readBatch, writeBatch } from './frames.ts';
 
 export interface OutboxOptions {
   readonly redis: RedisConnection;
@@ -36,6 +36,12 @@ const PATIENCE_MIN = 20;
 const PATIENCE_MAX = 1000;
 /** A batch that is longer is not made longer. */
 const FULL = 128 * 1024;
+/**
+ * So many milliseconds after a batch began its way the next one follows, unless somebody waits for an answer, or it is that long. What
+ * comes after a pause goes at once. A batch costs both nodes and Redis several system calls each.
+ */
+const GATHER_MS = 4;
+const ENOUGH = 32 * 1024;
 const NO_ENTRY = '0-1';
 
 interface Audit {
@@ -45,13 +51,19 @@ interface Audit {
 }
 
 class Parcel {
-  items = '';
   count = 0;
+  /** Of its items, in UTF-16 units. */
+  size = 0;
   number = 0;
+  /** Somebody waits for an answer to what is in it. */
+  isUrgent = false;
   /** Its entry in the inbox, once it is there. */
   entry = '';
   /** It was sent, and nobody knows whether it arrived. */
   isUncertain = false;
+  private gathered = '';
+  /** As it travels, from the first attempt on: outside the heap, and nothing that its items were made from is kept alive. */
+  private packed: Buffer | undefined;
   readonly safe: Promise<void>;
   settle!: () => void;
   fail!: (err: Error) => void;
@@ -63,6 +75,22 @@ class Parcel {
     });
     // not everybody waits for it
     this.safe.catch(() => {});
+  }
+
+  add(item: string): void {
+    this.gathered += item;
+    this.size += item.length;
+    this.count++;
+  }
+
+  pack(from: NodeId): Buffer {
+    this.packed ??= Buffer.from(writeBatch(from, this.number, this.gathered));
+    this.gathered = '';
+    return this.packed;
+  }
+
+  get items(): string {
+    return this.packed === undefined ? this.gathered : readBatch(this.packed.toString()).items;
   }
 }
 
@@ -90,6 +118,9 @@ export class Outbox {
   private lastNumber = 0;
   private isBusy = false;
   private isScheduled = false;
+  /** When the last batch began its way, in milliseconds. */
+  private postedAt = Number.NEGATIVE_INFINITY;
+  private gathering: NodeJS.Timeout | undefined;
   private isAuditing = false;
   /** All that was sent and not handled is to be sent again. */
   private mustRewind = false;
@@ -111,9 +142,10 @@ export class Outbox {
 
   /**
    * Resolves when Redis has it.
+   * @param isUrgent somebody waits for an answer
    * @throws Undeliverable (as a rejection) where too much waits already, and where nobody will have it
    */
-  push(item: string): Promise<void> {
+  push(item: string, isUrgent = false): Promise<void> {
     const { limit } = this.options;
     if (this.isClosed) return Promise.reject(new Undeliverable(`${this.options.to} is no more`));
     if (this.size + item.length > limit.size || this.count >= limit.items) {
@@ -121,12 +153,12 @@ export class Outbox {
     }
     let parcel = this.waiting.at(-1);
     // one that was tried has its contents
-    if (parcel === undefined || parcel.number > 0 || parcel.items.length > FULL) {
+    if (parcel === undefined || parcel.number > 0 || parcel.size > FULL) {
       parcel = new Parcel();
       this.waiting.push(parcel);
     }
-    parcel.items += item;
-    parcel.count++;
+    parcel.add(item);
+    if (isUrgent) parcel.isUrgent = true;
     this.size += item.length;
     this.count++;
     if (2 * this.size > limit.size || 2 * this.count > limit.items) void this.audit();
@@ -171,6 +203,7 @@ export class Outbox {
   close(): void {
     this.isClosed = true;
     clearTimeout(this.timer);
+    clearTimeout(this.gathering);
     for (const parcel of this.waiting.splice(0)) parcel.fail(new Undeliverable('the node is stopping'));
   }
 
@@ -181,12 +214,29 @@ export class Outbox {
 
   private schedule(): void {
     if (this.isScheduled || this.isBusy || this.isClosed || (this.waiting.length === 0 && !this.mustRewind)) return;
+    if (this.isGathering()) {
+      this.gathering ??= setTimeout(() => this.begin(), this.postedAt + GATHER_MS - performance.now());
+      return;
+    }
     this.isScheduled = true;
     // what else this round of the event loop has to say goes with it
     setImmediate(() => {
       this.isScheduled = false;
-      if (!this.isBusy) void this.run();
+      this.begin();
     });
+  }
+
+  /** Whether a batch has just gone, and the next one is to grow. */
+  private isGathering(): boolean {
+    const next = this.waiting[0];
+    if (next === undefined || next.number > 0 || next.isUrgent || next.size > ENOUGH || this.mustRewind) return false;
+    return performance.now() - this.postedAt < GATHER_MS - 1;
+  }
+
+  private begin(): void {
+    clearTimeout(this.gathering);
+    this.gathering = undefined;
+    if (!this.isBusy) void this.run();
   }
 
   private async run(): Promise<void> {
@@ -196,12 +246,13 @@ export class Outbox {
         if (this.mustRewind) this.waiting.unshift(...this.sent.splice(0));
         this.mustRewind = false;
         const parcel = this.waiting[0];
-        if (parcel === undefined) return;
+        if (parcel === undefined || this.isGathering()) return;
         if (parcel.number === 0) parcel.number = ++this.lastNumber;
         if (!(await this.post(parcel))) return;
       }
     } finally {
       this.isBusy = false;
+      if (this.isGathering()) this.schedule();
     }
   }
 
@@ -210,8 +261,8 @@ export class Outbox {
     const { redis, self } = this.options;
     let entry: unknown;
     try {
-      const text = writeBatch(self, parcel.number, parcel.items);
-      entry = await redis.command('XADD', this.inbox, 'NOMKSTREAM', '*', 'b', text);
+      this.postedAt = performance.now();
+      entry = await redis.command('XADD', this.inbox, 'NOMKSTREAM', '*', 'b', parcel.pack(self));
     } catch (err) {
       // it may be there all the same; then the other node will know it by its number
       parcel.isUncertain = true;
@@ -277,7 +328,7 @@ export class Outbox {
   }
 
   private remove(parcel: Parcel): void {
-    this.size -= parcel.items.length;
+    this.size -= parcel.size;
     this.count -= parcel.count;
   }
 
@@ -285,6 +336,7 @@ export class Outbox {
   private bury(taken: number): void {
     this.isClosed = true;
     clearTimeout(this.timer);
+    clearTimeout(this.gathering);
     for (const parcel of [...this.sent.splice(0), ...this.waiting.splice(0)]) {
       this.remove(parcel);
       if (parcel.number > 0 && parcel.number <= taken) parcel.settle();

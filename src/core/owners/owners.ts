@@ -141,15 +141,30 @@ export class Owners {
     return { owned, queued: this.context.queued, ...this.totals };
   }
 
-  /** Gives all that it owns to other nodes, and takes nothing new as long as there are others; for so many milliseconds at most. */
+  /**
+   * Gives all that it owns to other nodes, and takes nothing new as long as there are others; for so many milliseconds at most. What is
+   * on its way then, or does not come to rest, is not waited for.
+   */
   async drain(deadline: number): Promise<void> {
     const { context } = this;
-    const { cluster, clock } = context;
     context.isDraining = true;
-    const end = clock.now() + deadline;
+    let isLate = false;
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = context.clock.after(deadline, () => {
+        isLate = true;
+        resolve();
+      });
+    });
+    await Promise.race([this.moveAll(() => context.isDraining && !isLate), late]);
+    cancel();
+  }
+
+  private async moveAll(goesOn: () => boolean): Promise<void> {
+    const { cluster } = this.context;
     const tried = new Set<Thing>();
     const next = (): Thing | undefined => {
-      if (!context.isDraining || clock.now() > end) return undefined;
+      if (!goesOn()) return undefined;
       for (const thing of this.things()) {
         if (tried.has(thing) || cluster.owner(thing.full) === cluster.self) continue;
         tried.add(thing);

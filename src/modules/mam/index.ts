@@ -2,7 +2,8 @@
 // (XEP-0431). What is kept is said in rules.ts, how an archive is asked in query.ts.
 //
 // Both sides of a conversation have an archive of their own, and the message an id in each. `append` mints the id and returns at
-// once; the sender's acknowledgement waits for the disk (`transit.settle`), delivery does not.
+// once; the sender's acknowledgement waits for the disk (`transit.settle`), delivery does not. Where both archives are here, the
+// sender's is written last: who finds a message in the own archive, after a connection broke, does not send it again.
 //
 // Not done, of what is recommended or may be done:
 // - XEP-0313 6.1.1: errors, headlines and what is said in rooms are not kept
@@ -132,7 +133,13 @@ export default defineModule({
     // 3.5: whom it is sent to must not see the id of this archive
     function keepSent(transit: Transit<Message>, wanted: boolean): void {
       messages.begin();
-      if (wanted) transit.leave(sentAs, keep(transit, transit.stanza.from, transit.stanza.to));
+      if (!wanted) return;
+      const { stanza } = transit;
+      const id = messages.mint();
+      transit.leave(sentAs, id);
+      const store = (): void => keep(transit, stanza, stanza.from, stanza.to, id);
+      if (isHere(stanza.to)) transit.atEnd(store);
+      else store();
     }
 
     function keepReceived(transit: Transit<Message>, wanted: boolean): void {
@@ -141,15 +148,16 @@ export default defineModule({
       // (others have begun in `keepSent`)
       const { kind } = transit.origin;
       if ((kind !== 'client' && kind !== 'account') || stanza.from.bare === stanza.to.bare) messages.begin();
-      const id = keep(transit, stanza.to, stanza.from);
+      const id = messages.mint();
+      keep(transit, stanza, stanza.to, stanza.from, id);
       transit.leave(receivedAs, id);
       transit.stanza = replaceElement(stanza, stanza.el.append(stanzaIdElement(stanza.to.bare, id)));
     }
 
     /** @throws StorageUnavailable, which becomes `resource-constraint` */
-    function keep(transit: Transit<Message>, account: Jid, other: Jid): string {
-      const { stanza } = transit;
-      const { id, durable } = messages.append(account.local, {
+    function keep(transit: Transit<Message>, stanza: Message, account: Jid, other: Jid, id: string): void {
+      const { durable } = messages.append(account.local, {
+        id,
         with: other.bare,
         resource: other.resource,
         xml: xmlOf(stanza.el),
@@ -168,7 +176,6 @@ export default defineModule({
         transit.settle(done);
         background(done, 'a retraction');
       }
-      return id;
     }
 
     const readable = (account: Jid): Readable => ({

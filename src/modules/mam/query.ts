@@ -20,6 +20,12 @@ export interface Readable {
   readonly owner: string;
   /** The archive's address. */
   readonly jid: Jid;
+  /** Before that, in milliseconds since 1970, nothing is this archive's. */
+  readonly since?: number;
+  /** What a reader may ask for, of what is asked for. @throws StanzaError where it may not */
+  narrow?(filter: Filter): Filter;
+  /** A stored message, as this reader may see it. */
+  shown?(xml: string): string;
 }
 
 export interface QueryLimits extends FilterOptions {
@@ -55,7 +61,7 @@ export async function answerQuery(
 ): Promise<QueryResult> {
   // the nodes of XEP-0442 are those of publish-subscribe
   if (query.attrs.node !== undefined) throw new StanzaError('feature-not-implemented', 'there are no nodes here');
-  const filter = parseFilter(query, limits);
+  const filter = within(archive, parseFilter(query, limits));
   const wanted = parsePageRequest(query);
   if (wanted.index !== undefined) throw new StanzaError('feature-not-implemented', 'pages have no index');
   if (wanted.max === 0) return counted(archive, filter, wanted);
@@ -63,14 +69,14 @@ export async function answerQuery(
   const page = await readPage(archive, filter, wanted, Math.min(wanted.max ?? USUAL_PAGE, limits.pageSize));
   const { entries, complete } = fitting(page, limits.pageLength, wanted.before !== undefined);
   const { queryid } = query.attrs;
-  const messages = entries.map((entry) => resultMessage(entry, queryid, archive.jid, reader));
+  const messages = entries.map((entry) => resultMessage(entry, queryid, archive, reader));
   if (query.getChild('flip-page') !== undefined) messages.reverse();
   return { messages, fin: finElement(complete, resultOf(entries, complete, wanted)), ids: entries.map(({ id }) => id) };
 }
 
 /** What is at both ends of an archive (XEP-0313 5). */
-export async function metadataOf({ store, owner }: Readable): Promise<Element> {
-  const ends = await store.ends(owner);
+export async function metadataOf(archive: Readable): Promise<Element> {
+  const ends = await endsOf(archive);
   if (ends === undefined) return el('metadata', NS.mam);
   const { first, last } = ends;
   return el(
@@ -80,6 +86,21 @@ export async function metadataOf({ store, owner }: Readable): Promise<Element> {
     el('start', NS.mam, { id: first.id, timestamp: formatDateTime(first.at) }),
     el('end', NS.mam, { id: last.id, timestamp: formatDateTime(last.at) }),
   );
+}
+
+async function endsOf({ store, owner, since }: Readable): ReturnType<ArchiveStore['ends']> {
+  if (since === undefined) return store.ends(owner);
+  const one = { start: since, limit: 1 };
+  const [first, last] = await Promise.all([store.find(owner, one), store.find(owner, { ...one, backwards: true })]);
+  const [oldest] = first?.entries ?? [];
+  const [newest] = last?.entries ?? [];
+  return oldest && newest && { first: oldest, last: newest };
+}
+
+/** What of a filter is for this reader, and this archive's. */
+function within({ since, narrow }: Readable, asked: Filter): Filter {
+  const filter = narrow === undefined ? asked : narrow(asked);
+  return since === undefined ? filter : { ...filter, start: Math.max(since, filter.start ?? since) };
 }
 
 // XEP-0313 4.1.3, 4.3.2: ids that are not in the archive
@@ -140,7 +161,13 @@ function finElement(complete: boolean, result: PageResult): Element {
 const START = '<message';
 
 /** 4.2: the message as it was stored, without being read. */
-function resultMessage({ id, at, xml }: Archived, queryid: string | undefined, archive: Jid, reader: Jid): Message {
+function resultMessage(
+  { id, at, xml: stored }: Archived,
+  queryid: string | undefined,
+  { jid: archive, shown }: Readable,
+  reader: Jid,
+): Message {
+  const xml = shown === undefined ? stored : shown(stored);
   const original = { raw: `${START} xmlns='${NS.client}'${xml.slice(START.length)}` };
   const forwarded = el('forwarded', NS.forward, undefined, delayElement(at), original);
   const result = el('result', NS.mam, { queryid, id }, forwarded);

@@ -5,10 +5,18 @@ import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import type { Message } from '../../xmpp/stanza.ts';
 
+/** Who has sent a message that was stored, as references name senders; undefined where that cannot be told. */
+export type StoredSender = (message: Element) => string | undefined;
+
 /** What later messages call this one by; undefined where they cannot. */
-export function refOf({ el: element, from, id }: Message): MessageRef | undefined {
-  const name = id ?? element.getChild('origin-id', NS.stanzaIds)?.attrs.id;
-  return name === undefined || name === '' ? undefined : { sender: senderOf(element, from), id: name };
+export function refOf({ el: element, from }: Message): MessageRef | undefined {
+  return refBy(element, senderOf(element, from));
+}
+
+/** The same, of a message by a sender who is known. */
+export function refBy(message: Element, sender: string): MessageRef | undefined {
+  const id = message.attrs.id ?? message.getChild('origin-id', NS.stanzaIds)?.attrs.id;
+  return id === undefined || id === '' ? undefined : { sender, id };
 }
 
 /** Who may correct or take back a message: any device of the account, but in a room only the occupant. */
@@ -18,8 +26,13 @@ export function senderOf(message: Element, from: Jid): string {
 
 /** The message that this one takes back (XEP-0424 3, and version 0.3.0 of it inside XEP-0422). */
 export function retractedBy(message: Element, from: Jid): MessageRef | undefined {
-  const { id } = message.getChild('retract', NS.retraction)?.attrs ?? oldRetraction(message)?.attrs ?? {};
+  const id = retractedId(message);
   return id === undefined ? undefined : { sender: senderOf(message, from), id };
+}
+
+/** What is called by a message that takes something back. */
+export function retractedId(message: Element): string | undefined {
+  return (message.getChild('retract', NS.retraction) ?? oldRetraction(message))?.attrs.id;
 }
 
 function oldRetraction(message: Element): Element | undefined {
@@ -27,13 +40,13 @@ function oldRetraction(message: Element): Element | undefined {
   return fastened?.getChild('retract', NS.retraction0) === undefined ? undefined : fastened;
 }
 
-/** The message that this one corrects (XEP-0308 3). */
-export function correctedBy(message: Element, from: Jid): MessageRef | undefined {
-  const { id } = message.getChild('replace', NS.correction)?.attrs ?? {};
-  return id === undefined ? undefined : { sender: senderOf(message, from), id };
+/** What is called by a message that corrects another (XEP-0308 3). */
+export function correctedId(message: Element): string | undefined {
+  return message.getChild('replace', NS.correction)?.attrs.id;
 }
 
-/** Who sent a message that was stored. */
-export function storedSender(message: Element): Jid | undefined {
-  return Jid.parse(message.attrs.from ?? '');
-}
+/** Who sent a message that is in the archive of an account. */
+export const senderInAccount: StoredSender = (message) => {
+  const from = Jid.parse(message.attrs.from ?? '');
+  return from && senderOf(message, from);
+};

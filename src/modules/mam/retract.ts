@@ -6,7 +6,7 @@ import { parseElement } from '../../xml/document.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { formatDateTime } from '../../xmpp/datetime.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { correctedBy, retractedBy, storedSender } from './references.ts';
+import { correctedId, retractedId, type StoredSender, senderInAccount } from './references.ts';
 
 /** A retraction that was archived. */
 export interface Retraction {
@@ -20,6 +20,20 @@ export interface Retraction {
   readonly at: number;
 }
 
+/** What is to become of a message. */
+export interface Burial {
+  /** Bare JID of the other party; in a room, of whoever spoke. */
+  readonly with: string;
+  /** As references name whoever sent it. */
+  readonly sender: string;
+  readonly senderOf: StoredSender;
+  /** What corrections may call it, beside its own id. */
+  readonly name?: string;
+  /** What stands in its place: with it, only the children that `isKept` are left. */
+  readonly stone: Element;
+  isKept(child: Element): boolean;
+}
+
 /** Messages of a conversation that are looked through for corrections of one: so many pages of so many. */
 const PAGES = 20;
 const PAGE = 100;
@@ -28,69 +42,81 @@ const CHAIN = 20;
 
 /**
  * Puts tombstones in the place of a message and its corrections (XEP-0424 4), whichever of them is called for; returns how many.
- * Retractions stay what they are (XEP-0424 5).
  */
 export async function applyRetraction(store: ArchiveStore, owner: string, retraction: Retraction): Promise<number> {
-  let emptied = 0;
-  for (const { id, xml } of await versions(store, owner, retraction)) {
+  const { with: party, ref, by, at } = retraction;
+  const found = await store.lookup(owner, retraction);
+  if (found === undefined) return 0;
+  return bury(store, owner, found, {
+    with: party,
+    sender: ref.sender,
+    senderOf: senderInAccount,
+    name: ref.id,
+    stone: retractedElement(by, at),
+    isKept: () => false,
+  });
+}
+
+/** XEP-0424 4: says that what was here has been taken back, by the message with the id `by`. */
+export function retractedElement(by: string, at: number, ...more: Element[]): Element {
+  return el('retracted', NS.retraction, { id: by, stamp: formatDateTime(at) }, ...more);
+}
+
+/** Whether nothing is left of a message to be taken back: it was, or takes back itself (XEP-0424 5). */
+export function isBeyondRetraction(message: Element): boolean {
+  return message.getChild('retracted', NS.retraction) !== undefined || retractedId(message) !== undefined;
+}
+
+/** Puts tombstones in the place of a message and its corrections; returns how many. */
+export async function bury(store: ArchiveStore, owner: string, found: Archived, burial: Burial): Promise<number> {
+  let buried = 0;
+  for (const { id, xml } of await versions(store, owner, found, burial)) {
     const message = parseElement(xml);
-    if (message.getChild('retracted', NS.retraction) !== undefined || isRetraction(message)) continue;
-    if (await store.replace(owner, id, tombstoneOf(message, retraction).toXml())) emptied++;
+    if (isBeyondRetraction(message)) continue;
+    if (await store.replace(owner, id, tombstoneOf(message, burial).toXml())) buried++;
   }
-  return emptied;
+  return buried;
 }
 
 /** XEP-0424 4: of the message nothing is left but what it was called, and between whom it was. */
-function tombstoneOf(message: Element, { by, at }: Retraction): Element {
+function tombstoneOf(message: Element, { stone, isKept }: Burial): Element {
   const { from, to, type, id } = message.attrs;
-  return el(
-    'message',
-    null,
-    { from, to, type, id },
-    el('retracted', NS.retraction, { id: by, stamp: formatDateTime(at) }),
-  );
+  return el('message', null, { from, to, type, id }, stone, ...message.elements().filter(isKept));
 }
 
 /** A message as it was said first, and everything that corrects it. */
-async function versions(store: ArchiveStore, owner: string, retraction: Retraction): Promise<Archived[]> {
-  const { with: party, ref } = retraction;
-  let first = await store.lookup(owner, retraction);
-  if (first === undefined) return [];
-  const names = new Set([ref.id]);
+async function versions(store: ArchiveStore, owner: string, found: Archived, burial: Burial): Promise<Archived[]> {
+  const { with: party, sender, name } = burial;
+  let first = found;
+  const names = new Set([name, parseElement(first.xml).attrs.id]);
   for (let step = 0; step < CHAIN; step++) {
-    const corrected = correctedIn(first.xml);
+    const corrected = correctedIn(first.xml, burial);
     if (corrected === undefined) break;
-    names.add(corrected.id);
-    const before = await store.lookup(owner, { with: party, ref: corrected });
+    names.add(corrected);
+    const before = await store.lookup(owner, { with: party, ref: { sender, id: corrected } });
     if (before === undefined || before.id >= first.id) break;
     first = before;
   }
-  const found = [first];
+  const all = [first];
   for (let page = 0, after = first.id; page < PAGES; page++) {
     const next = await store.find(owner, { with: party, after, limit: PAGE });
     if (next === undefined) break;
     for (const entry of next.entries) {
-      const corrected = correctedIn(entry.xml);
-      if (corrected?.sender !== ref.sender || !names.has(corrected.id)) continue;
-      found.push(entry);
-      const { id } = parseElement(entry.xml).attrs;
-      if (id !== undefined) names.add(id);
+      const corrected = correctedIn(entry.xml, burial);
+      if (corrected === undefined || !names.has(corrected)) continue;
+      all.push(entry);
+      names.add(parseElement(entry.xml).attrs.id);
     }
     if (next.complete) break;
     after = next.entries.at(-1)!.id;
   }
-  return found;
+  return all;
 }
 
-function correctedIn(xml: string): MessageRef | undefined {
+/** What a message by the same sender corrects. */
+function correctedIn(xml: string, { sender, senderOf }: Burial): string | undefined {
   // most messages correct nothing, and need not be read
   if (!xml.includes(NS.correction)) return undefined;
   const message = parseElement(xml);
-  const sender = storedSender(message);
-  return sender === undefined ? undefined : correctedBy(message, sender);
-}
-
-function isRetraction(message: Element): boolean {
-  const sender = storedSender(message);
-  return sender !== undefined && retractedBy(message, sender) !== undefined;
+  return senderOf(message) === sender ? correctedId(message) : undefined;
 }

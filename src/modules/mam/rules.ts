@@ -1,7 +1,7 @@
-// What belongs in a user's archive (XEP-0313 6.1.1), as far as the message itself tells; hints of XEP-0334 are followed.
+// What belongs in the archive of a user (XEP-0313 6.1.1) or a room (6.1.2), as far as the message itself tells; hints of XEP-0334 are followed.
 //
 // Beyond what has a body, everything is kept that a device which was away has to know of to show the conversation as the others do.
-// Of rooms nothing but invitations and private messages: what is said in a room is in the room's archive.
+// In those of users, of rooms nothing but invitations and private messages: what is said in a room is in the room's archive.
 import { Element } from '../../xml/element.ts';
 import { NS } from '../../xmpp/ns.ts';
 import type { Message } from '../../xmpp/stanza.ts';
@@ -37,19 +37,29 @@ const content: ReadonlyMap<string | null, ReadonlySet<string> | undefined> = new
 ]);
 
 /** Whether a message is to be kept, whoever the other party is. */
-export function isWorthArchiving({ type, el: { children } }: Message): boolean {
+export function isWorthArchiving({ type, el: element }: Message): boolean {
   // XEP-0334 5: hints of an error are those of what it answers
   if (type === 'groupchat' || type === 'error') return false;
-  let isAsked = false;
-  let isContent = false;
+  const worth = worthOf(element);
+  return worth === 'asked' || (worth === 'content' && type !== 'headline');
+}
+
+/** Whether a message to everybody in a room is to be kept (XEP-0313 6.1.2). */
+export function isWorthKeepingInRoom(message: Element): boolean {
+  return worthOf(message) !== undefined;
+}
+
+/** Why a message would be kept: it asks for it, or has something in it. */
+function worthOf({ children }: Element): 'asked' | 'content' | undefined {
+  let worth: 'asked' | 'content' | undefined;
   for (const child of children) {
     if (!(child instanceof Element)) continue;
     if (child.ns === NS.hints) {
-      if (child.name === 'no-store' || child.name === 'no-permanent-store') return false;
-      isAsked ||= child.name === 'store';
-    } else if (!isContent) isContent = isContentful(child);
+      if (child.name === 'no-store' || child.name === 'no-permanent-store') return undefined;
+      if (child.name === 'store') worth = 'asked';
+    } else if (worth === undefined && isContentful(child)) worth = 'content';
   }
-  return isAsked || (isContent && type !== 'headline');
+  return worth;
 }
 
 function isContentful(child: Element): boolean {

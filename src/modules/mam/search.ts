@@ -1,9 +1,9 @@
 // What a search finds a message by (XEP-0431): its subject and its body, unless those are encrypted or stand in for something else.
-import type { Searchable } from '../../storage/specs.ts';
+import type { ReadSearchable } from '../../storage/specs.ts';
 import { parseElement } from '../../xml/document.ts';
 import type { Element } from '../../xml/element.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { correctedBy, retractedBy, storedSender } from './references.ts';
+import { correctedId, retractedId, type StoredSender } from './references.ts';
 
 /** Where there is one of these, the body says only that there is something which cannot be read. */
 const encrypted: readonly (readonly [name: string, ns: string])[] = [
@@ -14,18 +14,20 @@ const encrypted: readonly (readonly [name: string, ns: string])[] = [
   ['x', NS.pgp],
 ];
 
-/** The text of a stored message, and what it corrects; undefined when there is neither. */
-export function readSearchable(xml: string): Searchable | undefined {
-  const message = parseElement(xml);
-  const sender = storedSender(message);
-  if (sender === undefined) return undefined;
-  const isReadable =
-    retractedBy(message, sender) === undefined &&
-    encrypted.every(([name, ns]) => message.getChild(name, ns) === undefined);
-  const text = isReadable ? [...originals(message, 'subject'), ...originals(message, 'body')].join('\n').trim() : '';
-  const replaces = correctedBy(message, sender);
-  if (text === '' && replaces === undefined) return undefined;
-  return { text, language: message.getChild('body')?.attrs['xml:lang'] ?? message.attrs['xml:lang'], replaces };
+/** Reads the text of stored messages, and what they correct; undefined where there is neither. */
+export function searchable(senderOf: StoredSender): ReadSearchable {
+  return (xml) => {
+    const message = parseElement(xml);
+    const sender = senderOf(message);
+    if (sender === undefined) return undefined;
+    const isReadable =
+      retractedId(message) === undefined && encrypted.every(([name, ns]) => message.getChild(name, ns) === undefined);
+    const text = isReadable ? [...originals(message, 'subject'), ...originals(message, 'body')].join('\n').trim() : '';
+    const corrected = correctedId(message);
+    const replaces = corrected === undefined ? undefined : { sender, id: corrected };
+    if (text === '' && replaces === undefined) return undefined;
+    return { text, language: message.getChild('body')?.attrs['xml:lang'] ?? message.attrs['xml:lang'], replaces };
+  };
 }
 
 /** XEP-0428 2.2: the texts without what is there only for clients that know less, such as the quotation in front of a reply. */

@@ -3,8 +3,28 @@ import { z } from 'zod';
 import { durationOrForever } from '../../config/schema.ts';
 import { archive, kv } from '../../storage/specs.ts';
 import { defaults, type Prefs } from './prefs.ts';
+import { senderInAccount } from './references.ts';
 import type { OwnRetention } from './retention.ts';
-import { readSearchable } from './search.ts';
+import { searchable } from './search.ts';
+
+/** What may be set of reading any archive. */
+export const reading = {
+  'page-size': z
+    .int()
+    .min(1)
+    .max(1000)
+    .prefault(250)
+    .meta({ description: 'Messages that one query returns, at most.' }),
+  search: z.boolean().prefault(true).meta({ description: 'Whether people may search in archives that they may read.' }),
+  languages: z
+    .array(z.string().regex(/^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$/))
+    .min(1)
+    .prefault(['en'])
+    .meta({
+      description:
+        'Languages that messages are written in, for searches (RFC 5646); the first is taken where a message names none.',
+    }),
+};
 
 export const settings = z.strictObject({
   retention: durationOrForever().prefault('forever').meta({
@@ -15,25 +35,11 @@ export const settings = z.strictObject({
     description:
       'Whose messages are kept for accounts that did not say: `always` those of everybody, `roster` those of contacts, or `never` any.',
   }),
-  'page-size': z
-    .int()
-    .min(1)
-    .max(1000)
-    .prefault(250)
-    .meta({ description: 'Messages that one query returns, at most.' }),
-  search: z.boolean().prefault(true).meta({ description: 'Whether people may search their archives.' }),
-  languages: z
-    .array(z.string().regex(/^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$/))
-    .min(1)
-    .prefault(['en'])
-    .meta({
-      description:
-        'Languages that messages are written in, for searches (RFC 5646); the first is taken where a message names none.',
-    }),
+  ...reading,
 });
 
 export const stores = {
-  messages: archive({ searchable: readSearchable }),
+  messages: archive({ searchable: searchable(senderInAccount) }),
   prefs: kv<Prefs>({ cache: true }),
   retention: kv<OwnRetention>(),
 };

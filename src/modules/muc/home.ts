@@ -16,6 +16,7 @@ import { goneError } from './destroy.ts';
 import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
 import { roomCreated, roomCreating } from './hooks.ts';
+import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
 import { Room } from './room.ts';
@@ -160,6 +161,8 @@ export class Home {
     // whoever leaves, and what answers, needs no room
     const isAsking = stanza.kind === 'presence' ? type === 'available' : type !== 'error' && type !== 'result';
     if (!isAsking) return;
+    if (stanza.kind === 'iq' && stanza.type === 'set' && isOperator(from, to.domain))
+      return this.makeEmpty(stanza, bringer);
     if (this.rows.gone !== undefined) throw goneError(this.rows.gone);
     if (stanza.kind !== 'presence') throw new StanzaError('item-not-found', 'there is no such room');
     checkNick(this.jid, to.resource);
@@ -183,6 +186,23 @@ export class Home {
     };
     this.making = made.then(over, over);
     return made;
+  }
+
+  /** An operator makes a room by configuring it; where it has gone elsewhere, it is here again. */
+  private makeEmpty(stanza: Stanza, bringer: Bringer): MaybePromise<void> {
+    if (stanza.kind !== 'iq' || stanza.payload?.getChild('x', NS.dataForms) === undefined) {
+      throw new StanzaError('item-not-found', 'there is no such room');
+    }
+    const state = { config: plainConfig, createdAt: this.ports.now(), isLocked: true, affiliations: new Map() };
+    const room = new Room(this.jid, state, this.ports);
+    this.room = room;
+    if (this.rows.gone !== undefined) bringer.keep(this.rows.saveGone(undefined));
+    const made = room.run(() => arrive(room, stanza, bringer));
+    // what is refused has made nothing
+    const end = (): void => {
+      if (room.isLocked) room.isOver = true;
+    };
+    return isPromise(made) ? made.finally(end) : end();
   }
 
   private checkOwned(creator: Jid): MaybePromise<void> {

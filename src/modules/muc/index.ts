@@ -5,7 +5,8 @@
 // - 7.2.18: who enters without `<x/>` is told not to be in the room.
 // - 8.2, of kicking oneself: it is allowed, as on IRC.
 // - 7.2.13, 10.2.1: nothing is logged for the public, so there is neither 170 nor 171.
-// - 18.1.1: nobody is told by 101 what changed while they were away: members of members-only rooms are invited.
+// - 9.5 SHOULD, 18.1.1: who is put on a list while away hears nothing of it from the room, neither by an invitation nor by 101; who invites
+//   somebody makes them a member by that (invitations.ts).
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
@@ -13,12 +14,17 @@ import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { accountRemoving, serviceIn } from '../../core/events.ts';
-import { defineModule, type Item, on } from '../../core/module.ts';
+import { counter, gauge } from '../../core/metrics.ts';
+import { defineModule, type Item, iqGet, on } from '../../core/module.ts';
+import { el } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
 import { Departures } from './departures.ts';
 import { Home, type HomeParts } from './home.ts';
+import { roomMessageSent } from './hooks.ts';
+import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
 import { requests } from './requests.ts';
@@ -32,6 +38,8 @@ interface Removal {
   readonly removed: string;
 }
 
+/** For the metrics, in milliseconds. */
+const COUNT_EVERY = 10_000;
 /** After a start, in milliseconds: by then whoever resumes has found their rooms. */
 const SWEEP_AFTER = 60_000;
 
@@ -40,6 +48,11 @@ export default defineModule({
   summary: 'Rooms for many people',
   hosts: ['rooms'],
   stores,
+  metrics: {
+    rooms: gauge('Rooms in the memory of this node'),
+    occupants: gauge('People in rooms of this node'),
+    messages: counter('Messages to everybody in a room'),
+  },
   config: z.strictObject({
     'most-occupants': z
       .int()
@@ -51,7 +64,7 @@ export default defineModule({
       .meta({ description: 'A room that nobody is in and nobody asks for is out of memory after so long.' }),
   }),
 
-  setup({ host, config, stores, router, cluster, owners, clock, log, background, every }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every }) {
     const homes = new Set<Home>();
     const people = host.parent?.domain ?? host.domain;
 
@@ -81,10 +94,11 @@ export default defineModule({
           listens: (hook) => host.listens(hook),
         },
         handler: (type, ns, name) => host.iqs.find(['room'], type, ns, name),
+        ours: () => (lease.isValid ? undefined : confirm(lease)),
         now: () => clock.now(),
         newId: () => randomBytes(9).toString('base64url'),
         multicast(element, from, to) {
-          if (!isDropped()) void router.multicast(element, from, to, host);
+          if (!isDropped()) return router.multicast(element, from, to, host);
         },
         send: (element, from, to) => void deliver(element, from, to),
         answer: deliver,
@@ -136,6 +150,11 @@ export default defineModule({
       rebuild: 'eager',
     });
 
+    every(COUNT_EVERY, 'counting rooms', () => {
+      const here = [...homes].flatMap(({ room }) => (room === undefined || room.isOver ? [] : [room]));
+      metrics.rooms.set(here.length);
+      metrics.occupants.set(here.reduce((sum, { occupants }) => sum + occupants.size, 0));
+    });
     every(SHARE_AGAIN, 'who is in rooms', () => {
       for (const home of homes) home.shareAgain();
     });
@@ -169,6 +188,14 @@ export default defineModule({
       handlers: [
         ...requests,
         on(accountRemoving, ({ user }) => forget(user)),
+        on(roomMessageSent, () => metrics.messages.inc()),
+        // what the host asks itself for its operators
+        iqGet('host', NS.mucOwner, 'query', ({ iq }) => {
+          if (!isOperator(iq.from, host.domain)) throw new StanzaError('service-unavailable');
+          return andThen(stores.directory.all(''), (all) =>
+            el('query', NS.mucOwner, undefined, JSON.stringify([...all])),
+          );
+        }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
           const done = rooms.call(stanza.to.local, new Passed(stanza));

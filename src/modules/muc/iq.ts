@@ -5,13 +5,15 @@ import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { type Iq, iqResult } from '../../xmpp/stanza.ts';
+import { isOperator } from './operator.ts';
 import { type RoomContext, roomNote } from './request.ts';
 import type { Room } from './room.ts';
 
 /** Who asks, and what they are here; `release` does nothing. */
 export function contextOf(room: Room, asker: Jid): RoomContext {
   const occupant = room.occupantOf(asker);
-  return { room, asker, occupant, affiliation: room.affiliationOf(asker), release: () => {} };
+  const affiliation = isOperator(asker, room.jid.domain) ? 'owner' : room.affiliationOf(asker);
+  return { room, asker, occupant, affiliation, release: () => {} };
 }
 
 /**
@@ -23,12 +25,17 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
   const { payload } = iq;
   const handler = payload && room.ports.handler(iq.type, payload.ns, payload.name);
   if (payload === undefined || handler === undefined) throw new StanzaError('service-unavailable');
+  const context = contextOf(room, iq.from);
+  // XEP-0045 10.1.1, 16.2: a room that its creator has not configured yet is not there for others
+  if (room.isLocked && context.affiliation !== 'owner') {
+    throw new StanzaError('item-not-found', 'there is no such room yet');
+  }
   let isReleased = false;
   const transit = new Transit<Iq>(iq, { kind: 'server', domain: iq.from.domain });
   const release = (): void => {
     isReleased = true;
   };
-  transit.leave(roomNote, { ...contextOf(room, iq.from), release });
+  transit.leave(roomNote, { ...context, release });
   let after: (() => void) | undefined;
   const afterReply = (next: () => void): void => {
     after = next;

@@ -24,6 +24,8 @@ export interface RoomRows {
   saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void>;
   /** Where the room goes on when it is over (10.9). */
   saveGone(row: GoneRow): Promise<void>;
+  /** What modules keep of the room in stores of their own; `work` writes it. */
+  write(work: () => Promise<unknown>): Promise<void>;
   /** The list of devices that outlives a crash. Nobody waits for it. */
   saveDevice(device: Jid, row: OccupantRow | undefined): void;
 }
@@ -33,15 +35,17 @@ export interface RoomPorts {
   readonly rows: RoomRows;
   /** Occupants that any room of the host may have, at most. */
   readonly mostOccupants: number;
+  /** Nothing where the room is certainly this node's; else resolves in the turn in which it is, or rejects because it has gone. */
+  ours(): MaybePromise<void>;
   /** Milliseconds since 1970. */
   now(): number;
   /** An id for a stanza that the room makes, never the same twice. */
   newId(): string;
   /**
    * One element, which has its `from` and no `to`, to full JIDs. What a room says this way arrives in order, whoever it is for. What
-   * cannot be delivered comes back to the room.
+   * cannot be delivered comes back to the room. When what is returned is settled, it is before whatever is sent from then on.
    */
-  multicast(element: Element, from: Jid, to: readonly Jid[]): void;
+  multicast(element: Element, from: Jid, to: readonly Jid[]): MaybePromise<void>;
   /** One element to one address; `to` is set on it here. */
   send(element: Element, from: Jid, to: Jid): void;
   /** The same; it is on its way when what is returned is settled. */

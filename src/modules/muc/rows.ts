@@ -14,7 +14,7 @@ export interface RoomRow {
 
 /** What the room is about (8.1). */
 export interface Subject {
-  /** The children of the message: one `<subject/>` for each language, and what came with them. */
+  /** The children of the message: one `<subject/>` for each language, and whose they are (XEP-0421). */
   readonly xml: string;
   /** Nick of whoever set it; `''`: the room itself. */
   readonly by: string;

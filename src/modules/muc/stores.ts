@@ -69,7 +69,8 @@ export class StoredRows implements RoomRows {
     });
   }
 
-  saveGone(row: GoneRow): Promise<void> {
+  /** `undefined` removes. */
+  saveGone(row: GoneRow | undefined): Promise<void> {
     const { stores, key } = this.parts;
     this.gone = row;
     return this.write(() => stores.gone.set(key, row));
@@ -94,7 +95,7 @@ export class StoredRows implements RoomRows {
     while (this.underWay.size > 0) await Promise.allSettled(this.underWay);
   }
 
-  private write(work: () => Promise<unknown>): Promise<void> {
+  write(work: () => Promise<unknown>): Promise<void> {
     const done = this.whenOurs(work);
     this.underWay.add(done);
     const end = (): void => void this.underWay.delete(done);

@@ -5,6 +5,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
 import { delayElement } from '../../xmpp/delay.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
+import { NS } from '../../xmpp/ns.ts';
 import { mayAs } from './associations.ts';
 import type { Occupant } from './occupant.ts';
 import type { Room } from './room.ts';
@@ -26,9 +27,9 @@ export function checkSubjectChange(room: Room, { role }: Occupant): void {
 
 /** Keeps the subject that a message set; the promise is settled when it is stored. */
 export function keepSubject(room: Room, message: Element, by: Occupant | undefined): Promise<void> {
-  const subjects = message.getChildren('subject');
+  const parts = message.elements().filter((child) => child.name === 'subject' || child.ns === NS.occupantId);
   const { 'xml:lang': lang } = message.attrs;
-  const xml = flatten(el('message', null, { 'xml:lang': lang }, ...subjects).toXml());
+  const xml = flatten(el('message', null, { 'xml:lang': lang }, ...parts).toXml());
   room.subject = { xml, by: by?.nick ?? '', at: room.ports.now() };
   return room.save();
 }

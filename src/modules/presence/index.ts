@@ -1,12 +1,13 @@
 // RFC 6121 sections 3 and 4: presence. Broadcasts and probes are in outward.ts, subscriptions in subscriptions.ts.
 import { z } from 'zod';
-import { andThen, inOrder, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, inOrder, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
 import { accountRemoving, presenceIn, presenceOut, sessionClosed, sessionOrphaned } from '../../core/events.ts';
 import { notify, type Verdict } from '../../core/hooks.ts';
 import { defineModule, on } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
 import type { Transit } from '../../core/transit.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
 import { ephemeral } from '../../storage/specs.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
@@ -50,6 +51,11 @@ export default defineModule({
       store: stores.directed,
       isShared: () => cluster.nodes.size > 1,
     });
+    /** False when there is no time for it any more. */
+    const pause = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        clock.after(PAUSE, () => resolve(!signal.aborted));
+      });
     const vanished = new Vanished({
       host,
       router,
@@ -60,10 +66,7 @@ export default defineModule({
       inTurn: (account, work) => turns.run(account.bare, work),
       announce: (stanza) => host.notify(presenceBroadcast, { stanza, isInitial: false }),
       background,
-      pause: () =>
-        new Promise((resolve) => {
-          clock.after(PAUSE, () => resolve(!signal.aborted));
-        }),
+      pause,
     });
     const stops = [outward.listen(), vanished.listen()];
     every(SHARE_AGAIN, 'sharing of directed presence', () => {
@@ -150,7 +153,7 @@ export default defineModule({
         case 'unsubscribed':
           return subscriptions.received(stanza, stanza.type).then(done);
         case 'probe':
-          return andThen(answerProbe(transit), done);
+          return andThen(isOwn(transit) ? answerOwnProbe(transit) : answerProbe(transit), done);
         case 'error':
           if (!stanza.to.isBare) return;
           // a request that failed was the account's, not a resource's: all of them should know
@@ -159,6 +162,32 @@ export default defineModule({
             return done();
           });
       }
+    }
+
+    const isOwn = ({ origin }: Transit): boolean => origin.kind === 'host';
+
+    /** Asked by the server for somebody who has just come, and who will not ask again: that waits for the database. */
+    function answerOwnProbe(transit: Transit<Presence>): MaybePromise<void> {
+      try {
+        const answered = answerProbe(transit);
+        return isPromise(answered) ? answered.catch((error: unknown) => answerLater(transit, error)) : answered;
+      } catch (error) {
+        answerLater(transit, error);
+      }
+    }
+
+    function answerLater(transit: Transit<Presence>, problem: unknown): void {
+      if (!(problem instanceof StorageUnavailable)) throw problem;
+      const again = async (): Promise<void> => {
+        while ((await pause()) && router.sessionOf(transit.stanza.from.full)?.available === true) {
+          try {
+            return await answerProbe(transit);
+          } catch (error) {
+            if (!(error instanceof StorageUnavailable)) throw error;
+          }
+        }
+      };
+      background(again(), 'showing presence when the database is back');
     }
 
     // RFC 6121 4.3.2

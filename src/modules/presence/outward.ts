@@ -18,6 +18,9 @@ interface ShowCall {
   readonly resource: string;
 }
 
+/** A session hardly ever goes from node to node while somebody looks for it. */
+const MOVES = 2;
+
 export interface OutwardParts {
   readonly host: Host;
   readonly router: Router;
@@ -41,7 +44,7 @@ export class Outward {
       const [of, reader] = [Jid.parse(account), Jid.parse(to)];
       if (of === undefined || reader === undefined) return;
       return andThen(this.available(of, resource), (entries) => {
-        const here = entries.filter((entry) => entry.node === this.parts.cluster.self);
+        const here = entries.filter((entry) => this.isShowable(entry));
         return andThen(this.showAll(here, reader), () => here.length);
       });
     });
@@ -85,13 +88,10 @@ export class Outward {
     return andThen(this.available(account, resource), (entries) => {
       const shown = entries.filter((entry) => entry.jid.full !== to.full);
       const here = shown.filter((entry) => entry.node === this.parts.cluster.self);
-      const elsewhere = new Set<NodeId>();
-      for (const entry of shown) if (entry.node !== this.parts.cluster.self) elsewhere.add(entry.node);
-      const call: ShowCall = { account: account.bare, to: to.full, resource };
-      for (const node of elsewhere) {
-        // Never a second time: what is not answered in time is on its way still, and shown when it arrives; it is lost only with the
-        // node that was to show it, whose sessions are told as gone then.
-        this.parts.background(this.parts.cluster.call(node, this.method, call), 'showing presence from another node');
+      const elsewhere = shown.filter((entry) => entry.node !== this.parts.cluster.self);
+      if (elsewhere.length > 0) {
+        const call: ShowCall = { account: account.bare, to: to.full, resource };
+        this.parts.background(this.showElsewhere(elsewhere, call, MOVES), 'showing presence from another node');
       }
       return andThen(this.showAll(here, to), () => entries.length);
     });
@@ -113,6 +113,35 @@ export class Outward {
 
   send(stanza: Presence): MaybePromise<void> {
     return this.parts.router.send(stanza, this.parts.host);
+  }
+
+  /**
+   * Has sessions of other nodes shown by these. None is asked a second time: what it does not answer in time is on its way still, and is
+   * shown when it arrives, or is lost with that node and its sessions.
+   * @param moves how often one may have gone on to another node meanwhile: that one is asked then
+   */
+  private async showElsewhere(entries: readonly SessionEntry[], call: ShowCall, moves: number): Promise<void> {
+    const { cluster } = this.parts;
+    const byNode = new Map<NodeId, SessionEntry[]>();
+    for (const entry of entries) byNode.set(entry.node, [...(byNode.get(entry.node) ?? []), entry]);
+    const ask = async ([node, its]: [NodeId, readonly SessionEntry[]]): Promise<void> => {
+      try {
+        if ((await cluster.call(node, this.method, call)) === its.length) return;
+      } catch (error) {
+        if (moves === 0) throw error;
+      }
+      const known = await cluster.directory.sessions(its[0]!.jid.bare, true);
+      const moved = known.filter((one) => one.node !== node && its.some(({ sid }) => sid === one.sid));
+      const elsewhere = moved.filter((one) => one.node !== cluster.self);
+      const reader = Jid.parse(call.to);
+      if (reader !== undefined) await this.showAll(moved, reader);
+      if (elsewhere.length > 0 && moves > 0) await this.showElsewhere(elsewhere, call, moves - 1);
+    };
+    await Promise.all([...byNode].map(ask));
+  }
+
+  private isShowable({ jid, node }: SessionEntry): boolean {
+    return node === this.parts.cluster.self && this.parts.router.sessionOf(jid.full)?.presence !== undefined;
   }
 
   private showAll(entries: readonly SessionEntry[], to: Jid): MaybePromise<void> {

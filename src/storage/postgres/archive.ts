@@ -54,12 +54,13 @@ export function createArchiveTable(shape: TableShape, parts: ArchiveParts): Arch
     const caughtUp = (): Promise<void> => batcher.caughtUp(target, database.patience);
     return {
       begin: () => batcher.begin(),
+      mint: () => mint(),
       append(owner, message) {
         const { with: party, resource, xml, ref } = message;
         for (const text of [owner, party, resource, xml]) checkText(text);
         if (ref !== undefined) checkText(ref.sender + ref.id);
         batcher.check();
-        const id = mint(message.at);
+        const id = message.id ?? mint(message.at);
         const row = {
           host,
           ownerName: owner,

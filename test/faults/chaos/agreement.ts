@@ -1,14 +1,30 @@
 // Whether all agree when everything is whole again: what nodes list, what Redis has, what clients know of one another.
-import { Redis } from 'ioredis';
 import { until } from '../../kit/child-server.ts';
-import type { Person } from './person.ts';
-import { domain, RESUME, type Service } from './service.ts';
+import type { Person, Roster } from './person.ts';
+import { domain, RESUME } from './service.ts';
 
 /** How long ghosts may last, in milliseconds: sessions whose client went elsewhere wait for it, and some time is for slow machines. */
 export const GHOSTS = RESUME * 1000 + 15_000;
 /** How long it may take until contacts know that somebody has left in good order. */
 export const GOODBYE = 10_000;
-const EXAMPLES = 5;
+const EXAMPLES = 15;
+/** So many people look at their rosters at a time. */
+const AT_ONCE = 8;
+
+/** What is looked into: a service, and those who use it. */
+export interface Lists<N> {
+  readonly nodes: readonly N[];
+  /** The full JIDs that a node lists. */
+  listedBy(node: N): Promise<ReadonlySet<string>>;
+  /** Those that Redis has. */
+  listedInRedis(): Promise<ReadonlySet<string>>;
+  /** An account's roster as another node has it. */
+  rosterAt(node: N, number: number): Promise<Roster>;
+}
+export type Onlooker = Pick<
+  Person,
+  'number' | 'address' | 'jid' | 'contacts' | 'seen' | 'roster' | 'names' | 'hasLeft' | 'readRoster' | 'leave'
+>;
 
 export interface Disagreements {
   /** Sessions that are in a list and in no client, by any node or in Redis; and the other way round. */
@@ -16,7 +32,7 @@ export interface Disagreements {
   missing: number;
   /** What clients think of their contacts' presence, and is not so. */
   presence: number;
-  /** Entries of rosters that are not as they were confirmed, or not as the client was told. */
+  /** Entries of rosters that are not as they were confirmed, or not as the client was told, on any node. */
   rosters: number;
   readonly examples: string[];
 }
@@ -28,34 +44,37 @@ export interface Delays {
   goodbye: number;
 }
 
-export class Agreement {
+export class Agreement<N extends { readonly name: string }> {
   readonly found: Disagreements = { ghosts: 0, missing: 0, presence: 0, rosters: 0, examples: [] };
   readonly delays: Delays = { directory: 0, presence: 0, goodbye: 0 };
-  private readonly service: Service;
-  private readonly people: readonly Person[];
+  private readonly service: Lists<N>;
+  private readonly people: readonly Onlooker[];
+  private readonly patience: { readonly ghosts: number; readonly goodbye: number };
 
-  constructor(service: Service, people: readonly Person[]) {
+  /** @param patience how long it may take, in milliseconds */
+  constructor(service: Lists<N>, people: readonly Onlooker[], patience = { ghosts: GHOSTS, goodbye: GOODBYE }) {
     this.service = service;
     this.people = people;
+    this.patience = patience;
   }
 
   /** All people are connected. Afterwards some of them have left. */
   async reach(): Promise<void> {
     const began = performance.now();
-    await until(GHOSTS, async () => (await this.directories()).length === 0, 100);
+    await until(this.patience.ghosts, async () => (await this.directories()).length === 0, 100);
     this.delays.directory = performance.now() - began;
     for (const { what, where, jid } of await this.directories()) {
       this.found[what]++;
       this.note(`${where}: ${jid} is ${what === 'ghosts' ? 'a ghost' : 'missing'}`);
     }
-    await until(GHOSTS, () => this.wrongPresence().length === 0);
+    await until(this.patience.ghosts, () => this.wrongPresence().length === 0);
     this.delays.presence = performance.now() - began;
     this.countPresence();
     await this.compareRosters();
     const leaving = this.people.filter((_, i) => i % 3 === 0);
     await Promise.all(leaving.map((person) => person.leave()));
     const left = performance.now();
-    await until(GOODBYE, () => this.wrongPresence().length === 0);
+    await until(this.patience.goodbye, () => this.wrongPresence().length === 0);
     this.delays.goodbye = performance.now() - left;
     this.countPresence();
   }
@@ -73,11 +92,8 @@ export class Agreement {
       for (const jid of listed) if (!expected.has(jid)) wrong.push({ what: 'ghosts', where, jid });
       for (const jid of expected) if (!listed.has(jid)) wrong.push({ what: 'missing', where, jid });
     };
-    for (const node of this.service.nodes) {
-      const lines = await this.service.sessions(node);
-      compare(node.name, new Set(lines.map(({ jid }) => jid)));
-    }
-    compare('Redis', await sessionsInRedis(this.service.redis.url));
+    for (const node of this.service.nodes) compare(node.name, await this.service.listedBy(node));
+    compare('Redis', await this.service.listedInRedis());
     return wrong;
   }
 
@@ -98,43 +114,36 @@ export class Agreement {
   }
 
   private async compareRosters(): Promise<void> {
-    for (const person of this.people) {
-      const roster = await person.fetchRoster();
-      for (const number of person.contacts) {
-        const contact = `user${number}@${domain}`;
-        const item = roster.get(contact);
-        const names = person.names.get(contact) ?? [''];
-        const told = person.roster.get(contact);
-        const isAsConfirmed = item !== undefined && item.subscription === 'both' && names.includes(item.name);
-        if (isAsConfirmed && told?.name === item.name && told.subscription === 'both') continue;
-        this.found.rosters++;
-        this.note(
-          `${person.address} has ${contact} as ${JSON.stringify(item)}, was told ${JSON.stringify(told)}, and had confirmed ${names.join(' ')}`,
-        );
+    const waiting = [...this.people];
+    const look = async (): Promise<void> => {
+      for (let person = waiting.pop(); person !== undefined; person = waiting.pop()) {
+        this.compareRoster(person, 'its node', await person.readRoster());
+        for (const node of this.service.nodes) {
+          this.compareRoster(person, node.name, await this.service.rosterAt(node, person.number));
+        }
       }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, look));
+  }
+
+  private compareRoster({ address, contacts, names, roster: told }: Onlooker, where: string, roster: Roster): void {
+    for (const number of contacts) {
+      const contact = `user${number}@${domain}`;
+      const [item, known] = [roster.get(contact), told.get(contact)];
+      const confirmed = names.get(contact) ?? [''];
+      const isAsConfirmed = item !== undefined && item.subscription === 'both' && confirmed.includes(item.name);
+      if (isAsConfirmed && known?.name === item.name && known.subscription === 'both') continue;
+      this.found.rosters++;
+      this.note(
+        `${address} has ${contact} on ${where} as ${JSON.stringify(item)}, was told ${JSON.stringify(known)}, and had confirmed ${confirmed.join(' ')}`,
+      );
     }
+    if (roster.size === contacts.length) return;
+    this.found.rosters++;
+    this.note(`${address} has ${roster.size} contacts on ${where}, and ${contacts.length} friends`);
   }
 
   private note(what: string): void {
-    if (this.found.examples.length < EXAMPLES * 3) this.found.examples.push(what);
-  }
-}
-
-/** The full JIDs in the directory, as they stand in Redis. */
-async function sessionsInRedis(url: string): Promise<Set<string>> {
-  const redis = new Redis(url);
-  const found = new Set<string>();
-  try {
-    for (let cursor = '0'; ; ) {
-      const [next, keys] = await redis.scan(cursor, 'MATCH', 'parley:*:u:*', 'COUNT', 1000);
-      for (const key of keys) {
-        const user = key.slice(key.indexOf(':u:') + 3);
-        for (const resource of await redis.hkeys(key)) found.add(`${user}/${resource}`);
-      }
-      cursor = next;
-      if (cursor === '0') return found;
-    }
-  } finally {
-    redis.disconnect();
+    if (this.found.examples.length < EXAMPLES) this.found.examples.push(what);
   }
 }

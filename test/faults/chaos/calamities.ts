@@ -2,21 +2,7 @@
 import { pause } from '../kit.ts';
 import type { Person } from './person.ts';
 import type { Service, ServiceNode } from './service.ts';
-
-export const kinds = [
-  'kill',
-  'freeze',
-  'stop',
-  'no-redis',
-  'no-postgres',
-  'neither',
-  'redis-restart',
-  'redis-empty',
-  'postgres-restart',
-  'postgres-kill',
-  'cuts',
-] as const;
-export type Kind = (typeof kinds)[number];
+import type { Kind, Trouble, Troubles } from './troubles.ts';
 
 /** How often each is chosen. */
 const WEIGHTS: Readonly<Record<Kind, number>> = {
@@ -48,17 +34,19 @@ export class Calamities {
   readonly diary: string[] = [];
   private readonly service: Service;
   private readonly people: readonly Person[];
+  private readonly troubles: Troubles;
   private readonly random: () => number;
   private readonly plan: Plan;
   private readonly began = performance.now();
   private readonly pending = new Set<Promise<void>>();
-  private isRedisBusy = false;
-  private isPostgresBusy = false;
+  /** Of Redis and Postgres, those that something is being done to. */
+  private readonly busy = new Set<object>();
   readonly failures: string[] = [];
 
-  constructor(service: Service, people: readonly Person[], random: () => number, plan: Plan) {
+  constructor(service: Service, people: readonly Person[], troubles: Troubles, random: () => number, plan: Plan) {
     this.service = service;
     this.people = people;
+    this.troubles = troubles;
     this.random = random;
     this.plan = plan;
   }
@@ -121,24 +109,18 @@ export class Calamities {
         return this.withNode(kind, node, length, () => cutOff(node, kind, length, place * 1000 > 500));
       case 'redis-restart':
       case 'redis-empty':
-        if (this.isRedisBusy) return;
-        this.isRedisBusy = true;
-        this.note(kind, '', length / 4);
-        await redis.stop(kind === 'redis-empty' ? 'empty' : 'keep');
-        await pause(length / 4);
-        await redis.start();
-        this.isRedisBusy = false;
-        return;
+        return this.withServer(redis, kind, length / 4, async () => {
+          await redis.stop(kind === 'redis-empty' ? 'empty' : 'keep');
+          await pause(length / 4);
+          await redis.start();
+        });
       case 'postgres-restart':
       case 'postgres-kill':
-        if (this.isPostgresBusy) return;
-        this.isPostgresBusy = true;
-        this.note(kind, '', length / 4);
-        await postgres.stop(kind === 'postgres-kill' ? 'kill' : 'fast');
-        await pause(length / 4);
-        await postgres.start();
-        this.isPostgresBusy = false;
-        return;
+        return this.withServer(postgres, kind, length / 4, async () => {
+          await postgres.stop(kind === 'postgres-kill' ? 'kill' : 'fast');
+          await pause(length / 4);
+          await postgres.start();
+        });
       case 'cuts': {
         const some = this.people.filter((person) => (person.number * 7919 + place * 1000) % 10 < 1 + size * 4);
         this.note(kind, `of ${some.length}`, 0);
@@ -150,12 +132,30 @@ export class Calamities {
   private async withNode(kind: Kind, node: ServiceNode, length: number, work: () => Promise<void>): Promise<void> {
     if (node.isBusy) return;
     node.isBusy = true;
-    this.note(kind, node.name, length);
+    const trouble = this.begin(kind, node.name, length);
     try {
       await work();
     } finally {
+      trouble.to = performance.now();
       node.isBusy = false;
     }
+  }
+
+  private async withServer(server: object, kind: Kind, length: number, work: () => Promise<void>): Promise<void> {
+    if (this.busy.has(server)) return;
+    this.busy.add(server);
+    const trouble = this.begin(kind, undefined, length);
+    try {
+      await work();
+    } finally {
+      trouble.to = performance.now();
+      this.busy.delete(server);
+    }
+  }
+
+  private begin(kind: Kind, node: string | undefined, length: number): Trouble {
+    this.note(kind, node ?? '', length);
+    return this.troubles.begin(kind, node);
   }
 
   private note(kind: Kind, where: string, length: number): void {

@@ -3,8 +3,8 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Kind, kinds } from './calamities.ts';
 import { type Outcome, run } from './run.ts';
+import { type Kind, kinds } from './troubles.ts';
 
 const { values } = parseArgs({
   options: {
@@ -51,20 +51,27 @@ function describe({ account, fortunes, counts, disagreements, delays, healed, se
     ['directories agreed after', seconds(delays.directory)],
     ['presence agreed after', seconds(delays.presence)],
     ['goodbyes known after', seconds(delays.goodbye)],
+    ['longest without service', seconds(fortunes.longestGap)],
+    ['longest until acknowledged', seconds(fortunes.longestWait)],
     ['messages sent', account.sent],
     ['acknowledged', account.acknowledged],
+    ['received', account.received],
     ['refused', account.refused],
     ['again under the same id', account.again],
     ['again on one session', account.twice],
     ['late, on the next session', account.late],
+    ['waited for the next login', account.waited],
     ['only its sender knows', account.half],
     ['sent twice by the client', account.repeated],
     ['LOST', account.lost],
     ['not in both archives', account.unkept],
     ['not seen when caught up', account.unseen],
     ['DOUBLED', account.doubled],
+    ['shown again', account.reshown],
+    ['refused, and came', account.undead],
     ['out of order', account.misordered],
     ['never answered', account.unanswered],
+    ['said by nobody', account.invented],
     ['ghosts', disagreements.ghosts],
     ['missing sessions', disagreements.missing],
     ['wrong presence', disagreements.presence],

@@ -1,7 +1,8 @@
 // Somebody who uses the service while it breaks, with a client that does what a good one does: it resumes its session on any node, and
 // where that is over begins another, catches up from the archive, and sends again what nobody has taken.
 import { ArchiveReader, type Page } from '../../../bench/load/archive.ts';
-import { attribute, Client, type Cut } from '../../../bench/load/client.ts';
+import { attribute, Client, type Cut, type Target } from '../../../bench/load/client.ts';
+import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { type Books, type Entry, type SessionMark, stanzaIdFor } from './books.ts';
 import { domain, type Service, type ServiceNode } from './service.ts';
@@ -11,8 +12,13 @@ const PATIENCE = 15_000;
 const SILENCE = 10_000;
 /** How long it waits at most until it tries again. */
 const AGAIN = 1_500;
+/** How often it asks for what is looked at in the end. */
+const ATTEMPTS = 5;
 const PAGE = 50;
 const FAILED = /<failed[\s\S]*/;
+
+/** What each contact is called, and how the two stand. */
+export type Roster = ReadonlyMap<string, { readonly name: string; readonly subscription: string }>;
 
 interface Unacknowledged {
   /** The count of stanzas sent up to and with it. */
@@ -21,6 +27,9 @@ interface Unacknowledged {
   readonly entry: Entry | undefined;
   /** How far the archive was known when it was sent. */
   readonly mark: string;
+  /** How many stanzas the client had acknowledged before: when this one is acknowledged, the server knows of these. */
+  readonly told: number;
+  readonly at: number;
 }
 
 /** What clients went through, of all of them. */
@@ -31,7 +40,20 @@ export interface Fortunes {
   cuts: number;
   /** Attempts that failed, by what they failed with. */
   readonly setbacks: Map<string, number>;
+  /** The longest that somebody was not served, in milliseconds, from the first thing on that was not answered. */
+  longestGap: number;
+  /** The longest that something said was waited for until it was acknowledged on the session that it was said on. */
+  longestWait: number;
 }
+
+export const noFortunes = (): Fortunes => ({
+  resumed: 0,
+  begun: 0,
+  cuts: 0,
+  setbacks: new Map(),
+  longestGap: 0,
+  longestWait: 0,
+});
 
 /** Keeps what it sends until that is acknowledged. */
 class KeepingClient extends Client {
@@ -39,11 +61,22 @@ class KeepingClient extends Client {
   /** Of what is sent next. */
   entry: Entry | undefined;
   mark = '';
+  /** How many stanzas it has acknowledged last. */
+  told = 0;
 
   override send(xml: string, n = 1, asks = false): void {
     super.send(xml, n, asks);
-    if (this.sm && n > 0) this.open.push({ count: this.sm.sent, xml, entry: this.entry, mark: this.mark });
+    if (this.sm && n > 0) {
+      const { entry, mark, told } = this;
+      this.open.push({ count: this.sm.sent, xml, entry, mark, told, at: performance.now() });
+    }
     this.entry = undefined;
+  }
+
+  override write(xml: string): void {
+    // what is written may be a stanza with a request behind it, or an acknowledgement, but never both
+    if (this.sm && xml.startsWith('<a ')) this.told = this.sm.received;
+    super.write(xml);
   }
 }
 
@@ -65,7 +98,10 @@ export class Person {
   private readonly random: () => number;
   private client: KeepingClient;
   private reader: ArchiveReader;
-  private session: SessionMark = { number: 0, began: 0 };
+  private session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0 };
+  private node: ServiceNode;
+  /** Since when something was not answered, while it is not served. */
+  private awaySince: number | undefined;
   /** Sent on a session that is over, and not known to be taken. */
   private doubtful: Unacknowledged[] = [];
   /** What a new session has not done yet. */
@@ -86,6 +122,7 @@ export class Person {
     this.books = books;
     this.fortunes = fortunes;
     this.random = random;
+    this.node = service.nodes[0]!;
     this.client = this.makeClient();
     this.reader = new ArchiveReader(this.client);
   }
@@ -127,10 +164,18 @@ export class Person {
     await this.client.close();
   }
 
+  /** Ends the session in good order, and begins another. */
+  async comeAgain(): Promise<void> {
+    const { number } = this.session;
+    await this.client.close();
+    await until(PATIENCE, () => this.session.number > number && this.isSettled);
+  }
+
   /** The connection breaks. */
   cut(how: Cut): void {
     if (!this.client.isConnected) return;
     this.fortunes.cuts++;
+    this.goneAway();
     this.client.cut(how);
     this.lost?.(new Error('cut'));
   }
@@ -139,6 +184,17 @@ export class Person {
   befriend(): void {
     for (const number of this.contacts) {
       if (number > this.number) this.client.send(`<presence to='user${number}@${domain}' type='subscribe'/>`);
+    }
+  }
+
+  /** Says once more what may have been lost with a session: that does no harm. */
+  befriendAgain(): void {
+    if (!this.isConnected) return;
+    for (const number of this.contacts) {
+      const to = `user${number}@${domain}`;
+      if (this.roster.get(to)?.subscription === 'both') continue;
+      this.setback('a subscription asked for again');
+      for (const type of ['subscribed', 'subscribe']) this.client.send(`<presence to='${to}' type='${type}'/>`);
     }
   }
 
@@ -152,20 +208,39 @@ export class Person {
     );
   }
 
-  /** The roster as the server has it. */
-  async fetchRoster(): Promise<Map<string, { readonly name: string; readonly subscription: string }>> {
+  /** The roster as the server has it, for sure. */
+  readRoster(): Promise<Roster> {
+    return this.patiently(() => this.fetchRoster());
+  }
+
+  private async fetchRoster(): Promise<Roster> {
     const items = await this.question(`<query xmlns='jabber:iq:roster'/>`);
     return new Map(itemsOf(items));
   }
 
-  /** Everything that is in its archive. */
+  /** Reads everything that is in its archive. */
   async readAll(): Promise<void> {
-    let mark = '';
-    for (;;) {
-      const page = await this.page(mark);
-      for (const xml of page.results) this.books.hear(this.number, this.session, 'end', xml);
-      if (page.last !== '') mark = page.last;
-      if (page.isComplete || page.results.length === 0) return;
+    const all = await this.patiently(async () => {
+      const results: string[] = [];
+      for (let mark = ''; ; ) {
+        const page = await this.page(mark);
+        results.push(...page.results);
+        if (page.last !== '') mark = page.last;
+        if (page.isComplete || page.results.length === 0) return results;
+      }
+    });
+    for (const xml of all) this.books.hear(this.number, this.session, 'end', xml);
+  }
+
+  /** Asks again where the machine is too busy to answer in time. */
+  private async patiently<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      await until(2 * PATIENCE, () => this.isConnected);
+      try {
+        return await work();
+      } catch (error) {
+        if (attempt === ATTEMPTS) throw error;
+      }
     }
   }
 
@@ -177,6 +252,7 @@ export class Person {
       if (!this.isConnected) continue;
       if (this.client.open.length > 0 && performance.now() - this.lastWord > SILENCE) {
         this.setback('heard nothing');
+        this.goneAway();
         this.client.cut('reset');
       } else this.speak();
     }
@@ -200,6 +276,7 @@ export class Person {
     const id = entry.body.replaceAll(' ', '-');
     this.client.entry = entry;
     this.client.mark = this.mark;
+    this.books.write(entry, this.node.name);
     this.client.send(
       `<message to='user${entry.to}@${domain}' type='chat' id='${id}'><body>${entry.body}</body>` +
         `<origin-id xmlns='urn:xmpp:sid:0' id='${id}'/></message>`,
@@ -214,6 +291,7 @@ export class Person {
       try {
         if (!this.client.isConnected) await this.connect();
         await this.settleIn();
+        this.isBack();
         return;
       } catch (error) {
         this.setback(String(error));
@@ -229,9 +307,9 @@ export class Person {
       try {
         await this.client.resume();
         this.fortunes.resumed++;
+        this.isPlaced(node);
         this.acknowledge(this.client.sm.acked);
-        // they were counted when they were sent first
-        if (this.client.open.length > 0) this.client.send(this.client.open.map(({ xml }) => xml).join(''), 0, true);
+        this.repeat();
         this.lastWord = performance.now();
         return;
       } catch (error) {
@@ -245,14 +323,43 @@ export class Person {
     await this.begin(node);
   }
 
+  /** What the server has not had on a session that goes on. */
+  private repeat(): void {
+    const { open } = this.client;
+    if (open.length === 0) return;
+    for (const { entry } of open) if (entry !== undefined) this.books.write(entry, this.node.name);
+    // they were counted when they were sent first
+    this.client.send(open.map(({ xml }) => xml).join(''), 0, true);
+  }
+
+  /** The session is on that node from now on. */
+  private isPlaced(node: ServiceNode): void {
+    this.node = node;
+    this.session.nodes.delete(node.name);
+    this.session.nodes.add(node.name);
+    this.session.placed = performance.now();
+  }
+
+  private goneAway(): void {
+    this.awaySince ??= this.client.open[0]?.at ?? performance.now();
+  }
+
+  private isBack(): void {
+    const { awaySince, fortunes } = this;
+    this.awaySince = undefined;
+    if (awaySince === undefined) return;
+    fortunes.longestGap = Math.max(fortunes.longestGap, performance.now() - awaySince);
+  }
+
   /** A new session. */
   private async begin(node: ServiceNode): Promise<void> {
     this.doubtful.push(...this.client.open.filter(({ entry }) => entry !== undefined));
     this.due.archive = this.session.number > 0;
     this.due.roster = this.due.presence = true;
-    this.session = { number: this.session.number + 1, began: performance.now() };
+    this.session = { number: this.session.number + 1, placed: 0, nodes: new Set(), confirmed: 0 };
     this.fortunes.begun++;
     this.client = this.makeClient(node);
+    this.isPlaced(node);
     this.reader = new ArchiveReader(this.client);
     this.seen.clear();
     this.roster.clear();
@@ -332,7 +439,10 @@ export class Person {
       return await Promise.race([work, lost]);
     } catch (error) {
       // an answer that comes later is none
-      if (String(error).includes('in time') && this.client.isConnected) this.client.cut('reset');
+      if (String(error).includes('in time') && this.client.isConnected) {
+        this.goneAway();
+        this.client.cut('reset');
+      }
       throw error;
     } finally {
       clearTimeout(timer);
@@ -351,6 +461,7 @@ export class Person {
     };
     client.onLost = (why) => {
       if (client !== this.client) return;
+      this.goneAway();
       this.lost?.(new Error(why));
       this.setback(why);
     };
@@ -363,7 +474,7 @@ export class Person {
     if (xml.startsWith('<message')) {
       // a page that was asked for before the connection broke
       if (xml.includes('<result ')) return;
-      const entry = this.books.hear(this.number, this.session, 'session', xml);
+      const entry = this.books.hear(this.number, this.session, 'session', xml, this.client.sm!.received);
       const id = stanzaIdFor(this.number, xml);
       if (entry !== undefined && id !== undefined && id > this.mark) this.mark = id;
       return;
@@ -378,10 +489,25 @@ export class Person {
     const type = attribute(head, 'type');
     if (type === undefined && from !== this.client.jid) this.seen.add(from);
     else if (type === 'unavailable') this.seen.delete(from);
+    else if (type === 'error') this.refused(from);
     else if (type === 'subscribe') {
       this.client.send(`<presence to='${from}' type='subscribed'/>`);
       if (numberOf(from) < this.number) this.client.send(`<presence to='${from}' type='subscribe'/>`);
     }
+  }
+
+  /** What was said or asked has to be said and asked again (RFC 6120 8.3.2, `wait`). */
+  private refused(by: string): void {
+    if (by.startsWith(this.address)) {
+      this.setback('presence refused');
+      this.due.presence = true;
+    } else if (this.roster.get(by)?.subscription !== 'both') {
+      this.setback('a subscription refused');
+      const say = (type: string): void => this.client.send(`<presence to='${by}' type='${type}'/>`);
+      void pause(AGAIN).then(() => {
+        if (this.client.isConnected) for (const type of ['subscribed', 'subscribe']) say(type);
+      });
+    } else this.setback('a probe refused');
   }
 
   private takeAnswer(xml: string, head: string): void {
@@ -406,8 +532,11 @@ export class Person {
     const { open } = this.client;
     let n = 0;
     while (n < open.length && open[n]!.count <= acked) {
-      const { entry } = open[n++]!;
-      if (entry !== undefined) entry.isAcknowledged = true;
+      const { entry, told, at } = open[n++]!;
+      this.session.confirmed = Math.max(this.session.confirmed, told);
+      if (entry === undefined) continue;
+      entry.isAcknowledged = true;
+      this.fortunes.longestWait = Math.max(this.fortunes.longestWait, performance.now() - at);
     }
     open.splice(0, n);
   }
@@ -421,6 +550,23 @@ export class Person {
   private pick<T>(items: readonly T[]): T {
     return items[Math.floor(this.random() * items.length)]!;
   }
+}
+
+/** The roster as a node has it, read by another device of the account. */
+export async function rosterAt(target: Target, number: number): Promise<Roster> {
+  const client = new Client(target, number);
+  client.patience = PATIENCE;
+  const answer = new Promise<string>((resolve, reject) => {
+    client.onStanza = (xml) => {
+      if (attribute(xml.slice(0, xml.indexOf('>') + 1), 'id') === 'elsewhere') resolve(xml);
+    };
+    setTimeout(() => reject(new Error(`no roster of ${client.user}`)), PATIENCE).unref();
+  });
+  await client.login({ sm: true, presence: false, resource: 'elsewhere' });
+  client.send(`<iq type='get' id='elsewhere'><query xmlns='jabber:iq:roster'/></iq>`);
+  const roster = new Map(itemsOf(await answer));
+  await client.close();
+  return roster;
 }
 
 const numberOf = (jid: string): number => Number(/^user(\d+)@/.exec(jid)?.[1]);

@@ -4,9 +4,10 @@ import { seeded } from '../durability/verdict.ts';
 import { pause } from '../kit.ts';
 import { Agreement, type Delays, type Disagreements } from './agreement.ts';
 import { type Account, Books } from './books.ts';
-import { Calamities, type Kind, type Plan } from './calamities.ts';
-import { type Fortunes, Person } from './person.ts';
+import { Calamities, type Plan } from './calamities.ts';
+import { type Fortunes, noFortunes, Person } from './person.ts';
 import { Service } from './service.ts';
+import { type Kind, Troubles } from './troubles.ts';
 
 export interface RunOptions {
   readonly nodes: number;
@@ -38,17 +39,17 @@ export interface Outcome {
 /** How long it may take until the cluster is whole and everybody is served after the last calamity, in milliseconds. */
 const HEALING = 90_000;
 const LOGINS = 16;
-/** What keeps a node from hearing of others' sessions, and how long that lasts beyond it, in milliseconds. */
-const deafening: ReadonlySet<Kind> = new Set<Kind>(['freeze', 'no-redis', 'neither', 'redis-restart', 'redis-empty']);
-const DEAF = 10_000;
+/** How often people who are not contacts yet ask again. */
+const PROPOSALS = 4;
 const CIRCLE = [1, 2, 7] as const;
 
 export async function run(options: RunOptions): Promise<Outcome> {
   const { nodes, clients, minutes, seed, pace, plan, tell = () => {} } = options;
   const service = await Service.start(nodes, clients);
   try {
-    const books = new Books(plan.kinds.some((kind) => deafening.has(kind)) ? plan.longest + DEAF : 0);
-    const fortunes: Fortunes = { resumed: 0, begun: 0, cuts: 0, setbacks: new Map() };
+    const troubles = new Troubles();
+    const books = new Books(troubles);
+    const fortunes = noFortunes();
     const people = Array.from(
       { length: clients },
       (_, i) => new Person(i + 1, service, books, fortunes, seeded(seed * 1_000 + i)),
@@ -56,7 +57,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
     await gather(people, pace);
     tell(`${clients} clients on ${nodes} nodes; it begins`);
     for (const person of people) person.isTalking = true;
-    const calamities = new Calamities(service, people, seeded(seed), plan);
+    const calamities = new Calamities(service, people, troubles, seeded(seed), plan);
     const watch = new Watch(service, () => {
       const what = [...calamities.counts.values()].reduce((a, b) => a + b, 0);
       tell(
@@ -75,8 +76,12 @@ export async function run(options: RunOptions): Promise<Outcome> {
     const settled = performance.now() - began;
     await quiet(books);
     tell('it is over; the books are looked through');
-    const agreement = new Agreement(service, people);
     const problems = [...service.failures, ...calamities.failures];
+    books.isLastLook = true;
+    const { waiting } = books;
+    await Promise.all(people.filter(({ number }) => waiting.has(number)).map((person) => person.comeAgain()));
+    await quiet(books);
+    const agreement = new Agreement(service, people);
     if (!isWhole) problems.push(`the cluster is not whole after ${HEALING / 1000} s: ${await service.ailment()}`);
     for (const person of people.filter((one) => !one.isSettled)) {
       if (!isSettled) problems.push(`${person.address} is not served after ${HEALING / 1000} s: ${person.state}`);
@@ -100,6 +105,9 @@ export async function run(options: RunOptions): Promise<Outcome> {
       settled,
       problems,
     };
+  } catch (error) {
+    service.keepLogs(options.logs, [String(error)]);
+    throw error;
   } finally {
     await service.dispose();
   }
@@ -123,7 +131,10 @@ export async function gather(people: readonly Person[], pace: number): Promise<v
     const both = [...roster.values()].filter(({ subscription }) => subscription === 'both');
     return seen.size !== contacts.length || both.length !== contacts.length;
   };
-  if (await until(HEALING, () => !people.some(isAlone))) return;
+  for (let attempt = 0; attempt < PROPOSALS; attempt++) {
+    if (await until(HEALING / PROPOSALS, () => !people.some(isAlone))) return;
+    for (const person of people.filter(isAlone)) person.befriendAgain();
+  }
   const { address, seen, roster } = people.find(isAlone)!;
   throw new Error(
     `people do not become contacts: ${address} sees ${[...seen]}, and has ${JSON.stringify([...roster])}`,

@@ -2,12 +2,14 @@
 // and these two a proxy that can cut it off.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import type { Target } from '../../../bench/load/client.ts';
 import { type ChaosPipe, openChaosPipe } from '../../kit/chaos.ts';
 import { ChildServer, isAlive } from '../../kit/child-server.ts';
 import { freePort } from '../../kit/peers.ts';
 import { startPostgres, type TestPostgres } from '../../kit/postgres.ts';
 import { startRedis, type TestRedis } from '../../kit/redis.ts';
+import { type Roster, rosterAt } from './person.ts';
 
 export const domain = 'localhost';
 const password = 'chaos';
@@ -128,6 +130,34 @@ export class Service {
 
   async sessions(node: ServiceNode): Promise<readonly SessionLine[]> {
     return (await node.server.ask<{ readonly sessions: readonly SessionLine[] }>('session ls')).sessions;
+  }
+
+  async listedBy(node: ServiceNode): Promise<ReadonlySet<string>> {
+    return new Set((await this.sessions(node)).map(({ jid }) => jid));
+  }
+
+  /** The full JIDs in the directory, as they stand in Redis. */
+  async listedInRedis(): Promise<ReadonlySet<string>> {
+    const redis = new Redis(this.redis.url);
+    const found = new Set<string>();
+    try {
+      for (let cursor = '0'; ; ) {
+        const [next, keys] = await redis.scan(cursor, 'MATCH', 'parley:*:u:*', 'COUNT', 1000);
+        for (const key of keys) {
+          const user = key.slice(key.indexOf(':u:') + 3);
+          for (const resource of await redis.hkeys(key)) found.add(`${user}/${resource}`);
+        }
+        cursor = next;
+        if (cursor === '0') return found;
+      }
+    } finally {
+      redis.disconnect();
+    }
+  }
+
+  rosterAt(node: ServiceNode, number: number): Promise<Roster> {
+    // (the machine may be too busy to answer in time)
+    return rosterAt(this.target(node), number).catch(() => rosterAt(this.target(node), number));
   }
 
   /** Why it is not whole; undefined when every node sees all of them, and Redis. */

@@ -125,6 +125,7 @@ function fakeServer() {
               return before === undefined ? 3 : 1;
             },
           },
+    roomsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,

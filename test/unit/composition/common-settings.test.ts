@@ -79,3 +79,27 @@ test('a node that is a member and no server yet is starting, and no warning', as
   expect(await first.administration.sessions()).toEqual([]);
   expect(warnings).toEqual([]);
 });
+
+test('a node that has other settings is told of in the log: once, when it was given time to follow, and never again when it has', async () => {
+  const before = config({ 'a.test': {} });
+  const after = config({ 'a.test': {}, 'b.test': {} });
+  const driver = createMemoryDriver();
+  const said: string[] = [];
+  for (const cluster of nodes.clusters) {
+    const name = cluster.self.slice(0, cluster.self.indexOf(':'));
+    const warn = (fields: object, text?: string): void => void said.push(`${name}: ${JSON.stringify(fields)} ${text}`);
+    const log: Logger = { ...silent, warn, child: () => log };
+    servers.push(await Server.start(before, { modules: await loadModules(before), cluster, driver, log }));
+  }
+  const [one, two] = servers as [Server, Server];
+  await one.reload(after);
+  expect(said).toEqual([]);
+  await one.administration.configured(20);
+  await expect.poll(() => said.length).toBe(1);
+  expect(said[0]).toMatch(/^one: {"nodes":\["two"\]} other nodes have other hosts or components/);
+  await two.reload(after);
+  await one.administration.configured(20);
+  await two.administration.configured(20);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(said).toHaveLength(1);
+});

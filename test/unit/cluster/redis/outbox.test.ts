@@ -84,3 +84,32 @@ test('nothing is kept of a dead node that is owed nothing', async () => {
   expect(world.done).toBe(1);
   await expect(world.outbox.push('one')).rejects.toThrow('is no more');
 });
+
+test('what comes shortly behind a batch gathers for the next one, unless somebody waits for an answer', async () => {
+  const world = start();
+  world.answers = ['1-1', '1-2', '1-3'];
+  await world.outbox.push('one');
+  const second = world.outbox.push('two');
+  const third = world.outbox.push('three');
+  expect(third).toBe(second);
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  expect(world.answers).toHaveLength(2);
+  await second;
+  expect(world.answers).toHaveLength(1);
+  await world.outbox.push('question', true);
+  expect(world.answers).toHaveLength(0);
+  world.outbox.close();
+});
+
+test('an answer is not kept waiting by what gathers', async () => {
+  const world = start();
+  world.answers = ['1-1', '1-2'];
+  await world.outbox.push('one');
+  const gathering = world.outbox.push('two');
+  const urgent = world.outbox.push('question', true);
+  expect(urgent).toBe(gathering);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(world.answers).toHaveLength(0);
+  await urgent;
+  world.outbox.close();
+});

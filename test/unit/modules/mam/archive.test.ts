@@ -39,8 +39,11 @@ describe('on one node', () => {
   let clock: FakeClock;
   let server: Server;
   let clients: StreamClient[];
-  /** What the database does not do at present: append for an owner, read, or look for preferences. */
+  /** Into whose archives messages were put, one after the other. */
+  let appended: string[];
+  /** What the database does not do at present: begin with a message, append for an owner, read, or look for preferences. */
   let broken: {
+    begin?: boolean;
     append?: string;
     reading?: boolean;
     prefs?: boolean | string;
@@ -63,8 +66,13 @@ describe('on one node', () => {
         const [messages, prefs] = [opened.messages as ArchiveStore, opened.prefs as KvStore<unknown>];
         const store: ArchiveStore = {
           ...messages,
+          begin() {
+            check(broken.begin);
+            messages.begin();
+          },
           append(owner, message) {
             check(broken.append === owner);
+            appended.push(owner);
             const { id, durable } = messages.append(owner, message);
             return { id, durable: broken.durable ?? durable };
           },
@@ -98,6 +106,7 @@ describe('on one node', () => {
   beforeEach(async () => {
     clock = new FakeClock();
     broken = {};
+    appended = [];
     clients = [];
     const config = parseConfig({
       database: 'memory',
@@ -142,7 +151,7 @@ describe('on one node', () => {
   });
 
   test.each([
-    ["the sender's archive", { append: 'romeo' }],
+    ['archives', { begin: true }],
     ["the recipient's archive", { append: 'juliet' }],
     ['the preferences', { prefs: true }],
   ])(
@@ -187,8 +196,24 @@ describe('on one node', () => {
     const element = el('message', null, { from: session.jid.full, to: juliet, type: 'chat', id }, payload);
     const transit = new Transit(messageOf(element, session.jid, Jid.parse(juliet)!), { kind: 'client', session });
     expect(session.host.gate(messageOut, transit)).toBeUndefined();
+    transit.conclude();
     return transit;
   }
+
+  test('whoever finds a message in the own archive can be sure that it is in the other one: that was written first', async () => {
+    const [orchard] = [await enter('romeo', 'orchard'), await enter('juliet', 'balcony')];
+    await say(orchard, '1');
+    expect(appended).toEqual(['juliet', 'romeo']);
+  });
+
+  test('what was refused is in no archive', async () => {
+    const orchard = await enter('romeo', 'orchard');
+    broken = { append: 'juliet' };
+    await say(orchard, '1');
+    expect(heard(orchard)[0]!.attrs.type).toBe('error');
+    broken = {};
+    expect(await readArchive(orchard)).toEqual([]);
+  });
 
   test('an acknowledgement waits for the disk, delivery does not', async () => {
     const balcony = await enter('juliet', 'balcony');

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { readSearchable } from '../../../../src/modules/mam/search.ts';
+import { senderInAccount } from '../../../../src/modules/mam/references.ts';
+import { searchable } from '../../../../src/modules/mam/search.ts';
 
 const read = (children: string, attrs = '') =>
-  readSearchable(
+  searchable(senderInAccount)(
     `<message from='romeo@example.net/orchard' to='juliet@example.net' id='1'${attrs}>${children}</message>`,
   );
 

@@ -1,0 +1,112 @@
+// What the books of a chaos run do not hold against the server: each is a sentence of docs/cluster.md, and holds only for what was where
+// something broke, when it did.
+import type { Entry, Hearing, SessionMark } from './books.ts';
+import type { Kind, Troubles } from './troubles.ts';
+
+/** How long it takes until a node that nothing keeps from it hears of a session, in milliseconds, on a busy machine. */
+const WORD = 2_000;
+/** Until the cluster has given up a node that is silent: five to six seconds, and what a busy machine adds. */
+const DEATH = 8_000;
+/** How long a node takes to be itself again when nothing is broken any more: about two seconds, and what a busy machine adds. */
+const RECOVERY = 10_000;
+/** What a node has handled, and not yet cut off: some milliseconds; and how long it takes until a client on a busy machine reads it. */
+const HANDLING = 3_000;
+
+const set = (...some: Kind[]): ReadonlySet<Kind> => new Set<Kind>(some);
+/** Others' words do not come through. */
+const DEAFENS = set('freeze', 'no-redis', 'neither', 'redis-restart', 'redis-empty');
+/** The life of a node ends without a word, or does where it lasts. */
+const ENDS_LIVES = set('kill', 'freeze', 'no-redis', 'neither');
+/** What was said cannot be acknowledged, and may be dealt with later. */
+const DELAYS = set(
+  'freeze',
+  'kill',
+  'no-redis',
+  'no-postgres',
+  'neither',
+  'redis-restart',
+  'redis-empty',
+  'postgres-restart',
+  'postgres-kill',
+);
+const KILLS = set('kill');
+const FORGETS = set('redis-empty');
+const HOLDS = set('no-redis', 'neither', 'redis-restart', 'redis-empty');
+
+export class Excuses {
+  private readonly troubles: Troubles;
+
+  constructor(troubles: Troubles) {
+    this.troubles = troubles;
+  }
+
+  /**
+   * Came on a session after what was said later. It may where the node that it was said on did not know yet that the recipient has that
+   * session, or has it there: what it sent to where the recipient was before comes back, or is passed on ("a node hears of a change
+   * late", "when Redis cannot be reached from one node, what is for others waits").
+   */
+  isLate({ routes }: Entry, { placed }: SessionMark): boolean {
+    return routes.some(
+      ({ node, at }) =>
+        at < placed + WORD ||
+        this.troubles.some(DEAFENS, node, ({ from, to }) => from <= placed + WORD && at <= to + RECOVERY),
+    );
+  }
+
+  /**
+   * Was shown again under the same stanza-id. It may on another session, where the one before ended before its client's word of the
+   * message had arrived; and where the node that had just passed it on died ("what a node had handled within the last few
+   * milliseconds and not yet cut off is dealt with twice if it dies just then").
+   */
+  isShownAgain(before: Hearing, mark: SessionMark): boolean {
+    const { session, count, at } = before;
+    if (session !== mark && count > session.confirmed) return true;
+    return [...session.nodes].some((node) =>
+      this.troubles.some(ENDS_LIVES, node, ({ from }) => Math.abs(from - at) < HANDLING),
+    );
+  }
+
+  /**
+   * Is there twice, as its client has sent it twice, with one origin-id. It may be where something kept the node that had it first from
+   * dealing with it until the client had looked into the archive elsewhere.
+   */
+  isSentTwice({ routes, attempts }: Entry): boolean {
+    const last = Math.max(...routes.filter(({ attempt }) => attempt === attempts).map(({ at }) => at));
+    return routes.some(
+      ({ node, at, attempt }) =>
+        attempt < attempts && this.troubles.some(DELAYS, node, ({ from, to }) => from <= last && to + RECOVERY >= at),
+    );
+  }
+
+  /**
+   * Was kept for the next login of somebody who was there all the time. It may where Redis came back empty, and the node had to ask it
+   * ("a message for an account that nobody remembers is stored like any message for somebody offline, and is in the archive").
+   */
+  isForgotten({ routes }: Entry): boolean {
+    return routes.some(({ node, at }) => {
+      // what is held back is looked up when that is over
+      let until = at + HANDLING;
+      this.troubles.some(HOLDS, node, ({ from, to }) => {
+        if (from <= at + HANDLING && at <= to + HANDLING) until = Math.max(until, to + RECOVERY);
+        return false;
+      });
+      return this.troubles.some(FORGETS, node, ({ from, to }) => from <= until && at <= to + RECOVERY);
+    });
+  }
+
+  /**
+   * Is in both archives, was never acknowledged, and its recipient was not shown it: the node was killed between writing to the archives and
+   * handing on, which takes as long as Redis is away.
+   */
+  isHalf({ routes }: Entry): boolean {
+    return routes.some(({ node, at }) =>
+      this.troubles.some(KILLS, node, ({ from: killed }) => {
+        if (killed < at) return false;
+        return (
+          killed < at + HANDLING ||
+          this.troubles.some(HOLDS, node, ({ from, to }) => from <= at + HANDLING && to + DEATH >= killed)
+        );
+      }),
+    );
+  }
+}

@@ -1,0 +1,135 @@
+// Who has just come sees who is there, also where that could not be told at once: it will not be asked for again (RFC 6121 4.3).
+import { afterEach, expect, test } from 'vitest';
+import type { Cluster } from '../../../../src/cluster/cluster.ts';
+import { StorageUnavailable } from '../../../../src/storage/errors.ts';
+import { createMemoryDriver } from '../../../../src/storage/memory.ts';
+import type { Driver } from '../../../../src/storage/ports.ts';
+import type { StreamClient } from '../../../kit/client.ts';
+import { FakeClock, turn } from '../../../kit/clock.ts';
+import { createNodes, type Nodes } from '../../../kit/cluster-pair.ts';
+import { logIn } from '../../../kit/login.ts';
+import { TestServer } from '../../../kit/test-server.ts';
+
+const domain = 'verona.test';
+const people = ['romeo', 'juliet'] as const;
+
+let nodes: Nodes;
+let clock: FakeClock;
+const servers: TestServer[] = [];
+const clients: StreamClient[] = [];
+/** Whose roster the database does not give. */
+let broken: string | undefined;
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) await client.destroy();
+  for (const server of servers.splice(0)) await server.stop();
+});
+
+function fragile(driver: Driver): Driver {
+  return {
+    ...driver,
+    async open(host, module, specs) {
+      const opened = await driver.open(host, module, specs);
+      if (module !== 'roster') return opened;
+      const wrap = (store: object): object =>
+        new Proxy(store, {
+          get(target, name) {
+            const method: unknown = Reflect.get(target, name);
+            if (typeof method !== 'function') return method;
+            return (...args: unknown[]) => {
+              if (broken !== undefined && args[0] === broken) throw new StorageUnavailable('the database is away');
+              return method.apply(target, args) as unknown;
+            };
+          },
+        });
+      const stores = Object.entries(opened).map(([name, store]) => [name, wrap(store as object)]);
+      return Object.fromEntries(stores) as typeof opened;
+    },
+  };
+}
+
+async function start(count: number): Promise<void> {
+  broken = undefined;
+  clock = new FakeClock();
+  const driver = fragile(createMemoryDriver(clock));
+  nodes = createNodes(['one', 'two', 'three'].slice(0, count));
+  for (const cluster of nodes.clusters) {
+    servers.push(await TestServer.start({ hosts: { [domain]: {} } }, { clock, driver, cluster }));
+  }
+  for (const user of people) await servers[0]!.server.accounts.create(`${user}@${domain}`, 'secret');
+}
+
+async function enter(node: number, user: (typeof people)[number], resource: string): Promise<StreamClient> {
+  const { client } = await logIn(servers[node]!.c2s, { domain, user, password: 'secret', resource });
+  clients.push(client);
+  return client;
+}
+
+async function settle(): Promise<void> {
+  for (let i = 0; i < 4; i++) {
+    for (const client of clients) if (!client.isClosed) await client.fence();
+    await turn();
+    await nodes.idle();
+  }
+}
+
+async function befriend(): Promise<void> {
+  const [romeo, juliet] = [await enter(0, 'romeo', 'first'), await enter(0, 'juliet', 'first')];
+  romeo.write(`<presence to='juliet@${domain}' type='subscribe'/>`);
+  juliet.write(`<presence to='romeo@${domain}' type='subscribe'/>`);
+  await settle();
+  romeo.write(`<presence to='juliet@${domain}' type='subscribed'/>`);
+  juliet.write(`<presence to='romeo@${domain}' type='subscribed'/>`);
+  await settle();
+  for (const client of clients.splice(0)) await client.destroy();
+  await turn();
+  await nodes.idle();
+}
+
+/** How often somebody was shown the presence of a resource. */
+const shown = ({ inbox }: StreamClient, from: string): number =>
+  inbox.filter(
+    (item) => item.kind === 'element' && item.element.is('presence') && item.element.attrs.from === `${from}`,
+  ).length;
+
+test('the database is away for a moment: contacts are shown when it is back', async () => {
+  await start(2);
+  await befriend();
+  const juliet = await enter(0, 'juliet', 'balcony');
+  juliet.write('<presence/>');
+  await settle();
+  const romeo = await enter(1, 'romeo', 'orchard');
+  await romeo.fence();
+  broken = 'juliet';
+  romeo.write('<presence/>');
+  await settle();
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(0);
+  await clock.advance(1_500);
+  await settle();
+  broken = undefined;
+  await clock.advance(1_500);
+  await settle();
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
+  expect(romeo.inbox.some((item) => item.kind === 'element' && item.element.attrs.type === 'error')).toBe(false);
+});
+
+test('a contact that has gone on to another node meanwhile is shown by that one', async () => {
+  await start(3);
+  await befriend();
+  const juliet = await enter(0, 'juliet', 'balcony');
+  juliet.write('<presence/>');
+  await settle();
+  const romeo = await enter(2, 'romeo', 'orchard');
+  await settle();
+  // the third node believes her to be on the second one still, for as long as it asks no one else
+  const cluster = nodes.clusters[2] as Cluster;
+  const sessions = cluster.directory.sessions.bind(cluster.directory);
+  cluster.directory.sessions = async (user, isFresh) => {
+    const entries = await sessions(user, isFresh);
+    if (isFresh || !user.startsWith('juliet')) return entries;
+    return entries.map((entry) => ({ ...entry, node: nodes.clusters[1]!.self }));
+  };
+  romeo.write('<presence/>');
+  await settle();
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
+});
