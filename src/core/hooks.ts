@@ -60,13 +60,20 @@ const empty: Row = { fns: [], modules: [] };
 export class HookTable {
   private readonly rows = new Map<AnyHook, Row>();
   private readonly failed: (hook: string, module: string, error: unknown) => void;
+  private readonly begun: (module: string, work: Promise<unknown>) => void;
 
   /**
    * @param failed is told when a handler of a collect or notify hook throws; the others run all the same
+   * @param begun is told of what a handler of a notify hook goes on with; it never rejects
    * @throws Error when the wishes for order inside a phase contradict one another
    */
-  constructor(handlers: readonly HookHandler[], failed: (hook: string, module: string, error: unknown) => void) {
+  constructor(
+    handlers: readonly HookHandler[],
+    failed: (hook: string, module: string, error: unknown) => void,
+    begun: (module: string, work: Promise<unknown>) => void = () => {},
+  ) {
     this.failed = failed;
+    this.begun = begun;
     for (const hook of new Set(handlers.map((handler) => handler.hook))) {
       const sorted = sortHandlers(
         hook,
@@ -112,14 +119,19 @@ export class HookTable {
     }
   }
 
-  /** Tells every handler. A promise that one returns is only watched for failure. */
+  /** Tells every handler. Nobody waits for a promise that one returns, but the end of its module does. */
   runNotify<E>(hook: Notify<E>, event: E): void {
     const { fns, modules } = this.rows.get(hook as AnyHook) ?? empty;
     for (let i = 0; i < fns.length; i++) {
       const module = modules[i]!;
       try {
         const result = fns[i]!(event);
-        if (isPromise(result)) result.then(undefined, (error) => this.failed(hook.name, module, error));
+        if (isPromise(result)) {
+          this.begun(
+            module,
+            result.then(undefined, (error) => this.failed(hook.name, module, error)),
+          );
+        }
       } catch (error) {
         this.failed(hook.name, module, error);
       }

@@ -18,6 +18,8 @@ export interface Instance {
   readonly name: string;
   readonly definition: AnyModule;
   readonly installed: Installed;
+  /** Work that nobody waits for but its end. */
+  background(work: Promise<unknown>, what: string): void;
   /** Stops its timers, waits for its detached work, then calls its own `stop`. */
   stop(): Promise<void>;
 }
@@ -115,11 +117,13 @@ export class Host {
     const registrations = instances.flatMap(({ name, installed }) =>
       (installed.handlers ?? []).map((registration) => ({ module: name, registration })),
     );
+    const byName = new Map(instances.map((instance) => [instance.name, instance]));
     const hooks = new HookTable(
       registrations.flatMap(({ module, registration }) =>
         registration.kind === 'hook' ? [{ ...registration.handler, module }] : [],
       ),
       (hook, module, error) => this.log.error({ hook, module, err: error }, 'a handler failed'),
+      (module, work) => byName.get(module)?.background(work, 'what a handler goes on with'),
     );
     const iqs = new IqTable(
       registrations.flatMap(({ module, registration }) =>

@@ -128,6 +128,7 @@ async function install(
     name,
     definition,
     installed,
+    background: setup.background,
     async stop() {
       await Promise.all(withdrawals.map((withdraw) => withdraw()));
       await jobs.stop();

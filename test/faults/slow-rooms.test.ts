@@ -6,46 +6,18 @@ import { parseOptions } from '../../bench/options.ts';
 import { profileNamed } from '../../bench/profiles/index.ts';
 import { registerUsers, runProfile } from '../../bench/run.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
-import type { Driver } from '../../src/storage/ports.ts';
 import { enter } from '../kit/federation.ts';
+import { lateDriver } from '../kit/late-driver.ts';
 import { told } from '../kit/server-peer.ts';
 import { TestServer } from '../kit/test-server.ts';
 
 const domain = 'localhost';
 const room = `coven@groups.${domain}`;
 
-/** A memory that answers some turns of the event loop later. */
-function lateDriver(): Driver {
-  const inner = createMemoryDriver({ now: Date.now, after: () => () => {} });
-  const late = (store: object): object =>
-    new Proxy(store, {
-      get(target, name) {
-        const method = Reflect.get(target, name) as unknown;
-        if (typeof method !== 'function') return method;
-        return async (...args: unknown[]) => {
-          await new Promise((resolve) => setTimeout(resolve, 5));
-          return method.apply(target, args) as unknown;
-        };
-      },
-    });
-  return {
-    open: async (host, module, specs) => {
-      const stores = await inner.open(host, module, specs);
-      if (module !== 'muc') return stores;
-      return Object.fromEntries(
-        Object.entries(stores).map(([name, store]) => [name, late(store as object)]),
-      ) as typeof stores;
-    },
-    purge: (host, owner) => inner.purge(host, owner),
-    identify: (life) => inner.identify(life),
-    fence: (life) => inner.fence(life),
-    ping: () => inner.ping(),
-    close: () => inner.close(),
-  };
-}
-
 test('what comes while a room is being made comes after that, and the room goes on', async () => {
-  await using server = await TestServer.start({ hosts: { [domain]: {} } }, { driver: lateDriver() });
+  const memory = createMemoryDriver({ now: Date.now, after: () => () => {} });
+  const driver = lateDriver(memory, () => new Promise((resolve) => setTimeout(resolve, 5)));
+  await using server = await TestServer.start({ hosts: { [domain]: {} } }, { driver });
   const [romeo, juliet] = [await enter(server, `romeo@${domain}`), await enter(server, `juliet@${domain}`)];
   const owner = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>";
   romeo.client.write(
@@ -57,7 +29,8 @@ test('what comes while a room is being made comes after that, and the room goes 
     expect(told(await romeo.client.next())).toContain(part);
   }
   juliet.client.write(`<presence to='${room}/Juliet'><x xmlns='http://jabber.org/protocol/muc'/></presence>`);
-  for (const part of ['/Romeo', 'code="110"', '<subject']) expect(told(await juliet.client.next())).toContain(part);
+  for (const part of ['/Romeo', 'code="110"', 'Is anybody here?', '<subject'])
+    expect(told(await juliet.client.next())).toContain(part);
   expect(server.errors).toEqual([]);
 });
 

@@ -5,6 +5,7 @@ import { type Address, PATIENCE } from './client.ts';
 import { FakeClock, turn } from './clock.ts';
 import { createNodes } from './cluster-pair.ts';
 import { federating, TestNames } from './federation.ts';
+import { lateDriver } from './late-driver.ts';
 import { type LogLine, mergeSettings, TestServer } from './test-server.ts';
 
 export interface World {
@@ -47,7 +48,7 @@ const twoNodes = (name: string, isLate: boolean): World => ({
   name,
   async start(settings) {
     const clock = new FakeClock();
-    const driver = createMemoryDriver(clock);
+    const driver = lateDriver(createMemoryDriver(clock), turn);
     return running(clock, async () => {
       const nodes = createNodes(undefined, undefined, isLate);
       const servers: TestServer[] = [];

@@ -14,6 +14,7 @@ const instanceOf = (installed: Installed): Instance => ({
   name: 'one',
   definition: { xeps: [], summary: '', setup: () => installed },
   installed,
+  background: () => {},
   stop: async () => {},
 });
 
