@@ -1,9 +1,11 @@
 // Rooms whose node goes while people talk in them: what was said is heard once, in one order, or its sender is told to say it again; and who
 // has gone with a node is in no room any more.
 import { afterEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
 import { StreamClient } from '../kit/client.ts';
 import { hears, type Joined, joinServers, unread } from '../kit/joined-servers.ts';
 import { authenticate, openStream } from '../kit/login.ts';
+import { startRedis } from '../kit/redis.ts';
 import { redisForAll } from '../kit/redis-for-all.ts';
 import { pause } from './kit.ts';
 import { Ear, HOST, holderOf, joinRoom, makeRoom, roomOn, say } from './rooms.ts';
@@ -73,14 +75,14 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
       const settled = (): number => new Set([...own.of(who), ...own.refused]).size;
       await expect.poll(settled, { timeout: 20_000 }).toBe(count);
       for (const error of own.errors) expect(error.getChild('error')?.attrs.type).toBe('wait');
-      // what was not refused has reached everybody
-      const taken = numbered(who, count).filter((id) => !own.refused.includes(id));
+      // what was not refused (be it after it was heard by some) has reached everybody
+      const taken = (): readonly string[] => numbered(who, count).filter((id) => !own.refused.includes(id));
       for (const ear of ears) {
-        await expect.poll(() => taken.filter((id) => !ear.heard.includes(id)), { timeout: 10_000 }).toEqual([]);
+        await expect.poll(() => taken().filter((id) => !ear.heard.includes(id)), { timeout: 10_000 }).toEqual([]);
         expect(new Set(ear.of(who)).size).toBe(ear.of(who).length);
         expect(ear.of(who)).toEqual(numbered(who, count).filter((id) => ear.heard.includes(id)));
       }
-      expect(taken.length).toBeGreaterThan(30);
+      expect(taken().length).toBeGreaterThan(30);
     }
   }, 60_000);
 
@@ -167,3 +169,34 @@ test('who was in more rooms than presence shares leaves all of them with its nod
   joined.kill(1);
   await hears(juliet, new RegExp(`from="${room}@${HOST}/Nurse"`));
 });
+
+test('Redis is away and comes back empty: nobody leaves, what is said meanwhile is not lost silently, and rooms have their people when their node dies after that', async () => {
+  const own = await startRedis();
+  try {
+    joined = await joinServers(own.url, ['one', 'two', 'three'], {}, { clock: systemClock });
+    const { room, romeo, juliet } = await meet();
+    const ears = [new Ear(romeo), new Ear(juliet)];
+    await own.stop('empty');
+    for (let i = 0; i < 20; i++) {
+      say(romeo, room, `r${i}`);
+      await pause(20);
+    }
+    await own.start();
+    const [author, reader] = ears as [Ear, Ear];
+    await expect.poll(() => new Set([...author.refused, ...reader.of('r')]).size, { timeout: 15_000 }).toBe(20);
+    for (const error of author.errors) expect(error.getChild('error')?.attrs.type).toBe('wait');
+    for (const cluster of joined.clusters) await expect.poll(() => cluster.nodes.size, { timeout: 10_000 }).toBe(3);
+    await pause(500);
+    expect(unread(juliet).join()).not.toContain('<presence');
+    joined.kill(1);
+    // what is under way as the node dies is refused
+    const isHeard = (): boolean => {
+      say(juliet, room, 'j');
+      return ears.every((ear) => ear.heard.includes('j'));
+    };
+    await expect.poll(isHeard, { timeout: 15_000, interval: 300 }).toBe(true);
+  } finally {
+    await joined.stop();
+    await own.remove();
+  }
+}, 60_000);

@@ -13,8 +13,10 @@ export interface DeparturesParts {
   /** The host of the rooms, and the one whose people are told of here. */
   readonly rooms: string;
   readonly people: string;
-  /** Looks for these in the rooms of this node; undefined: for everybody, as it may not have heard of somebody. */
-  readonly look: (devices: readonly Jid[] | undefined) => void;
+  /** Looks for these in the rooms of this node. */
+  readonly look: (devices: readonly Jid[]) => void;
+  /** Looks for everybody there, as it may not have heard of somebody, and says again who is there. */
+  readonly lookAgain: () => void;
 }
 
 export class Departures {
@@ -27,7 +29,7 @@ export class Departures {
 
   /** Returns how to stop. */
   listen(): () => void {
-    const { cluster, rooms, people, look } = this.parts;
+    const { cluster, rooms, people, lookAgain } = this.parts;
     const topic = `muc.departures:${rooms}`;
     const stops = [
       cluster.onOrphans((sessions) => {
@@ -40,7 +42,9 @@ export class Departures {
         this.hear(devices);
       }),
       cluster.subscribe(topic, (told) => this.hear((told as string[]).flatMap((full) => Jid.parse(full) ?? []))),
-      cluster.onGap(() => look(undefined)),
+      cluster.onGap((isOurs) => {
+        if (isOurs) lookAgain();
+      }),
     ];
     return () => {
       for (const stop of stops) stop();

@@ -127,6 +127,12 @@ export default defineModule({
       look(devices) {
         for (const home of homes) home.look(devices);
       },
+      lookAgain() {
+        for (const home of homes) {
+          home.look();
+          home.shareAgain();
+        }
+      },
     });
 
     const rooms = owners.declare<Home, Passed | Removal, void>('room', {
