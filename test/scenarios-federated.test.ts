@@ -8,9 +8,11 @@ import { twoServers } from './kit/worlds.ts';
 const abroad: ReadonlySet<string> = new Set(
   [
     'carbons',
+    'commands',
     'csi',
     'delivered-once',
     'delivery',
+    'hats',
     'last-activity',
     'mam',
     'mam-prefs',

@@ -13,9 +13,11 @@ import type { SessionEntry } from '../cluster/cluster.ts';
 import type { Grant } from '../config/components.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Element } from '../xml/element.ts';
+import type { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Iq, Message, Presence, Stanza } from '../xmpp/stanza.ts';
 import { collect, gate, notify } from './hooks.ts';
+import type { IqRequest } from './module.ts';
 import type { Session } from './sessions.ts';
 import type { Transit } from './transit.ts';
 
@@ -140,3 +142,15 @@ export const componentGone = notify<{ readonly component: Jid }>('component-gone
 
 /** An account was made. Fired by the accounts service. */
 export const accountCreated = notify<{ readonly user: string }>('account-created');
+
+/** Somebody asks by disco for a node (XEP-0030 3.2, 4.2) that nobody else knows. */
+export interface NodeAsked {
+  readonly request: IqRequest;
+  readonly target: 'host' | 'room';
+  readonly node: string;
+  readonly what: 'info' | 'items';
+  /** The children of the answer, or why there is none; undefined while nobody knows the node. */
+  answer: readonly Element[] | StanzaError | undefined;
+}
+/** Fired by disco and by rooms; who knows the node sets the answer. */
+export const nodeAsked = collect<NodeAsked>('node-asked');

@@ -122,6 +122,31 @@ export function provide<T>(service: Service<T>, implementation: NoInfer<T>): Reg
   return { kind: 'provide', service: service as Service<never>, implementation };
 }
 
+/** What a command has done (XEP-0050). */
+export interface CommandResult {
+  /** For people to read. */
+  readonly note?: string;
+  /** Values, as a form of type `result`. */
+  readonly form?: Element;
+}
+/** Something that people do by filling in a form (XEP-0050); `modules/commands.ts` offers it. In one stage: nothing is remembered in between. */
+export interface Command {
+  readonly target: 'host' | 'room';
+  /** What it is known by; unique for the target. */
+  readonly node: string;
+  /** What people call it. */
+  readonly name: string;
+  /** Whether whoever asks may run it; it is not listed to others. */
+  mayRun(request: IqRequest): boolean;
+  /** What is to be filled in; without it, the command runs at once. */
+  form?(request: IqRequest): Element;
+  /**
+   * @param submitted what was filled in, of type `submit`; undefined where there is no form
+   * @throws StanzaError what it is refused with
+   */
+  run(request: IqRequest, submitted: Element | undefined): MaybePromise<CommandResult | void>;
+}
+
 export interface Identity {
   readonly category: string;
   readonly type: string;
@@ -172,6 +197,7 @@ export interface Installed {
   /** Extended disco#info forms of the domain (XEP-0128). */
   readonly info?: readonly Element[];
   readonly handlers?: readonly Registration[];
+  readonly commands?: readonly Command[];
   stop?(): MaybePromise<void>;
 }
 

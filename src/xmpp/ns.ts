@@ -42,6 +42,8 @@ export const NS = {
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0049
   private: 'jabber:iq:private',
+  // XEP-0050
+  commands: 'http://jabber.org/protocol/commands',
   // XEP-0054
   vcardTemp: 'vcard-temp',
   // XEP-0153
@@ -121,6 +123,7 @@ export const NS = {
   mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
   // XEP-0317
   hats: 'urn:xmpp:hats:0',
+  hatCommands: 'urn:xmpp:hats:commands',
   prosodyHats: 'xmpp:prosody.im/protocol/hats:1',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',

@@ -1,6 +1,7 @@
 // XEP-0030: Service Discovery, from what modules declare; the server's capabilities in stream features (XEP-0115, XEP-0390).
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { softwareName } from '../../base/software.ts';
-import { streamFeatures } from '../../core/events.ts';
+import { type NodeAsked, nodeAsked, streamFeatures } from '../../core/events.ts';
 import type { Host, Instance } from '../../core/host.ts';
 import { defineModule, type Identity, type IqRequest, type Item, iqGet, on } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
@@ -36,10 +37,20 @@ export default defineModule({
       return made.info;
     }
 
-    function hostInfo({ payload }: IqRequest): Element {
-      const { node } = payload.attrs;
-      if (isNode(node) && !info().nodes.has(node)) throw unknownNode();
-      return infoQuery(info().host, node);
+    function hostInfo(request: IqRequest): MaybePromise<Element> {
+      const { node } = request.payload.attrs;
+      if (!isNode(node) || info().nodes.has(node)) return infoQuery(info().host, node);
+      return andThen(askOthers(request, node, 'info'), (children) => infoQuery(children, node));
+    }
+
+    /** @throws StanzaError `item-not-found` for a node that no module knows */
+    function askOthers(request: IqRequest, node: string, what: NodeAsked['what']): MaybePromise<readonly Element[]> {
+      const event: NodeAsked = { request, target: 'host', node, what, answer: undefined };
+      return andThen(host.collect(nodeAsked, event), () => {
+        const { answer = unknownNode() } = event;
+        if (answer instanceof StanzaError) throw answer;
+        return answer;
+      });
     }
 
     // XEP-0030 8: strangers learn nothing, not even whether there is an account
@@ -49,9 +60,13 @@ export default defineModule({
       return infoQuery(info().account, payload.attrs.node);
     }
 
-    async function items({ iq, payload }: IqRequest): Promise<Element> {
+    async function items(request: IqRequest): Promise<Element> {
+      const { iq, payload } = request;
       const { node } = payload.attrs;
       if (iq.to.local !== '' && !(await maySee(iq.to, iq.from))) return noItems({ payload });
+      if (isNode(node) && iq.to.local === '') {
+        return el('query', NS.discoItems, { node }, ...(await askOthers(request, node, 'items')));
+      }
       if (isNode(node)) throw unknownNode();
       const list: Item[] = iq.to.local === '' ? host.services.map((domain) => ({ jid: Jid.of('', domain) })) : [];
       for (const { installed } of host.instances) list.push(...((await installed.items?.(iq.to, iq.from)) ?? []));

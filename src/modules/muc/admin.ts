@@ -31,7 +31,8 @@ export function answerList(request: IqRequest): Element {
     checkRoleList(standing, asked.role);
     return el('query', ns, undefined, ...roleList(context.room, ns, asked.role));
   }
-  checkAffiliationList({ ...standing, whois: context.room.config.whois }, asked.affiliation);
+  const { whois, isMembersOnly } = context.room.config;
+  checkAffiliationList({ ...standing, whois, isMembersOnly }, asked.affiliation);
   return el('query', ns, undefined, ...affiliationList(context.room, ns, asked.affiliation));
 }
 

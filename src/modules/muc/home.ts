@@ -15,7 +15,7 @@ import { plainConfig } from './config.ts';
 import { goneError } from './destroy.ts';
 import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
-import { roomCreated, roomCreating } from './hooks.ts';
+import { roomCreated, roomCreating, roomOpening } from './hooks.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -68,6 +68,7 @@ export class Home {
     const parked = await stores.parked.get(key);
     const room = new Room(jid, { ...row, affiliations, slots: handed?.slots }, home.ports);
     home.room = room;
+    await home.ports.hooks.collect(roomOpening, { room });
     const left = lease.isAfterDeath ? fromRows(await stores.occupants.all(key)) : parked?.occupants;
     bringIn(room, handed?.occupants ?? left ?? []);
     if (parked !== undefined) home.ports.background(home.rows.park(undefined), 'forgetting who was in a room');

@@ -22,6 +22,9 @@ export const roomCreating = gate<{ readonly room: Jid; readonly creator: Jid; co
 /** A room was made, and is empty still. Its creator is its owner already. */
 export const roomCreated = notify<{ readonly room: Room; readonly creator: Jid }>('room-created');
 
+/** A room comes from the stores, or from another node: handlers read what they keep of it. Nobody is in it yet. */
+export const roomOpening = collect<{ readonly room: Room }>('room-opening');
+
 /** Somebody wants to enter, or to come in with one more device (7.2); what the XEP says of it is checked before. */
 export interface RoomJoin {
   readonly room: Room;

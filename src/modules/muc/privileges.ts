@@ -70,23 +70,26 @@ export function checkOwners(ownersLeft: number): void {
   if (ownersLeft === 0) throw new StanzaError('conflict', 'a room has an owner');
 }
 
-/** What a list is about to whom. */
+/** Who asks for a list, and of what room. */
 export interface Reader extends Standing {
   /** `anyone`: the room is non-anonymous. */
   readonly whois: 'anyone' | 'moderators';
+  readonly isMembersOnly: boolean;
 }
 
 /**
- * May this list of affiliations be read? Bans by admins; the others also by who is inside, or a member, where real addresses are no secret (9.5,
- * 10.5, 10.8), else the members by admins, and admins and owners by owners.
+ * May this list of affiliations be read? Bans by admins and owners. The others by members: of any members-only room, whose members know one another
+ * (there are clients that show them so), and of any room where real addresses are no secret (9.5, 10.5, 10.8), and there by whoever is inside. Else
+ * the members by admins, and admins and owners by owners.
  * @throws StanzaError `forbidden`
  */
-export function checkAffiliationList(reader: Reader, list: Affiliation): void {
-  if (reader.affiliation === 'owner') return;
-  const isOpen = list === 'member' || isAtLeast(list, 'admin');
-  if (isOpen && reader.whois === 'anyone') {
-    if (reader.role !== 'none' || isAtLeast(reader.affiliation, 'member')) return;
-  } else if (reader.affiliation === 'admin' && !isAtLeast(list, 'admin')) return;
+export function checkAffiliationList({ affiliation, role, whois, isMembersOnly }: Reader, list: Affiliation): void {
+  if (affiliation === 'owner') return;
+  if (affiliation === 'admin' && !isAtLeast(list, 'admin')) return;
+  if (isAtLeast(list, 'member')) {
+    if ((isMembersOnly || whois === 'anyone') && isAtLeast(affiliation, 'member')) return;
+    if (whois === 'anyone' && role !== 'none') return;
+  }
   throw new StanzaError('forbidden', 'this list is not for you');
 }
 

@@ -125,24 +125,34 @@ describe('affiliations (XEP-0045 5.2.2)', () => {
 });
 
 describe('lists', () => {
-  const list = (reader: string, whois: 'anyone' | 'moderators', of: Affiliation) =>
-    outcome(() => checkAffiliationList({ ...standing(reader), whois }, of));
+  const list = (reader: string, where: string, of: Affiliation) => {
+    const whois = where.startsWith('non-anonymous') ? 'anyone' : 'moderators';
+    return outcome(() =>
+      checkAffiliationList({ ...standing(reader), whois, isMembersOnly: where.endsWith('members-only') }, of),
+    );
+  };
 
   it.each([
-    ['owner none', 'moderators', 'owner admin member outcast'],
-    ['admin moderator', 'moderators', 'member outcast'],
-    ['admin moderator', 'anyone', 'owner admin member outcast'],
-    ['member participant', 'moderators', ''],
-    ['member participant', 'anyone', 'owner admin member'],
-    ['member none', 'anyone', 'owner admin member'],
-    ['none participant', 'anyone', 'owner admin member'],
-    ['none moderator', 'moderators', ''],
-    ['none none', 'anyone', ''],
-    ['outcast none', 'anyone', ''],
-  ] as const)('%s, where %s may see addresses, reads %s', (reader, whois, readable) => {
+    ['owner none', 'semi-anonymous', 'owner admin member outcast'],
+    ['admin moderator', 'semi-anonymous', 'member outcast'],
+    ['admin moderator', 'non-anonymous', 'owner admin member outcast'],
+    ['admin none', 'semi-anonymous members-only', 'owner admin member outcast'],
+    ['member participant', 'semi-anonymous', ''],
+    ['member participant', 'non-anonymous', 'owner admin member'],
+    ['member none', 'non-anonymous', 'owner admin member'],
+    ['member none', 'semi-anonymous members-only', 'owner admin member'],
+    ['member visitor', 'non-anonymous members-only', 'owner admin member'],
+    ['none participant', 'non-anonymous', 'owner admin member'],
+    ['none moderator', 'semi-anonymous', ''],
+    ['none participant', 'semi-anonymous members-only', ''],
+    ['none none', 'non-anonymous', ''],
+    ['none none', 'non-anonymous members-only', ''],
+    ['outcast none', 'non-anonymous', ''],
+    ['outcast none', 'semi-anonymous members-only', ''],
+  ] as const)('%s, in a %s room, reads %s', (reader, where, readable) => {
     const all = ['owner', 'admin', 'member', 'outcast'] as const;
-    expect(all.filter((one) => list(reader, whois, one) === 'ok').join(' ')).toBe(readable);
-    expect(all.every((one) => ['ok', 'forbidden'].includes(list(reader, whois, one)))).toBe(true);
+    expect(all.filter((one) => list(reader, where, one) === 'ok').join(' ')).toBe(readable);
+    expect(all.every((one) => ['ok', 'forbidden'].includes(list(reader, where, one)))).toBe(true);
   });
 
   it('of roles are for moderators, that of moderators for admins', () => {
