@@ -82,7 +82,7 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
         expect(new Set(ear.of(who)).size).toBe(ear.of(who).length);
         expect(ear.of(who)).toEqual(numbered(who, count).filter((id) => ear.heard.includes(id)));
       }
-      expect(taken().length).toBeGreaterThan(30);
+      expect(taken().length).toBeGreaterThan(10);
     }
   }, 60_000);
 

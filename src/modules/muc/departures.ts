@@ -15,7 +15,7 @@ export interface DeparturesParts {
   readonly people: string;
   /** Looks for these in the rooms of this node. */
   readonly look: (devices: readonly Jid[]) => void;
-  /** Looks for everybody there, as it may not have heard of somebody, and says again who is there. */
+  /** Something may not have been heard here, or been forgotten that was shared. */
   readonly lookAgain: () => void;
 }
 

@@ -97,13 +97,26 @@ export class Home {
     return andThen(this.take(stanza, bringer), settled);
   }
 
-  /** Looks who of these, or of all, is not connected any more: they have left the room. */
-  look(devices?: readonly Jid[]): void {
+  /** Looks who of these, which may be gone, is not connected any more: they have left the room. */
+  look(suspects: readonly Jid[]): void {
     const { room } = this;
     if (room === undefined || room.isOver) return;
-    const suspects = (devices ?? devicesOf(room)).filter((device) => room.occupantOf(device) !== undefined);
-    if (suspects.length === 0) return;
-    this.ports.background(this.lookFor(room, suspects), 'looking who is still in a room');
+    const here = suspects.filter((device) => room.occupantOf(device) !== undefined);
+    if (here.length > 0) this.ports.background(this.lookFor(room, here), 'looking who is still in a room');
+  }
+
+  /** Looks who of all is not connected any more. Resolves to those who seem to be gone. */
+  async missing(): Promise<readonly Jid[]> {
+    const { room } = this;
+    if (room === undefined || room.isOver) return [];
+    const gone: Jid[] = [];
+    for (const device of devicesOf(room)) {
+      const isConnected = await this.parts.isConnected(device);
+      if (this.isDropped || room.isOver) return [];
+      if (isConnected === false) gone.push(device);
+      else if (isConnected === undefined) this.ask(device);
+    }
+    return gone;
   }
 
   /** An account is no more, and neither is what it was here. */
@@ -241,15 +254,14 @@ export class Home {
       const isConnected = await this.parts.isConnected(device);
       if (this.isDropped || room.isOver) return;
       if (isConnected === false) await room.run(() => removeGhost(room, device));
-      if (isConnected !== undefined) continue;
-      // its server tells where it is gone
-      const ping = el('ping', NS.ping);
-      this.ports.send(
-        el('iq', null, { type: 'get', id: this.ports.newId(), from: this.jid.full }, ping),
-        this.jid,
-        device,
-      );
     }
+  }
+
+  /** Its server tells where it is gone. */
+  private ask(device: Jid): void {
+    const ping = el('ping', NS.ping);
+    const iq = el('iq', null, { type: 'get', id: this.ports.newId(), from: this.jid.full }, ping);
+    this.ports.send(iq, this.jid, device);
   }
 
   private refuse({ el: element, from, to }: Stanza, error: unknown): void {

@@ -40,6 +40,8 @@ interface Removal {
 
 /** For the metrics, in milliseconds. */
 const COUNT_EVERY = 10_000;
+/** After so long a directory that was lost is whole again, in milliseconds. */
+const LOOK_AGAIN = 15_000;
 /** After a start, in milliseconds: by then whoever resumes has found their rooms. */
 const SWEEP_AFTER = 60_000;
 
@@ -119,6 +121,16 @@ export default defineModule({
       fault: (err) => log.error({ err }, 'a stanza to a room failed'),
     };
 
+    /** Of a cluster's directory nobody is gone who is in it later: Redis may have forgotten all for a moment. */
+    const lookForAll = (home: Home): void => {
+      const work = home.missing().then((gone) => {
+        if (gone.length === 0) return;
+        if (cluster.nodes.size === 1) home.look(gone);
+        else clock.after(LOOK_AGAIN, () => home.look(gone));
+      });
+      background(work, 'looking who is still in a room');
+    };
+
     const departures = new Departures({
       cluster,
       clock,
@@ -129,8 +141,8 @@ export default defineModule({
       },
       lookAgain() {
         for (const home of homes) {
-          home.look();
           home.shareAgain();
+          lookForAll(home);
         }
       },
     });
@@ -139,7 +151,8 @@ export default defineModule({
       async thaw(key, lease, handed) {
         const home = await Home.open(parts, Jid.of(key, host.domain), lease, handed as Handed | undefined);
         homes.add(home);
-        home.look(handed === undefined ? undefined : departures.lately);
+        home.look(departures.lately);
+        if (handed === undefined) lookForAll(home);
         return home;
       },
       handle: (home, asked) => ('removed' in asked ? home.forget(Jid.of(asked.removed, people)) : home.handle(asked)),
