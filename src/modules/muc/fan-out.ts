@@ -27,12 +27,12 @@ export function tell(room: Room, element: Element, from: Jid, readers: Iterable<
       else device.held.push([element, from]);
     }
   }
-  if (to.length > 0) room.ports.multicast(element, from, to);
+  if (to.length > 0) void room.ports.multicast(element, from, to);
 }
 
 /** To one device, though it waits for history. */
 export function tellDevice(room: Room, element: Element, from: Jid, to: Jid): void {
-  room.ports.multicast(element, from, [to]);
+  void room.ports.multicast(element, from, [to]);
 }
 
 /** The room says something to all who are in it; `codes` as in 10.2.1. */

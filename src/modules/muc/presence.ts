@@ -127,7 +127,7 @@ function toDevices(room: Room, element: Element, from: Jid, devices: readonly De
     if (device.held === undefined) to.push(device.jid);
     else device.held.push([element, from]);
   }
-  if (to.length > 0) room.ports.multicast(element, from, to);
+  if (to.length > 0) void room.ports.multicast(element, from, to);
 }
 
 function made(room: Room, occupant: Occupant, mayKnow: boolean, codes: readonly number[], by?: Because): Element {

@@ -154,7 +154,7 @@ export class Room extends Slotted {
     device.held = undefined;
     this.waiting.delete(device);
     this.devices = undefined;
-    for (const [element, from] of held) this.ports.multicast(element, from, [device.jid]);
+    for (const [element, from] of held) void this.ports.multicast(element, from, [device.jid]);
   }
 
   /** Only `changeAffiliation` calls this, when the row is written. */
