@@ -52,6 +52,7 @@ const titles = {
   'XEP-0410': "MUC Self-Ping (Schrödinger's Chat)",
   'XEP-0421': 'Occupant identifiers for semi-anonymous MUCs',
   'XEP-0424': 'Message Retraction',
+  'XEP-0425': 'Moderated Message Retraction',
   'XEP-0431': 'Full Text Search in MAM',
   'XEP-0433': 'Extended Channel Search',
   'XEP-0440': 'SASL Channel-Binding Type Capability',

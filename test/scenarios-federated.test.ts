@@ -8,6 +8,7 @@ import { twoServers } from './kit/worlds.ts';
 const abroad: ReadonlySet<string> = new Set(
   [
     'carbons',
+    'channel-search',
     'commands',
     'csi',
     'delivered-once',

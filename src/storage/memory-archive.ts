@@ -93,6 +93,15 @@ export function createMemoryArchive(
       const { length } = select(entriesOf(owner), range);
       return length > most ? undefined : length;
     },
+    async unread(asked, most) {
+      return asked.map(({ owner, afterId, start, except }) => {
+        const range = { start, afterId: afterId !== undefined && isId(checkText(afterId)) ? afterId : undefined };
+        const counted = select(entriesOf(owner), range).filter(
+          (entry) => entry.resource !== '' && entry.with !== checkText(except ?? ''),
+        );
+        return Math.min(counted.length, most);
+      });
+    },
     async ends(owner) {
       const entries = entriesOf(owner);
       const [first, last] = [entries[0], entries.at(-1)];

@@ -72,7 +72,7 @@ export interface NewArchived {
   readonly id?: string | undefined;
   /** Bare JID of the other party; in a room's archive, of whoever spoke. */
   readonly with: string;
-  /** Resource of the other party, or the empty text. */
+  /** Resource of the other party, or the empty text; in a room's archive, the nick, and nothing where nobody has to read it ({@link ArchiveStore.unread}). */
   readonly resource: string;
   /** The message as it is replayed. */
   readonly xml: string;
@@ -150,6 +150,8 @@ export interface ArchiveStore {
   find(owner: string, query: ArchiveQuery): Promise<ArchivePage | undefined>;
   /** How many, where they can be counted quickly: `undefined` when there are more than `most`. */
   count(owner: string, range: ArchiveRange, most: number): Promise<number | undefined>;
+  /** In each of many archives, how many messages with a resource there are, `most` where there are more; all in one question. */
+  unread(asked: readonly Unread[], most: number): Promise<readonly number[]>;
   /** The first and the last message's id and time; `undefined` for an empty archive. */
   ends(owner: string): Promise<{ readonly first: ArchiveEnd; readonly last: ArchiveEnd } | undefined>;
   /** The newest message of a conversation that is called so. */
@@ -160,6 +162,16 @@ export interface ArchiveStore {
   remove(owner: string, range: ArchiveRange, most: number): Promise<number>;
   /** Everybody who has an archive, in order, one page at a time; perhaps also some who have had one. */
   owners(after?: string, limit?: number): Promise<readonly string[]>;
+}
+/** What of an archive somebody may not have read yet. */
+export interface Unread {
+  readonly owner: string;
+  /** Exclusive; text that is no id counts as nothing. */
+  readonly afterId?: string | undefined;
+  /** Milliseconds since 1970, inclusive. */
+  readonly start?: number | undefined;
+  /** Bare JID of who has said what need not be read. */
+  readonly except?: string | undefined;
 }
 export type ArchiveEnd = Pick<Archived, 'id' | 'at'>;
 

@@ -24,7 +24,8 @@ export interface Choice {
 
 /** One field of a form, and how its values on the wire become a `T` and back. */
 export interface Field<T> {
-  readonly type: FieldType;
+  /** Undefined where the form does not say: a line of text (XEP-0004 3.3), or what is registered for the field's name (XEP-0068). */
+  readonly type: FieldType | undefined;
   readonly label: string | undefined;
   readonly required: boolean;
   readonly desc: string | undefined;

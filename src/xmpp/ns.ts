@@ -174,6 +174,10 @@ export const NS = {
   fallback: 'urn:xmpp:fallback:0',
   // XEP-0431
   fullText: 'urn:xmpp:fulltext:0',
+  // XEP-0433
+  channelSearch: 'urn:xmpp:channel-search:0:search',
+  channelSearchParams: 'urn:xmpp:channel-search:0:search-params',
+  channelSearchErrors: 'urn:xmpp:channel-search:0:error',
   // XEP-0440
   saslChannelBinding: 'urn:xmpp:sasl-cb:0',
   // XEP-0444

@@ -156,6 +156,17 @@ describe('a question', () => {
     expectFew(await explain(statements.lookup('o0', 'p50@h.test', { sender: 'p50@h.test', id: 'none' })), 1);
   });
 
+  test('what is unread in many archives is counted from where each was read up to, by index, and no further than that tells', async () => {
+    const asked = [
+      { owner: 'o0', afterId: ids[10_000]! },
+      { owner: 'o1', start: at(99_000), except: 'p50@h.test' },
+      { owner: 'o2' },
+    ];
+    const plan = await explain(statements.unread(asked, 100));
+    expect(indexes(plan)).toEqual(['m_a_pkey']);
+    expectFew(plan, 300);
+  });
+
   test('the ends of an archive are two looks at its index', async () => {
     expectFew(await explain(statements.ends('o0')), 1);
   });

@@ -71,6 +71,35 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
   const texts = async (query: Partial<ArchiveQuery> = {}): Promise<string[] | undefined> =>
     (await find(query))?.entries.map((entry) => entry.xml);
 
+  test('what was not read is counted in many archives at once, without what nobody has to read and what one said oneself', async () => {
+    const [one, two, none] = [`${owner}-1`, `${owner}-2`, `${owner}-none`];
+    const said = await append('a', { with: 'romeo@montague.test' }, one);
+    await append('b', { with: 'juliet@capulet.test' }, one);
+    await append('marker', { with: 'romeo@montague.test', resource: '' }, one);
+    await append('c', { with: 'romeo@montague.test' }, one);
+    clock.time += 1000;
+    const since = clock.time;
+    for (const xml of ['x', 'y', 'z']) await append(xml, {}, two);
+    const count = messages.unread(
+      [
+        { owner: one },
+        { owner: none },
+        { owner: two, except: 'romeo@montague.test' },
+        { owner: one, afterId: said },
+        { owner: one, afterId: said, except: 'juliet@capulet.test' },
+        { owner: one, start: since },
+        { owner: two, start: since, except: 'juliet@capulet.test' },
+        { owner: one, afterId: 'no id' },
+      ],
+      100,
+    );
+    expect(await count).toEqual([3, 0, 3, 2, 1, 0, 0, 3]);
+    expect(await messages.unread([{ owner: two }, { owner: one }, { owner: one, afterId: said }], 2)).toEqual([
+      2, 2, 2,
+    ]);
+    expect(await messages.unread([], 2)).toEqual([]);
+  });
+
   describe('pages', () => {
     test('give back what was archived, with its id and its time', async () => {
       const xml = '<message xmlns="jabber:client"><body>C:\\new\\table "ü" \\. 😀\n\r\t\u2028 {a,b}</body></message>';

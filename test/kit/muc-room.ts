@@ -86,6 +86,7 @@ export class TestRoom {
           if (row === undefined) this.rows.delete(person);
           else this.rows.set(person, row);
         },
+        saveRead: async () => {},
         saveGone: async () => {},
         write: async (work) => void (await work()),
         saveDevice: (device, row) => {

@@ -54,7 +54,6 @@ export class Stage {
     ['host', HOST],
     ['rooms', ROOMS],
     // names with braces of their own
-    ['maxusers', '{https://parley.im/muc}roomconfig_maxusers'],
     ['memberinvites', '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites'],
   ]);
   private readonly transcript: Heard[] = [];

@@ -1,6 +1,6 @@
 // Templates: `{romeo}` is a name known to the scene, `{any}` matches whatever is there, `{id: x}` and `{any: x}` also remember it;
 // `{other than x}` is anything else; `{base64 \0romeo\0secret}` writes what SASL has to say, and `{proof of t by romeo}` what HT has
-// to say with the token `t`; `{answer to t}` is what the server says to that.
+// to say with the token `t`; `{answer to t}` is what the server says to that. `{braces x}` is `{x}` itself.
 
 import { createHmac } from 'node:crypto';
 
@@ -22,10 +22,17 @@ export function fill(template: string, names: Names): string {
   return template.replace(placeholder, (_whole, name: string) => {
     const plain = /^base64 (.*)$/s.exec(name)?.[1];
     if (plain !== undefined) return Buffer.from(plain.replaceAll('\\0', '\0')).toString('base64');
+    const braced = inBraces(name);
+    if (braced !== undefined) return braced;
     const [, token, user] = /^proof of (\S+) by (\S+)$/.exec(name) ?? [];
     if (token === undefined) return known(name, names);
     return Buffer.concat([Buffer.from(`${user}\0`), tokenHash(known(token, names), 'Initiator')]).toString('base64');
   });
+}
+
+function inBraces(name: string): string | undefined {
+  const text = /^braces (.*)$/s.exec(name)?.[1];
+  return text === undefined ? undefined : `{${text}}`;
 }
 
 /** draft-schmaus-kitten-sasl-ht 3: without channel binding. */
@@ -56,6 +63,11 @@ export function matchText(template: string, text: string, names: Names): Names |
   for (const found of template.matchAll(placeholder)) {
     source += quoteRegExp(template.slice(from, found.index));
     from = found.index + found[0].length;
+    const braced = inBraces(found[1]!);
+    if (braced !== undefined) {
+      source += quoteRegExp(braced);
+      continue;
+    }
     const [kind = '', capture] = found[1]!.split(/:\s*/);
     if (capture !== undefined) {
       captured.push(capture);

@@ -9,7 +9,8 @@ import type { Affiliation } from './config.ts';
 import { evict } from './exit.ts';
 import { tell } from './fan-out.ts';
 import { roomAffiliation } from './hooks.ts';
-import { isNick } from './nicks.ts';
+import { sendInvitation } from './invited.ts';
+import { isNick, likeness } from './nicks.ts';
 import type { Occupant } from './occupant.ts';
 import { type GoneParts, showPresence } from './presence.ts';
 import { checkAffiliationChange, checkOwners } from './privileges.ts';
@@ -47,9 +48,10 @@ export async function changeAffiliations(
   const rows = new Map<BareJid, { readonly row: AffiliationRow | undefined; readonly change: AffiliationChange }>();
   for (const change of changes) {
     const jid = change.jid.withResource('');
-    if (cause === 'request') checkChange(room, actor, jid, change.affiliation);
+    if (cause === 'request') checkChange(room, actor, jid, change);
     rows.set(jid.bare, { row: rowOf(room, actor, jid, change), change });
   }
+  checkNicks(room, rows);
   // an account that is removed cannot stay the owner
   if (cause !== 'removal') checkOwnersLeft(room, rows);
   if (room.affiliations.size + rows.size > MOST_ROWS) throw new StanzaError('resource-constraint', 'that list is full');
@@ -59,6 +61,9 @@ export async function changeAffiliations(
     const before = room.affiliations.get(person);
     room.setRow(person, row);
     steps.push(...apply(room, actor, person, change, before));
+    if (cause === 'request' && isNewcomer(room, person, change, before)) {
+      steps.push(() => inviteNewcomer(room, actor, change));
+    }
     steps.push(() =>
       room.ports.hooks.notify(roomAffiliation, { room, jid: person, before, now: row, by: actor.bare, cause }),
     );
@@ -69,12 +74,26 @@ export async function changeAffiliations(
 }
 
 /** @throws StanzaError where the actor may not do that (5.2.2) */
-function checkChange(room: Room, actor: Actor, jid: Jid, affiliation: Affiliation): void {
-  const from = room.affiliations.get(jid.bare)?.affiliation ?? 'none';
+function checkChange(room: Room, actor: Actor, jid: Jid, { affiliation, nick }: AffiliationChange): void {
+  const from = room.affiliationOf(jid);
   const isSelf = actor.bare !== undefined && (jid.bare === actor.bare || isAt(actor.bare, jid.bare));
-  checkAffiliationChange(actor.affiliation, { from, to: affiliation, isSelf }, room.config.allowInvites);
-  if (jid.local === '' && isAtLeast(affiliation, 'admin')) {
+  const isOfDomain = jid.local === '';
+  const changesNick = nick !== undefined && nick !== (room.affiliations.get(jid.bare)?.nick ?? '');
+  const step = { from, to: affiliation, isSelf, isOfDomain, changesNick };
+  checkAffiliationChange(actor.affiliation, step, room.config.allowInvites);
+  if (isOfDomain && isAtLeast(affiliation, 'admin')) {
     throw new StanzaError('not-allowed', 'a whole domain cannot have that affiliation');
+  }
+}
+
+/** Nobody gets a nick that another one gets by the same request. */
+function checkNicks(room: Room, rows: ReadonlyMap<BareJid, { readonly row: AffiliationRow | undefined }>): void {
+  const looks = new Set<string>();
+  for (const [person, { row }] of rows) {
+    if (row?.nick === undefined || row.nick === room.affiliations.get(person)?.nick) continue;
+    const look = likeness(row.nick);
+    if (looks.has(look)) throw new StanzaError('conflict', 'two people cannot have one nick');
+    looks.add(look);
   }
 }
 
@@ -103,6 +122,9 @@ function rowOf(room: Room, actor: Actor, jid: Jid, change: AffiliationChange): A
   // 7.10: a nick is reserved for members; who is none any more gives it up
   const isKept = nick !== undefined && nick !== '' && isAtLeast(affiliation, 'member');
   if (affiliation === 'none' && !isKept) return undefined;
+  // what is said again keeps who said it first, and why
+  const isSame = affiliation === before?.affiliation && (isKept ? nick : undefined) === before.nick;
+  if (isSame && reason === undefined) return before;
   return {
     affiliation,
     ...(reason !== undefined && { reason }),
@@ -140,6 +162,23 @@ function apply(
   const isOther = (before?.affiliation ?? 'none') !== change.affiliation;
   if (present.length === 0 && isOther) steps.push(() => tellOfAbsent(room, person, change.affiliation, by));
   return steps;
+}
+
+/** Whether somebody who was nothing to a members-only room, and is not in it, may enter it now. */
+function isNewcomer(
+  room: Room,
+  person: BareJid,
+  { jid, affiliation }: AffiliationChange,
+  before: AffiliationRow | undefined,
+): boolean {
+  if (!room.config.isMembersOnly || affiliation !== 'member' || jid.local === '') return false;
+  return (before?.affiliation ?? 'none') === 'none' && room.occupantsOf(person).next().done === true;
+}
+
+/** 9.5: "the service SHOULD send an invitation to any user who has been added to the member list of a members-only room" */
+function inviteNewcomer(room: Room, { full }: Actor, { jid, reason }: AffiliationChange): void {
+  if (full === undefined) return;
+  sendInvitation(room, { to: jid.withResource(''), by: full, id: room.ports.newId(), reason });
 }
 
 function outBy(room: Room, affiliation: Affiliation): GoneParts | undefined {

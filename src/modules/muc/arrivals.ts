@@ -14,7 +14,7 @@ import { tellDevice } from './fan-out.ts';
 import { answer, contextOf } from './iq.ts';
 import { speak } from './message.ts';
 import { changeNick, changePresence } from './nick-change.ts';
-import { presenceFor } from './presence.ts';
+import { ownPresence, presenceFor } from './presence.ts';
 import { whisper } from './private-message.ts';
 import type { Room } from './room.ts';
 
@@ -83,7 +83,8 @@ function probe(room: Room, from: Jid, nick: string): void {
   const target = room.occupants.get(nick);
   if (occupant === undefined || target === undefined) return;
   if (target !== occupant && !target.isShown) return;
-  tellDevice(room, presenceFor(room, target, room.showsJidsTo(occupant)), target.jid, from);
+  const seen = target === occupant ? ownPresence(room, target) : presenceFor(room, target, room.showsJidsTo(occupant));
+  tellDevice(room, seen, target.jid, from);
 }
 
 function message(room: Room, from: Jid, nick: string, said: Element, { keep }: Bringer): MaybePromise<void> {

@@ -28,6 +28,8 @@ export interface RoomConfig {
   readonly isMembersOnly: boolean;
   /** Who has no affiliation enters without voice. */
   readonly isModerated: boolean;
+  /** Somebody publishes what is said: who enters is warned. */
+  readonly isLogged: boolean;
   /** Asked for on entry; `''` where none is. */
   readonly password: string;
   /** Who sees the real addresses of occupants: `anyone` makes the room non-anonymous, `moderators` semi-anonymous. */
@@ -66,6 +68,7 @@ export const plainConfig: RoomConfig = {
   isPublic: true,
   isMembersOnly: false,
   isModerated: false,
+  isLogged: false,
   password: '',
   whois: 'moderators',
   changeSubject: false,

@@ -8,13 +8,12 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { initialRole, isAtLeast } from './associations.ts';
 import type { Affiliation } from './config.ts';
-import { tellDevice } from './fan-out.ts';
+import { tellDevice, welcome } from './fan-out.ts';
 import { type HistoryRequest, type RoomJoin, roomHistory, roomJoin, roomJoined } from './hooks.ts';
 import { isNick } from './nicks.ts';
 import { type Device, Occupant } from './occupant.ts';
 import { presenceXml, showOthersTo, showToOthers, showToSelf } from './presence.ts';
 import type { Room } from './room.ts';
-import { subjectMessage } from './subject.ts';
 import { itemElement, userElement } from './x.ts';
 
 /** Admins and owners get in beyond the limit of occupants, but not more of them than this (7.2.9). */
@@ -136,10 +135,18 @@ function come(
   } else if (!wasInside) room.placeDevice(occupant, device);
   rows.saveDevice(jid, { nick: occupant.nick, role: occupant.role, xml });
   if (before !== occupant.shown.presence) showToOthers(room, occupant);
-  const codes = [...(room.config.whois === 'anyone' ? [100] : []), ...(isNew ? [201] : [])];
-  showToSelf(room, occupant, { codes, asked: { device, id: presence.attrs.id } });
+  showToSelf(room, occupant, { codes: entryCodes(room, isNew), asked: { device, id: presence.attrs.id } });
   sendHistory(room, occupant, device, history);
   if (!wasInside) hooks.notify(roomJoined, { room, occupant, device, isFirst });
+}
+
+/** What somebody who comes in is told beside 110: 7.2.4, 7.2.13, 10.1.1. */
+function entryCodes({ config }: Room, isNew: boolean): number[] {
+  const codes: number[] = [];
+  if (config.whois === 'anyone') codes.push(100);
+  if (config.isLogged) codes.push(170);
+  if (isNew) codes.push(201);
+  return codes;
 }
 
 /** 7.2.14 to 7.2.17: what was said, then the subject; what is said while it is read comes after it. */
@@ -148,11 +155,9 @@ function sendHistory(room: Room, occupant: Occupant, device: Device, request: Hi
   const messages: Element[] = [];
   const done = (): void => {
     // who has left meanwhile, or has come anew, has no use for it
-    const isHere = room.occupantOf(device.jid) === occupant && occupant.devices.includes(device);
-    if (device.held === undefined || !isHere) return;
+    if (!room.waiting.has(device)) return;
     for (const message of messages) tellDevice(room, message, room.jid, device.jid);
-    tellDevice(room, subjectMessage(room), room.jid, device.jid);
-    room.release(device);
+    welcome(room, device);
   };
   const read = hooks.listens(roomHistory)
     ? hooks.collect(roomHistory, { room, occupant, request, messages })

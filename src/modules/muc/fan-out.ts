@@ -3,8 +3,9 @@ import type { MaybePromise } from '../../base/maybe.ts';
 import { type Element, el } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import type { Occupant } from './occupant.ts';
+import type { Device, Occupant } from './occupant.ts';
 import type { Room } from './room.ts';
+import { subjectMessage } from './subject.ts';
 import { userElement } from './x.ts';
 
 /** Somebody who has just come waits for history; what is said meanwhile waits too, but no more than this. */
@@ -56,6 +57,12 @@ const reserved: ReadonlySet<string> = new Set([NS.muc, NS.mucUser, NS.occupantId
 function hold(room: Room, element: Element, from: Jid): void {
   for (const device of room.waiting) {
     device.held!.push([element, from]);
-    if (device.held!.length > MOST_HELD) room.release(device);
+    if (device.held!.length > MOST_HELD) welcome(room, device);
   }
+}
+
+/** The end of a way in: the subject, and then what was said meanwhile (7.2.16, 7.2.17). */
+export function welcome(room: Room, device: Device): void {
+  tellDevice(room, subjectMessage(room), room.jid, device.jid);
+  room.release(device);
 }

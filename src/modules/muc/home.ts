@@ -15,6 +15,7 @@ import { plainConfig } from './config.ts';
 import { goneError } from './destroy.ts';
 import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
+import { welcome } from './fan-out.ts';
 import { roomCreated, roomCreating, roomOpening } from './hooks.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
@@ -133,6 +134,8 @@ export class Home {
     const { room } = this;
     await this.rows.settled();
     if (room === undefined || room.isOver) return undefined;
+    // who waits for history goes on without it: it stays here
+    for (const device of [...room.waiting]) welcome(room, device);
     const handed = handOver(room);
     if (handed.occupants.length > 0) await this.rows.park({ occupants: handed.occupants, at: this.ports.now() });
     return handed;
@@ -265,8 +268,16 @@ export class Home {
   }
 
   private refuse({ el: element, from, to }: Stanza, error: unknown): void {
-    const reply = errorReply(element, to.full, from.full, this.explain(error), this.jid.full);
-    if (reply !== undefined) this.ports.send(reply, to, from);
+    const explained = this.explain(error);
+    const reply = errorReply(element, to.full, from.full, explained, this.jid.full);
+    if (reply === undefined) return;
+    // 8.4: "along with the offending item(s)"
+    const changes = explained.condition === 'not-allowed' ? element.getChild('query', NS.mucAdmin) : undefined;
+    this.ports.send(
+      changes === undefined ? reply : el(reply.name, null, reply.attrs, changes, ...reply.children),
+      to,
+      from,
+    );
   }
 
   /** Never more than the condition when the fault is ours. */

@@ -4,7 +4,7 @@
 // - 7.2.3 lets a service change nicks (210): this one never does.
 // - 7.2.18: who enters without `<x/>` is told not to be in the room.
 // - 8.2, of kicking oneself: it is allowed, as on IRC.
-// - 7.2.13, 10.2.1: nothing is logged for the public, so there is neither 170 nor 171.
+// - 7.2.13, 10.2.1: nothing is logged for the public here; 170 and 171 tell what owners say of their rooms.
 // - 9.5 SHOULD, 18.1.1: who is put on a list while away hears nothing of it from the room, neither by an invitation nor by 101; who invites
 //   somebody makes them a member by that (invitations.ts).
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
@@ -15,15 +15,17 @@ import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { accountRemoving, serviceIn } from '../../core/events.ts';
 import { counter, gauge } from '../../core/metrics.ts';
-import { defineModule, type Item, iqGet, on } from '../../core/module.ts';
+import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
 import { Departures } from './departures.ts';
+import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
 import { roomMessageSent } from './hooks.ts';
+import { memberships, membershipsOf } from './memberships.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -49,6 +51,7 @@ export default defineModule({
   xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
   summary: 'Rooms for many people',
   hosts: ['rooms'],
+  provides: [roomDirectory],
   stores,
   metrics: {
     rooms: gauge('Rooms in the memory of this node'),
@@ -205,8 +208,10 @@ export default defineModule({
       // XEP-0045 6.3
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
+        provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
         ...requests,
         on(accountRemoving, ({ user }) => forget(user)),
+        provide(roomDirectory, { all: () => stores.directory.all('') }),
         on(roomMessageSent, () => metrics.messages.inc()),
         // what the host asks itself for its operators
         iqGet('host', NS.mucOwner, 'query', ({ iq }) => {

@@ -1,6 +1,5 @@
 // Invitations that go through the room, and what comes back of them (XEP-0045 7.8.2, 7.9, 9.5).
 //
-// - The inviter is named by a full JID: there are clients that take nothing else.
 // - In a members-only room an invitation makes a member of who is invited. It takes an admin, or a member where members may invite.
 // - 7.8.2 SHOULD: an address that is none is told to the inviter, as soon as it proves to be none.
 import { type Element, el } from '../../xml/element.ts';
@@ -11,33 +10,12 @@ import { actorOf } from './actor.ts';
 import { changeAffiliations } from './affiliations.ts';
 import { isAtLeast } from './associations.ts';
 import { tell } from './fan-out.ts';
+import { hasInvited, type Invitation, sendInvitation, takeInvitation } from './invited.ts';
 import type { RoomContext } from './request.ts';
 import type { Room } from './room.ts';
-import { defineRoomSlot } from './slots.ts';
 
 /** In one message. */
 const MOST = 20;
-/** People of whom a room remembers who has invited them. */
-const REMEMBERED = 200;
-
-interface Invited {
-  /** The full JID. */
-  readonly by: string;
-  /** Of the message. */
-  readonly id: string;
-}
-/** Who was invited last by whom, by bare JID: what comes back is for the inviter. */
-const invited = defineRoomSlot<Map<string, Invited>>('invited', {
-  kept: { save: (all) => [...all], restore: (saved) => new Map(saved as [string, Invited][]) },
-});
-
-interface Invitation {
-  readonly to: Jid;
-  readonly reason: string | undefined;
-  /** 7.9: it continues a chat. */
-  readonly goesOn: Element | undefined;
-}
-
 /**
  * Sends the invitations of a message on to whom they are for; all of them or none.
  * @param x that of muc#user in it
@@ -54,19 +32,10 @@ export async function invite(context: RoomContext, message: Element, x: Element)
       asked.map(({ to }) => to),
     );
   const id = message.attrs.id ?? room.ports.newId();
-  for (const { to, reason, goesOn } of asked) {
-    remember(room, to, { by: asker.full, id });
-    const children: Element[] = [];
-    if (reason !== undefined) children.push(el('reason', NS.mucUser, undefined, reason));
-    if (goesOn !== undefined) children.push(goesOn);
-    const parts = [el('invite', NS.mucUser, { from: asker.full }, ...children)];
-    if (room.config.password !== '') parts.push(el('password', NS.mucUser, undefined, room.config.password));
-    const invitation = el('message', null, { from: room.jid.full, id }, el('x', NS.mucUser, undefined, ...parts));
-    room.ports.send(invitation, room.jid, to);
-  }
+  for (const invitation of asked) sendInvitation(room, { ...invitation, by: asker.full, id });
 }
 
-function readInvitation(invitation: Element): Invitation {
+function readInvitation(invitation: Element): Pick<Invitation, 'to' | 'reason' | 'goesOn'> {
   const to = Jid.parse(invitation.attrs.to ?? '');
   if (to === undefined) throw new StanzaError('jid-malformed', 'whom?');
   const goesOn = invitation.getChild('continue');
@@ -86,6 +55,8 @@ function checkInvitation({ room, occupant, affiliation }: RoomContext, to: Jid):
   if (isMembersOnly ? !isAtLeast(affiliation, allowInvites ? 'member' : 'admin') : !belongs(occupant, affiliation)) {
     throw new StanzaError('forbidden', 'you may not invite anybody to this room');
   }
+  // 9.5: it would make members of all who are there
+  if (isMembersOnly && to.local === '') throw new StanzaError('not-allowed', 'people are invited, not domains');
   if (room.affiliationOf(to) === 'outcast') throw new StanzaError('not-allowed', `${to.bare} is banned from this room`);
 }
 
@@ -114,7 +85,7 @@ export async function admit(context: RoomContext, to: Jid): Promise<void> {
 
 /**
  * Brings the inviter the news that somebody does not want to come.
- * @throws StanzaError `jid-malformed`, `bad-request`, `forbidden`; `item-not-found` where nobody of that address might have invited anybody here
+ * @throws StanzaError `jid-malformed`, `bad-request`, `forbidden`; `item-not-found` where nobody of that address has invited them
  */
 export function decline(context: RoomContext, message: Element, x: Element): void {
   const { room, asker, affiliation } = context;
@@ -130,29 +101,13 @@ export function decline(context: RoomContext, message: Element, x: Element): voi
   const answer = el('message', null, { from: room.jid.full, id }, el('x', NS.mucUser, undefined, parts));
   const present = to.bare === room.jid.bare ? [room.occupants.get(to.resource)] : [...room.occupantsOf(to.bare)];
   const inviters = present.filter((one) => one !== undefined);
-  if (inviters.length > 0) {
-    tell(room, answer, room.jid, inviters);
-    return;
-  }
-  // the room carries no messages for those whom it does not know, to those whom it does not know
-  const isKnown = isAtLeast(room.affiliationOf(to), 'member') || hasInvited(room, asker, to);
-  if (to.bare === room.jid.bare || !isKnown)
+  const inviter = inviters[0]?.bare ?? to.bare;
+  // else strangers could tell by the answer who is in the room, or belongs to it, and have it carry what they like
+  if (!hasInvited(room, asker.bare, inviter)) {
     throw new StanzaError('item-not-found', 'nobody of that name has invited you');
-  room.ports.send(answer, room.jid, to);
-}
-
-function remember(room: Room, to: Jid, invitation: Invited): void {
-  const all = room.get(invited) ?? new Map<string, Invited>();
-  room.set(invited, all);
-  // the latest are at the end
-  all.delete(to.bare);
-  all.set(to.bare, invitation);
-  if (all.size > REMEMBERED) all.delete(all.keys().next().value!);
-}
-
-function hasInvited(room: Room, person: Jid, inviter: Jid): boolean {
-  const by = room.get(invited)?.get(person.bare)?.by;
-  return by !== undefined && Jid.parse(by)?.bare === inviter.bare;
+  }
+  if (inviters.length > 0) tell(room, answer, room.jid, inviters);
+  else room.ports.send(answer, room.jid, to);
 }
 
 /**
@@ -161,11 +116,9 @@ function hasInvited(room: Room, person: Jid, inviter: Jid): boolean {
  * @returns whether it was one
  */
 export function invitationBounced(room: Room, from: Jid, message: Element): boolean {
-  const all = room.get(invited);
-  const invitation = all?.get(from.bare);
+  const invitation = takeInvitation(room, from.bare, message.attrs.id);
   const inviter = invitation && Jid.parse(invitation.by);
-  if (invitation === undefined || inviter === undefined || invitation.id !== message.attrs.id) return false;
-  all!.delete(from.bare);
+  if (invitation === undefined || inviter === undefined) return false;
   const x = el('x', NS.mucUser, undefined, el('invite', NS.mucUser, { to: from.full }));
   const error = new StanzaError('item-not-found', `${from.bare} cannot be reached`);
   const attrs = { from: room.jid.full, id: invitation.id, type: 'error' };

@@ -2,7 +2,8 @@
 import { isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import type { Jid } from '../../xmpp/jid.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
 import { mayAs } from './associations.ts';
 import { isReserved, tellAll } from './fan-out.ts';
 import { type RoomMessage, roomMessage, roomMessageSent } from './hooks.ts';
@@ -44,7 +45,16 @@ export function speakAsRoom(room: Room, element: Element): MaybePromise<void> {
 
 /** A message by an occupant, as the others get it: the same `id`, another sender, and nothing that only the room may say (16.3). */
 export function asSaidBy(message: Element, occupant: Occupant): Element {
-  return message.without(isReserved).with({ from: occupant.jid.full, to: undefined });
+  const { bare } = occupant.jid;
+  return message
+    .without((child) => isReserved(child) || isForged(child, bare))
+    .with({ from: occupant.jid.full, to: undefined });
+}
+
+/** When something was said, and by which id it is known, is told by the room alone (XEP-0203, XEP-0359 5). */
+function isForged({ ns, name, attrs }: Element, room: string): boolean {
+  if (name === 'delay' && ns === NS.delay) return Jid.parse(attrs.from ?? '')?.bare === room;
+  return name === 'stanza-id' && ns === NS.stanzaIds && Jid.parse(attrs.by ?? '')?.bare === room;
 }
 
 function publish(room: Room, event: RoomMessage, keep: (work: Promise<unknown>) => void): MaybePromise<void> {

@@ -8,8 +8,8 @@ const LONGEST = 256;
 export function isNick(resource: string): boolean {
   return resource.length <= LONGEST && visible.test(resource);
 }
-/** A letter, a number, a symbol or punctuation: not only blanks, marks and what has no form. */
-const visible = /[\p{L}\p{N}\p{S}\p{P}]/u;
+/** A letter, a number, a symbol or punctuation that has a form: not only blanks, marks and fillers. */
+const visible = /(?![\p{Default_Ignorable_Code_Point}\u2800])[\p{L}\p{N}\p{S}\p{P}]/u;
 
 /** What a nick looks like: two nicks that could be taken for one another have the same. */
 export function likeness(nick: string): string {
@@ -23,7 +23,8 @@ export function likeness(nick: string): string {
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what is not ASCII needs a closer look
 const ascii = /^[\x00-\x7f]*$/;
-const blanks = /\s+/gu;
+/** An empty pattern of Braille is one, too. */
+const blanks = /[\s\u2800]+/gu;
 /** Characters that nobody sees, joiners and marks of direction among them. */
 const hidden = /[\p{Default_Ignorable_Code_Point}\p{Cf}]/u;
 

@@ -22,6 +22,8 @@ export interface RoomRows {
   saveRoom(row: RoomRow | undefined): Promise<void>;
   /** The row of the room, and that of the person (except for domains): what a person has to do with which rooms. */
   saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void>;
+  /** Up to where in the room's archive a person has read (`at`, in milliseconds since 1970); nobody reads backwards. */
+  saveRead(person: BareJid, id: string, at: number): Promise<void>;
   /** Where the room goes on when it is over (10.9). */
   saveGone(row: GoneRow): Promise<void>;
   /** What modules keep of the room in stores of their own; `work` writes it. */

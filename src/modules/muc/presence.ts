@@ -5,6 +5,7 @@
 import { parseElement, unfoldable } from '../../xml/document.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { isReserved, tell, tellDevice } from './fan-out.ts';
 import { roomPresence } from './hooks.ts';
@@ -12,13 +13,21 @@ import type { Device, Occupant } from './occupant.ts';
 import type { Room } from './room.ts';
 import { type Because, itemElement, userElement } from './x.ts';
 
-/** What a device says of itself, as it is kept: without addresses and without what belongs to rooms. */
+/** Characters. What is sent to everybody who comes in is not for pictures. */
+const MOST_PRESENCE = 10_000;
+
+/**
+ * What a device says of itself, as it is kept: without addresses and without what belongs to rooms.
+ * @throws StanzaError policy-violation for more than there is a place for
+ */
 export function presenceXml(presence: Element): string {
   const children = presence.children.filter(
     (child) => typeof child === 'string' || !('ns' in child) || !isReserved(child),
   );
   const { 'xml:lang': lang } = presence.attrs;
-  return flatten(el('presence', null, { 'xml:lang': lang }, ...children).toXml());
+  const xml = el('presence', null, { 'xml:lang': lang }, ...children).toXml();
+  if (xml.length > MOST_PRESENCE) throw new StanzaError('policy-violation', 'presence in rooms is shorter');
+  return flatten(xml);
 }
 
 /** What others see of an occupant who is here. */
@@ -68,6 +77,11 @@ export function showToSelf(room: Room, occupant: Occupant, { by, codes = [], ask
   const sorted = [110, ...codes].toSorted(rising);
   const answer = codes.length === 0 ? own : made(room, occupant, jid, sorted, by);
   tellDevice(room, answer.with({ id: asked.id }), occupant.jid, asked.device.jid);
+}
+
+/** What an occupant's own devices see of it, at any time. */
+export function ownPresence(room: Room, occupant: Occupant): Element {
+  return made(room, occupant, room.showsJidsTo(occupant), [110]);
 }
 
 /** Whether the presence of an occupant is for all (7.2.3: `presencebroadcast`). */

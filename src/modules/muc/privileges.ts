@@ -40,6 +40,10 @@ export interface AffiliationStep {
   readonly to: Affiliation;
   /** It is the affiliation of whoever changes it. */
   readonly isSelf: boolean;
+  /** It is that of a whole domain. */
+  readonly isOfDomain?: boolean;
+  /** Another nick is registered with it, or none any more. */
+  readonly changesNick?: boolean;
 }
 
 /**
@@ -49,17 +53,17 @@ export interface AffiliationStep {
  */
 export function checkAffiliationChange(
   actor: Affiliation,
-  { from, to, isSelf }: AffiliationStep,
+  { from, to, isSelf, isOfDomain = false, changesNick = false }: AffiliationStep,
   membersInvite: boolean,
 ): void {
   if (!isAtLeast(actor, 'admin')) {
     // 9.5: "an implementation MAY provide a configuration option that opens invitation privileges to any member"
-    const isInvitation = to === 'member' && (from === 'none' || from === 'member');
+    const isInvitation = to === 'member' && (from === 'none' || from === 'member') && !isOfDomain && !changesNick;
     if (membersInvite && isInvitation && actor === 'member') return;
     throw forbidden('admin');
   }
   if (to === 'outcast' && isSelf) throw new StanzaError('conflict', 'nobody bans themselves');
-  if (actor === 'owner' || from === to) return;
+  if (actor === 'owner' || (from === to && !changesNick) || (from === to && isSelf)) return;
   // 9.1, 5.2.2: owners ban admins; who bans somebody above them is told so, who edits a list that is not theirs, too
   if (to === 'outcast' && isAtLeast(from, 'admin')) throw notAllowed('banned');
   if (isAtLeast(from, 'admin') || isAtLeast(to, 'admin')) throw forbidden('owner');

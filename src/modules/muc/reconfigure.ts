@@ -42,11 +42,17 @@ function withOtherPresence(room: Room): (() => void)[] {
   return changed.map((occupant) => () => showToOthers(room, occupant));
 }
 
-/** 10.2.1: 172 and 173 for what everybody knows of everybody, 104 for all else. */
+/** Settings of which everybody is to know what they are from now on, and by which codes (10.2.1). */
+const telling: { readonly [K in keyof RoomConfig]?: (config: RoomConfig) => number } = {
+  isLogged: ({ isLogged }) => (isLogged ? 170 : 171),
+  whois: ({ whois }) => (whois === 'anyone' ? 172 : 173),
+};
+
+/** 10.2.1: 104 for all that has no code of its own. */
 function changeCodes(before: RoomConfig, config: RoomConfig): number[] {
-  const isOther = (key: keyof RoomConfig): boolean => JSON.stringify(before[key]) !== JSON.stringify(config[key]);
-  const codes: number[] = [];
-  if ((Object.keys(config) as (keyof RoomConfig)[]).some((key) => key !== 'whois' && isOther(key))) codes.push(104);
-  if (isOther('whois')) codes.push(config.whois === 'anyone' ? 172 : 173);
-  return codes;
+  const codes = new Set<number>();
+  for (const key of Object.keys(config) as (keyof RoomConfig)[]) {
+    if (JSON.stringify(before[key]) !== JSON.stringify(config[key])) codes.add(telling[key]?.(config) ?? 104);
+  }
+  return [...codes].sort((one, other) => one - other);
 }

@@ -41,8 +41,8 @@ export class Room extends Slotted {
   private readonly rows: Map<BareJid, AffiliationRow>;
   /** By the real full JID of each of their devices. */
   private readonly byDevice = new Map<string, Occupant>();
-  /** By what their nicks look like. */
-  private readonly alike = new Map<string, Occupant>();
+  /** By what their nicks look like: one, or several that are the same person. */
+  private readonly alike = new Map<string, Occupant | readonly Occupant[]>();
   /** Whose registered nicks look so. */
   private readonly registered = new Map<string, BareJid>();
   private devices: Jid[] | undefined;
@@ -87,7 +87,8 @@ export class Room extends Slotted {
   /** Whether a nick, or one that looks like it, is worn or registered by another person (7.2.8). */
   isNickOfAnother(nick: string, person: BareJid): boolean {
     const look = likeness(nick);
-    return (this.alike.get(look)?.bare ?? person) !== person || (this.registered.get(look) ?? person) !== person;
+    const worn = [this.alike.get(look) ?? []].flat()[0]?.bare ?? person;
+    return worn !== person || (this.registered.get(look) ?? person) !== person;
   }
 
   /** The devices that everything goes to, at once. */
@@ -107,15 +108,21 @@ export class Room extends Slotted {
   /** Puts an occupant with its devices, or with a new nick, where it is found. */
   place(occupant: Occupant): void {
     this.occupants.set(occupant.nick, occupant);
-    this.alike.set(likeness(occupant.nick), occupant);
-    for (const { jid } of occupant.devices) this.byDevice.set(jid.full, occupant);
-    this.devices = undefined;
+    const look = likeness(occupant.nick);
+    const others = this.alike.get(look);
+    this.alike.set(look, others === undefined ? occupant : [others, occupant].flat());
+    for (const device of occupant.devices) this.seat(occupant, device);
   }
 
   /** Adds a device to an occupant that is here: it is the one that is shown from now on. */
   placeDevice(occupant: Occupant, device: Device): void {
     occupant.devices.push(device);
+    this.seat(occupant, device);
+  }
+
+  private seat(occupant: Occupant, device: Device): void {
     this.byDevice.set(device.jid.full, occupant);
+    if (device.held !== undefined) this.waiting.add(device);
     this.devices = undefined;
   }
 
@@ -132,7 +139,9 @@ export class Room extends Slotted {
   displace(occupant: Occupant): void {
     this.occupants.delete(occupant.nick);
     const look = likeness(occupant.nick);
-    if (this.alike.get(look) === occupant) this.alike.delete(look);
+    const left = [this.alike.get(look) ?? []].flat().filter((other) => other !== occupant);
+    if (left.length === 0) this.alike.delete(look);
+    else this.alike.set(look, left);
     for (const device of occupant.devices) {
       this.byDevice.delete(device.jid.full);
       this.waiting.delete(device);

@@ -40,8 +40,12 @@ export interface MembershipRow {
   readonly nick?: string;
   /** What the person wants to be told of; the default of the host, unless said. */
   readonly notify?: 'always' | 'on-mention' | 'never';
+  /** When the person first had to do with the room, in milliseconds since 1970. */
+  readonly since?: number;
   /** Id, in the room's archive, of the last message that the person has read. */
   readonly lastRead?: string;
+  /** When the person said so, in milliseconds since 1970. */
+  readonly readAt?: number;
 }
 
 /** One device of an occupant, for the next owner of the room after a crash. Owner: the room's localpart; key: the device's full JID. */
@@ -56,6 +60,8 @@ export interface OccupantRow {
 export interface DirectoryRow {
   /** What it is called, where it has another name than its address. */
   readonly name?: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt?: number;
   readonly description?: string;
   readonly language?: string;
   readonly isPublic: boolean;

@@ -1,8 +1,9 @@
 // The owner's form of a room (XEP-0045 10.1.3, 10.2, 15.5.3): what of a configuration it shows, and what a filled-in one makes of it.
 //
-// - `muc#roomconfig_maxusers` is taken and not shown: there are clients that read no form where it is anything but the list of choices that is
-//   registered, and others that read none where it is one. What is shown in its place, under a name of our own, is a line of text.
-// - Left out: `muc#roomconfig_enablelogging` (nothing is logged in public) and `muc#roomconfig_getmemberlist` (9.5 decides).
+// - `muc#roomconfig_maxusers` has no type: there are clients that read no form where it is anything but the list of choices that is registered,
+//   and others that read none where it is one. Without a type it is to each what it takes it for.
+// - `muc#roomconfig_enablelogging` publishes nothing: it is for owners who do, by a bot or otherwise, and warns those who come in (7.2.13).
+// - Left out: `muc#roomconfig_getmemberlist` (9.5 decides).
 import { type Element, el } from '../../xml/element.ts';
 import {
   booleanField,
@@ -25,9 +26,6 @@ import type { RoomConfig } from './config.ts';
 /** The other name under which Prosody's clients know `muc#roomconfig_allowinvites`. */
 export const memberInvites = '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites';
 
-/** Our own name for `muc#roomconfig_maxusers`. */
-export const maxUsers = '{https://parley.im/muc}roomconfig_maxusers';
-
 const MAX_NAME = 255;
 const MAX_TEXT = 4096;
 
@@ -47,6 +45,7 @@ function limit(label: string): Field<number> {
   const number = integerField(label, { min: 0, max: 1_000_000 });
   return {
     ...number,
+    type: undefined,
     encode: (value) => (value === 0 ? [] : [String(value)]),
     decode: (values) => (values.every((text) => text === '' || text === 'none') ? 0 : number.decode(values)),
   };
@@ -74,6 +73,7 @@ const fields = {
   'muc#roomconfig_publicroom': booleanField('List the room publicly'),
   'muc#roomconfig_membersonly': booleanField('Only members may enter'),
   'muc#roomconfig_moderatedroom': booleanField('Moderated: only those with voice may speak'),
+  'muc#roomconfig_enablelogging': booleanField('What is said is published: warn those who come in'),
   'muc#roomconfig_passwordprotectedroom': booleanField('A password is required to enter'),
   'muc#roomconfig_roomsecret': limited(passwordField('Password'), MAX_NAME),
   'muc#roomconfig_whois': choiceField('Who may see real addresses', {
@@ -91,7 +91,7 @@ const fields = {
   }),
   'muc#roomconfig_allowvoicerequests': booleanField('Visitors may ask for voice'),
   'muc#roomconfig_allow_registration': booleanField('People may register with the room'),
-  [maxUsers]: limit('How many may be in the room at a time'),
+  'muc#roomconfig_maxusers': limit('How many may be in the room at a time'),
   'muc#roomconfig_presencebroadcast': choicesField('Roles whose presence is sent to others', broadcast),
   'muc#roomconfig_public_list': booleanField('List the occupants to those who may enter'),
   'muc#maxhistoryfetch': integerField('Past messages that are sent on entry, at most', { min: 0, max: 1000 }),
@@ -104,12 +104,8 @@ const fields = {
   'muc#roomconfig_roomowners': jidsField('Owners'),
 };
 
-/** What is taken besides. */
-const unseen = { 'muc#roomconfig_maxusers': fields[maxUsers] };
-const known = { ...fields, ...unseen };
-
 /** The values of the form, by the fields' names. */
-type Answers = { -readonly [K in keyof typeof known]?: (typeof known)[K] extends Field<infer T> ? T : never };
+type Answers = { -readonly [K in keyof typeof fields]?: (typeof fields)[K] extends Field<infer T> ? T : never };
 
 /** The fields of which each is a property of the configuration, and which. Two names may stand for one property. */
 const properties = {
@@ -120,6 +116,7 @@ const properties = {
   'muc#roomconfig_publicroom': 'isPublic',
   'muc#roomconfig_membersonly': 'isMembersOnly',
   'muc#roomconfig_moderatedroom': 'isModerated',
+  'muc#roomconfig_enablelogging': 'isLogged',
   'muc#roomconfig_whois': 'whois',
   'muc#roomconfig_changesubject': 'changeSubject',
   'muc#roomconfig_allowinvites': 'allowInvites',
@@ -128,13 +125,12 @@ const properties = {
   'muc#roomconfig_allowvoicerequests': 'allowVoiceRequests',
   'muc#roomconfig_allow_registration': 'allowRegistration',
   'muc#roomconfig_maxusers': 'maxUsers',
-  [maxUsers]: 'maxUsers',
   'muc#roomconfig_presencebroadcast': 'presenceBroadcast',
   'muc#roomconfig_public_list': 'listOccupants',
   'muc#maxhistoryfetch': 'maxHistory',
   'muc#roomconfig_defaulthistorymessages': 'defaultHistory',
   'muc#roomconfig_pubsub': 'pubsub',
-} as const satisfies { readonly [K in keyof typeof known]?: keyof RoomConfig };
+} as const satisfies { readonly [K in keyof typeof fields]?: keyof RoomConfig };
 
 /** A field that a module adds to the form. What is chosen is in `config.more` by its name, and read by {@link chosen}. */
 export interface ExtraField<T> {
@@ -205,7 +201,7 @@ export function readSettings(
   x: Element,
   extras: readonly ExtraField<unknown>[] = [],
 ): Submitted {
-  const answers = readForm(formOf(room, known, extras), x) as Answers & Record<string, unknown>;
+  const answers = readForm(formOf(room, fields, extras), x) as Answers & Record<string, unknown>;
   const changes: Record<string, unknown> = {};
   for (const [name, property] of Object.entries(properties)) {
     const value = answers[name];

@@ -69,6 +69,15 @@ export class StoredRows implements RoomRows {
     });
   }
 
+  saveRead(person: BareJid, id: string, at: number): Promise<void> {
+    const { stores, key } = this.parts;
+    const readOn = (old: MembershipRow | undefined): MembershipRow => {
+      if (old?.lastRead !== undefined && old.lastRead >= id) return old;
+      return { affiliation: 'none', since: at, ...old, lastRead: id, readAt: at };
+    };
+    return this.write(() => stores.memberships.update(person, key, readOn));
+  }
+
   /** `undefined` removes. */
   saveGone(row: GoneRow | undefined): Promise<void> {
     const { stores, key } = this.parts;
@@ -121,22 +130,25 @@ export async function confirm(lease: Lease): Promise<void> {
 /** What a person wants to be told of a room stays when the affiliation goes. */
 function membership(old: MembershipRow | undefined, row: AffiliationRow | undefined): MembershipRow | undefined {
   const { affiliation = 'none', nick } = row ?? {};
-  const { notify, lastRead } = old ?? {};
+  const { notify, lastRead, readAt, since = row?.at } = old ?? {};
   if (affiliation === 'none' && notify === undefined && lastRead === undefined) return undefined;
   return {
     affiliation,
     ...(nick !== undefined && { nick }),
     ...(notify !== undefined && { notify }),
+    ...(since !== undefined && { since }),
     ...(lastRead !== undefined && { lastRead }),
+    ...(readAt !== undefined && { readAt }),
   };
 }
 
 /** A room that nobody has configured yet is not told of. */
-function directoryRow({ config, isLocked }: RoomRow): DirectoryRow | undefined {
+function directoryRow({ config, createdAt, isLocked }: RoomRow): DirectoryRow | undefined {
   if (isLocked) return undefined;
   const { name, description, language, isPublic, isMembersOnly, isPersistent, password, whois } = config;
   return {
     ...(name !== '' && { name }),
+    createdAt,
     ...(description !== '' && { description }),
     ...(language !== '' && { language }),
     isPublic,

@@ -1,6 +1,6 @@
 // What is taken back in a room leaves a tombstone in its archive: by whoever said it (XEP-0424), under whatever nick, or by a moderator.
 import { defineService } from '../../core/module.ts';
-import type { Archived, ArchiveStore } from '../../storage/ports.ts';
+import type { Archived, ArchiveStore, Unread } from '../../storage/ports.ts';
 import { parseElement } from '../../xml/document.ts';
 import type { Element } from '../../xml/element.ts';
 import type { BareJid } from '../../xmpp/jid.ts';
@@ -12,6 +12,8 @@ import { isIdentity, speakerOf } from './said.ts';
 export interface RoomArchive {
   /** What may be taken back of what was said in a room, by its id there; undefined where there is no such message, or nothing left of it. */
   find(room: Room, id: string): Promise<Element | undefined>;
+  /** How many messages there are to read in many rooms, up to `most` in each. */
+  unread(asked: readonly Unread[], most: number): Promise<readonly number[]>;
   /** Puts a tombstone in the place of a message and its corrections. */
   retract(room: Room, id: string, what: Retracted): Promise<void>;
 }
@@ -39,6 +41,10 @@ export class Graves implements RoomArchive {
     const found = await this.entry(room, id);
     const message = found && parseElement(found.xml);
     return message === undefined || isBeyondRetraction(message) ? undefined : message;
+  }
+
+  unread(asked: readonly Unread[], most: number): Promise<readonly number[]> {
+    return this.store.unread(asked, most);
   }
 
   async retract(room: Room, id: string, what: Retracted): Promise<void> {

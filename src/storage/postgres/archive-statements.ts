@@ -6,9 +6,10 @@
 // ranges are comparisons of rows, `(owner, id) >= ($1, $2)`, which it holds for a good part of the table; then only the index that
 // has the order is of use. This asks for plans without values in them (see the pool in database.ts).
 import { isId } from '../ids.ts';
-import type { ArchiveQuery, ArchiveRange, MessageRef } from '../ports.ts';
+import type { ArchiveQuery, ArchiveRange, MessageRef, Unread } from '../ports.ts';
 import { type ArchiveKeys, firstUuid, lastUuid, type Span, uuidBounds, uuidOf } from './archive-keys.ts';
 import type { ArchiveTables } from './archive-tables.ts';
+import { plainArray } from './arrays.ts';
 
 /** A statement and its values, as `Database.run` takes them. */
 export type Statement = readonly [text: string, values: readonly unknown[]];
@@ -19,6 +20,9 @@ export type Wanted = readonly (readonly string[])[];
 // as few different statements as there are sizes of pages; the limit stands in the text, for the planner to see
 const sizes = [2, 6, 11, 21, 31, 51, 101, 201, 301, 501, 1001];
 const roundUp = (rows: number): number => sizes.find((size) => size >= rows) ?? rows;
+
+// messages that nobody has to read (markers, reactions) are more than the others, but not without end
+const LOOKED_THROUGH = 20;
 
 /** Every id that a query names, once. */
 export const namedIds = (query: ArchiveQuery): string[] => {
@@ -67,6 +71,29 @@ export class ArchiveStatements {
     const values: unknown[] = [];
     const some = this.#select('id', owner, range, values, 'ASC', most + 1);
     return [`SELECT count(*)::int FROM (${some}) AS counted`, values];
+  }
+
+  /** One row for each archive, in order. Of each, so much is looked through as tells whether there are `most`, or soon ends. */
+  unread(asked: readonly Unread[], most: number): Statement {
+    const { messages } = this.#tables;
+    const latest =
+      `SELECT talk, resource FROM ${messages} WHERE (owner, id) >= (asked.owner, asked.first) ` +
+      `AND (owner, id) <= (asked.owner, '${lastUuid}'::uuid) ORDER BY owner, id LIMIT $5`;
+    const counted = `SELECT 1 FROM (${latest}) AS l WHERE resource <> '' AND talk IS DISTINCT FROM asked.talk LIMIT $4`;
+    const text =
+      `SELECT (SELECT count(*)::int FROM (${counted}) AS c) ` +
+      'FROM unnest($1::bigint[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS asked (owner, first, talk, n) ORDER BY n';
+    const values = [
+      plainArray(asked, ({ owner }) => this.#keys.owner(owner)),
+      plainArray(asked, ({ afterId, start }) => {
+        const id = afterId !== undefined && isId(afterId) ? afterId : undefined;
+        return uuidBounds({ start, afterId: id }).from ?? firstUuid;
+      }),
+      plainArray(asked, ({ owner, except }) => (except === undefined ? 'NULL' : this.#keys.talk(owner, except))),
+      most,
+      most * LOOKED_THROUGH,
+    ];
+    return [text, values];
   }
 
   ends(owner: string): Statement {

@@ -92,6 +92,13 @@ export function createArchiveTable(shape: TableShape, parts: ArchiveParts): Arch
         const count = row?.[0] as number;
         return count > most ? undefined : count;
       },
+      async unread(asked, most) {
+        for (const { owner, afterId, except } of asked) checkText(owner + (afterId ?? '') + (except ?? ''));
+        if (asked.length === 0) return [];
+        await caughtUp();
+        const rows = await database.run(...statements.unread(asked, most), true);
+        return rows.map(([count]) => count as number);
+      },
       async ends(owner) {
         checkText(owner);
         await caughtUp();

@@ -56,6 +56,48 @@ describe('history', () => {
     expect(coven.room.waiting.size).toBe(0);
   });
 
+  test('comes to who takes another nick meanwhile, and so does what is said', async () => {
+    for (const isOnlyDevice of [true, false]) {
+      const reads: (() => void)[] = [];
+      const wait = (): Promise<void> =>
+        new Promise<void>((resolve) => {
+          reads.push(resolve);
+        });
+      const coven = new TestRoom({}, {}, [on(roomHistory, wait)]);
+      coven.join('ben@v.test/1', 'Ben');
+      if (!isOnlyDevice) coven.join('ann@v.test/2', 'Ann');
+      for (const read of reads) read();
+      await Promise.all(coven.work.splice(0));
+      coven.take(`${enter}</x></presence>`);
+      coven.take("<presence from='ann@v.test/1' to='coven@rooms.test/Cid'/>");
+      coven.sent.length = 0;
+      coven.take(hello);
+      expect(coven.heard('ann@v.test/1')).toEqual([]);
+      for (const read of reads) read();
+      await Promise.all(coven.work.splice(0));
+      const heard = coven.heard('ann@v.test/1');
+      const subject = heard.findIndex((element) => element.getChild('subject') !== undefined);
+      expect(subject).toBeGreaterThan(-1);
+      expect(heard.slice(subject + 1).map(({ attrs }) => attrs.id)).toContain('live');
+      expect(coven.room.waiting.size).toBe(0);
+      expect(coven.room.audience).toHaveLength(isOnlyDevice ? 2 : 3);
+    }
+  });
+
+  test('is given up where too much is said before it is read, but the subject is not', async () => {
+    const coven = new TestRoom({}, {}, [
+      on(roomHistory, ({ occupant }) => (occupant.nick === 'Ann' ? new Promise<void>(() => {}) : undefined)),
+    ]);
+    coven.join('ben@v.test/1', 'Ben');
+    await Promise.all(coven.work.splice(0));
+    coven.take(`${enter}</x></presence>`);
+    coven.sent.length = 0;
+    for (let count = 0; count < 1100; count++) coven.take(hello);
+    const heard = coven.heard('ann@v.test/1');
+    expect(heard).toHaveLength(1101);
+    expect(heard[0]!.getChild('subject')).toBeDefined();
+  });
+
   test('is asked for in four ways', () => {
     const asked: unknown[] = [];
     const coven = new TestRoom({}, {}, [on(roomHistory, ({ request }) => void asked.push(request))]);

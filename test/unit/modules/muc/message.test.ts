@@ -30,6 +30,27 @@ describe('a message to everybody', () => {
     );
   });
 
+  test.each([
+    ['to everybody', "to='coven@rooms.test' type='groupchat'"],
+    ['to one', "to='coven@rooms.test/Juliet' type='chat'"],
+  ])('%s does not say in the name of the room when it was said, or which id it has', (_whom, to) => {
+    const coven = twoIn();
+    const others = "<delay xmlns='urn:xmpp:delay' from='romeo@v.test' stamp='2003-10-13T23:58:37Z'/>";
+    coven.take(
+      `<message from='romeo@v.test/orchard' ${to}><body>x</body>
+        <delay xmlns='urn:xmpp:delay' from='coven@rooms.test' stamp='2002-10-13T23:58:37Z'/>
+        <delay xmlns='urn:xmpp:delay' from='coven@rooms.test/Romeo' stamp='2002-10-13T23:58:37Z'/>${others}
+        <stanza-id xmlns='urn:xmpp:sid:0' by='Coven@Rooms.test' id='1'/><stanza-id xmlns='urn:xmpp:sid:0' by='v.test' id='2'/></message>`,
+    );
+    const heard = coven.heard('juliet@v.test/balcony')[0]!;
+    expect(heard.elements().map(({ name, attrs }) => [name, attrs.from ?? attrs.by])).toEqual([
+      ['body', undefined],
+      ['delay', 'romeo@v.test'],
+      ['stanza-id', 'v.test'],
+      ...(to.includes('chat') && !to.includes('groupchat') ? [['x', undefined]] : []),
+    ]);
+  });
+
   test('can be refused, and can be another one, by whoever listens', () => {
     const coven = twoIn([
       on(roomMessage, { phase: 'check' }, ({ element }) =>

@@ -9,6 +9,8 @@ describe('nicks', () => {
     ['Rоmeo', 'Romeo'],
     ['Ju\u200bliet', 'Juliet'],
     ['ΟΚ', 'ok'],
+    ['Juliet\u2800', 'Juliet'],
+    ['Juliet\u3164', 'Juliet'],
   ])('%s looks like %s', (one, other) => {
     expect(likeness(one)).toBe(likeness(other));
   });
@@ -25,7 +27,10 @@ describe('nicks', () => {
     expect(isNick(nick)).toBe(true);
   });
 
-  test.each(['', ' ', '\u00a0\u2003', '\u200b', '\u0301', 'x'.repeat(257)])('"%s" is none', (nick) => {
-    expect(isNick(nick)).toBe(false);
-  });
+  test.each(['', ' ', '\u00a0\u2003', '\u200b', '\u0301', '\u3164', '\u2800', '\u1160 \u2800', 'x'.repeat(257)])(
+    '"%s" is none',
+    (nick) => {
+      expect(isNick(nick)).toBe(false);
+    },
+  );
 });
