@@ -1,5 +1,6 @@
 // XEP-0160: messages for people who are away, kept until they come back. Hints of XEP-0334 are followed.
 import { z } from 'zod';
+import { within } from '../base/clock.ts';
 import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
@@ -59,6 +60,9 @@ function isMarginal(child: Element): boolean {
   return child.ns === null ? child.name === 'thread' : marginal.has(child.ns);
 }
 
+/** Until it is looked again who is there, in milliseconds. */
+const PAUSE = 1000;
+
 export default defineModule({
   xeps: ['XEP-0160 1.0.1', 'XEP-0203 2.0', 'XEP-0334 1.0.0'],
   summary: 'Keeps messages for people who are away',
@@ -77,11 +81,23 @@ export default defineModule({
     refused: counter('Messages refused because too many were kept already'),
   },
 
-  setup({ host, config, stores, metrics, router, cluster, clock, background }) {
+  setup({ host, config, stores, metrics, router, cluster, clock, background, signal }) {
     const limits: Usage = { messages: config['max-messages'], bytes: config['max-bytes'] };
     // what this node knows; another node's additions are seen when the entry is made anew
     const usages = new LruCache<string, Usage>(4096);
     const turns = new Turns<string>();
+    /** Accounts whose messages are delivered when it can be told again who is there. */
+    const waiting = new Set<BareJid>();
+
+    /** Less where there is no time for it any more. */
+    async function pause(): Promise<void> {
+      let end = (): void => {};
+      await within(clock, PAUSE, (done) => {
+        end = done;
+        signal.addEventListener('abort', end);
+      });
+      signal.removeEventListener('abort', end);
+    }
 
     function store(transit: Transit<Message>): MaybePromise<Verdict | undefined> {
       const { stanza } = transit;
@@ -129,13 +145,26 @@ export default defineModule({
       );
     }
 
-    /** Whoever came online before a message was written down has read what was there, and does not read again. */
-    function deliverLate(account: BareJid, before: Holders | undefined): MaybePromise<void> {
-      return andThen(cluster.directory.sessions(account, true), (entries) => {
-        // (whoever gave it back may be on its way out still)
-        const reader = entries.find((entry) => mayRead(entry) && !(before && wasGiven(before, entry.sid)));
-        return reader && deliver(reader);
-      });
+    /**
+     * Whoever came online before a message was written down has read what was there, and does not read again. Where nobody can tell who
+     * is there, it was kept because of what was known last: it is looked once more when Redis answers.
+     */
+    async function deliverLate(account: BareJid, before: Holders | undefined): Promise<void> {
+      while (!signal.aborted) {
+        try {
+          const entries = await cluster.directory.sessions(account, true);
+          // (whoever gave it back may be on its way out still)
+          const reader = entries.find((entry) => mayRead(entry) && !(before && wasGiven(before, entry.sid)));
+          return reader && (await deliver(reader));
+        } catch (error) {
+          if (!(error instanceof StorageUnavailable)) throw error;
+          // what is kept is delivered together
+          if (before === undefined && waiting.has(account)) return;
+          if (before === undefined) waiting.add(account);
+          await pause();
+          waiting.delete(account);
+        }
+      }
     }
 
     /** Undefined while the database is away: what has been taken is not refused because it cannot be counted. */
@@ -165,14 +194,16 @@ export default defineModule({
         const taken = await stores.messages.take(user, limits.messages);
         usages.delete(user);
         if (taken.length === 0) return;
-        // where that cannot be told they wait on
-        const isThere = await isStillThere(reader).catch(() => false);
         // messages that were put back once are younger entries than they are messages
         const kept = taken.map(({ value }) => value).sort((a, b) => a.at - b.at);
-        if (!isThere) {
-          await Promise.all(kept.map((message) => stores.messages.append(user, message, {}).durable));
-          return;
+        let isThere = false;
+        try {
+          isThere = await isStillThere(reader);
+        } finally {
+          // also where that cannot be told
+          if (!isThere) await Promise.all(kept.map((message) => stores.messages.append(user, message, {}).durable));
         }
+        if (!isThere) return;
         const read = router.sessionOf(reader.jid.full)?.get(readBefore);
         for (const { xml, archived, copied = [] } of kept) {
           if (copied.includes(reader.sid)) continue;

@@ -8,8 +8,6 @@ import type { Because } from './x.ts';
 export interface Actor {
   /** Undefined: an operator, or the room itself. */
   readonly bare: BareJid | undefined;
-  /** The full JID of the device by which a person acts. */
-  readonly full?: string;
   /** As the others know it; undefined for who is not in the room. */
   readonly nick: string | undefined;
   readonly affiliation: Affiliation;
@@ -22,7 +20,7 @@ export const operator: Actor = { bare: undefined, nick: undefined, affiliation: 
 /** Admins and owners are moderators without being in the room, too. */
 export function actorOf({ asker, occupant, affiliation }: Omit<RoomContext, 'room'>): Actor {
   const role = occupant?.role ?? (isAtLeast(affiliation, 'admin') ? 'moderator' : 'none');
-  return { bare: asker.withResource('').bare, full: asker.full, nick: occupant?.nick, affiliation, role };
+  return { bare: asker.withResource('').bare, nick: occupant?.nick, affiliation, role };
 }
 
 /** As everybody is told. */

@@ -9,7 +9,6 @@ import type { Affiliation } from './config.ts';
 import { evict } from './exit.ts';
 import { tell } from './fan-out.ts';
 import { roomAffiliation } from './hooks.ts';
-import { sendInvitation } from './invited.ts';
 import { isNick, likeness } from './nicks.ts';
 import type { Occupant } from './occupant.ts';
 import { type GoneParts, showPresence } from './presence.ts';
@@ -61,9 +60,6 @@ export async function changeAffiliations(
     const before = room.affiliations.get(person);
     room.setRow(person, row);
     steps.push(...apply(room, actor, person, change, before));
-    if (cause === 'request' && isNewcomer(room, person, change, before)) {
-      steps.push(() => inviteNewcomer(room, actor, change));
-    }
     steps.push(() =>
       room.ports.hooks.notify(roomAffiliation, { room, jid: person, before, now: row, by: actor.bare, cause }),
     );
@@ -162,23 +158,6 @@ function apply(
   const isOther = (before?.affiliation ?? 'none') !== change.affiliation;
   if (present.length === 0 && isOther) steps.push(() => tellOfAbsent(room, person, change.affiliation, by));
   return steps;
-}
-
-/** Whether somebody who was nothing to a members-only room, and is not in it, may enter it now. */
-function isNewcomer(
-  room: Room,
-  person: BareJid,
-  { jid, affiliation }: AffiliationChange,
-  before: AffiliationRow | undefined,
-): boolean {
-  if (!room.config.isMembersOnly || affiliation !== 'member' || jid.local === '') return false;
-  return (before?.affiliation ?? 'none') === 'none' && room.occupantsOf(person).next().done === true;
-}
-
-/** 9.5: "the service SHOULD send an invitation to any user who has been added to the member list of a members-only room" */
-function inviteNewcomer(room: Room, { full }: Actor, { jid, reason }: AffiliationChange): void {
-  if (full === undefined) return;
-  sendInvitation(room, { to: jid.withResource(''), by: full, id: room.ports.newId(), reason });
 }
 
 function outBy(room: Room, affiliation: Affiliation): GoneParts | undefined {

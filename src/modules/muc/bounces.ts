@@ -1,9 +1,9 @@
 // What comes back: errors from those whom the room, or one of its occupants, has sent something (XEP-0045 18.1.2, 10.10.1).
-import type { Element } from '../../xml/element.ts';
+import { type Element, el } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { removeGhost } from './exit.ts';
-import { isReserved, tell } from './fan-out.ts';
+import { tell } from './fan-out.ts';
 import { invitationBounced } from './invitations.ts';
 import type { Room } from './room.ts';
 
@@ -33,9 +33,11 @@ export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element)
   const writer = nick === '' || stanza.name !== 'message' ? undefined : room.occupants.get(nick);
   if (writer === undefined) return;
   const error = stanza.getChild('error');
-  const safe = stanza.without((child) => isReserved(child) || child === error);
-  const told = error === undefined ? safe : safe.append(error.with({ by: undefined }));
-  tell(room, told.with({ from: occupant.jid.full, to: undefined }), occupant.jid, [writer]);
+  if (error === undefined) return;
+  // nothing but the error: it would be a private message past all that is asked of those
+  const attrs = { from: occupant.jid.full, id: stanza.attrs.id, type: 'error' };
+  const told = el('message', null, attrs, error.with({ by: undefined }));
+  tell(room, told, occupant.jid, [writer]);
 }
 
 /** The answer to a ping of the room's. */

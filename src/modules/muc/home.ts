@@ -12,7 +12,7 @@ import { operator } from './actor.ts';
 import { changeAffiliations } from './affiliations.ts';
 import { arrive, type Bringer, isEntering } from './arrivals.ts';
 import { plainConfig } from './config.ts';
-import { goneError } from './destroy.ts';
+import { goneError, mayFollow } from './destroy.ts';
 import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
 import { welcome } from './fan-out.ts';
@@ -180,10 +180,15 @@ export class Home {
     if (!isAsking) return;
     if (stanza.kind === 'iq' && stanza.type === 'set' && isOperator(from, to.domain))
       return this.makeEmpty(stanza, bringer);
-    if (this.rows.gone !== undefined) throw goneError(this.rows.gone);
+    const { gone } = this.rows;
+    if (gone !== undefined && mayFollow(gone, from)) throw goneError(gone);
     if (stanza.kind !== 'presence') throw new StanzaError('item-not-found', 'there is no such room');
     checkNick(this.jid, to.resource);
-    if (isEntering(element)) return this.make(stanza, bringer);
+    if (isEntering(element)) {
+      // the name waits for those who are told where the room is
+      if (gone !== undefined) throw new StanzaError('not-allowed', 'no room may be made under this name');
+      return this.make(stanza, bringer);
+    }
     this.ports.send(notInside(this.jid, to.resource), to, from);
   }
 

@@ -1,6 +1,7 @@
 // XEP-0045: Multi-User Chat. Rooms, each on the node that owns it: room.ts is what a room is, arrivals.ts what comes to it; the hooks that
 // other modules attach to are in hooks.ts, and what a handler of a request finds in request.ts.
 //
+// - 5.1 SHOULD: roles are of one visit, in moderated rooms too: who is to have voice for good is made a member.
 // - 7.2.3 lets a service change nicks (210): this one never does.
 // - 7.2.18: who enters without `<x/>` is told not to be in the room.
 // - 8.2, of kicking oneself: it is allowed, as on IRC.

@@ -23,10 +23,18 @@ import { defineRoomSlot } from './slots.ts';
 
 /** People who wait for an answer, at most. */
 const MOST_WAITING = 100;
+/** Nobody asks for another nick within so many milliseconds. */
+const PATIENCE = 60_000;
 
-/** Who has asked, by bare JID, with the nick they want. */
-const waiting = defineRoomSlot<Map<string, string>>('registrations', {
-  kept: { save: (all) => [...all], restore: (saved) => new Map(saved as [string, string][]) },
+interface Wish {
+  /** `''`: taken back. */
+  readonly nick: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+/** Who has asked, by bare JID. */
+const waiting = defineRoomSlot<Map<string, Wish>>('registrations', {
+  kept: { save: (all) => [...all], restore: (saved) => new Map(saved as [string, Wish][]) },
 });
 
 const nickField = textField('Nick', { required: true });
@@ -74,6 +82,8 @@ export async function register(request: IqRequest): Promise<void> {
   const { room, asker, affiliation } = context;
   checkMayRegister(context);
   if (request.payload.getChild('remove') !== undefined) {
+    const wish = room.get(waiting)?.get(asker.bare);
+    if (wish !== undefined) room.get(waiting)?.set(asker.bare, { ...wish, nick: '' });
     if (room.affiliations.has(asker.bare)) {
       const left = isAtLeast(affiliation, 'admin') ? affiliation : 'none';
       request.afterReply(await enrol(room, asker, left, ''));
@@ -106,14 +116,18 @@ function enrol(room: Room, person: Jid, affiliation: Affiliation, nick: string):
 
 /** 9.9. */
 function askAdmins(room: Room, person: Jid, nick: string): void {
-  const all = room.get(waiting) ?? new Map<string, string>();
+  const all = room.get(waiting) ?? new Map<string, Wish>();
   room.set(waiting, all);
   if (all.size >= MOST_WAITING && !all.has(person.bare)) {
     throw new StanzaError('resource-constraint', 'too many people wait for an answer');
   }
-  const isNews = all.get(person.bare) !== nick;
-  all.set(person.bare, nick);
-  if (!isNews) return;
+  const before = all.get(person.bare);
+  if (before?.nick === nick) return;
+  const at = room.ports.now();
+  if (before !== undefined && at - before.at < PATIENCE) {
+    throw new StanzaError('resource-constraint', 'you have just asked', { type: 'wait' });
+  }
+  all.set(person.bare, { nick, at });
   const request = formElement(approval, {
     'muc#jid': person.withResource(''),
     'muc#register_roomnick': nick,
@@ -135,8 +149,8 @@ export async function takeRegistrationAnswer({ room, affiliation }: RoomContext,
   if (!isAtLeast(affiliation, 'admin')) throw new StanzaError('forbidden', 'members are made by admins');
   const jid = answers['muc#jid'];
   if (jid === undefined) throw new StanzaError('bad-request', 'whose request?');
-  const nick = room.get(waiting)?.get(jid.bare);
-  if (nick === undefined) throw new StanzaError('item-not-found', 'nobody of that address waits for an answer');
+  const nick = room.get(waiting)?.get(jid.bare)?.nick;
+  if (!nick) throw new StanzaError('item-not-found', 'nobody of that address waits for an answer');
   if (!answers['muc#register_allow']) {
     room.get(waiting)?.delete(jid.bare);
     return;

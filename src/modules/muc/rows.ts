@@ -1,5 +1,6 @@
 // What is stored of rooms: rows that survive restarts (docs: one row of a room, one for each person with an affiliation, and the same from
 // the person's side, so that the rooms of an account are listed without waking any of them).
+import type { BareJid } from '../../xmpp/jid.ts';
 import type { Affiliation, Role, RoomConfig } from './config.ts';
 
 /** Owner: the room's localpart. */
@@ -77,6 +78,8 @@ export interface GoneRow {
   /** The address of the other room. */
   readonly venue: string;
   readonly reason?: string;
+  /** Bare JIDs of those who may know where, where it was not for everybody. */
+  readonly for?: readonly BareJid[];
   /** Milliseconds since 1970. */
   readonly at: number;
 }

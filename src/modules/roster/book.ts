@@ -21,7 +21,15 @@ import {
   tombstone,
   withSubscription,
 } from './item.ts';
-import { inbound, outbound, type Step, type Subscription, type SubscriptionType } from './subscription.ts';
+import {
+  inbound,
+  inboundAgain,
+  outbound,
+  outboundAgain,
+  type Step,
+  type Subscription,
+  type SubscriptionType,
+} from './subscription.ts';
 
 /** The resource asked for the roster, and is told of every change ("interested resource", RFC 6121 2.2). */
 export const interested = defineSlot<boolean>('interested', { shared: true });
@@ -133,18 +141,29 @@ export class RosterBook implements Roster {
     });
   }
 
-  sending(account: Jid, contact: Jid, type: SubscriptionType): Promise<Transition> {
-    return this.transition(account, contact, (state) => outbound(state, type));
+  /** @param isAgain nobody knows whether it was done before: what follows from it is done in any case, pushes too */
+  sending(account: Jid, contact: Jid, type: SubscriptionType, isAgain = false): Promise<Transition> {
+    const move = isAgain ? outboundAgain : outbound;
+    return this.transition(account, contact, (state) => move(state, type), isAgain);
   }
 
-  receiving(account: Jid, contact: Jid, type: SubscriptionType, stanza: Presence): Promise<Transition> {
-    return this.transition(account, contact, (state) => inbound(state, type), stanza, type !== 'subscribe');
+  /** @param isAgain as of {@link sending} */
+  receiving(
+    account: Jid,
+    contact: Jid,
+    type: SubscriptionType,
+    stanza: Presence,
+    isAgain = false,
+  ): Promise<Transition> {
+    const move = isAgain ? inboundAgain : inbound;
+    return this.transition(account, contact, (state) => move(state, type), isAgain, stanza, type !== 'subscribe');
   }
 
   private transition(
     account: Jid,
     contact: Jid,
     move: (state: Subscription) => Step,
+    isAgain: boolean,
     stanza?: Presence,
     toInterested = false,
   ): Promise<Transition> {
@@ -163,7 +182,7 @@ export class RosterBook implements Roster {
       if (toInterested && step.pass && stanza !== undefined) {
         this.parts.router.delivery.write(stanza, (await this.sessions(account)).filter(isInterested));
       }
-      if (item?.ver === ver) await this.push(account, contact, item);
+      if (item?.ver === ver || (isAgain && item !== undefined && item.ver > 0)) await this.push(account, contact, item);
       return { was: subscriptionOf(old), is: step.state, pass: step.pass, approve: step.approve };
     });
   }

@@ -1,23 +1,29 @@
 // One roster, several nodes: all changes of an account's roster are made by one of them, so that they are numbered in one order and
 // every device is pushed them in that order (RFC 6121 2.6), whichever nodes the devices are on. Reading is done on every node.
+import { LruCache } from '../../base/lru.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
-import type { Cluster, NodeId } from '../../cluster/cluster.ts';
+import { CallTimeout, type Cluster, type NodeId, Unanswered } from '../../cluster/cluster.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { parseElement } from '../../xml/document.ts';
 import { type Condition, type ErrorType, StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
-import type { Roster, Transition } from './book.ts';
+import type { Roster, RosterBook, Transition } from './book.ts';
 import type { RosterItem } from './item.ts';
 import type { SubscriptionType } from './subscription.ts';
 
 /** A change that another node is to make; addresses are bare. */
-type Change = { readonly account: string; readonly contact: string } & (
+type Change = { readonly account: string; readonly contact: string; readonly isAgain?: true } & (
   | { readonly kind: 'set'; readonly name?: string; readonly groups: readonly string[] }
   | { readonly kind: 'remove' }
   | { readonly kind: 'sending'; readonly type: SubscriptionType }
   | { readonly kind: 'receiving'; readonly type: SubscriptionType; readonly xml: string }
 );
+
+/** Tells what one node asks for from what it asks for again. */
+interface Numbered {
+  readonly id?: number;
+}
 
 interface Outcome {
   readonly done?: Transition;
@@ -29,15 +35,22 @@ export interface SharedParts {
   readonly domain: string;
   readonly cluster: Cluster;
   /** Makes changes on this node. */
-  readonly book: Roster;
+  readonly book: RosterBook;
 }
+
+/** So often a node that does not answer in time is asked. */
+const MOST_ASKED = 3;
+/** So many outcomes are remembered for those who ask again. */
+const REMEMBERED = 4096;
 
 export class SharedRoster implements Roster {
   private readonly cluster: Cluster;
-  private readonly book: Roster;
+  private readonly book: RosterBook;
   private readonly domain: string;
   private readonly method: string;
   private readonly barrier: string;
+  private readonly outcomes = new LruCache<string, Promise<Outcome>>(REMEMBERED);
+  private lastId = 0;
 
   constructor({ domain, cluster, book }: SharedParts) {
     this.domain = domain;
@@ -50,7 +63,7 @@ export class SharedRoster implements Roster {
   /** Answers the other nodes; returns how to stop. */
   listen(): () => void {
     const stops = [
-      this.cluster.answer(this.method, (body) => this.answer(body as Change)),
+      this.cluster.answer(this.method, (body, from) => this.answerOnce(body as Change & Numbered, from)),
       this.cluster.answer(this.barrier, () => null),
     ];
     return () => {
@@ -111,19 +124,48 @@ export class SharedRoster implements Roster {
 
   /** Has the owner make a change. @throws StanzaError as it does; StorageUnavailable where it is not known whether it did */
   private async hand(account: Jid, change: Change): Promise<Transition | undefined> {
-    let outcome: Outcome;
-    try {
-      outcome = (await this.cluster.call(this.ownerOf(account), this.method, change)) as Outcome;
-    } catch (error) {
-      const { message } = error as Error;
-      // it has just started, or is about to stop: nothing was done there
-      if (message.startsWith('nobody answers')) return this.make(change);
-      throw new StorageUnavailable(`the node that looks after a roster does not answer: ${message}`, { cause: error });
-    }
-    const { done, refused, unavailable } = outcome;
+    const { done, refused, unavailable } = await this.ask(account, change);
     if (unavailable !== undefined) throw new StorageUnavailable(unavailable);
     if (refused !== undefined) throw new StanzaError(refused.condition, refused.text, { type: refused.type });
     return done;
+  }
+
+  /**
+   * What follows from a subscription stanza is done by who asks, and only if it changed something. So a node that is slow is asked again,
+   * and knows what it did; where it died over it, nobody does, and all is done that may not have been.
+   */
+  private async ask(account: Jid, first: Change): Promise<Outcome> {
+    const id = ++this.lastId;
+    let change = first;
+    for (let asked = 1; ; asked++) {
+      const owner = this.ownerOf(account);
+      if (owner === this.cluster.self) return this.answer(change);
+      try {
+        const numbered: Change & Numbered = { ...change, id };
+        return (await this.cluster.call(owner, this.method, numbered)) as Outcome;
+      } catch (error) {
+        // it has just started, or is about to stop: nothing was done there
+        if (error instanceof Unanswered) return this.answer(change);
+        const isDead = !this.cluster.nodes.has(owner);
+        const mayAsk = isDead ? change.kind === 'sending' || change.kind === 'receiving' : error instanceof CallTimeout;
+        if (!mayAsk || asked === MOST_ASKED) {
+          const { message } = error as Error;
+          throw new StorageUnavailable(`the node that looks after a roster does not answer: ${message}`, {
+            cause: error,
+          });
+        }
+        if (isDead) change = { ...change, isAgain: true };
+      }
+    }
+  }
+
+  private answerOnce(change: Change & Numbered, from: NodeId): Promise<Outcome> {
+    // (a node of the version before does not ask again)
+    if (change.id === undefined) return this.answer(change);
+    const key = `${change.id} ${from}`;
+    const outcome = this.outcomes.get(key) ?? this.answer(change);
+    this.outcomes.set(key, outcome);
+    return outcome;
   }
 
   private async answer(change: Change): Promise<Outcome> {
@@ -154,10 +196,10 @@ export class SharedRoster implements Roster {
         await book.remove(account, contact);
         return undefined;
       case 'sending':
-        return book.sending(account, contact, change.type);
+        return book.sending(account, contact, change.type, change.isAgain);
       case 'receiving': {
         const stanza = stanzaOf(parseElement(change.xml), contact, account) as Presence;
-        return book.receiving(account, contact, change.type, stanza);
+        return book.receiving(account, contact, change.type, stanza, change.isAgain);
       }
     }
   }

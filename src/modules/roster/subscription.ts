@@ -61,6 +61,19 @@ export function inbound(state: Subscription, type: SubscriptionType): Step {
   }
 }
 
+/** A stanza of the client's that may have been dealt with before, and may not have got any further then. */
+export function outboundAgain(state: Subscription, type: SubscriptionType): Step {
+  const taken = outbound(state, type);
+  return { ...taken, pass: type !== 'subscribed' || taken.state.from };
+}
+
+/** A stanza from the contact that may have been dealt with before, and may not have been delivered then. */
+export function inboundAgain(state: Subscription, type: SubscriptionType): Step {
+  const taken = inbound(state, type);
+  const { state: is } = taken;
+  return { ...taken, pass: type === 'subscribe' ? is.in : type !== 'subscribed' || is.to };
+}
+
 function step(state: Subscription, pass: boolean, approve = false): Step {
   return { state, pass, approve };
 }

@@ -63,9 +63,12 @@ class KeepingClient extends Client {
   mark = '';
   /** How many stanzas it has acknowledged last. */
   told = 0;
+  /** Since when it has asked for an acknowledgement, and heard nothing at all. */
+  askedAt: number | undefined;
 
   override send(xml: string, n = 1, asks = false): void {
     super.send(xml, n, asks);
+    if (asks) this.askedAt ??= performance.now();
     if (this.sm && n > 0) {
       const { entry, mark, told } = this;
       this.open.push({ count: this.sm.sent, xml, entry, mark, told, at: performance.now() });
@@ -108,8 +111,9 @@ export class Person {
   private readonly due = { roster: false, archive: false, presence: false };
   /** The last of the archive that is known. */
   private mark = '';
-  private lastWord = 0;
   private isLeaving = false;
+  /** Until when it tries to come in. */
+  private giveUpAt = Infinity;
   private work: Promise<void> | undefined;
   private lost: ((error: Error) => void) | undefined;
   private asked = 0;
@@ -160,6 +164,8 @@ export class Person {
   /** Closes the stream in good order. */
   async leave(): Promise<void> {
     this.isLeaving = true;
+    // a session that waits for its client could not be closed
+    this.giveUpAt = performance.now() + 2 * PATIENCE;
     await this.work;
     await this.client.close();
   }
@@ -249,8 +255,8 @@ export class Person {
       if (!this.isConnected) await this.comeIn();
       if (this.isLeaving) return;
       await pause(interval * (0.25 + 1.5 * this.random()));
-      if (!this.isConnected) continue;
-      if (this.client.open.length > 0 && performance.now() - this.lastWord > SILENCE) {
+      if (!this.isConnected || this.isLeaving) continue;
+      if (performance.now() - (this.client.askedAt ?? Infinity) > SILENCE) {
         this.setback('heard nothing');
         this.goneAway();
         this.client.cut('reset');
@@ -264,7 +270,6 @@ export class Person {
       if (this.client.open.length > 0) this.client.send('', 0, true);
       return;
     }
-    if (this.client.open.length === 0) this.lastWord = performance.now();
     if (this.random() < 0.05) {
       this.rename(`user${this.pick(this.contacts)}@${domain}`, `n${++this.asked}`);
       return;
@@ -287,7 +292,7 @@ export class Person {
 
   /** Until it is there. */
   private async comeIn(): Promise<void> {
-    while (!this.isConnected && !this.isLeaving) {
+    while (!this.isConnected && performance.now() < this.giveUpAt) {
       try {
         if (!this.client.isConnected) await this.connect();
         await this.settleIn();
@@ -310,7 +315,6 @@ export class Person {
         this.isPlaced(node);
         this.acknowledge(this.client.sm.acked);
         this.repeat();
-        this.lastWord = performance.now();
         return;
       } catch (error) {
         const [refusal] = FAILED.exec(String(error)) ?? [];
@@ -380,7 +384,6 @@ export class Person {
     if (due.presence) this.client.send('<presence/>', 1, true);
     due.presence = false;
     if (due.archive) await this.catchUp();
-    this.lastWord = performance.now();
   }
 
   /** Reads what came since, and sends again what the archive does not have. */
@@ -469,7 +472,7 @@ export class Person {
   }
 
   private hear(xml: string): void {
-    this.lastWord = performance.now();
+    this.client.askedAt = undefined;
     if (this.reader.take(xml)) return;
     if (xml.startsWith('<message')) {
       // a page that was asked for before the connection broke
@@ -528,7 +531,7 @@ export class Person {
   }
 
   private acknowledge(acked: number): void {
-    this.lastWord = performance.now();
+    this.client.askedAt = undefined;
     const { open } = this.client;
     let n = 0;
     while (n < open.length && open[n]!.count <= acked) {

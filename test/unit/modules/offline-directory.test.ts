@@ -54,3 +54,22 @@ test('where it cannot be told whether somebody at another node is there still, t
   await settle();
   expect(messagesAt(romeo)).toBe(1);
 });
+
+test('what was kept because its reader could not be seen is delivered when it can be told again who is there', async () => {
+  const juliet = await enter(0, 'juliet', 'balcony');
+  const romeo = await enter(1, 'romeo', 'orchard');
+  romeo.write('<presence/>');
+  await settle();
+  const answer = wrap((_, isFresh) => (isFresh ? silence : () => []));
+  for (const id of ['a', 'b']) {
+    juliet.write(`<message type='chat' id='${id}' to='romeo@${domain}'><body>Ay me</body></message>`);
+  }
+  await settle();
+  await pair.group.clock.advance(1_500);
+  await settle();
+  expect(messagesAt(romeo)).toBe(0);
+  answer();
+  await pair.group.clock.advance(1_500);
+  await settle();
+  expect(messagesAt(romeo)).toBe(2);
+});
