@@ -52,7 +52,14 @@ export function roomMessageOf(room: Room, ...children: Element[]): Element {
 export function isReserved(child: Element): boolean {
   return reserved.has(child.ns ?? '');
 }
-const reserved: ReadonlySet<string> = new Set([NS.muc, NS.mucUser, NS.occupantId, NS.hats, NS.prosodyHats]);
+const reserved: ReadonlySet<string> = new Set([
+  NS.muc,
+  NS.mucUser,
+  NS.occupantId,
+  NS.hiddenUser,
+  NS.hats,
+  NS.prosodyHats,
+]);
 
 function hold(room: Room, element: Element, from: Jid): void {
   for (const device of room.waiting) {
