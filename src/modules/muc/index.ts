@@ -6,8 +6,8 @@
 // - 7.2.18: who enters without `<x/>` is told not to be in the room.
 // - 8.2, of kicking oneself: it is allowed, as on IRC.
 // - 7.2.13, 10.2.1: nothing is logged for the public here; 170 and 171 tell what owners say of their rooms.
-// - 9.5 SHOULD, 18.1.1: who is put on a list while away hears nothing of it from the room, neither by an invitation nor by 101; who invites
-//   somebody makes them a member by that (invitations.ts).
+// - 18.1.1: who is put on a list while away is not told so by 101; but who may enter a members-only room by that is invited (9.5), and who
+//   invites somebody to one makes them a member (invitations.ts).
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
