@@ -22,6 +22,8 @@ import type { LogLevel } from './core/log.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
+import { stores as roomStores } from './modules/muc/stores.ts';
+import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
 import type { Driver } from './storage/ports.ts';
@@ -142,10 +144,32 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
 async function openArchives(driver: Driver, config: Config, domain: string): Promise<AdminArchives | undefined> {
   // people who are never here again have none
   if (config.hosts[domain]?.authentication === 'anonymous') return undefined;
+  const parent = roomsHosts(config.hosts).get(domain);
+  if (parent !== undefined) return openRoomArchives(driver, config, domain, parent);
   const chosen = moduleSettings(config, domain, 'mam', settings);
   if (chosen === false) return undefined;
-  const opened = await driver.open(domain, 'mam', stores);
-  return archiveAdministration(opened as Opened<typeof stores>, (chosen as { readonly retention: number }).retention);
+  // not the preferences: what is opened anew has another cache than the module's
+  const wanted = { messages: stores.messages, retention: stores.retention };
+  const opened = (await driver.open(domain, 'mam', wanted)) as Opened<typeof wanted>;
+  return archiveAdministration(opened, (chosen as { readonly retention: number }).retention);
+}
+
+async function openRoomArchives(
+  driver: Driver,
+  config: Config,
+  domain: string,
+  parent: string,
+): Promise<AdminArchives | undefined> {
+  const chosen = moduleSettings(config, parent, 'room-archive', roomArchiveSettings);
+  if (chosen === false) return undefined;
+  const opened = (await driver.open(domain, 'room-archive', roomArchiveStores)) as Opened<typeof roomArchiveStores>;
+  // no more than that: what is opened anew has another cache than the module's
+  const known = { rooms: roomStores.rooms };
+  const { rooms } = (await driver.open(domain, 'muc', known)) as Opened<typeof known>;
+  return {
+    ...archiveAdministration(opened, (chosen as { readonly retention: number }).retention),
+    isRoom: async (name) => (await rooms.get(name)) !== undefined,
+  };
 }
 
 async function kick(server: Server, text: string, reason?: string): Promise<number> {

@@ -179,7 +179,7 @@ export interface Cluster {
   onDisplaced(fn: (session: SessionEntry) => void): () => void;
   /**
    * Word that nodes published may not have arrived, as when one died over it: what was remembered by such word is in doubt.
-   * `isOurs`: it may be word of this node that others have missed.
+   * `isOurs`: it may be word of this node that others have missed, and what it shared with them for a time may be forgotten.
    */
   onGap(fn: (isOurs: boolean) => void): () => void;
   /** Tells the others that this node is about to stop, or is not: nothing new is given to it then. */

@@ -152,7 +152,8 @@ export class Hosts {
       created: (user) => host.notify(accountCreated, { user }),
       removing: async (user) => {
         await close(user, new StreamError('not-authorized', 'this account is being removed'));
-        await host.collect(accountRemoving, { user });
+        const below = [...this.all.values()].filter(({ parent }) => parent === host);
+        for (const one of [host, ...below]) await one.collect(accountRemoving, { user });
       },
       disabled: async (user) =>
         void (await close(user, new StreamError('not-authorized', 'this account was disabled'))),

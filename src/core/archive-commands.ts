@@ -1,7 +1,7 @@
 // The administrative commands for message archives.
 import { z } from 'zod';
-import { durationOrForever, formatDuration } from '../config/schema.ts';
-import { account, accountsOf, split, time, withAccount } from './admin-common.ts';
+import { durationOrForever, formatDuration, jid } from '../config/schema.ts';
+import { accountsOf, split, time, withAccount } from './admin-common.ts';
 import {
   type AdminArchives,
   type AdminContext,
@@ -13,17 +13,23 @@ import {
 
 type Context = AdminContext | OfflineContext;
 
-/** @throws CommandError `not-found` for no such account, `refused` where its domain keeps no archives */
+const whose = jid().describe('The account, as name@domain, or the room, as name@groups.domain');
+
+/** @throws CommandError `not-found` for no such account or room, `refused` where its domain keeps no archives */
 async function withArchive<T>(
   context: Context,
   address: string,
   work: (archives: AdminArchives, user: string) => Promise<T>,
 ): Promise<T> {
   const { user, host } = split(address);
+  const archives = await context.archives(host);
+  if (archives?.isRoom !== undefined) {
+    if (!(await archives.isRoom(user))) throw new CommandError('not-found', `there is no room ${address}`);
+    return work(archives, user);
+  }
   accountsOf(context, host);
   const isThere = await withAccount(context, address, async (accounts) => accounts.exists(user));
   if (!isThere) throw new CommandError('not-found', `there is no account ${address}`);
-  const archives = await context.archives(host);
   if (archives === undefined) throw new CommandError('refused', `${host} keeps no archives: its module mam is off`);
   return work(archives, user);
 }
@@ -41,7 +47,7 @@ export function describeArchive({ ends, count, retention }: ArchiveState) {
 
 /** For people, in one line. */
 export function renderArchive({ first, last, messages, retention, own }: ReturnType<typeof describeArchive>): string {
-  const kept = `${retention === 'forever' ? 'kept forever' : `kept for ${retention}`}, ${own ? 'as set for this account' : 'as for everybody'}`;
+  const kept = `${retention === 'forever' ? 'kept forever' : `kept for ${retention}`}, ${own ? 'as set for it alone' : 'as for everybody'}`;
   if (first === undefined) return `empty; ${kept}`;
   return `${messages ?? 'more than 10000'} messages from ${first} to ${last}; ${kept}`;
 }
@@ -49,8 +55,8 @@ export function renderArchive({ first, last, messages, retention, own }: ReturnT
 const show = defineOfflineCommand({
   name: 'archive show',
   readOnly: true,
-  summary: 'Show what is in the archive of an account, and how long it is kept',
-  args: z.strictObject({ jid: account }),
+  summary: 'Show what is in the archive of an account or a room, and how long it is kept',
+  args: z.strictObject({ jid: whose }),
   run: (context, args) =>
     withArchive(context, args.jid, async (archives, user) => ({
       jid: args.jid,
@@ -74,8 +80,8 @@ const keep = z
 
 const retention = defineOfflineCommand({
   name: 'archive retention',
-  summary: 'Set how long the messages of an account are kept: 90d, 1y, forever, or default',
-  args: z.strictObject({ jid: account, keep }),
+  summary: 'Set how long the messages of an account or a room are kept: 90d, 1y, forever, or default',
+  args: z.strictObject({ jid: whose, keep }),
   run: (context, args) =>
     withArchive(context, args.jid, async (archives, user) => {
       const now = await archives.setRetention(user, args.keep === 'default' ? undefined : args.keep);
@@ -102,8 +108,8 @@ const date = z.string().transform((text, context) => {
 
 const purge = defineOfflineCommand({
   name: 'archive purge',
-  summary: 'Remove the messages of an account from its archive: all, or those before a date',
-  args: z.strictObject({ jid: account, before: date.optional().describe('Only what is older: 2026-01-31') }),
+  summary: 'Remove the messages of an account or a room from its archive: all, or those before a date',
+  args: z.strictObject({ jid: whose, before: date.optional().describe('Only what is older: 2026-01-31') }),
   run: (context, args) =>
     withArchive(context, args.jid, async (archives, user) => ({
       jid: args.jid,

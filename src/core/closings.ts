@@ -4,6 +4,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Cluster, SessionEntry } from '../cluster/cluster.ts';
 import { type StreamCondition, StreamError } from '../xmpp/errors.ts';
 import type { BareJid } from '../xmpp/jid.ts';
+import { sessionOrphaned } from './events.ts';
+import type { Host } from './host.ts';
 import type { Moves } from './moves.ts';
 
 /** Asks the node that holds a session to end it. */
@@ -18,6 +20,11 @@ interface CloseRequest {
 
 const METHOD = 'session.close';
 const MAKE_ROOM = 'session.make-room';
+/** For the old one of two sessions with one address. */
+export function replaced(): StreamError {
+  return new StreamError('conflict', 'another connection took this resource');
+}
+
 /** So long is waited for another node's answer, in milliseconds; and so long until it is told again. */
 const PATIENCE = 2_000;
 const AGAIN = 5_000;
@@ -52,8 +59,17 @@ export class Closings {
     cluster.answer(MAKE_ROOM, (user) => endWaiting(user as BareJid));
   }
 
-  /** Ends a session. Resolves when it is over, or its node does not answer for the moment. */
-  async close({ jid, sid, node }: SessionEntry, { condition, text }: StreamError, by?: string): Promise<void> {
+  /**
+   * Ends a session. Resolves when it is over, or its node does not answer for the moment.
+   * @param by the session that takes its place
+   * @param lost is called where its node is no more
+   */
+  async close(
+    { jid, sid, node }: SessionEntry,
+    { condition, text }: StreamError,
+    by?: string,
+    lost?: () => void,
+  ): Promise<void> {
     const request: CloseRequest = {
       full: jid.full,
       sid,
@@ -70,11 +86,22 @@ export class Closings {
     const late = new Promise<void>((resolve) => {
       cancel = this.clock.after(PATIENCE, resolve);
     });
-    const done = this.tell(node, request).finally(() => {
+    const done = this.tell(node, request, lost).finally(() => {
       if (by !== undefined) this.forget(by, sid);
     });
     await Promise.race([done, late]);
     cancel();
+  }
+
+  /**
+   * Ends a session whose full JID another one has now. Where it has died with its node, nobody else tells those who had seen it: it is
+   * out of the directory already.
+   */
+  replace(entry: SessionEntry, host: Host): Promise<void> {
+    const tell = async (): Promise<void> => host.collect(sessionOrphaned, { entry });
+    return this.close(entry, replaced(), undefined, () => {
+      tell().catch((err: unknown) => host.log.error({ err }, 'nobody was told that a session has gone with its node'));
+    });
   }
 
   /**
@@ -120,12 +147,13 @@ export class Closings {
     }
   }
 
-  private async tell(node: SessionEntry['node'], request: CloseRequest): Promise<void> {
+  private async tell(node: SessionEntry['node'], request: CloseRequest, lost?: () => void): Promise<void> {
     try {
       await this.cluster.call(node, METHOD, request);
     } catch {
-      if (this.isStopped || !this.cluster.nodes.has(node)) return;
-      this.clock.after(AGAIN, () => void this.tell(node, request));
+      if (this.isStopped) return;
+      if (this.cluster.nodes.has(node)) this.clock.after(AGAIN, () => void this.tell(node, request, lost));
+      else lost?.();
     }
   }
 

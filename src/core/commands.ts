@@ -54,8 +54,10 @@ export interface ArchiveState {
   readonly retention: ArchiveRetention;
 }
 
-/** The message archives of one host, by localpart, whether there is such an account or not. All reject with StorageUnavailable. */
+/** The message archives of one host, by localpart, whether there is such an account or room or not. All reject with StorageUnavailable. */
 export interface AdminArchives {
+  /** Those of rooms: whether there is one of that name. */
+  isRoom?(name: string): Promise<boolean>;
   state(user: string): Promise<ArchiveState>;
   /** For this account alone, in milliseconds; `undefined` for what holds for everybody. Returns what holds now. */
   setRetention(user: string, ms: number | undefined): Promise<ArchiveRetention>;

@@ -125,7 +125,10 @@ export const sessionPresence = notify<{
   readonly wasPriority: number;
 }>('session-presence');
 
-/** An account is about to be removed: its sessions are gone, its data is still there. Handlers are waited for. */
+/**
+ * An account is about to be removed: its sessions are gone, its data is still there. Handlers are waited for, on its host and then on the
+ * service hosts below that.
+ */
 export const accountRemoving = collect<{ readonly user: string }>('account-removing');
 
 /**

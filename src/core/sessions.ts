@@ -7,7 +7,7 @@ import { parseElement } from '../xml/document.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
-import { Closings } from './closings.ts';
+import { Closings, replaced } from './closings.ts';
 import {
   sessionBound,
   sessionClosed,
@@ -263,11 +263,6 @@ export class Session implements SessionEntry {
 /** What to do when a resource is asked for that is taken (RFC 6120 7.7.2.2). */
 export type ConflictPolicy = 'replace' | 'refuse' | 'rename';
 
-/** For the old one of two sessions with one address. */
-function replaced(): StreamError {
-  return new StreamError('conflict', 'another connection took this resource');
-}
-
 /** The sessions of this node, of all hosts. */
 export class Sessions {
   readonly moves: Moves;
@@ -341,7 +336,7 @@ export class Sessions {
     prepare?.(session);
     this.add(session);
     const other = await this.publish(session);
-    if (other !== undefined && other.node !== this.cluster.self) await this.closings.close(other, replaced());
+    if (other !== undefined && other.node !== this.cluster.self) await this.closings.replace(other, host);
     host.notify(sessionBound, { session });
     return session;
   }
@@ -439,7 +434,7 @@ export class Sessions {
   /** Makes the directory say that a session is here. */
   private async claim(session: Session): Promise<void> {
     const other = await this.publish(session);
-    if (other !== undefined) await this.closings.close(other, replaced());
+    if (other !== undefined) await this.closings.replace(other, session.host);
   }
 
   private async end(session: Session, error: StreamError): Promise<void> {

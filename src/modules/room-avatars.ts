@@ -76,7 +76,7 @@ export default defineModule({
           await publish(room, request.payload);
           request.afterReply(() => {
             announce(room, 104);
-            if (room.occupants.size > 0) tellAll(room, presenceOf(room, room.get(known) ?? []), room.jid);
+            if (room.occupants.size > 0) void tellAll(room, presenceOf(room, room.get(known) ?? []), room.jid);
           });
         }),
         on(roomInfo, ({ context, features, fields, values }) =>

@@ -2,6 +2,7 @@
 import { type Element, el } from '../xml/element.ts';
 import { StanzaError } from './errors.ts';
 import type { Jid } from './jid.ts';
+import { NS } from './ns.ts';
 
 export type MessageType = 'chat' | 'groupchat' | 'headline' | 'normal' | 'error';
 export type PresenceType =
@@ -136,7 +137,10 @@ export function mayAnswerWithError(element: Element): boolean {
   return type !== 'error' && !(element.name === 'iq' && type === 'result');
 }
 
-/** The error that answers a stanza, sent back to where it came from; undefined where there must be none. */
+/**
+ * The error that answers a stanza, sent back to where it came from; undefined where there must be none. That of presence which was to enter a room
+ * says so (XEP-0045 7.2): there are clients that know it by nothing else.
+ */
 export function errorReply(
   element: Element,
   from: string,
@@ -145,7 +149,8 @@ export function errorReply(
   by?: string,
 ): Element | undefined {
   if (!mayAnswerWithError(element)) return undefined;
-  return el(element.name, null, { type: 'error', id: element.attrs.id, from, to }, error.toElement(by));
+  const what = element.name === 'presence' && element.getChild('x', NS.muc) ? [el('x', NS.muc)] : [];
+  return el(element.name, null, { type: 'error', id: element.attrs.id, from, to }, ...what, error.toElement(by));
 }
 
 /** The result that answers an IQ request. */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ChildServer } from '../kit/child-server.ts';
 
 const domain = 'chat.example';
-const script = fileURLToPath(new URL('slixmpp_client.py', import.meta.url));
+const scriptOf = (name: string): string => fileURLToPath(new URL(`slixmpp_${name}.py`, import.meta.url));
 // Debian's own: the first `python3` of the path may be one without its packages
 const python = '/usr/bin/python3';
 
@@ -22,22 +22,31 @@ afterAll(() => server?.[Symbol.asyncDispose]());
 test.each(['STARTTLS', 'direct TLS'])(
   'slixmpp lives its whole story over %s',
   async (transport) => {
-    const { code, output } = await run(transport);
-    if (code === 3) throw new Error(`slixmpp is missing; run: node scripts/test-deps.js (${output.trim()})`);
-    expect(
-      output.split('\n').filter((line) => line.startsWith('ok ')),
-      output,
-    ).toHaveLength(12);
-    expect(code).toBe(0);
+    await play('client', transport, 12);
   },
   70_000,
 );
+
+test('people with slixmpp meet in rooms of all kinds', async () => {
+  await play('rooms', 'STARTTLS', 8);
+}, 70_000);
 
 test('the server never logged an error', () => {
   expect(server.output.split('\n').filter((line) => line.includes('"level":"error"'))).toEqual([]);
 });
 
-function run(transport: string): Promise<{ readonly code: number | null; readonly output: string }> {
+/** A script is played to its end, with so many steps. */
+async function play(name: string, transport: string, steps: number): Promise<void> {
+  const { code, output } = await run(scriptOf(name), transport);
+  if (code === 3) throw new Error(`slixmpp is missing; run: node scripts/test-deps.js (${output.trim()})`);
+  expect(
+    output.split('\n').filter((line) => line.startsWith('ok ')),
+    output,
+  ).toHaveLength(steps);
+  expect(code).toBe(0);
+}
+
+function run(script: string, transport: string): Promise<{ readonly code: number | null; readonly output: string }> {
   const child = spawn(python, [script], {
     env: {
       PATH: process.env.PATH,

@@ -223,12 +223,17 @@ async def story():
     yield "leaving"
 
 
-async def main():
+async def tell(story):
     async for step in story():
         print(f"ok {step}", flush=True)
     await asyncio.gather(*(person.leave() for person in Person.everybody), return_exceptions=True)
 
 
-asyncio.get_event_loop().run_until_complete(asyncio.wait_for(main(), 60))
-print("done", flush=True)
-os._exit(0)
+def run(story):
+    asyncio.get_event_loop().run_until_complete(asyncio.wait_for(tell(story), 60))
+    print("done", flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    run(story)

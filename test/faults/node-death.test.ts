@@ -72,6 +72,21 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
       .toMatch(/seconds="7"/);
   });
 
+  test('who comes back elsewhere at once, and says nothing, is gone for those who were told', async () => {
+    await start();
+    await mutual();
+    const contact = await joined.enter(0, 'juliet', 'balcony');
+    const stranger = await joined.enter(2, 'nurse', 'here');
+    for (const client of [contact, stranger]) client.write('<presence/>');
+    await contact.fence();
+    const dying = await joined.enter(1, 'romeo', 'orchard');
+    dying.write("<presence/><presence to='nurse@verona.test/here'/>");
+    for (const client of [contact, stranger]) await hears(client, here('romeo@verona.test/orchard'));
+    joined.kill(1);
+    await joined.enter(2, 'romeo', 'orchard');
+    for (const client of [contact, stranger]) await hears(client, gone('romeo@verona.test/orchard'));
+  });
+
   test('who comes back elsewhere at once, under the same address, is not shown as gone afterwards', async () => {
     await start();
     await mutual();

@@ -58,7 +58,7 @@ class SlowDisk {
         if (typeof method !== 'function') return method;
         return (owner: string, ...rest: unknown[]) => {
           const result = method.call(target, owner, ...rest) as unknown;
-          if (owner !== self.owner) return result;
+          if (self.owner === undefined || owner !== self.owner) return result;
           const gate = self.gate;
           if ((name as string) !== 'append') return self.isReadingSlow ? gate.then(() => result) : result;
           const { id, durable } = result as ReturnType<ArchiveStore['append']>;

@@ -70,6 +70,28 @@ test('an administrator says how long an account is kept, and what is older goes 
   expect(await server.metrics.text()).toContain(`parley_mam_pruned_total{host="${domain}"} 1`);
 });
 
+test('the same holds for rooms', async () => {
+  const clock = new FakeClock();
+  const { server, admin } = await start(configOf('memory'), clock);
+  const orchard = await enter(server);
+  const coven = `coven@groups.${domain}`;
+  await expect(run(admin, 'archive show', { jid: coven })).rejects.toMatchObject({ code: 'not-found' });
+  orchard.write(`<presence to='${coven}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>`);
+  const say = async (id: string): Promise<void> => {
+    orchard.write(`<message to='${coven}' type='groupchat' id='${id}'><body>Remember</body></message>`);
+    await orchard.fence();
+  };
+  await say('1');
+  await expect.poll(() => run(admin, 'archive show', { jid: coven })).toMatchObject({ messages: 1, own: false });
+  await run(admin, 'archive retention', { jid: coven, keep: '2d' });
+  for (let n = 0; n < 2 * 4; n++) await clock.advance(day / 4);
+  await say('2');
+  await clock.advance(day / 4);
+  await expect.poll(() => run(admin, 'archive show', { jid: coven })).toMatchObject({ messages: 1, retention: '2d' });
+  expect(await server.metrics.text()).toContain(`parley_room_archive_pruned_total{host="groups.${domain}"} 1`);
+  expect(await run(admin, 'archive purge', { jid: coven })).toMatchObject({ removed: 1 });
+});
+
 test('a host without archives has none to show, and its accounts are shown all the same', async () => {
   const { admin } = await start(configOf('memory', { modules: { mam: false } }));
   await expect(run(admin, 'archive show', { jid })).rejects.toMatchObject({ code: 'refused' });

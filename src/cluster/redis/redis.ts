@@ -336,6 +336,7 @@ class RedisNode implements RedisCluster {
         life?.leases.forgotten();
         void life?.bus.reopen();
         if (this.isDraining) membership.drain(true).catch(() => {});
+        this.doubt(true);
       },
       onEstate: (node) => this.inherit(node, life!),
     });

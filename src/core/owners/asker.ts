@@ -174,12 +174,22 @@ export class Asker {
     );
   }
 
+  /** That node is about to be no more: what it was asked it answers still, and nothing else. */
+  leave(node: NodeId): void {
+    for (const lane of this.lanes.values()) {
+      if (lane.target === node && lane.outstanding.size > 0) this.halt(lane, undefined);
+    }
+  }
+
   private targetOf({ key, hint }: Lane): NodeId {
-    const { cluster } = this.context;
-    if (hint !== undefined && cluster.nodes.has(hint)) return hint;
+    const { cluster, leaving } = this.context;
+    const isThere = (node: NodeId): boolean => cluster.nodes.has(node) && !leaving.has(node);
+    if (hint !== undefined && isThere(hint)) return hint;
     if (this.keeper.things.has(key)) return cluster.self;
     const route = this.routes.get(key);
-    return route !== undefined && cluster.nodes.has(route) ? route : cluster.owner(this.keeper.fullOf(key));
+    if (route !== undefined && isThere(route)) return route;
+    const owner = cluster.owner(this.keeper.fullOf(key));
+    return isThere(owner) ? owner : cluster.self;
   }
 
   private settle(lane: Lane, asked: Asked, target: NodeId, reply: Reply): void {

@@ -56,6 +56,8 @@ export interface OwnersContext {
   /** Requests that wait here for things of this node, and those of this node that wait for their answers. */
   queued: number;
   asked: number;
+  /** Nodes that are about to be no more, and own nothing: they are not asked again. */
+  readonly leaving: Set<NodeId>;
   /** Nothing new is to be owned here, as long as there are other nodes. */
   isDraining: boolean;
   /** Nothing is owned here any more. */

@@ -39,6 +39,7 @@ const measures = {
 
 /** So many things move at once when a node drains. */
 const CONCURRENT = 8;
+const FAREWELL = 'owners.farewell';
 const TICK = 1000;
 /** Between two attempts to bring to life what a dead node has left, in milliseconds. */
 const REBUILD_AGAIN = 5000;
@@ -78,6 +79,7 @@ export class Owners {
       carrier: new Travel({ cluster, clock, log, limits, receive }),
       queued: 0,
       asked: 0,
+      leaving: new Set(),
       isDraining: false,
       isClosed: false,
       count: (kind, event) => {
@@ -94,7 +96,14 @@ export class Owners {
     );
     this.stops = [
       cluster.answer(askMethod, (body, from) => this.asked(body as Envelope, from)),
-      cluster.onNode((_node, isUp) => this.noticed(isUp)),
+      cluster.answer(FAREWELL, (_body, from) => {
+        this.context.leaving.add(from);
+        for (const { asker } of this.kinds.values()) asker.leave(from);
+      }),
+      cluster.onNode((node, isUp) => {
+        this.context.leaving.delete(node);
+        this.noticed(isUp);
+      }),
       cluster.onExpelled(() => {
         for (const thing of [...this.things()]) thing.lose();
       }),
@@ -188,11 +197,24 @@ export class Owners {
     const late = new Promise<void>((resolve) => {
       cancel = this.context.clock.after(deadline, resolve);
     });
-    await Promise.race([Promise.all([...this.things()].map((thing) => thing.letGo())), late]);
+    const over = Promise.all([...this.things()].map((thing) => thing.letGo())).then(() => this.sayFarewell());
+    await Promise.race([over, late]);
     cancel();
     for (const stop of this.stops) stop();
     const left = [...this.things()].length;
     if (left > 0) this.parts.log.error({ left }, 'things that this node owns could not be let go');
+  }
+
+  /**
+   * What other nodes have asked by the first word comes before its answer, and they ask nothing more; the answers to that are with them when
+   * they answer the second one. So nobody is left with a question to a node that is gone.
+   */
+  private async sayFarewell(): Promise<void> {
+    const { cluster } = this.context;
+    const others = [...cluster.nodes].filter((node) => node !== cluster.self);
+    for (let word = 1; word <= 2; word++) {
+      await Promise.all(others.map((node) => cluster.call(node, FAREWELL, word).catch(() => {})));
+    }
   }
 
   private ask(asker: Asker, key: string, body: unknown, isMute: boolean): MaybePromise<unknown> {

@@ -6,7 +6,10 @@ import { Retention, removeBefore } from './retention.ts';
 import type { stores } from './settings.ts';
 
 /** @param usual how long messages are kept on this host, in milliseconds; Infinity for good */
-export function archiveAdministration(opened: Opened<typeof stores>, usual: number): AdminArchives {
+export function archiveAdministration(
+  opened: Pick<Opened<typeof stores>, 'messages' | 'retention'>,
+  usual: number,
+): AdminArchives {
   const { messages } = opened;
   const retention = new Retention({ messages, retention: opened.retention, default: usual });
   return {

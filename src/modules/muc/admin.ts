@@ -16,7 +16,7 @@ import {
 } from './admin-items.ts';
 import { type AffiliationChange, changeAffiliations } from './affiliations.ts';
 import type { Affiliation, Role } from './config.ts';
-import { checkAffiliationList, checkRoleList } from './privileges.ts';
+import { checkAffiliationList, checkMayChange, checkRoleList } from './privileges.ts';
 import { roomOf } from './request.ts';
 import { changeRoles, type RoleChange } from './roles.ts';
 import type { Room } from './room.ts';
@@ -66,6 +66,7 @@ export async function makeChanges(request: IqRequest): Promise<void> {
   const others = changes.filter(isOfAffiliation);
   // neither kind knows whether the other will be refused
   if (roles.length > 0 && others.length > 0) throw new StanzaError('bad-request', 'roles or affiliations, not both');
+  checkMayChange(actor, roles.length > 0 ? 'role' : 'affiliation', room.config.allowInvites);
   const tellOthers =
     roles.length > 0
       ? changeRoles(

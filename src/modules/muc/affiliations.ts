@@ -28,7 +28,7 @@ export interface AffiliationChange {
 }
 
 /** What brought a change about; `roomAffiliation` passes it on. */
-export type Cause = 'request' | 'invitation' | 'registration' | 'operator';
+export type Cause = 'request' | 'invitation' | 'registration' | 'operator' | 'removal';
 
 /** How many rows a room has, at most. */
 const MOST_ROWS = 50_000;
@@ -51,7 +51,8 @@ export async function changeAffiliations(
     rows.set(jid.bare, { row: rowOf(room, actor, jid, change), change });
   }
   checkNicks(room, rows);
-  checkOwnersLeft(room, rows);
+  // an account that is removed cannot stay the owner
+  if (cause !== 'removal') checkOwnersLeft(room, rows);
   if (room.affiliations.size + rows.size > MOST_ROWS) throw new StanzaError('resource-constraint', 'that list is full');
   await Promise.all([...rows].map(([person, { row }]) => room.ports.rows.saveAffiliation(person, row)));
   const steps: (() => void)[] = [];

@@ -1,4 +1,5 @@
 // What a room tells its occupants: one element for all who are to get the same, whatever their number.
+import type { MaybePromise } from '../../base/maybe.ts';
 import { type Element, el } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
@@ -10,11 +11,12 @@ import { userElement } from './x.ts';
 /** Somebody who has just come waits for history; what is said meanwhile waits too, but no more than this. */
 const MOST_HELD = 1000;
 
-/** Sends an element, which says whom it is from, to everybody. */
-export function tellAll(room: Room, element: Element, from: Jid): void {
+/** Sends an element, which says whom it is from, to everybody. @returns when other nodes have it for certain */
+export function tellAll(room: Room, element: Element, from: Jid): MaybePromise<void> {
   const { audience, waiting } = room;
-  if (audience.length > 0) void room.ports.multicast(element, from, audience);
+  const sent = audience.length > 0 ? room.ports.multicast(element, from, audience) : undefined;
   if (waiting.size > 0) hold(room, element, from);
+  return sent;
 }
 
 /** To all devices of these occupants. */
@@ -37,7 +39,7 @@ export function tellDevice(room: Room, element: Element, from: Jid, to: Jid): vo
 /** The room says something to all who are in it; `codes` as in 10.2.1. */
 export function announce(room: Room, ...codes: number[]): void {
   if (room.occupants.size === 0) return;
-  tellAll(room, roomMessageOf(room, userElement(undefined, codes)), room.jid);
+  void tellAll(room, roomMessageOf(room, userElement(undefined, codes)), room.jid);
 }
 
 /** A message of the room itself to everybody. */
@@ -50,7 +52,14 @@ export function roomMessageOf(room: Room, ...children: Element[]): Element {
 export function isReserved(child: Element): boolean {
   return reserved.has(child.ns ?? '');
 }
-const reserved: ReadonlySet<string> = new Set([NS.muc, NS.mucUser, NS.occupantId, NS.hats, NS.prosodyHats]);
+const reserved: ReadonlySet<string> = new Set([
+  NS.muc,
+  NS.mucUser,
+  NS.occupantId,
+  NS.hiddenUser,
+  NS.hats,
+  NS.prosodyHats,
+]);
 
 function hold(room: Room, element: Element, from: Jid): void {
   for (const device of room.waiting) {

@@ -8,6 +8,8 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { errorReply, type Stanza } from '../../xmpp/stanza.ts';
+import { operator } from './actor.ts';
+import { changeAffiliations } from './affiliations.ts';
 import { arrive, type Bringer, isEntering } from './arrivals.ts';
 import { plainConfig } from './config.ts';
 import { goneError, mayFollow } from './destroy.ts';
@@ -71,7 +73,6 @@ export class Home {
     const left = lease.isAfterDeath ? fromRows(await stores.occupants.all(key)) : parked?.occupants;
     bringIn(room, handed?.occupants ?? left ?? []);
     if (parked !== undefined) home.ports.background(home.rows.park(undefined), 'forgetting who was in a room');
-    if (handed === undefined) home.ports.background(home.lookForAll(room), 'looking who is still in a room');
     vanishIfEmpty(room);
     return home;
   }
@@ -95,6 +96,37 @@ export class Home {
       );
     };
     return andThen(this.take(stanza, bringer), settled);
+  }
+
+  /** Looks who of these, which may be gone, is not connected any more: they have left the room. */
+  look(suspects: readonly Jid[]): void {
+    const { room } = this;
+    if (room === undefined || room.isOver) return;
+    const here = suspects.filter((device) => room.occupantOf(device) !== undefined);
+    if (here.length > 0) this.ports.background(this.lookFor(room, here), 'looking who is still in a room');
+  }
+
+  /** Looks who of all is not connected any more. Resolves to those who seem to be gone. */
+  async missing(): Promise<readonly Jid[]> {
+    const { room } = this;
+    if (room === undefined || room.isOver) return [];
+    const gone: Jid[] = [];
+    for (const device of devicesOf(room)) {
+      const isConnected = await this.parts.isConnected(device);
+      if (this.isDropped || room.isOver) return [];
+      if (isConnected === false) gone.push(device);
+      else if (isConnected === undefined) this.ask(device);
+    }
+    return gone;
+  }
+
+  /** An account is no more, and neither is what it was here. */
+  async forget(person: Jid): Promise<void> {
+    while (this.making !== undefined) await this.making;
+    const { room } = this;
+    if (room === undefined || room.isOver || !room.affiliations.has(person.bare)) return;
+    const change = { jid: person, affiliation: 'none', nick: '' } as const;
+    await room.run(async () => (await changeAffiliations(room, operator, [change], 'removal'))());
   }
 
   /** All that is to outlive this life is stored when it resolves. */
@@ -225,21 +257,19 @@ export class Home {
     }
   }
 
-  /** Who was here when the room's node ended may have left meanwhile. */
-  private async lookForAll(room: Room): Promise<void> {
-    for (const device of [...room.audience]) {
+  private async lookFor(room: Room, devices: readonly Jid[]): Promise<void> {
+    for (const device of devices) {
       const isConnected = await this.parts.isConnected(device);
       if (this.isDropped || room.isOver) return;
       if (isConnected === false) await room.run(() => removeGhost(room, device));
-      if (isConnected !== undefined) continue;
-      // its server tells where it is gone
-      const ping = el('ping', NS.ping);
-      this.ports.send(
-        el('iq', null, { type: 'get', id: this.ports.newId(), from: this.jid.full }, ping),
-        this.jid,
-        device,
-      );
     }
+  }
+
+  /** Its server tells where it is gone. */
+  private ask(device: Jid): void {
+    const ping = el('ping', NS.ping);
+    const iq = el('iq', null, { type: 'get', id: this.ports.newId(), from: this.jid.full }, ping);
+    this.ports.send(iq, this.jid, device);
   }
 
   private refuse({ el: element, from, to }: Stanza, error: unknown): void {
@@ -262,4 +292,8 @@ export class Home {
     this.parts.fault(error);
     return new StanzaError('internal-server-error');
   }
+}
+
+function devicesOf(room: Room): readonly Jid[] {
+  return [...room.occupants.values()].flatMap(({ devices }) => devices.map(({ jid }) => jid));
 }

@@ -6,15 +6,15 @@
 // - 7.2.18: who enters without `<x/>` is told not to be in the room.
 // - 8.2, of kicking oneself: it is allowed, as on IRC.
 // - 7.2.13, 10.2.1: nothing is logged for the public here; 170 and 171 tell what owners say of their rooms.
-// - 9.5 SHOULD, 18.1.1: who is put on a list while away hears nothing of it from the room, neither by an invitation nor by 101; who invites
-//   somebody makes them a member by that (invitations.ts).
+// - 18.1.1: who is put on a list while away is not told so by 101; but who may enter a members-only room by that is invited (9.5), and who
+//   invites somebody to one makes them a member (invitations.ts).
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
-import { serviceIn } from '../../core/events.ts';
+import { accountRemoving, serviceIn } from '../../core/events.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
 import { el } from '../../xml/element.ts';
@@ -22,6 +22,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaOf } from '../../xmpp/stanza.ts';
+import { Departures } from './departures.ts';
 import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
 import { roomMessageSent } from './hooks.ts';
@@ -35,8 +36,15 @@ import type { Handed } from './saved.ts';
 import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
 import { sweep } from './sweep.ts';
 
+/** Asks a room to forget an account of the host that it belongs to. */
+interface Removal {
+  readonly removed: string;
+}
+
 /** For the metrics, in milliseconds. */
 const COUNT_EVERY = 10_000;
+/** After so long a directory that was lost is whole again, in milliseconds. */
+const LOOK_AGAIN = 15_000;
 /** After a start, in milliseconds: by then whoever resumes has found their rooms. */
 const SWEEP_AFTER = 60_000;
 
@@ -64,6 +72,7 @@ export default defineModule({
 
   setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every }) {
     const homes = new Set<Home>();
+    const people = host.parent?.domain ?? host.domain;
 
     const ports = (rows: StoredRows, lease: Lease, isDropped: () => boolean): RoomPorts => {
       /** What was waited for may have taken longer than the lease. */
@@ -109,20 +118,48 @@ export default defineModule({
       isShared: () => cluster.nodes.size > 1,
       mostOwned: host.settings.rooms['per-account'],
       async isConnected(device) {
-        if (device.domain !== host.parent?.domain) return undefined;
-        const sessions = await cluster.directory.sessions(device.withResource('').bare);
+        if (device.domain !== people) return undefined;
+        const sessions = await cluster.directory.sessions(device.withResource('').bare, true);
         return sessions.some(({ jid }) => jid.full === device.full);
       },
       fault: (err) => log.error({ err }, 'a stanza to a room failed'),
     };
 
-    const rooms = owners.declare<Home, Passed, void>('room', {
+    /** Of a cluster's directory nobody is gone who is in it later: Redis may have forgotten all for a moment. */
+    const lookForAll = (home: Home): void => {
+      const work = home.missing().then((gone) => {
+        if (gone.length === 0) return;
+        if (cluster.nodes.size === 1) home.look(gone);
+        else clock.after(LOOK_AGAIN, () => home.look(gone));
+      });
+      background(work, 'looking who is still in a room');
+    };
+
+    const departures = new Departures({
+      cluster,
+      clock,
+      rooms: host.domain,
+      people,
+      look(devices) {
+        for (const home of homes) home.look(devices);
+      },
+      lookAgain() {
+        for (const home of homes) {
+          home.shareAgain();
+          lookForAll(home);
+        }
+      },
+    });
+
+    const rooms = owners.declare<Home, Passed | Removal, void>('room', {
       async thaw(key, lease, handed) {
         const home = await Home.open(parts, Jid.of(key, host.domain), lease, handed as Handed | undefined);
         homes.add(home);
+        home.look(departures.lately);
+        if (handed === undefined) lookForAll(home);
         return home;
       },
-      handle: (home, passed) => home.handle(passed),
+      handle: (home, asked) => ('removed' in asked ? home.forget(Jid.of(asked.removed, people)) : home.handle(asked)),
       freeze(home) {
         homes.delete(home);
         return home.freeze();
@@ -145,6 +182,16 @@ export default defineModule({
       for (const home of homes) home.shareAgain();
     });
 
+    /** Nothing is left of an account in any room, nor here of what it wanted to be told. */
+    const forget = async (user: string): Promise<void> => {
+      const { bare } = Jid.of(user, people);
+      for (const key of (await stores.memberships.all(bare)).keys()) {
+        await rooms.call(key, { removed: user });
+        await stores.memberships.set(bare, key, undefined);
+      }
+    };
+
+    const stopListening = departures.listen();
     const cancelSweep = clock.after(SWEEP_AFTER, () =>
       background(
         sweep(
@@ -164,6 +211,7 @@ export default defineModule({
       handlers: [
         provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
         ...requests,
+        on(accountRemoving, ({ user }) => forget(user)),
         provide(roomDirectory, { all: () => stores.directory.all('') }),
         on(roomMessageSent, () => metrics.messages.inc()),
         // what the host asks itself for its operators
@@ -184,7 +232,10 @@ export default defineModule({
           return 'handled';
         }),
       ],
-      stop: cancelSweep,
+      stop() {
+        stopListening();
+        cancelSweep();
+      },
     };
   },
 });

@@ -45,11 +45,15 @@ export function sendInvitation(room: Room, { to, by, id, reason, goesOn }: Invit
   if (goesOn !== undefined) children.push(goesOn);
   const parts = [el('invite', NS.mucUser, { from: by }, ...children)];
   if (room.config.password !== '') parts.push(el('password', NS.mucUser, undefined, room.config.password));
-  room.ports.send(
-    el('message', null, { from: room.jid.full, id }, el('x', NS.mucUser, undefined, ...parts)),
-    room.jid,
-    to,
-  );
+  const user = el('x', NS.mucUser, undefined, ...parts);
+  const body = el('body', null, undefined, inWords(room, bareOf(by) ?? by, reason));
+  room.ports.send(el('message', null, { from: room.jid.full, id }, user, body), room.jid, to);
+}
+
+/** For those who read nothing but text. */
+function inWords({ config, jid }: Room, inviter: string, reason: string | undefined): string {
+  const where = config.name === '' ? jid.bare : `${config.name} (${jid.bare})`;
+  return `${inviter} invites you to the room ${where}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 /** Whether a person was invited by another; both by bare JIDs. */

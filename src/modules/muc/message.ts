@@ -75,6 +75,7 @@ function settle(
   const { element, occupant, durable } = event;
   if (durable !== undefined) keep(durable);
   if (event.isSubject) keep(keepSubject(room, element, occupant));
-  tellAll(room, element, occupant?.jid ?? room.jid);
+  const sent = tellAll(room, element, occupant?.jid ?? room.jid);
+  if (isPromise(sent)) keep(sent);
   room.ports.hooks.notify(roomMessageSent, event);
 }

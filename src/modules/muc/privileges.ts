@@ -10,6 +10,17 @@ export interface Standing {
 }
 
 /**
+ * May changes of this kind be asked for at all? To be asked before anybody is looked for: else the answer would tell who is in the room, or
+ * belongs to it.
+ * @throws StanzaError `forbidden` (8, 9)
+ */
+export function checkMayChange(actor: Standing, kind: 'role' | 'affiliation', membersInvite: boolean): void {
+  if (kind === 'role') {
+    if (actor.role !== 'moderator') throw forbidden('moderator');
+  } else if (!isAtLeast(actor.affiliation, membersInvite ? 'member' : 'admin')) throw forbidden('admin');
+}
+
+/**
  * May this role be given to somebody who is in the room?
  * @throws StanzaError `forbidden` for those who may not do such things at all, `not-allowed` for a target that they may not do it to
  */

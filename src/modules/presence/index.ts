@@ -78,10 +78,18 @@ export default defineModule({
       background,
       pause,
     });
-    const stops = [outward.listen(), vanished.listen()];
-    every(SHARE_AGAIN, 'sharing of directed presence', () => {
+    const shareAgain = (): void => {
       for (const session of router.sessionsOf(host)) directed.shareAgain(session);
-    });
+    };
+    every(SHARE_AGAIN, 'sharing of directed presence', shareAgain);
+    const stops = [
+      outward.listen(),
+      vanished.listen(),
+      // as when Redis came back empty
+      cluster.onGap((isOurs) => {
+        if (isOurs) shareAgain();
+      }),
+    ];
 
     // RFC 6121 4.2, 4.4
     function becomeAvailable(session: Session, stanza: Presence): MaybePromise<void> {

@@ -56,7 +56,7 @@ export function withoutSpeaker(xml: string): Element {
 
 /** The bare JID of who said what is stored; undefined: the room itself. */
 export const speakerOf: StoredSender = (message) => {
-  const x = message.getChild('x', hidden) ?? message.getChildren('x', NS.mucUser).at(-1);
+  const x = message.elements().findLast(({ name, ns }) => name === 'x' && (ns === hidden || ns === NS.mucUser));
   return Jid.parse(x?.getChild('item')?.attrs.jid ?? '')?.bare;
 };
 

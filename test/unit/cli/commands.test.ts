@@ -289,7 +289,7 @@ describe('archives', () => {
       `${jid}: 3 messages from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z; kept forever, as for everybody`,
     );
     expect(await run(context, 'archive retention', { jid, keep: '90d' })).toBe(`messages of ${jid} are kept for 90d`);
-    expect(await run(context, 'archive show', { jid })).toContain('; kept for 90d, as set for this account');
+    expect(await run(context, 'archive show', { jid })).toContain('; kept for 90d, as set for it alone');
     expect(await run(context, 'user show', { jid })).toMatch(/^archive {3}3 messages from .* kept for 90d/m);
     expect(await run(context, 'archive retention', { jid, keep: '365d' })).toContain('for 1y');
     expect(await run(context, 'archive retention', { jid, keep: 'forever' })).toBe(
