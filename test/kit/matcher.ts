@@ -118,7 +118,7 @@ function differences(expected: View, actual: View, names: Names, exact: boolean,
     const where = `${at}<${child.name}>`;
     const alike = left.filter((one) => one.name === child.name && one.ns === child.ns);
     if (isAbsent(child)) {
-      if (alike.length > 0) found.push(`${where} should not be there`);
+      if (alike.some((one) => isMeant(child, one, names))) found.push(`${where} should not be there`);
       continue;
     }
     const match = alike.find((one) => matchView(child, one, names, exact) !== undefined) ?? alike[0];
