@@ -21,6 +21,13 @@ export class TokenBucket {
     this.at = now;
   }
 
+  /** Takes units if they are there; else nothing, and nothing is owed. */
+  tryTake(units: number, now: number): boolean {
+    if (this.take(units, now) === 0) return true;
+    this.tokens += units;
+    return false;
+  }
+
   /** Takes units; returns how many milliseconds to wait before taking more, 0 for none. */
   take(units: number, now: number): number {
     const earned = ((now - this.at) * this.rate.rate) / 1000;

@@ -74,7 +74,7 @@ function available(room: Room, from: Jid, nick: string, said: Element): MaybePro
   }
   if (nick !== occupant.nick) return changeNick(room, occupant, device, nick, said);
   if (isJoin) return enter(room, from, nick, said);
-  changePresence(room, occupant, device, said);
+  return changePresence({ room, occupant, device, presence: said });
 }
 
 /** 16.3: an occupant, or its server, may ask for presence again; nobody else is told anything. */

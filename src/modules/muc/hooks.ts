@@ -51,6 +51,15 @@ export interface RoomNick {
 /** `check` may refuse. */
 export const roomNick = gate<RoomNick>()('room-nick', ['check']);
 
+/** A device that is inside sends other presence of itself (7.7). `check` may refuse, or take it upon itself to have it shown later. */
+export interface RoomShow {
+  readonly room: Room;
+  readonly occupant: Occupant;
+  readonly device: Device;
+  readonly presence: Element;
+}
+export const roomShow = gate<RoomShow>()('room-show', ['check']);
+
 /** A device is inside, and everybody has been told; `isFirst`: with it, its occupant. */
 export const roomJoined = notify<{
   readonly room: Room;

@@ -1,15 +1,25 @@
 // Another nick (XEP-0045 7.6), and other presence (7.7).
-import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { checkNick, checkNickIsFree } from './enter.ts';
-import { type RoomNick, roomNick } from './hooks.ts';
+import { type RoomNick, type RoomShow, roomNick, roomShow } from './hooks.ts';
 import { type Device, Occupant } from './occupant.ts';
 import { presenceXml, sayGone, sayGoneToOthers, showPresence, showToOthers, showToSelf } from './presence.ts';
 import type { Room } from './room.ts';
 
-/** A device that is inside sends other presence of itself. */
-export function changePresence(room: Room, occupant: Occupant, device: Device, presence: Element): void {
+/** A device that is inside sends other presence of itself. @throws StanzaError where a module refuses it */
+export function changePresence(event: RoomShow): MaybePromise<void> {
+  const { hooks } = event.room.ports;
+  if (!hooks.listens(roomShow)) return applyPresence(event);
+  return andThen(hooks.gate(roomShow, event), (verdict) => {
+    if (verdict instanceof StanzaError) throw verdict;
+    if (verdict === undefined && event.occupant.device(event.device.jid) !== undefined) applyPresence(event);
+  });
+}
+
+/** The same, without asking anybody. */
+export function applyPresence({ room, occupant, device, presence }: RoomShow): void {
   device.presence = presenceXml(presence);
   // what was said last is what is shown
   occupant.devices.push(...occupant.devices.splice(occupant.devices.indexOf(device), 1));

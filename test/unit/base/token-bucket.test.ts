@@ -21,4 +21,15 @@ describe('a token bucket', () => {
     expect(bucket.take(0, 0)).toBe(0);
     expect(bucket.take(5, 50)).toBe(0);
   });
+
+  it('takes what is there, and of what is not there neither takes nor owes anything', () => {
+    const bucket = new TokenBucket({ rate: 1, burst: 2 }, 0);
+    expect([bucket.tryTake(1, 0), bucket.tryTake(1, 0), bucket.tryTake(1, 0), bucket.tryTake(1, 0)]).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
+    expect(bucket.tryTake(1, 1000)).toBe(true);
+  });
 });
