@@ -19,6 +19,7 @@ const abroad: ReadonlySet<string> = new Set(
     'mam-prefs',
     'mam-retraction',
     'messages',
+    'moderation',
     'occupant-id',
     'offline',
     'ping',

@@ -149,6 +149,48 @@ test.each([
   await romeo.destroy();
 });
 
+test('somebody with Converse.js makes a room, talks in it, and finds what was said after a reload', async () => {
+  const login = { domain, user: 'romeo', password: passwordOf('romeo'), tls: 'starttls', resource: 'square' } as const;
+  const { client: romeo } = await logIn(server.address('c2s'), login);
+  romeo.write('<presence/>');
+  const heard = listen(romeo);
+  const room = `hall@groups.${domain}`;
+
+  const at = server.address('http');
+  const wishes = new URLSearchParams({
+    by: 'websocket_url',
+    at: `ws://${at.address}:${at.port}/xmpp-websocket`,
+  });
+  const url = `http://127.0.0.1:${(site.address() as AddressInfo).port}/?${wishes}`;
+  const enterRoom = `(async () => {
+    window.room = await api.rooms.open('${room}', { nick: 'juliet', auto_configure: true, roomconfig: { persistentroom: true } }, true);
+  })()`;
+  const isInside = `window.room?.session.get('connection_status') === 5`;
+  const shows = (text: string): string => `document.body.innerText.includes(${JSON.stringify(text)})`;
+
+  const tab = await browser.open(url);
+  expect(await tab.until(patience, 'window.connections > 0'), tab.complaints.join('\n')).toBe(true);
+  await tab.evaluate(enterRoom);
+  expect(await tab.until(patience, isInside), tab.complaints.join('\n')).toBe(true);
+  // it fills in the form after that
+  expect(await tab.until(patience, `window.room.features.get('persistent')`)).toBe(true);
+  romeo.write(`<presence to='${room}/romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>`);
+  expect(await tab.until(patience, `window.room.occupants.findWhere({ nick: 'romeo' }) !== undefined`)).toBe(true);
+  romeo.write(`<message type='groupchat' id='r' to='${room}'><body>with love’s light wings</body></message>`);
+  expect(await tab.until(patience, shows('with love’s light wings'))).toBe(true);
+  await tab.evaluate(`(async () => { await window.room.sendMessage({ body: "how camest thou?" }); })()`);
+  expect(await until(patience, () => heard.includes('how camest thou?'))).toBe(true);
+
+  const again = await browser.open(url);
+  expect(await again.until(patience, 'window.connections > 0'), again.complaints.join('\n')).toBe(true);
+  await again.evaluate(enterRoom);
+  for (const text of ['with love’s light wings', 'how camest thou?']) {
+    expect(await again.until(patience, shows(text)), text).toBe(true);
+  }
+  await again.evaluate('void api.user.logout()');
+  await romeo.destroy();
+});
+
 test('the server never logged an error', () => {
   expect(server.output.split('\n').filter((line) => line.includes('"level":"error"'))).toEqual([]);
 });

@@ -92,6 +92,7 @@ class Scene implements AsyncDisposable {
       // the first machine is dead, in both directions
       { domain: 'parley.example', port: dead, priority: 1 },
       { domain: 'parley.example', port: ours, priority: 2 },
+      { domain: 'groups.parley.example', port: ours },
       { domain: 'strict.example', port: ours },
       { domain: 'local.example', port: ours },
       { domain: 'killed.example', port: child },
@@ -112,7 +113,7 @@ class Scene implements AsyncDisposable {
     writeFileSync(join(this.folder, 'ca.pem'), authority.certificate);
     // "local" gets one that the server signs itself
     for (const domain of ['parley.example', 'strict.example']) {
-      const { certificate, key } = authority.issue({ names: [domain] });
+      const { certificate, key } = authority.issue({ names: [domain, `groups.${domain}`] });
       writeFileSync(join(certificates, `${domain}.pem`), `${certificate}\n${key}`);
     }
     this.server = await TestServer.start(
@@ -269,6 +270,42 @@ describe.each(kinds)('with %s', (name, Kind) => {
     // whoever goes is seen to go
     romeo.client.write(`<presence type='unavailable' to='${room}/romeo'/>`);
     await scene.explained(find(juliet.client, /<presence .*type="unavailable"/));
+  }, 60_000);
+
+  test('a room on our side is joined by theirs, who talk, are kicked and banned', async () => {
+    const room = 'mantua@groups.parley.example';
+    const join = (who: Person, nick: string): void =>
+      who.client.write(`<presence to='${room}/${nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>`);
+    const change = (id: string, item: string): void =>
+      romeo.client.write(
+        `<iq type='set' id='${id}' to='${room}'><query xmlns='http://jabber.org/protocol/muc#admin'>${item}</query></iq>`,
+      );
+    join(romeo, 'romeo');
+    await scene.explained(find(romeo.client, /status code="201"/));
+    romeo.client.write(
+      `<iq type='set' id='ours' to='${room}'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>`,
+    );
+    await find(romeo.client, /id="ours"/);
+    join(juliet, 'juliet');
+    await scene.explained(find(juliet.client, /status code="110"/));
+    await scene.explained(find(juliet.client, /<subject/));
+    for (const [one, other] of [
+      [juliet, romeo],
+      [romeo, juliet],
+    ] as const) {
+      one.client.write(`<message to='${room}' type='groupchat'><body>from ${one.jid}</body></message>`);
+      for (const who of [one, other]) await scene.explained(find(who.client, new RegExp(`<body>from ${one.jid}`)));
+    }
+    change('kick', `<item nick='juliet' role='none'/>`);
+    await scene.explained(find(juliet.client, /status code="307"/));
+    join(juliet, 'juliet');
+    await scene.explained(find(juliet.client, /status code="110"/));
+    change('ban', `<item jid='${juliet.jid.split('/')[0]}' affiliation='outcast'/>`);
+    await scene.explained(find(juliet.client, /status code="301"/));
+    join(juliet, 'juliet');
+    await scene.explained(find(juliet.client, /<forbidden/));
+    romeo.client.write(`<presence type='unavailable' to='${room}/romeo'/>`);
+    await scene.explained(find(romeo.client, /<presence .*type="unavailable" .*|status code="110"/));
   }, 60_000);
 
   test('whoever is in a room of theirs when our server is killed does not stay there', async () => {

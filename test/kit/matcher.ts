@@ -2,7 +2,7 @@
 //
 // Subset: the name, the namespace, every attribute and every child that are listed must be there; text that is given must be
 // equal; more of anything is allowed; the order of children is free. Exact: no other attributes, no other children, the same
-// order. In both, namespaces are compared as resolved; `<x xmlns='...' {absent}/>` says that there is no such child, and
+// order. In both, namespaces are compared as resolved; `<x xmlns='...' {absent}/>` says that there is no such child (with the same attributes), and
 // `x='{absent}'` that there is no such attribute.
 import { fillKnown, matchText, type Names } from './template.ts';
 import { readXml, type View, viewOf } from './xml-view.ts';
@@ -46,10 +46,18 @@ function matchView(expected: View, actual: View, names: Names, exact: boolean): 
 
   const wanted = expected.children.filter((child) => !isAbsent(child));
   const unwanted = expected.children.filter(isAbsent);
-  if (unwanted.some((child) => actual.children.some((one) => one.name === child.name && one.ns === child.ns))) {
+  if (unwanted.some((child) => actual.children.some((one) => isMeant(child, one, names)))) {
     return undefined;
   }
   return exact ? inOrder(wanted, actual.children, known) : anyOrder(wanted, actual.children, known);
+}
+
+/** What must not be there: one of that name, with the attributes that are said. */
+function isMeant(unwanted: View, one: View, names: Names): boolean {
+  if (one.name !== unwanted.name || one.ns !== unwanted.ns) return false;
+  return Object.entries(unwanted.attrs).every(
+    ([key, template]) => key === ABSENT || (one.attrs[key] !== undefined && fits(template, one.attrs[key], names)),
+  );
 }
 
 const isAbsent = (view: View): boolean => view.attrs[ABSENT] !== undefined;
@@ -110,7 +118,7 @@ function differences(expected: View, actual: View, names: Names, exact: boolean,
     const where = `${at}<${child.name}>`;
     const alike = left.filter((one) => one.name === child.name && one.ns === child.ns);
     if (isAbsent(child)) {
-      if (alike.length > 0) found.push(`${where} should not be there`);
+      if (alike.some((one) => isMeant(child, one, names))) found.push(`${where} should not be there`);
       continue;
     }
     const match = alike.find((one) => matchView(child, one, names, exact) !== undefined) ?? alike[0];
