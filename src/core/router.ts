@@ -237,6 +237,24 @@ export class Router {
   }
 
   /**
+   * As {@link send}, but its sender hears of nothing where it cannot be told for the moment who is there.
+   * @throws StorageUnavailable then
+   */
+  attempt(stanza: Stanza, host: Host): MaybePromise<void> {
+    const { el, from, to } = stanza;
+    const failed = (error: unknown): MaybePromise<void> => {
+      if (error instanceof StorageUnavailable) throw error;
+      return this.refuse(el, to, from, error);
+    };
+    try {
+      const sent = this.forward(new Transit(stanza, { kind: 'host', host }));
+      return isPromise(sent) ? sent.catch(failed) : undefined;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  /**
    * A host says one thing to many sessions, of any domain: an element with a `from` and without `to`, to full JIDs. The gates of the
    * readers' hosts do not see it, `sessionOut` does. What comes from one bare JID (a room's) arrives in its order, also with what
    * is sent to a single reader this way. A reader that is not there is answered for by a stanza error from that address.

@@ -84,6 +84,8 @@ export async function startRooms(
   const config = parseConfig(mergeSettings(base, more));
   const modules = new Map(await loadModules(config));
   modules.delete('muc');
+  // it searches the rooms of the other
+  modules.delete('channel-search');
   modules.set('rooms', rooms.module);
   const server = await Server.start(config, {
     modules,

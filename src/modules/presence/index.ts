@@ -13,8 +13,9 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
 import { rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
+import { Arrears } from './arrears.ts';
 import { Directed, SHARE_AGAIN } from './directed.ts';
-import { Outward } from './outward.ts';
+import { type Items, Outward } from './outward.ts';
 import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { Vanished } from './vanished.ts';
@@ -41,7 +42,7 @@ export default defineModule({
 
   setup({ host, config, stores, router, cluster, clock, use, every, background, signal }) {
     const roster = use(rosterService);
-    const outward = new Outward({ host, router, cluster, background });
+    const outward = new Outward({ host, router, cluster, background, tell: (stanza) => arrears.tell(stanza) });
     const subscriptions = new Subscriptions({ host, router, cluster, roster, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
@@ -68,6 +69,15 @@ export default defineModule({
       background,
       pause,
     });
+    const arrears = new Arrears({
+      host,
+      router,
+      roster,
+      inTurn: (account, work) => turns.run(account.bare, work),
+      showElsewhere: (jid) => vanished.showElsewhere(jid),
+      background,
+      pause,
+    });
     const shareAgain = (): void => {
       for (const session of router.sessionsOf(host)) directed.shareAgain(session);
     };
@@ -88,25 +98,42 @@ export default defineModule({
         andThen(roster.all(session.jid.local), (items) => {
           const isFirst = !session.available;
           return andThen(session.setPresence(stanza, priority), () =>
-            andThen(outward.available(session.jid), (own) => {
-              if (host.listens(presenceBroadcast)) host.notify(presenceBroadcast, { stanza, isInitial: isFirst });
-              return andThen(outward.broadcast(stanza, items, own), () => {
-                if (!isFirst) return;
-                return andThen(outward.probe(session, items), () =>
-                  andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
+            andThen(outward.available(session.jid), (own) =>
+              andThen(rosterNow(session, items), (contacts) => {
+                if (host.listens(presenceBroadcast)) host.notify(presenceBroadcast, { stanza, isInitial: isFirst });
+                return andThen(outward.broadcast(stanza, contacts, own), () =>
+                  isFirst ? greet(session, contacts) : undefined,
                 );
-              });
-            }),
+              }),
+            ),
           );
         }),
+      );
+    }
+
+    /** Who was made a contact while a session became available was not shown it yet, by anybody. */
+    function rosterNow({ jid: { local } }: Session, before: Items): MaybePromise<Items> {
+      const items = roster.all(local);
+      return isPromise(items) ? items.catch(() => before) : items;
+    }
+
+    /** Tells a session what its client will not ask for again. */
+    function greet(session: Session, items: Items): MaybePromise<void> {
+      return persist(
+        'telling a session what it has missed',
+        () =>
+          andThen(outward.probe(session, items), () =>
+            andThen(outward.show(session.jid, session.jid), () => subscriptions.remind(session)),
+          ),
+        () => session.available && router.sessionOf(session.jid.full) === session,
       );
     }
 
     // RFC 6121 4.5
     function becomeUnavailable(session: Session, stanza: Presence): MaybePromise<void> {
       return inTurn(session, () => {
-        const told = directed.take(session);
-        const tellDirected = (): MaybePromise<void> => inOrder(told, (to) => outward.send(sentTo(stanza, to)));
+        const tellDirected = (): MaybePromise<void> =>
+          inOrder(directed.take(session), (to) => outward.send(sentTo(stanza, to)));
         if (!session.available) return tellDirected();
         return andThen(roster.all(session.jid.local), (items) =>
           // 4.5.2: to the resource itself too, so its entry is read before it changes
@@ -176,26 +203,34 @@ export default defineModule({
 
     /** Asked by the server for somebody who has just come, and who will not ask again: that waits for the database. */
     function answerOwnProbe(transit: Transit<Presence>): MaybePromise<void> {
-      try {
-        const answered = answerProbe(transit);
-        return isPromise(answered) ? answered.catch((error: unknown) => answerLater(transit, error)) : answered;
-      } catch (error) {
-        answerLater(transit, error);
-      }
+      return persist(
+        'showing presence when the database is back',
+        () => answerProbe(transit),
+        () => router.sessionOf(transit.stanza.from.full)?.available === true,
+      );
     }
 
-    function answerLater(transit: Transit<Presence>, problem: unknown): void {
-      if (!(problem instanceof StorageUnavailable)) throw problem;
+    /** Does something now, or when the database and Redis are back, as long as it is needed. */
+    function persist(what: string, work: () => MaybePromise<void>, isNeeded = () => true): MaybePromise<void> {
       const again = async (): Promise<void> => {
-        while ((await pause()) && router.sessionOf(transit.stanza.from.full)?.available === true) {
+        while ((await pause()) && isNeeded()) {
           try {
-            return await answerProbe(transit);
+            return await work();
           } catch (error) {
             if (!(error instanceof StorageUnavailable)) throw error;
           }
         }
       };
-      background(again(), 'showing presence when the database is back');
+      const later = (error: unknown): void => {
+        if (!(error instanceof StorageUnavailable)) throw error;
+        background(again(), what);
+      };
+      try {
+        const done = work();
+        return isPromise(done) ? done.catch(later) : done;
+      } catch (error) {
+        later(error);
+      }
     }
 
     // RFC 6121 4.3.2
@@ -219,8 +254,9 @@ export default defineModule({
         on(sessionClosed, ({ session, isOrphan }) => {
           if (isOrphan) return;
           const { jid } = session;
-          return andThen(becomeUnavailable(session, presenceOf('unavailable', jid, jid.withResource(''))), () =>
-            vanished.ended(jid),
+          const stanza = presenceOf('unavailable', jid, jid.withResource(''));
+          return persist('telling that a session has ended', () =>
+            andThen(becomeUnavailable(session, stanza), () => vanished.ended(jid)),
           );
         }),
         on(sessionOrphaned, ({ entry }) => vanished.orphaned(entry)),

@@ -9,7 +9,8 @@ import type { Presence } from '../../xmpp/stanza.ts';
 import { isFrom, isTo, type RosterItem } from '../roster/index.ts';
 import { presenceOf, sentTo } from './stanzas.ts';
 
-type Items = ReadonlyMap<string, RosterItem>;
+/** Contacts, by bare JID. */
+export type Items = ReadonlyMap<string, RosterItem>;
 
 /** Asks another node to show what it holds of an account. */
 interface ShowCall {
@@ -26,6 +27,8 @@ export interface OutwardParts {
   readonly router: Router;
   readonly cluster: Cluster;
   readonly background: (work: Promise<unknown>, what: string) => void;
+  /** Sends presence to a contact, now or when it can be told where that is. */
+  readonly tell: (stanza: Presence) => MaybePromise<void>;
 }
 
 export class Outward {
@@ -58,7 +61,7 @@ export class Outward {
     for (const [contact, item] of items) {
       if (!isFrom(item)) continue;
       const to = Jid.parse(contact);
-      const sent = to === undefined ? undefined : this.send(sentTo(stanza, to));
+      const sent = to === undefined ? undefined : this.parts.tell(sentTo(stanza, to));
       if (isPromise(sent)) waiting.push(sent);
     }
     if (waiting.length > 0) return Promise.all(waiting).then(() => {});
@@ -82,10 +85,11 @@ export class Outward {
 
   /**
    * Sends the presence of the account's available resources (of one, where `resource` is given) to somebody (4.3.2).
+   * @param isFresh of all that are available by now, on whichever node
    * @returns how many there are
    */
-  show(account: Jid, to: Jid, resource = ''): MaybePromise<number> {
-    return andThen(this.available(account, resource), (entries) => {
+  show(account: Jid, to: Jid, resource = '', isFresh = false): MaybePromise<number> {
+    return andThen(this.available(account, resource, isFresh), (entries) => {
       const shown = entries.filter((entry) => entry.jid.full !== to.full);
       const here = shown.filter((entry) => entry.node === this.parts.cluster.self);
       const elsewhere = shown.filter((entry) => entry.node !== this.parts.cluster.self);
@@ -104,9 +108,15 @@ export class Outward {
     );
   }
 
-  /** The account's available resources, on all nodes. */
-  available(account: Jid, resource = ''): MaybePromise<readonly SessionEntry[]> {
-    return andThen(this.parts.cluster.directory.sessions(account.bare), (entries) =>
+  /**
+   * The account's available resources, on all nodes.
+   * @param isFresh all that are by now; where that cannot be told, those that are known
+   */
+  available({ bare }: Jid, resource = '', isFresh = false): MaybePromise<readonly SessionEntry[]> {
+    const { directory } = this.parts.cluster;
+    const sessions = directory.sessions(bare, isFresh);
+    const known = isFresh && isPromise(sessions) ? sessions.catch(() => directory.sessions(bare)) : sessions;
+    return andThen(known, (entries) =>
       entries.filter((entry) => entry.available && (resource === '' || entry.jid.resource === resource)),
     );
   }

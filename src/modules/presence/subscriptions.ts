@@ -42,8 +42,8 @@ export class Subscriptions {
     const element = el.with({ from: account.bare, to: contact.bare });
     transit.stanza = { kind: 'presence', type, el: element, from: account, to: contact, id };
     await router.route(transit);
-    // 3.1.5
-    if (type === 'subscribed') await outward.show(account, contact);
+    // 3.1.5: what becomes available from now on is shown to the contact as to all others
+    if (type === 'subscribed') await outward.show(account, contact, '', true);
   }
 
   /** A contact asks, approves, cancels or withdraws. */
@@ -57,12 +57,12 @@ export class Subscriptions {
     const { was, pass, approve } = await roster.receiving(account, contact, type, bare);
     if (type === 'subscribe' && pass) {
       // 3.1.3: to all available resources now, and to those that come later (`remind`)
-      router.delivery.write(bare, await outward.available(account));
+      router.delivery.write(bare, await outward.available(account, '', true));
     }
     if (approve) {
       await outward.send(presenceOf('subscribed', account, contact));
       // also to whoever was subscribed before: its server would not ask if it had not lost something
-      await outward.show(account, contact);
+      await outward.show(account, contact, '', true);
     }
     // 3.3.3
     if (type === 'unsubscribe' && was.from) await outward.hide(account, contact);

@@ -64,6 +64,15 @@ export class Vanished {
     if (cluster.nodes.size > 1) background(this.correct(jid, false), 'showing a session again');
   }
 
+  /** Has a session that is on another node by now shown by that one; false where it is on none. */
+  async showElsewhere(jid: Jid): Promise<boolean> {
+    const { cluster } = this.parts;
+    const successor = await this.successor(jid);
+    if (successor?.available !== true || successor.node === cluster.self) return false;
+    await cluster.call(successor.node, this.method, jid.full).catch(() => {});
+    return true;
+  }
+
   private async tell(entry: SessionEntry): Promise<void> {
     const { roster, outward, directed, inTurn, announce } = this.parts;
     const { jid } = entry;

@@ -133,3 +133,80 @@ test('a contact that has gone on to another node meanwhile is shown by that one'
   await settle();
   expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
 });
+
+/** While true, a node cannot tell where somebody is. */
+function blind(node: number, user: string): { isOn: boolean } {
+  const state = { isOn: true };
+  const { directory } = nodes.clusters[node] as Cluster;
+  const sessions = directory.sessions.bind(directory);
+  directory.sessions = async (bare, isFresh) => {
+    if (state.isOn && bare.startsWith(user)) throw new StorageUnavailable('Redis is away');
+    return sessions(bare, isFresh);
+  };
+  return state;
+}
+
+const errors = ({ inbox }: StreamClient): number =>
+  inbox.filter((item) => item.kind === 'element' && item.element.attrs.type === 'error').length;
+
+test('contacts that could not be found are told when they can be, and of what holds by then', async () => {
+  await start(2);
+  await befriend();
+  const juliet = await enter(0, 'juliet', 'balcony');
+  juliet.write('<presence/>');
+  await settle();
+  const romeo = await enter(1, 'romeo', 'orchard');
+  await romeo.fence();
+  const blindness = blind(1, 'juliet');
+  romeo.write('<presence/><presence><show>away</show></presence>');
+  await settle();
+  await clock.advance(1_500);
+  await settle();
+  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(0);
+  expect(errors(romeo)).toBe(0);
+  blindness.isOn = false;
+  await clock.advance(1_500);
+  await settle();
+  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(1);
+  expect(juliet.inbox.some((item) => item.kind === 'element' && /<show>away/.test(`${item.element}`))).toBe(true);
+  // and he sees her, for whom he could not ask
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
+});
+
+test('contacts that could not be found when somebody left hear of it later', async () => {
+  await start(2);
+  await befriend();
+  const [juliet, romeo] = [await enter(0, 'juliet', 'balcony'), await enter(1, 'romeo', 'orchard')];
+  for (const client of [juliet, romeo]) client.write('<presence/>');
+  await settle();
+  juliet.inbox.length = 0;
+  const blindness = blind(1, 'juliet');
+  romeo.write('</stream:stream>');
+  await expect.poll(() => romeo.isClosed).toBe(true);
+  await settle();
+  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(0);
+  blindness.isOn = false;
+  await clock.advance(1_500);
+  await settle();
+  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(1);
+});
+
+test('contacts hear that somebody has left though the roster could not be read then', async () => {
+  await start(2);
+  await befriend();
+  const [juliet, romeo] = [await enter(0, 'juliet', 'balcony'), await enter(1, 'romeo', 'orchard')];
+  for (const client of [juliet, romeo]) client.write('<presence/>');
+  await settle();
+  juliet.inbox.length = 0;
+  // what was read of it is forgotten: the dead node may have changed it without having said so
+  nodes.kill(nodes.add('three').self);
+  broken = 'romeo';
+  romeo.write('</stream:stream>');
+  await expect.poll(() => romeo.isClosed).toBe(true);
+  await settle();
+  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(0);
+  broken = undefined;
+  await clock.advance(1_500);
+  await settle();
+  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(1);
+});
