@@ -1,6 +1,7 @@
 // Whether all agree when everything is whole again: what nodes list, what Redis has, what clients know of one another.
 import { until } from '../../kit/child-server.ts';
-import type { Person, Roster } from './person.ts';
+import type { Person } from './person.ts';
+import type { Roster } from './roster.ts';
 import { domain, RESUME } from './service.ts';
 
 /** How long ghosts may last, in milliseconds: sessions whose client went elsewhere wait for it, and some time is for slow machines. */

@@ -1,11 +1,16 @@
 // Somebody who uses the service while it breaks, with a client that does what a good one does: it resumes its session on any node, and
 // where that is over begins another, catches up from the archive, and sends again what nobody has taken.
 import { ArchiveReader, type Page } from '../../../bench/load/archive.ts';
-import { attribute, Client, type Cut, type Target } from '../../../bench/load/client.ts';
+import { attribute, type Cut } from '../../../bench/load/client.ts';
 import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { type Books, type Entry, type SessionMark, stanzaIdFor } from './books.ts';
-import { domain, type Service, type ServiceNode } from './service.ts';
+import type { Fortunes } from './fortunes.ts';
+import { Guest } from './guest.ts';
+import { KeepingClient, type Unacknowledged } from './keeping-client.ts';
+import type { RoomBooks } from './room-books.ts';
+import { itemsOf, type Roster } from './roster.ts';
+import { domain, roomAddress, type Service, type ServiceNode } from './service.ts';
 
 /** How long a client waits for an answer, and for any word at all while something is open, in milliseconds. */
 const PATIENCE = 15_000;
@@ -16,72 +21,8 @@ const AGAIN = 1_500;
 const ATTEMPTS = 5;
 const PAGE = 50;
 const FAILED = /<failed[\s\S]*/;
-
-/** What each contact is called, and how the two stand. */
-export type Roster = ReadonlyMap<string, { readonly name: string; readonly subscription: string }>;
-
-interface Unacknowledged {
-  /** The count of stanzas sent up to and with it. */
-  readonly count: number;
-  readonly xml: string;
-  readonly entry: Entry | undefined;
-  /** How far the archive was known when it was sent. */
-  readonly mark: string;
-  /** How many stanzas the client had acknowledged before: when this one is acknowledged, the server knows of these. */
-  readonly told: number;
-  readonly at: number;
-}
-
-/** What clients went through, of all of them. */
-export interface Fortunes {
-  resumed: number;
-  /** Sessions that were over, or that could not be had any more. */
-  begun: number;
-  cuts: number;
-  /** Attempts that failed, by what they failed with. */
-  readonly setbacks: Map<string, number>;
-  /** The longest that somebody was not served, in milliseconds, from the first thing on that was not answered. */
-  longestGap: number;
-  /** The longest that something said was waited for until it was acknowledged on the session that it was said on. */
-  longestWait: number;
-}
-
-export const noFortunes = (): Fortunes => ({
-  resumed: 0,
-  begun: 0,
-  cuts: 0,
-  setbacks: new Map(),
-  longestGap: 0,
-  longestWait: 0,
-});
-
-/** Keeps what it sends until that is acknowledged. */
-class KeepingClient extends Client {
-  readonly open: Unacknowledged[] = [];
-  /** Of what is sent next. */
-  entry: Entry | undefined;
-  mark = '';
-  /** How many stanzas it has acknowledged last. */
-  told = 0;
-  /** Since when it has asked for an acknowledgement, and heard nothing at all. */
-  askedAt: number | undefined;
-
-  override send(xml: string, n = 1, asks = false): void {
-    super.send(xml, n, asks);
-    if (asks) this.askedAt ??= performance.now();
-    if (this.sm && n > 0) {
-      const { entry, mark, told } = this;
-      this.open.push({ count: this.sm.sent, xml, entry, mark, told, at: performance.now() });
-    }
-    this.entry = undefined;
-  }
-
-  override write(xml: string): void {
-    // what is written may be a stanza with a request behind it, or an acknowledgement, but never both
-    if (this.sm && xml.startsWith('<a ')) this.told = this.sm.received;
-    super.write(xml);
-  }
-}
+/** How much of what guests say they say in rooms. */
+const IN_ROOMS = 0.6;
 
 export class Person {
   readonly number: number;
@@ -95,9 +36,12 @@ export class Person {
   /** For each contact the name that the server has confirmed last, and those that it was asked for after that. */
   readonly names = new Map<string, string[]>();
   isTalking = false;
+  /** Its part in rooms, where it has one. */
+  guest: Guest | undefined;
   private readonly service: Service;
   private readonly books: Books;
   private readonly fortunes: Fortunes;
+  private roomBooks: RoomBooks | undefined;
   private readonly random: () => number;
   private client: KeepingClient;
   private reader: ArchiveReader;
@@ -144,7 +88,8 @@ export class Person {
   /** For when it is not served. */
   get state(): string {
     const { client, due, doubtful } = this;
-    return `${client.isConnected ? 'connected' : 'not connected'}, ${client.open.length} open, ${doubtful.length} doubtful, due: ${JSON.stringify(due)}`;
+    const here = `${client.isConnected ? 'connected' : 'not connected'}, ${client.open.length} open, ${doubtful.length} doubtful, due: ${JSON.stringify(due)}`;
+    return this.guest === undefined ? here : `${here}; ${this.guest.state}`;
   }
 
   get jid(): string {
@@ -153,12 +98,58 @@ export class Person {
 
   /** Nothing is left to be acknowledged or sent again. */
   get isSettled(): boolean {
-    return this.isConnected && this.client.open.length === 0 && this.doubtful.length === 0;
+    return (
+      this.isConnected &&
+      this.client.open.length === 0 &&
+      this.doubtful.length === 0 &&
+      this.guest?.isSettled !== false
+    );
   }
 
   /** Uses the service until `leave`: says something about every `interval` milliseconds while it `isTalking`. */
   live(interval: number): void {
     this.work = this.use(interval);
+  }
+
+  /** From now on it is in these rooms, too. */
+  visit(rooms: readonly number[], books: RoomBooks): void {
+    const person = this;
+    this.guest = new Guest(this.number, rooms, books, {
+      get client() {
+        return person.client;
+      },
+      get session() {
+        return person.session;
+      },
+      get node() {
+        return person.node.name;
+      },
+      get isUp() {
+        return person.isConnected;
+      },
+      get isTalking() {
+        return person.isTalking;
+      },
+      send: (xml, spoken) => {
+        this.client.spoken = spoken;
+        this.client.send(xml, 1, spoken !== undefined);
+      },
+      setback: (why) => this.setback(why),
+    });
+    this.roomBooks = books;
+  }
+
+  /** The nicks of those in a room, as it says itself. */
+  async askWhoIsIn(room: number): Promise<ReadonlySet<string>> {
+    const xml = await this.patiently(() =>
+      this.question(`<query xmlns='http://jabber.org/protocol/disco#items'/>`, roomAddress(room)),
+    );
+    return new Set([...xml.matchAll(/<item [^>]*>/g)].map(([item]) => attribute(item, 'name') ?? ''));
+  }
+
+  /** Everything in a room's archive. */
+  readRoom(room: number): Promise<readonly string[]> {
+    return this.patiently(() => this.guest!.readAll(room, (work) => this.unlessLost(work)));
   }
 
   /** Closes the stream in good order. */
@@ -260,7 +251,10 @@ export class Person {
         this.setback('heard nothing');
         this.goneAway();
         this.client.cut('reset');
-      } else this.speak();
+      } else {
+        this.guest?.tick();
+        this.speak();
+      }
     }
   }
 
@@ -274,7 +268,8 @@ export class Person {
       this.rename(`user${this.pick(this.contacts)}@${domain}`, `n${++this.asked}`);
       return;
     }
-    this.say(this.books.say(this.number, this.pick(this.contacts), this.session.number));
+    if (this.guest !== undefined && this.random() < IN_ROOMS) this.guest.speak(this.random());
+    else this.say(this.books.say(this.number, this.pick(this.contacts), this.session.number));
   }
 
   private say(entry: Entry): void {
@@ -331,7 +326,10 @@ export class Person {
   private repeat(): void {
     const { open } = this.client;
     if (open.length === 0) return;
-    for (const { entry } of open) if (entry !== undefined) this.books.write(entry, this.node.name);
+    for (const { entry, spoken } of open) {
+      if (entry !== undefined) this.books.write(entry, this.node.name);
+      if (spoken !== undefined) this.roomBooks!.write(spoken, this.node.name);
+    }
     // they were counted when they were sent first
     this.client.send(open.map(({ xml }) => xml).join(''), 0, true);
   }
@@ -358,6 +356,7 @@ export class Person {
   /** A new session. */
   private async begin(node: ServiceNode): Promise<void> {
     this.doubtful.push(...this.client.open.filter(({ entry }) => entry !== undefined));
+    this.guest?.sessionOver(this.client.open.flatMap(({ spoken }) => spoken ?? []));
     this.due.archive = this.session.number > 0;
     this.due.roster = this.due.presence = true;
     this.session = { number: this.session.number + 1, placed: 0, nodes: new Set(), confirmed: 0 };
@@ -423,10 +422,11 @@ export class Person {
   }
 
   /** What the server answers. */
-  private async question(content: string): Promise<string> {
+  private async question(content: string, to?: string): Promise<string> {
     const id = `q ${++this.asked}`;
     const answer = new Promise<string>((resolve) => this.answers.set(id, resolve));
-    this.client.send(`<iq type='get' id='${id}'>${content}</iq>`);
+    const target = to === undefined ? '' : ` to='${to}'`;
+    this.client.send(`<iq type='get' id='${id}'${target}>${content}</iq>`);
     const xml = await this.unlessLost(answer);
     if (attribute(xml.slice(0, xml.indexOf('>') + 1), 'type') !== 'result') throw new Error(`no answer: ${xml}`);
     return xml;
@@ -473,7 +473,7 @@ export class Person {
 
   private hear(xml: string): void {
     this.client.askedAt = undefined;
-    if (this.reader.take(xml)) return;
+    if (this.guest?.take(xml) === true || this.reader.take(xml)) return;
     if (xml.startsWith('<message')) {
       // a page that was asked for before the connection broke
       if (xml.includes('<result ')) return;
@@ -535,8 +535,9 @@ export class Person {
     const { open } = this.client;
     let n = 0;
     while (n < open.length && open[n]!.count <= acked) {
-      const { entry, told, at } = open[n++]!;
+      const { entry, spoken, told, at } = open[n++]!;
       this.session.confirmed = Math.max(this.session.confirmed, told);
+      if (spoken !== undefined) spoken.isAcknowledged = true;
       if (entry === undefined) continue;
       entry.isAcknowledged = true;
       this.fortunes.longestWait = Math.max(this.fortunes.longestWait, performance.now() - at);
@@ -555,28 +556,4 @@ export class Person {
   }
 }
 
-/** The roster as a node has it, read by another device of the account. */
-export async function rosterAt(target: Target, number: number): Promise<Roster> {
-  const client = new Client(target, number);
-  client.patience = PATIENCE;
-  const answer = new Promise<string>((resolve, reject) => {
-    client.onStanza = (xml) => {
-      if (attribute(xml.slice(0, xml.indexOf('>') + 1), 'id') === 'elsewhere') resolve(xml);
-    };
-    setTimeout(() => reject(new Error(`no roster of ${client.user}`)), PATIENCE).unref();
-  });
-  await client.login({ sm: true, presence: false, resource: 'elsewhere' });
-  client.send(`<iq type='get' id='elsewhere'><query xmlns='jabber:iq:roster'/></iq>`);
-  const roster = new Map(itemsOf(await answer));
-  await client.close();
-  return roster;
-}
-
 const numberOf = (jid: string): number => Number(/^user(\d+)@/.exec(jid)?.[1]);
-
-function* itemsOf(xml: string): Iterable<[string, { readonly name: string; readonly subscription: string }]> {
-  for (const [item] of xml.matchAll(/<item [^>]*>/g)) {
-    const name = attribute(item, 'name') ?? '';
-    yield [attribute(item, 'jid') ?? '', { name, subscription: attribute(item, 'subscription') ?? '' }];
-  }
-}
