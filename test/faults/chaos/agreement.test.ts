@@ -12,6 +12,7 @@ class Friend implements Onlooker {
   readonly seen = new Set<string>();
   readonly roster = new Map<string, { name: string; subscription: string }>();
   readonly names = new Map<string, string[]>();
+  readonly friends = this;
   hasLeft = false;
   /** Tells nobody that it has left. */
   isSilent = false;

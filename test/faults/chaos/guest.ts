@@ -1,8 +1,9 @@
 // Somebody's client in rooms while the service breaks: it enters with each new session, asks now and then whether it is still inside
 // (XEP-0410), enters again where it is not, and says again what is neither acknowledged nor in the room's archive.
 import { ArchiveReader, type Page } from '../../../bench/load/archive.ts';
-import { attribute, type Client } from '../../../bench/load/client.ts';
+import { attribute } from '../../../bench/load/client.ts';
 import type { SessionMark } from './books.ts';
+import type { Line } from './line.ts';
 import { type RoomBooks, roomIdOf, type Spoken, type Stay } from './room-books.ts';
 import { roomAddress } from './service.ts';
 
@@ -12,18 +13,6 @@ const PINGS = 6_000;
 const PAGE = 50;
 
 export const nickOf = (number: number): string => `p${number}`;
-
-/** The session that a client has at the moment. */
-export interface Line {
-  readonly client: Client;
-  readonly session: SessionMark;
-  /** The name of the node that it is on. */
-  readonly node: string;
-  readonly isUp: boolean;
-  readonly isTalking: boolean;
-  send(xml: string, spoken?: Spoken): void;
-  setback(why: string): void;
-}
 
 /** One room, as one client has it. */
 interface Visit {
@@ -111,7 +100,7 @@ export class Guest {
 
   /** What is due; called about as often as its person says something. */
   tick(now = performance.now()): void {
-    if (!this.line.isUp) return;
+    if (!this.line.isConnected) return;
     for (const visit of this.visits) {
       if (visit.state === 'in') this.stay(visit, now);
       else if (visit.state === 'out' || now - visit.enteredAt > PATIENCE) this.enter(visit, now);
@@ -189,7 +178,7 @@ export class Guest {
     const spoken = books.say(visit.room, number, line.session.number);
     const id = spoken.body.replaceAll(' ', '-');
     visit.marks.set(spoken, visit.mark);
-    books.write(spoken, line.node);
+    books.write(spoken, line.nodeName);
     line.send(
       `<message to='${visit.address}' type='groupchat' id='${id}'><body>${spoken.body}</body><origin-id xmlns='urn:xmpp:sid:0' id='${id}'/></message>`,
       spoken,
@@ -249,7 +238,8 @@ export class Guest {
     if (attribute(head, 'type') === 'result' || visit.stay === undefined) return true;
     // XEP-0410 3.3: by these it is inside, and by the next two nobody knows
     if (/<(?:service-unavailable|feature-not-implemented|item-not-found)/.test(xml)) return true;
-    if (/<remote-server-(?:not-found|timeout)|type=['"]wait['"]/.test(xml)) this.line.setback('a self-ping without answer');
+    if (/<remote-server-(?:not-found|timeout)|type=['"]wait['"]/.test(xml))
+      this.line.setback('a self-ping without answer');
     else this.expelled(visit, xml);
     return true;
   }

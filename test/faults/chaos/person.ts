@@ -6,9 +6,11 @@ import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { type Books, type Entry, type SessionMark, stanzaIdFor } from './books.ts';
 import type { Fortunes } from './fortunes.ts';
+import { Friends } from './friends.ts';
 import { Guest } from './guest.ts';
 import { KeepingClient, type Unacknowledged } from './keeping-client.ts';
-import type { RoomBooks } from './room-books.ts';
+import type { Line } from './line.ts';
+import type { RoomBooks, Spoken } from './room-books.ts';
 import { itemsOf, type Roster } from './roster.ts';
 import { domain, roomAddress, type Service, type ServiceNode } from './service.ts';
 
@@ -24,17 +26,11 @@ const FAILED = /<failed[\s\S]*/;
 /** How much of what guests say they say in rooms. */
 const IN_ROOMS = 0.6;
 
-export class Person {
+export class Person implements Line {
   readonly number: number;
   readonly address: string;
-  /** Numbers of those with whom there is a subscription both ways. */
-  contacts: readonly number[] = [];
-  /** The full JIDs of contacts that are available, as far as this client was told. */
-  readonly seen = new Set<string>();
-  /** What each contact is called, and how the two stand, as far as this client was told. */
-  readonly roster = new Map<string, { readonly name: string; readonly subscription: string }>();
-  /** For each contact the name that the server has confirmed last, and those that it was asked for after that. */
-  readonly names = new Map<string, string[]>();
+  client: KeepingClient;
+  readonly friends: Friends;
   isTalking = false;
   /** Its part in rooms, where it has one. */
   guest: Guest | undefined;
@@ -43,9 +39,8 @@ export class Person {
   private readonly fortunes: Fortunes;
   private roomBooks: RoomBooks | undefined;
   private readonly random: () => number;
-  private client: KeepingClient;
   private reader: ArchiveReader;
-  private session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0 };
+  session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0 };
   private node: ServiceNode;
   /** Since when something was not answered, while it is not served. */
   private awaySince: number | undefined;
@@ -66,6 +61,7 @@ export class Person {
   constructor(number: number, service: Service, books: Books, fortunes: Fortunes, random: () => number) {
     this.number = number;
     this.address = `user${number}@${domain}`;
+    this.friends = new Friends(number, this);
     this.service = service;
     this.books = books;
     this.fortunes = fortunes;
@@ -92,6 +88,10 @@ export class Person {
     return this.guest === undefined ? here : `${here}; ${this.guest.state}`;
   }
 
+  get nodeName(): string {
+    return this.node.name;
+  }
+
   get jid(): string {
     return this.client.jid;
   }
@@ -99,10 +99,7 @@ export class Person {
   /** Nothing is left to be acknowledged or sent again. */
   get isSettled(): boolean {
     return (
-      this.isConnected &&
-      this.client.open.length === 0 &&
-      this.doubtful.length === 0 &&
-      this.guest?.isSettled !== false
+      this.isConnected && this.client.open.length === 0 && this.doubtful.length === 0 && this.guest?.isSettled !== false
     );
   }
 
@@ -113,30 +110,13 @@ export class Person {
 
   /** From now on it is in these rooms, too. */
   visit(rooms: readonly number[], books: RoomBooks): void {
-    const person = this;
-    this.guest = new Guest(this.number, rooms, books, {
-      get client() {
-        return person.client;
-      },
-      get session() {
-        return person.session;
-      },
-      get node() {
-        return person.node.name;
-      },
-      get isUp() {
-        return person.isConnected;
-      },
-      get isTalking() {
-        return person.isTalking;
-      },
-      send: (xml, spoken) => {
-        this.client.spoken = spoken;
-        this.client.send(xml, 1, spoken !== undefined);
-      },
-      setback: (why) => this.setback(why),
-    });
+    this.guest = new Guest(this.number, rooms, books, this);
     this.roomBooks = books;
+  }
+
+  send(xml: string, spoken?: Spoken): void {
+    this.client.spoken = spoken;
+    this.client.send(xml, 1, spoken !== undefined);
   }
 
   /** The nicks of those in a room, as it says itself. */
@@ -177,42 +157,13 @@ export class Person {
     this.lost?.(new Error('cut'));
   }
 
-  /** Asks for subscriptions to those that have higher numbers (RFC 6121 3.1); whoever asks here is granted one, and asked for one. */
-  befriend(): void {
-    for (const number of this.contacts) {
-      if (number > this.number) this.client.send(`<presence to='user${number}@${domain}' type='subscribe'/>`);
-    }
-  }
-
-  /** Says once more what may have been lost with a session: that does no harm. */
-  befriendAgain(): void {
-    if (!this.isConnected) return;
-    for (const number of this.contacts) {
-      const to = `user${number}@${domain}`;
-      if (this.roster.get(to)?.subscription === 'both') continue;
-      this.setback('a subscription asked for again');
-      for (const type of ['subscribed', 'subscribe']) this.client.send(`<presence to='${to}' type='${type}'/>`);
-    }
-  }
-
-  /** Gives a contact another name. */
-  rename(contact: string, name: string): void {
-    const names = this.names.get(contact) ?? [''];
-    names.push(name);
-    this.names.set(contact, names);
-    this.client.send(
-      `<iq type='set' id='name ${contact} ${name}'><query xmlns='jabber:iq:roster'><item jid='${contact}' name='${name}'/></query></iq>`,
-    );
-  }
-
   /** The roster as the server has it, for sure. */
   readRoster(): Promise<Roster> {
-    return this.patiently(() => this.fetchRoster());
+    return this.patiently(async () => new Map(itemsOf(await this.fetchRoster())));
   }
 
-  private async fetchRoster(): Promise<Roster> {
-    const items = await this.question(`<query xmlns='jabber:iq:roster'/>`);
-    return new Map(itemsOf(items));
+  private fetchRoster(): Promise<string> {
+    return this.question(`<query xmlns='jabber:iq:roster'/>`);
   }
 
   /** Reads everything that is in its archive. */
@@ -265,11 +216,11 @@ export class Person {
       return;
     }
     if (this.random() < 0.05) {
-      this.rename(`user${this.pick(this.contacts)}@${domain}`, `n${++this.asked}`);
+      this.friends.rename(this.pick(this.friends.contacts), `n${++this.asked}`);
       return;
     }
     if (this.guest !== undefined && this.random() < IN_ROOMS) this.guest.speak(this.random());
-    else this.say(this.books.say(this.number, this.pick(this.contacts), this.session.number));
+    else this.say(this.books.say(this.number, this.pick(this.friends.contacts), this.session.number));
   }
 
   private say(entry: Entry): void {
@@ -364,8 +315,7 @@ export class Person {
     this.client = this.makeClient(node);
     this.isPlaced(node);
     this.reader = new ArchiveReader(this.client);
-    this.seen.clear();
-    this.roster.clear();
+    this.friends.forget();
     // every other one keeps its resource, and takes it from what is left of its former session
     const resource = this.number % 2 === 0 ? 'phone' : `phone${this.session.number}`;
     await this.client.login({ sm: true, presence: false, resource });
@@ -375,7 +325,7 @@ export class Person {
   private async settleIn(): Promise<void> {
     const { due } = this;
     if (due.roster) {
-      for (const [jid, item] of await this.fetchRoster()) this.roster.set(jid, item);
+      this.friends.learn(await this.fetchRoster());
       due.roster = false;
     }
     // some first say that they are there, some first look into the archive
@@ -488,44 +438,24 @@ export class Person {
   }
 
   private see(head: string): void {
-    const from = attribute(head, 'from') ?? '';
-    const type = attribute(head, 'type');
-    if (type === undefined && from !== this.client.jid) this.seen.add(from);
-    else if (type === 'unavailable') this.seen.delete(from);
-    else if (type === 'error') this.refused(from);
-    else if (type === 'subscribe') {
-      this.client.send(`<presence to='${from}' type='subscribed'/>`);
-      if (numberOf(from) < this.number) this.client.send(`<presence to='${from}' type='subscribe'/>`);
-    }
-  }
-
-  /** What was said or asked has to be said and asked again (RFC 6120 8.3.2, `wait`). */
-  private refused(by: string): void {
-    if (by.startsWith(this.address)) {
+    const isOwn = (attribute(head, 'from') ?? '').startsWith(this.address);
+    if (attribute(head, 'type') !== 'error' || !isOwn) this.friends.see(head);
+    else {
+      // to be said again (RFC 6120 8.3.2, `wait`)
       this.setback('presence refused');
       this.due.presence = true;
-    } else if (this.roster.get(by)?.subscription !== 'both') {
-      this.setback('a subscription refused');
-      const say = (type: string): void => this.client.send(`<presence to='${by}' type='${type}'/>`);
-      void pause(AGAIN).then(() => {
-        if (this.client.isConnected) for (const type of ['subscribed', 'subscribe']) say(type);
-      });
-    } else this.setback('a probe refused');
+    }
   }
 
   private takeAnswer(xml: string, head: string): void {
     const id = attribute(head, 'id') ?? '';
     const type = attribute(head, 'type');
     if (type === 'set') {
-      for (const [jid, item] of itemsOf(xml)) this.roster.set(jid, item);
+      this.friends.learn(xml);
       this.client.send(`<iq type='result' id='${id}'/>`);
       return;
     }
-    const [kind, contact, name] = id.split(' ');
-    if (kind === 'name' && type === 'result') {
-      const names = this.names.get(contact!)!;
-      names.splice(0, names.indexOf(name!));
-    }
+    if (this.friends.isNamed(id, type)) return;
     this.answers.get(id)?.(xml);
     this.answers.delete(id);
   }
@@ -545,7 +475,7 @@ export class Person {
     open.splice(0, n);
   }
 
-  private setback(why: string): void {
+  setback(why: string): void {
     const { setbacks } = this.fortunes;
     const short = why.replace(/\s+/g, ' ').slice(0, 160);
     setbacks.set(short, (setbacks.get(short) ?? 0) + 1);
@@ -555,5 +485,3 @@ export class Person {
     return items[Math.floor(this.random() * items.length)]!;
   }
 }
-
-const numberOf = (jid: string): number => Number(/^user(\d+)@/.exec(jid)?.[1]);

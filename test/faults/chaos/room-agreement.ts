@@ -65,12 +65,7 @@ export class RoomAgreement {
   }
 }
 
-function compare(
-  where: string,
-  inside: readonly RoomOnlooker[],
-  listed: ReadonlySet<string>,
-  wrong: string[],
-): void {
+function compare(where: string, inside: readonly RoomOnlooker[], listed: ReadonlySet<string>, wrong: string[]): void {
   const expected = new Set(inside.map(({ number }) => nickOf(number)));
   for (const nick of listed) if (!expected.has(nick)) wrong.push(`${where}: ${nick} is a ghost`);
   for (const nick of expected) if (!listed.has(nick)) wrong.push(`${where}: ${nick} is missing`);

@@ -169,7 +169,9 @@ test('again to one session is wrong, but where its node died just then; on the n
   }
   const { say, told, books } = open();
   const next = session(2);
-  say().well().heard(undefined, books.enter(1, 2, next, now + 1), next);
+  say()
+    .well()
+    .heard(undefined, books.enter(1, 2, next, now + 1), next);
   expect(told()).toEqual({ ...one, heard: 2 });
 });
 

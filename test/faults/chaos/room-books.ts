@@ -193,7 +193,10 @@ export class RoomBooks {
     stay.sureAt = at;
     stay.first ??= id;
     if (stay.last !== undefined && id <= stay.last) {
-      this.wrong('misordered', `to user${person} on session ${session.number}, after ${stay.last}: ${describe(spoken)}`);
+      this.wrong(
+        'misordered',
+        `to user${person} on session ${session.number}, after ${stay.last}: ${describe(spoken)}`,
+      );
     } else stay.last = id;
     return spoken;
   }

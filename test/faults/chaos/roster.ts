@@ -5,7 +5,11 @@ import { attribute, Client, type Target } from '../../../bench/load/client.ts';
 const PATIENCE = 15_000;
 
 /** What each contact is called, and how the two stand. */
-export type Roster = ReadonlyMap<string, { readonly name: string; readonly subscription: string }>;
+export interface RosterItem {
+  readonly name: string;
+  readonly subscription: string;
+}
+export type Roster = ReadonlyMap<string, RosterItem>;
 
 /** The roster as a node has it, read by another device of the account. */
 export async function rosterAt(target: Target, number: number): Promise<Roster> {
@@ -25,7 +29,7 @@ export async function rosterAt(target: Target, number: number): Promise<Roster> 
 }
 
 /** The contacts of a roster, or of a push. */
-export function* itemsOf(xml: string): Iterable<[string, { readonly name: string; readonly subscription: string }]> {
+export function* itemsOf(xml: string): Iterable<[string, RosterItem]> {
   for (const [item] of xml.matchAll(/<item [^>]*>/g)) {
     const name = attribute(item, 'name') ?? '';
     yield [attribute(item, 'jid') ?? '', { name, subscription: attribute(item, 'subscription') ?? '' }];

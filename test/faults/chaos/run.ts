@@ -144,7 +144,9 @@ export async function gather(people: readonly Person[], pace: number): Promise<v
   const n = people.length;
   const around = CIRCLE.flatMap((step) => [step, n - step]);
   for (const [i, person] of people.entries()) {
-    person.contacts = [...new Set(around.map((step) => ((i + step) % n) + 1))].filter((number) => number !== i + 1);
+    person.friends.contacts = [...new Set(around.map((step) => ((i + step) % n) + 1))].filter(
+      (number) => number !== i + 1,
+    );
   }
   for (let i = 0; i < n; i += LOGINS) {
     const some = people.slice(i, i + LOGINS);
@@ -152,18 +154,18 @@ export async function gather(people: readonly Person[], pace: number): Promise<v
     if (!(await until(HEALING, () => some.every((person) => person.isConnected))))
       throw new Error('people cannot log in');
   }
-  for (const person of people) person.befriend();
-  const isAlone = ({ contacts, seen, roster }: Person): boolean => {
+  for (const person of people) person.friends.befriend();
+  const isAlone = ({ friends: { contacts, seen, roster } }: Person): boolean => {
     const both = [...roster.values()].filter(({ subscription }) => subscription === 'both');
     return seen.size !== contacts.length || both.length !== contacts.length;
   };
   for (let attempt = 0; attempt < PROPOSALS; attempt++) {
     if (await until(HEALING / PROPOSALS, () => !people.some(isAlone))) return;
-    for (const person of people.filter(isAlone)) person.befriendAgain();
+    for (const person of people.filter(isAlone)) person.friends.befriendAgain();
   }
-  const { address, seen, roster } = people.find(isAlone)!;
+  const { address, friends } = people.find(isAlone)!;
   throw new Error(
-    `people do not become contacts: ${address} sees ${[...seen]}, and has ${JSON.stringify([...roster])}`,
+    `people do not become contacts: ${address} sees ${[...friends.seen]}, and has ${JSON.stringify([...friends.roster])}`,
   );
 }
 
