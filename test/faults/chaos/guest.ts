@@ -120,7 +120,6 @@ export class Guest {
     const from = attribute(head, 'from') ?? '';
     const visit = this.visits.find(({ address }) => from === address || from.startsWith(`${address}/`));
     if (visit === undefined) return false;
-    if (visit.stay !== undefined && attribute(head, 'type') !== 'error') visit.stay.sureAt = performance.now();
     if (visit.reader?.take(xml) === true) return true;
     if (xml.startsWith('<iq')) return this.answer(visit, xml, head);
     if (xml.startsWith('<presence')) this.see(visit, xml, head, from.slice(visit.address.length + 1));
@@ -235,7 +234,11 @@ export class Guest {
     if (id?.startsWith('self ') !== true) return false;
     if (id !== visit.ping) return true;
     visit.ping = undefined;
-    if (attribute(head, 'type') === 'result' || visit.stay === undefined) return true;
+    if (visit.stay === undefined) return true;
+    if (attribute(head, 'type') === 'result') {
+      visit.stay.sureAt = performance.now();
+      return true;
+    }
     // XEP-0410 3.3: by these it is inside, and by the next two nobody knows
     if (/<(?:service-unavailable|feature-not-implemented|item-not-found)/.test(xml)) return true;
     if (/<remote-server-(?:not-found|timeout)|type=['"]wait['"]/.test(xml))
