@@ -46,12 +46,12 @@ export default defineModule({
   hosts: ['rooms'],
   config: z.strictObject({
     'messages-per-second': rate(
-      10,
+      20,
       'Messages of one person in a room, in the long run; admins of the room have no limit.',
     ),
-    'messages-burst': burst(50),
-    'room-messages-per-second': rate(100, 'Messages of all people in a room, in the long run.'),
-    'room-messages-burst': burst(1000),
+    'messages-burst': burst(500),
+    'room-messages-per-second': rate(200, 'Messages of all people in a room, in the long run.'),
+    'room-messages-burst': burst(5000),
     'entries-per-second': rate(0.5, 'Entries and changes of nick of one person in a room, in the long run.'),
     'entries-burst': burst(20),
     'room-entries-per-second': rate(20, 'Entries to a room of those who have no affiliation, in the long run.'),
