@@ -127,6 +127,16 @@ export class Excuses {
    * lists of its rooms with it", "the room may take them for gone").
    */
   isForgottenInRoom({ sureAt }: Stay, at: number): boolean {
-    return this.troubles.some(FORGETS, undefined, ({ from, to }) => from <= at && to + RECOVERY >= sureAt);
+    return this.troubles.some(FORGETS, undefined, ({ from, to }) => {
+      if (from > at) return false;
+      if (to + RECOVERY >= sureAt) return true;
+      // the list goes with the node, which is given up after some seconds
+      return this.troubles.some(
+        ENDS_LIVES,
+        undefined,
+        (end) =>
+          end.from >= from && end.from <= to + RECOVERY && end.from <= at && end.from + DEATH + RECOVERY >= sureAt,
+      );
+    });
   }
 }

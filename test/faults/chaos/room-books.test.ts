@@ -269,3 +269,18 @@ test('out of a room without having left is wrong, but where Redis had forgotten 
     expect(told()).toEqual(outcome);
   }
 });
+
+test('out of a room whose node died just after Redis had forgotten is excused, and not where it died later', () => {
+  for (const [outcome, kind, died] of [
+    [{ forgotten: 1 }, 'no-redis', -22_000],
+    [{ expelled: 1 }, 'stop', -22_000],
+    [{ expelled: 1 }, 'kill', -12_000],
+  ] as const) {
+    const { told, broke, books, stay } = open();
+    broke('redis-empty', undefined, -30_000, -25_000);
+    broke(kind, 'north', died, died + 5_000);
+    stay.sureAt = now - 10_000;
+    books.expel(stay, 'not-acceptable', now);
+    expect(told()).toEqual(outcome);
+  }
+});
