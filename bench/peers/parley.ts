@@ -21,7 +21,7 @@ const BUILD = fileURLToPath(new URL('../../scripts/build.js', import.meta.url));
 const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
 
 /** Switches off what the others are started without, too. */
-const MINIMAL = 'modules: { carbons: false, mam: false }\n';
+const MINIMAL = 'modules: { carbons: false, mam: false, room-archive: false }\n';
 
 export const parley: Peer = {
   name: 'parley',
