@@ -17,14 +17,19 @@ export interface Page {
 export class ArchiveReader {
   readonly client: Client;
   private readonly filter: string;
+  private readonly to: string;
+  /** What ids of queries begin with. */
+  private readonly name: string;
   private page: Page = { results: [], first: '', last: '', isComplete: false };
   private queries = 0;
   private fin: (() => void) | undefined;
   private failed: ((error: Error) => void) | undefined;
 
-  /** For the client's own archive; `peer`: only the conversation with that address. */
-  constructor(client: Client, peer?: string) {
+  /** For the client's own archive, or a `room`'s; `peer`: only the conversation with that address. */
+  constructor(client: Client, { peer, room }: { readonly peer?: string | undefined; readonly room?: string } = {}) {
     this.client = client;
+    this.to = room === undefined ? '' : ` to='${room}'`;
+    this.name = room ?? 'q';
     this.filter =
       peer === undefined
         ? ''
@@ -36,14 +41,14 @@ export class ArchiveReader {
   async ask(max: number, where: string): Promise<Page> {
     const page: Page = { results: [], first: '', last: '', isComplete: false };
     this.page = page;
-    const query = `<query xmlns='urn:xmpp:mam:2' queryid='q${++this.queries}'>${this.filter}`;
+    const query = `<query xmlns='urn:xmpp:mam:2' queryid='${this.name}${++this.queries}'>${this.filter}`;
     const set = `<set xmlns='http://jabber.org/protocol/rsm'><max>${max}</max>${where}</set>`;
     const timer = setTimeout(() => this.failed?.(new Error(`no page in ${PATIENCE / 1000} s`)), PATIENCE);
     try {
       await new Promise<void>((resolve, reject) => {
         this.fin = resolve;
         this.failed = reject;
-        this.client.send(`<iq type='set' id='q${this.queries}'>${query}${set}</query></iq>`);
+        this.client.send(`<iq type='set' id='${this.name}${this.queries}'${this.to}>${query}${set}</query></iq>`);
       });
     } finally {
       clearTimeout(timer);
@@ -55,12 +60,12 @@ export class ArchiveReader {
   take(xml: string): boolean {
     if (xml.startsWith('<message')) {
       const result = RESULT.exec(xml)?.[0];
-      if (result === undefined || attribute(result, 'queryid') !== `q${this.queries}`) return false;
+      if (result === undefined || attribute(result, 'queryid') !== `${this.name}${this.queries}`) return false;
       this.page.results.push(xml);
       return true;
     }
     const head = xml.slice(0, xml.indexOf('>') + 1);
-    if (!head.startsWith('<iq') || attribute(head, 'id') !== `q${this.queries}`) return false;
+    if (!head.startsWith('<iq') || attribute(head, 'id') !== `${this.name}${this.queries}`) return false;
     if (attribute(head, 'type') !== 'result') {
       this.failed?.(new Error(`no page: ${xml.slice(0, 300)}`));
       return true;

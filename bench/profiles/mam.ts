@@ -239,7 +239,7 @@ class MamWorker {
 }
 
 function read(client: Client, peer?: string): ArchiveReader {
-  const reader = new ArchiveReader(client, peer);
+  const reader = new ArchiveReader(client, { peer });
   client.onStanza = (xml) => reader.take(xml);
   return reader;
 }

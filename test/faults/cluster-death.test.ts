@@ -7,7 +7,8 @@ import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
 import { Agreement } from './chaos/agreement.ts';
 import { Books } from './chaos/books.ts';
-import { type Fortunes, noFortunes, Person } from './chaos/person.ts';
+import { type Fortunes, noFortunes } from './chaos/fortunes.ts';
+import { Person } from './chaos/person.ts';
 import { gather } from './chaos/run.ts';
 import { domain, Service, type ServiceNode } from './chaos/service.ts';
 import { Troubles } from './chaos/troubles.ts';
@@ -33,7 +34,7 @@ let fortunes: Fortunes;
 let troubles: Troubles;
 
 async function open(ahead = 0): Promise<readonly [ServiceNode, ServiceNode]> {
-  service = await Service.start(2, CLIENTS, ahead);
+  service = await Service.start(2, CLIENTS, { ahead });
   troubles = new Troubles();
   books = new Books(troubles);
   fortunes = noFortunes();

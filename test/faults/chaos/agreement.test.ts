@@ -1,7 +1,7 @@
 // That all agree at the end of a chaos run must be seen where they do not: each rule is shown to fire.
 import { expect, test } from 'vitest';
 import { Agreement, type Lists, type Onlooker } from './agreement.ts';
-import type { Roster } from './person.ts';
+import type { Roster } from './roster.ts';
 
 const none = { ghosts: 0, missing: 0, presence: 0, rosters: 0 };
 const patience = { ghosts: 50, goodbye: 50 };
@@ -12,6 +12,7 @@ class Friend implements Onlooker {
   readonly seen = new Set<string>();
   readonly roster = new Map<string, { name: string; subscription: string }>();
   readonly names = new Map<string, string[]>();
+  readonly friends = this;
   hasLeft = false;
   /** Tells nobody that it has left. */
   isSilent = false;

@@ -1,6 +1,7 @@
 // Whether all agree when everything is whole again: what nodes list, what Redis has, what clients know of one another.
 import { until } from '../../kit/child-server.ts';
-import type { Person, Roster } from './person.ts';
+import type { Person } from './person.ts';
+import type { Roster } from './roster.ts';
 import { domain, RESUME } from './service.ts';
 
 /** How long ghosts may last, in milliseconds: sessions whose client went elsewhere wait for it, and some time is for slow machines. */
@@ -21,10 +22,9 @@ export interface Lists<N> {
   /** An account's roster as another node has it. */
   rosterAt(node: N, number: number): Promise<Roster>;
 }
-export type Onlooker = Pick<
-  Person,
-  'number' | 'address' | 'jid' | 'contacts' | 'seen' | 'roster' | 'names' | 'hasLeft' | 'readRoster' | 'leave'
->;
+export type Onlooker = Pick<Person, 'number' | 'address' | 'jid' | 'hasLeft' | 'readRoster' | 'leave'> & {
+  readonly friends: Pick<Person['friends'], 'contacts' | 'seen' | 'roster' | 'names'>;
+};
 
 export interface Disagreements {
   /** Sessions that are in a list and in no client, by any node or in Redis; and the other way round. */
@@ -103,12 +103,13 @@ export class Agreement<N extends { readonly name: string }> {
     for (const person of this.people) {
       if (person.hasLeft) continue;
       const expected = new Set<string>();
-      for (const number of person.contacts) {
+      const { contacts, seen } = person.friends;
+      for (const number of contacts) {
         const contact = byNumber.get(number)!;
         if (!contact.hasLeft) expected.add(contact.jid);
       }
-      for (const jid of expected) if (!person.seen.has(jid)) wrong.push(`${person.jid} does not see ${jid}`);
-      for (const jid of person.seen) if (!expected.has(jid)) wrong.push(`${person.jid} sees ${jid}, who is not there`);
+      for (const jid of expected) if (!seen.has(jid)) wrong.push(`${person.jid} does not see ${jid}`);
+      for (const jid of seen) if (!expected.has(jid)) wrong.push(`${person.jid} sees ${jid}, who is not there`);
     }
     return wrong;
   }
@@ -126,7 +127,8 @@ export class Agreement<N extends { readonly name: string }> {
     await Promise.all(Array.from({ length: AT_ONCE }, look));
   }
 
-  private compareRoster({ address, contacts, names, roster: told }: Onlooker, where: string, roster: Roster): void {
+  private compareRoster({ address, friends }: Onlooker, where: string, roster: Roster): void {
+    const { contacts, names, roster: told } = friends;
     for (const number of contacts) {
       const contact = `user${number}@${domain}`;
       const [item, known] = [roster.get(contact), told.get(contact)];

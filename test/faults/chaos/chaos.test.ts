@@ -17,5 +17,6 @@ test('nodes are killed and told to stop, and connections break: nothing is lost 
   expect(outcome.problems).toEqual([]);
   expect([...outcome.counts.values()].reduce((a, b) => a + b, 0)).toBeGreaterThan(2);
   expect(outcome.account.acknowledged).toBeGreaterThan(100);
+  expect(outcome.rooms.acknowledged).toBeGreaterThan(30);
   expect(outcome.fortunes.resumed).toBeGreaterThan(0);
 }, 300_000);

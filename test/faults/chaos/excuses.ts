@@ -1,6 +1,7 @@
 // What the books of a chaos run do not hold against the server: each is a sentence of docs/cluster.md, and holds only for what was where
 // something broke, when it did.
 import type { Entry, Hearing, SessionMark } from './books.ts';
+import type { Spoken, Stay } from './room-books.ts';
 import type { Kind, Troubles } from './troubles.ts';
 
 /** How long it takes until a node that nothing keeps from it hears of a session, in milliseconds, on a busy machine. */
@@ -108,5 +109,34 @@ export class Excuses {
         );
       }),
     );
+  }
+
+  /**
+   * Is in a room's archive although its sender did not find it there, and said it again under another id. It may be where something kept what
+   * it was written to, or the room, from dealing with it until then ("nobody can tell what was done of it", and a node that goes on deals
+   * with what it had read).
+   */
+  isSaidAgain({ routes }: Spoken, givenUpAt: number): boolean {
+    return routes.some(({ at }) =>
+      this.troubles.some(DELAYS, undefined, ({ from, to }) => from <= givenUpAt && to + RECOVERY >= at),
+    );
+  }
+
+  /**
+   * Was out of a room without having left. It may be where Redis came back empty ("a node that dies before it has done so takes the
+   * lists of its rooms with it", "the room may take them for gone").
+   */
+  isForgottenInRoom({ sureAt }: Stay, at: number): boolean {
+    return this.troubles.some(FORGETS, undefined, ({ from, to }) => {
+      if (from > at) return false;
+      if (to + RECOVERY >= sureAt) return true;
+      // the list goes with the node, which is given up after some seconds
+      return this.troubles.some(
+        ENDS_LIVES,
+        undefined,
+        (end) =>
+          end.from >= from && end.from <= to + RECOVERY && end.from <= at && end.from + DEATH + RECOVERY >= sureAt,
+      );
+    });
   }
 }

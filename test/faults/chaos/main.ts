@@ -39,7 +39,8 @@ function kindsOf(text: string): Kind[] {
   });
 }
 
-function describe({ account, fortunes, counts, disagreements, delays, healed, settled }: Outcome): string {
+function describe({ account, rooms, roomGhosts, ...outcome }: Outcome): string {
+  const { fortunes, counts, disagreements, delays, healed, settled } = outcome;
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
   const rows: [string, string | number][] = [
     ['broken', [...counts].map(([kind, n]) => `${kind} ${n}`).join(', ')],
@@ -76,6 +77,25 @@ function describe({ account, fortunes, counts, disagreements, delays, healed, se
     ['missing sessions', disagreements.missing],
     ['wrong presence', disagreements.presence],
     ['wrong roster entries', disagreements.rosters],
+    ['said in rooms', rooms.sent],
+    ['acknowledged there', rooms.acknowledged],
+    ['shown to occupants', rooms.heard],
+    ['refused there', rooms.refused],
+    ['unknown, and done', rooms.unknown],
+    ['heard, and not kept', rooms.unarchived],
+    ['again in a room', rooms.twice],
+    ['forgotten by a room', rooms.forgotten],
+    ['LOST by a room', rooms.lost],
+    ['DOUBLED by a room', rooms.doubled],
+    ['two have had the room', rooms.divided],
+    ['not shown inside', rooms.missed],
+    ['shown again inside', rooms.reshown],
+    ['refused there, and came', rooms.undead],
+    ['out of order there', rooms.misordered],
+    ['never answered there', rooms.unanswered],
+    ['said there by nobody', rooms.invented],
+    ['out without leaving', rooms.expelled],
+    ['wrong lists of rooms', roomGhosts],
   ];
   return rows.map(([name, value]) => `  ${name.padEnd(26)} ${value}`).join('\n');
 }

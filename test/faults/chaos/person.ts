@@ -1,11 +1,18 @@
 // Somebody who uses the service while it breaks, with a client that does what a good one does: it resumes its session on any node, and
 // where that is over begins another, catches up from the archive, and sends again what nobody has taken.
 import { ArchiveReader, type Page } from '../../../bench/load/archive.ts';
-import { attribute, Client, type Cut, type Target } from '../../../bench/load/client.ts';
+import { attribute, type Cut } from '../../../bench/load/client.ts';
 import { until } from '../../kit/child-server.ts';
 import { pause } from '../kit.ts';
 import { type Books, type Entry, type SessionMark, stanzaIdFor } from './books.ts';
-import { domain, type Service, type ServiceNode } from './service.ts';
+import type { Fortunes } from './fortunes.ts';
+import { Friends } from './friends.ts';
+import { Guest } from './guest.ts';
+import { KeepingClient, type Unacknowledged } from './keeping-client.ts';
+import type { Line } from './line.ts';
+import type { RoomBooks, Spoken } from './room-books.ts';
+import { itemsOf, type Roster } from './roster.ts';
+import { domain, roomAddress, type Service, type ServiceNode } from './service.ts';
 
 /** How long a client waits for an answer, and for any word at all while something is open, in milliseconds. */
 const PATIENCE = 15_000;
@@ -16,92 +23,24 @@ const AGAIN = 1_500;
 const ATTEMPTS = 5;
 const PAGE = 50;
 const FAILED = /<failed[\s\S]*/;
+/** How much of what guests say they say in rooms. */
+const IN_ROOMS = 0.6;
 
-/** What each contact is called, and how the two stand. */
-export type Roster = ReadonlyMap<string, { readonly name: string; readonly subscription: string }>;
-
-interface Unacknowledged {
-  /** The count of stanzas sent up to and with it. */
-  readonly count: number;
-  readonly xml: string;
-  readonly entry: Entry | undefined;
-  /** How far the archive was known when it was sent. */
-  readonly mark: string;
-  /** How many stanzas the client had acknowledged before: when this one is acknowledged, the server knows of these. */
-  readonly told: number;
-  readonly at: number;
-}
-
-/** What clients went through, of all of them. */
-export interface Fortunes {
-  resumed: number;
-  /** Sessions that were over, or that could not be had any more. */
-  begun: number;
-  cuts: number;
-  /** Attempts that failed, by what they failed with. */
-  readonly setbacks: Map<string, number>;
-  /** The longest that somebody was not served, in milliseconds, from the first thing on that was not answered. */
-  longestGap: number;
-  /** The longest that something said was waited for until it was acknowledged on the session that it was said on. */
-  longestWait: number;
-}
-
-export const noFortunes = (): Fortunes => ({
-  resumed: 0,
-  begun: 0,
-  cuts: 0,
-  setbacks: new Map(),
-  longestGap: 0,
-  longestWait: 0,
-});
-
-/** Keeps what it sends until that is acknowledged. */
-class KeepingClient extends Client {
-  readonly open: Unacknowledged[] = [];
-  /** Of what is sent next. */
-  entry: Entry | undefined;
-  mark = '';
-  /** How many stanzas it has acknowledged last. */
-  told = 0;
-  /** Since when it has asked for an acknowledgement, and heard nothing at all. */
-  askedAt: number | undefined;
-
-  override send(xml: string, n = 1, asks = false): void {
-    super.send(xml, n, asks);
-    if (asks) this.askedAt ??= performance.now();
-    if (this.sm && n > 0) {
-      const { entry, mark, told } = this;
-      this.open.push({ count: this.sm.sent, xml, entry, mark, told, at: performance.now() });
-    }
-    this.entry = undefined;
-  }
-
-  override write(xml: string): void {
-    // what is written may be a stanza with a request behind it, or an acknowledgement, but never both
-    if (this.sm && xml.startsWith('<a ')) this.told = this.sm.received;
-    super.write(xml);
-  }
-}
-
-export class Person {
+export class Person implements Line {
   readonly number: number;
   readonly address: string;
-  /** Numbers of those with whom there is a subscription both ways. */
-  contacts: readonly number[] = [];
-  /** The full JIDs of contacts that are available, as far as this client was told. */
-  readonly seen = new Set<string>();
-  /** What each contact is called, and how the two stand, as far as this client was told. */
-  readonly roster = new Map<string, { readonly name: string; readonly subscription: string }>();
-  /** For each contact the name that the server has confirmed last, and those that it was asked for after that. */
-  readonly names = new Map<string, string[]>();
+  client: KeepingClient;
+  readonly friends: Friends;
   isTalking = false;
+  /** Its part in rooms, where it has one. */
+  guest: Guest | undefined;
   private readonly service: Service;
   private readonly books: Books;
   private readonly fortunes: Fortunes;
+  private roomBooks: RoomBooks | undefined;
   private readonly random: () => number;
-  private client: KeepingClient;
   private reader: ArchiveReader;
-  private session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0 };
+  session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0 };
   private node: ServiceNode;
   /** Since when something was not answered, while it is not served. */
   private awaySince: number | undefined;
@@ -122,6 +61,7 @@ export class Person {
   constructor(number: number, service: Service, books: Books, fortunes: Fortunes, random: () => number) {
     this.number = number;
     this.address = `user${number}@${domain}`;
+    this.friends = new Friends(number, this);
     this.service = service;
     this.books = books;
     this.fortunes = fortunes;
@@ -144,7 +84,12 @@ export class Person {
   /** For when it is not served. */
   get state(): string {
     const { client, due, doubtful } = this;
-    return `${client.isConnected ? 'connected' : 'not connected'}, ${client.open.length} open, ${doubtful.length} doubtful, due: ${JSON.stringify(due)}`;
+    const here = `${client.isConnected ? 'connected' : 'not connected'}, ${client.open.length} open, ${doubtful.length} doubtful, due: ${JSON.stringify(due)}`;
+    return this.guest === undefined ? here : `${here}; ${this.guest.state}`;
+  }
+
+  get nodeName(): string {
+    return this.node.name;
   }
 
   get jid(): string {
@@ -153,12 +98,38 @@ export class Person {
 
   /** Nothing is left to be acknowledged or sent again. */
   get isSettled(): boolean {
-    return this.isConnected && this.client.open.length === 0 && this.doubtful.length === 0;
+    return (
+      this.isConnected && this.client.open.length === 0 && this.doubtful.length === 0 && this.guest?.isSettled !== false
+    );
   }
 
   /** Uses the service until `leave`: says something about every `interval` milliseconds while it `isTalking`. */
   live(interval: number): void {
     this.work = this.use(interval);
+  }
+
+  /** From now on it is in these rooms, too. */
+  visit(rooms: readonly number[], books: RoomBooks): void {
+    this.guest = new Guest(this.number, rooms, books, this);
+    this.roomBooks = books;
+  }
+
+  send(xml: string, spoken?: Spoken): void {
+    this.client.spoken = spoken;
+    this.client.send(xml, 1, spoken !== undefined);
+  }
+
+  /** The nicks of those in a room, as it says itself. */
+  async askWhoIsIn(room: number): Promise<ReadonlySet<string>> {
+    const xml = await this.patiently(() =>
+      this.question(`<query xmlns='http://jabber.org/protocol/disco#items'/>`, roomAddress(room)),
+    );
+    return new Set([...xml.matchAll(/<item [^>]*>/g)].map(([item]) => attribute(item, 'name') ?? ''));
+  }
+
+  /** Everything in a room's archive. */
+  readRoom(room: number): Promise<readonly string[]> {
+    return this.patiently(() => this.guest!.readAll(room, (work) => this.unlessLost(work)));
   }
 
   /** Closes the stream in good order. */
@@ -186,42 +157,13 @@ export class Person {
     this.lost?.(new Error('cut'));
   }
 
-  /** Asks for subscriptions to those that have higher numbers (RFC 6121 3.1); whoever asks here is granted one, and asked for one. */
-  befriend(): void {
-    for (const number of this.contacts) {
-      if (number > this.number) this.client.send(`<presence to='user${number}@${domain}' type='subscribe'/>`);
-    }
-  }
-
-  /** Says once more what may have been lost with a session: that does no harm. */
-  befriendAgain(): void {
-    if (!this.isConnected) return;
-    for (const number of this.contacts) {
-      const to = `user${number}@${domain}`;
-      if (this.roster.get(to)?.subscription === 'both') continue;
-      this.setback('a subscription asked for again');
-      for (const type of ['subscribed', 'subscribe']) this.client.send(`<presence to='${to}' type='${type}'/>`);
-    }
-  }
-
-  /** Gives a contact another name. */
-  rename(contact: string, name: string): void {
-    const names = this.names.get(contact) ?? [''];
-    names.push(name);
-    this.names.set(contact, names);
-    this.client.send(
-      `<iq type='set' id='name ${contact} ${name}'><query xmlns='jabber:iq:roster'><item jid='${contact}' name='${name}'/></query></iq>`,
-    );
-  }
-
   /** The roster as the server has it, for sure. */
   readRoster(): Promise<Roster> {
-    return this.patiently(() => this.fetchRoster());
+    return this.patiently(async () => new Map(itemsOf(await this.fetchRoster())));
   }
 
-  private async fetchRoster(): Promise<Roster> {
-    const items = await this.question(`<query xmlns='jabber:iq:roster'/>`);
-    return new Map(itemsOf(items));
+  private fetchRoster(): Promise<string> {
+    return this.question(`<query xmlns='jabber:iq:roster'/>`);
   }
 
   /** Reads everything that is in its archive. */
@@ -260,7 +202,10 @@ export class Person {
         this.setback('heard nothing');
         this.goneAway();
         this.client.cut('reset');
-      } else this.speak();
+      } else {
+        this.guest?.tick();
+        this.speak();
+      }
     }
   }
 
@@ -271,10 +216,11 @@ export class Person {
       return;
     }
     if (this.random() < 0.05) {
-      this.rename(`user${this.pick(this.contacts)}@${domain}`, `n${++this.asked}`);
+      this.friends.rename(this.pick(this.friends.contacts), `n${++this.asked}`);
       return;
     }
-    this.say(this.books.say(this.number, this.pick(this.contacts), this.session.number));
+    if (this.guest !== undefined && this.random() < IN_ROOMS) this.guest.speak(this.random());
+    else this.say(this.books.say(this.number, this.pick(this.friends.contacts), this.session.number));
   }
 
   private say(entry: Entry): void {
@@ -331,7 +277,10 @@ export class Person {
   private repeat(): void {
     const { open } = this.client;
     if (open.length === 0) return;
-    for (const { entry } of open) if (entry !== undefined) this.books.write(entry, this.node.name);
+    for (const { entry, spoken } of open) {
+      if (entry !== undefined) this.books.write(entry, this.node.name);
+      if (spoken !== undefined) this.roomBooks!.write(spoken, this.node.name);
+    }
     // they were counted when they were sent first
     this.client.send(open.map(({ xml }) => xml).join(''), 0, true);
   }
@@ -358,6 +307,7 @@ export class Person {
   /** A new session. */
   private async begin(node: ServiceNode): Promise<void> {
     this.doubtful.push(...this.client.open.filter(({ entry }) => entry !== undefined));
+    this.guest?.sessionOver(this.client.open.flatMap(({ spoken }) => spoken ?? []));
     this.due.archive = this.session.number > 0;
     this.due.roster = this.due.presence = true;
     this.session = { number: this.session.number + 1, placed: 0, nodes: new Set(), confirmed: 0 };
@@ -365,8 +315,7 @@ export class Person {
     this.client = this.makeClient(node);
     this.isPlaced(node);
     this.reader = new ArchiveReader(this.client);
-    this.seen.clear();
-    this.roster.clear();
+    this.friends.forget();
     // every other one keeps its resource, and takes it from what is left of its former session
     const resource = this.number % 2 === 0 ? 'phone' : `phone${this.session.number}`;
     await this.client.login({ sm: true, presence: false, resource });
@@ -376,7 +325,7 @@ export class Person {
   private async settleIn(): Promise<void> {
     const { due } = this;
     if (due.roster) {
-      for (const [jid, item] of await this.fetchRoster()) this.roster.set(jid, item);
+      this.friends.learn(await this.fetchRoster());
       due.roster = false;
     }
     // some first say that they are there, some first look into the archive
@@ -423,10 +372,11 @@ export class Person {
   }
 
   /** What the server answers. */
-  private async question(content: string): Promise<string> {
+  private async question(content: string, to?: string): Promise<string> {
     const id = `q ${++this.asked}`;
     const answer = new Promise<string>((resolve) => this.answers.set(id, resolve));
-    this.client.send(`<iq type='get' id='${id}'>${content}</iq>`);
+    const target = to === undefined ? '' : ` to='${to}'`;
+    this.client.send(`<iq type='get' id='${id}'${target}>${content}</iq>`);
     const xml = await this.unlessLost(answer);
     if (attribute(xml.slice(0, xml.indexOf('>') + 1), 'type') !== 'result') throw new Error(`no answer: ${xml}`);
     return xml;
@@ -473,7 +423,7 @@ export class Person {
 
   private hear(xml: string): void {
     this.client.askedAt = undefined;
-    if (this.reader.take(xml)) return;
+    if (this.guest?.take(xml) === true || this.reader.take(xml)) return;
     if (xml.startsWith('<message')) {
       // a page that was asked for before the connection broke
       if (xml.includes('<result ')) return;
@@ -488,44 +438,24 @@ export class Person {
   }
 
   private see(head: string): void {
-    const from = attribute(head, 'from') ?? '';
-    const type = attribute(head, 'type');
-    if (type === undefined && from !== this.client.jid) this.seen.add(from);
-    else if (type === 'unavailable') this.seen.delete(from);
-    else if (type === 'error') this.refused(from);
-    else if (type === 'subscribe') {
-      this.client.send(`<presence to='${from}' type='subscribed'/>`);
-      if (numberOf(from) < this.number) this.client.send(`<presence to='${from}' type='subscribe'/>`);
-    }
-  }
-
-  /** What was said or asked has to be said and asked again (RFC 6120 8.3.2, `wait`). */
-  private refused(by: string): void {
-    if (by.startsWith(this.address)) {
+    const isOwn = (attribute(head, 'from') ?? '').startsWith(this.address);
+    if (attribute(head, 'type') !== 'error' || !isOwn) this.friends.see(head);
+    else {
+      // to be said again (RFC 6120 8.3.2, `wait`)
       this.setback('presence refused');
       this.due.presence = true;
-    } else if (this.roster.get(by)?.subscription !== 'both') {
-      this.setback('a subscription refused');
-      const say = (type: string): void => this.client.send(`<presence to='${by}' type='${type}'/>`);
-      void pause(AGAIN).then(() => {
-        if (this.client.isConnected) for (const type of ['subscribed', 'subscribe']) say(type);
-      });
-    } else this.setback('a probe refused');
+    }
   }
 
   private takeAnswer(xml: string, head: string): void {
     const id = attribute(head, 'id') ?? '';
     const type = attribute(head, 'type');
     if (type === 'set') {
-      for (const [jid, item] of itemsOf(xml)) this.roster.set(jid, item);
+      this.friends.learn(xml);
       this.client.send(`<iq type='result' id='${id}'/>`);
       return;
     }
-    const [kind, contact, name] = id.split(' ');
-    if (kind === 'name' && type === 'result') {
-      const names = this.names.get(contact!)!;
-      names.splice(0, names.indexOf(name!));
-    }
+    if (this.friends.isNamed(id, type)) return;
     this.answers.get(id)?.(xml);
     this.answers.delete(id);
   }
@@ -535,8 +465,9 @@ export class Person {
     const { open } = this.client;
     let n = 0;
     while (n < open.length && open[n]!.count <= acked) {
-      const { entry, told, at } = open[n++]!;
+      const { entry, spoken, told, at } = open[n++]!;
       this.session.confirmed = Math.max(this.session.confirmed, told);
+      if (spoken !== undefined) spoken.isAcknowledged = true;
       if (entry === undefined) continue;
       entry.isAcknowledged = true;
       this.fortunes.longestWait = Math.max(this.fortunes.longestWait, performance.now() - at);
@@ -544,7 +475,7 @@ export class Person {
     open.splice(0, n);
   }
 
-  private setback(why: string): void {
+  setback(why: string): void {
     const { setbacks } = this.fortunes;
     const short = why.replace(/\s+/g, ' ').slice(0, 160);
     setbacks.set(short, (setbacks.get(short) ?? 0) + 1);
@@ -552,31 +483,5 @@ export class Person {
 
   private pick<T>(items: readonly T[]): T {
     return items[Math.floor(this.random() * items.length)]!;
-  }
-}
-
-/** The roster as a node has it, read by another device of the account. */
-export async function rosterAt(target: Target, number: number): Promise<Roster> {
-  const client = new Client(target, number);
-  client.patience = PATIENCE;
-  const answer = new Promise<string>((resolve, reject) => {
-    client.onStanza = (xml) => {
-      if (attribute(xml.slice(0, xml.indexOf('>') + 1), 'id') === 'elsewhere') resolve(xml);
-    };
-    setTimeout(() => reject(new Error(`no roster of ${client.user}`)), PATIENCE).unref();
-  });
-  await client.login({ sm: true, presence: false, resource: 'elsewhere' });
-  client.send(`<iq type='get' id='elsewhere'><query xmlns='jabber:iq:roster'/></iq>`);
-  const roster = new Map(itemsOf(await answer));
-  await client.close();
-  return roster;
-}
-
-const numberOf = (jid: string): number => Number(/^user(\d+)@/.exec(jid)?.[1]);
-
-function* itemsOf(xml: string): Iterable<[string, { readonly name: string; readonly subscription: string }]> {
-  for (const [item] of xml.matchAll(/<item [^>]*>/g)) {
-    const name = attribute(item, 'name') ?? '';
-    yield [attribute(item, 'jid') ?? '', { name, subscription: attribute(item, 'subscription') ?? '' }];
   }
 }

@@ -9,9 +9,10 @@ import { ChildServer, isAlive } from '../../kit/child-server.ts';
 import { freePort } from '../../kit/peers.ts';
 import { startPostgres, type TestPostgres } from '../../kit/postgres.ts';
 import { startRedis, type TestRedis } from '../../kit/redis.ts';
-import { type Roster, rosterAt } from './person.ts';
+import { type Roster, rosterAt } from './roster.ts';
 
 export const domain = 'localhost';
+export const roomAddress = (room: number): string => `room${room}@groups.${domain}`;
 const password = 'chaos';
 const userPrefix = 'user';
 
@@ -53,10 +54,10 @@ export class Service {
   }
 
   /**
-   * Starts it all, with accounts `user1` to `userN`.
+   * Starts it all, with accounts `user1` to `userN`, and rooms.
    * @param ahead how much each node's clock is ahead of that of the one before it, in milliseconds
    */
-  static async start(nodes: number, users: number, ahead = 0): Promise<Service> {
+  static async start(nodes: number, users: number, { rooms = 0, ahead = 0 } = {}): Promise<Service> {
     const port = await freePort();
     const service = new Service(await startRedis(), await startPostgres({ port }), port);
     try {
@@ -64,6 +65,7 @@ export class Service {
       const lines = Array.from({ length: users }, (_, i) => `${userPrefix}${i + 1}@${domain} ${password}\n`).join('');
       const { code, stderr } = await service.nodes[0]!.server.cli(['user', 'add', '--batch', '-'], lines);
       if (code !== 0) throw new Error(`accounts could not be made: ${stderr}`);
+      for (let room = 1; room <= rooms; room++) await service.makeRoom(room);
       return service;
     } catch (error) {
       await service.dispose();
@@ -195,6 +197,12 @@ export class Service {
     }
     await this.redis.remove();
     await this.postgres.remove();
+  }
+
+  private async makeRoom(room: number): Promise<void> {
+    const owner = `${userPrefix}1@${domain}`;
+    const { code, stderr } = await this.nodes[0]!.server.cli(['room', 'create', roomAddress(room), '--owner', owner]);
+    if (code !== 0) throw new Error(`room ${room} could not be made: ${stderr}`);
   }
 
   private async add(name: string, ahead: number): Promise<void> {

@@ -34,8 +34,9 @@ export class Troubles {
     return trouble;
   }
 
-  /** Whether one of those kinds, of that node or of everybody, is such as is asked for. */
-  some(of: ReadonlySet<Kind>, node: string, isSuch: (trouble: Trouble) => boolean): boolean {
-    return this.all.some((one) => of.has(one.kind) && (one.node === undefined || one.node === node) && isSuch(one));
+  /** Whether one of those kinds, of that node (without one, of whichever) or of everybody, is such as is asked for. */
+  some(of: ReadonlySet<Kind>, node: string | undefined, isSuch: (trouble: Trouble) => boolean): boolean {
+    const isThere = (one: Trouble): boolean => one.node === undefined || node === undefined || one.node === node;
+    return this.all.some((one) => of.has(one.kind) && isThere(one) && isSuch(one));
   }
 }
