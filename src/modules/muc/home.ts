@@ -152,8 +152,9 @@ export class Home {
     return this.making === undefined && (room === undefined || (room.occupants.size === 0 && room.isQuiet));
   }
 
-  /** Says again who is here, for the next owner after a crash. */
-  shareAgain(): void {
+  /** Says again who is here, for the next owner after a crash; as soon as it is known that the room is this node's. */
+  async shareAgain(): Promise<void> {
+    if (!(await this.rows.isOurs())) return;
     for (const { nick, role, devices } of this.room?.occupants.values() ?? []) {
       for (const { jid, presence } of devices) this.rows.saveDevice(jid, { nick, role, xml: presence });
     }

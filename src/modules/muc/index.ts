@@ -135,6 +135,8 @@ export default defineModule({
       background(work, 'looking who is still in a room');
     };
 
+    const shareAgain = (home: Home): void => background(home.shareAgain(), 'telling who is in a room');
+
     const departures = new Departures({
       cluster,
       clock,
@@ -145,7 +147,7 @@ export default defineModule({
       },
       lookAgain() {
         for (const home of homes) {
-          home.shareAgain();
+          shareAgain(home);
           lookForAll(home);
         }
       },
@@ -179,7 +181,7 @@ export default defineModule({
       metrics.occupants.set(here.reduce((sum, { occupants }) => sum + occupants.size, 0));
     });
     every(SHARE_AGAIN, 'who is in rooms', () => {
-      for (const home of homes) home.shareAgain();
+      for (const home of homes) shareAgain(home);
     });
 
     /** Nothing is left of an account in any room, nor here of what it wanted to be told. */

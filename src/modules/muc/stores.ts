@@ -1,4 +1,5 @@
 // The stores of rooms, and how a room's owner writes them: it looks before each write whether the room is still its own.
+import type { MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { ephemeral, kv, map, type Opened } from '../../storage/specs.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -97,6 +98,12 @@ export class StoredRows implements RoomRows {
     const written = stores.occupants.set(key, device.full, row, SHARED_FOR);
     // Redis is away: said again in time
     if (written instanceof Promise) written.catch(() => {});
+  }
+
+  /** Resolves when that is known: whether the room is this node's. */
+  isOurs(): MaybePromise<boolean> {
+    const { lease } = this.parts;
+    return lease.isValid || lease.confirm();
   }
 
   /** Resolves when nothing is under way any more. */
