@@ -11,6 +11,8 @@ import { print, viewOf } from './xml-view.ts';
 export const HOST = 'verona.test';
 /** The domain of its rooms; `{rooms}`. */
 export const ROOMS = `groups.${HOST}`;
+/** The domain of what is published there; `{pubsub}`. */
+const PUBSUB = `pubsub.${HOST}`;
 /** Everybody's password. */
 export const PASSWORD = 'secret';
 
@@ -53,6 +55,7 @@ export class Stage {
   names: Names = new Map([
     ['host', HOST],
     ['rooms', ROOMS],
+    ['pubsub', PUBSUB],
     // names with braces of their own
     ['memberinvites', '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites'],
   ]);
