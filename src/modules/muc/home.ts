@@ -17,6 +17,7 @@ import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
 import { welcome } from './fan-out.ts';
 import { roomCreated, roomCreating, roomOpening } from './hooks.ts';
+import type { Device } from './occupant.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -79,7 +80,7 @@ export class Home {
 
   /** Does what a stanza is about; resolves when what it wrote is stored. */
   handle(given: Parameters<typeof Passed.read>[0]): MaybePromise<void> {
-    const stanza = Passed.read(given);
+    const { stanza, isInstead } = Passed.read(given);
     let works: Promise<unknown>[] | undefined;
     const bringer: Bringer = {
       keep: (work) => {
@@ -87,6 +88,7 @@ export class Home {
         works.push(work);
       },
       refuse: (error) => this.refuse(stanza, error),
+      look: isInstead ? (device) => this.look([device]) : undefined,
     };
     const settled = (): MaybePromise<void> => {
       if (works === undefined) return;
@@ -102,7 +104,8 @@ export class Home {
   look(suspects: readonly Jid[]): void {
     const { room } = this;
     if (room === undefined || room.isOver) return;
-    const here = suspects.filter((device) => room.occupantOf(device) !== undefined);
+    // (whoever enters meanwhile is another device)
+    const here = suspects.flatMap((jid) => room.occupantOf(jid)?.device(jid) ?? []);
     if (here.length > 0) this.ports.background(this.lookFor(room, here), 'looking who is still in a room');
   }
 
@@ -258,9 +261,9 @@ export class Home {
     }
   }
 
-  private async lookFor(room: Room, devices: readonly Jid[]): Promise<void> {
+  private async lookFor(room: Room, devices: readonly Device[]): Promise<void> {
     for (const device of devices) {
-      const isConnected = await this.parts.isConnected(device);
+      const isConnected = await this.parts.isConnected(device.jid);
       if (this.isDropped || room.isOver) return;
       if (isConnected === false) await room.run(() => removeGhost(room, device));
     }

@@ -225,7 +225,9 @@ export default defineModule({
         }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
-          const done = rooms.call(stanza.to.local, new Passed(stanza));
+          // (what a client says of itself is believed)
+          const isInstead = transit.origin.kind === 'host' && stanza.from.domain === people;
+          const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead));
           // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
           if (isPromise(done)) {
             const { el: element, from, to } = stanza;

@@ -4,7 +4,7 @@ import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Affiliation, Role } from './config.ts';
 import { Slotted } from './slots.ts';
 
-/** One client of an occupant's. */
+/** One client of an occupant's, from when it has entered: who enters anew is another one. */
 export interface Device {
   /** Its real full JID. */
   readonly jid: Jid;
