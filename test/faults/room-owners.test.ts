@@ -128,6 +128,18 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
     await again.destroy();
   });
 
+  test('what comes back because it was for a session before does not put anybody out of a room', async () => {
+    await start();
+    const { room, romeo, juliet } = await meet();
+    const xml = `<message from='${room}@${HOST}/Romeo' type='groupchat' id='late'><body>before</body></message>`;
+    const to = [{ jid: 'juliet@verona.test/balcony', sid: `before.${joined.clusters[2]!.self}` }];
+    await joined.clusters[2]!.send(joined.clusters[0]!.self, { kind: 'undelivered', to, xml, each: true });
+    await pause(100);
+    say(romeo, room, 'after that');
+    expect((await hears(juliet, /after that/)).filter((text) => text.startsWith('<presence'))).toEqual([]);
+    expect((await hears(romeo, /after that/)).filter((text) => text.startsWith('<presence'))).toEqual([]);
+  });
+
   test('an account that is removed is nothing in any room any more', async () => {
     await start();
     const { room, romeo, juliet } = await meet();
