@@ -78,7 +78,11 @@ export class Home {
     return home;
   }
 
-  /** Does what a stanza is about; resolves when what it wrote is stored. */
+  /**
+   * Does what a stanza is about; resolves when what it wrote is stored.
+   * @throws StanzaError where a message is refused: its sender's node answers, since it knows whether the sender is there to hear it,
+   * and counts the message as handled only then. Everything else is answered from here.
+   */
   handle(given: Parameters<typeof Passed.read>[0]): MaybePromise<void> {
     const { stanza, isInstead } = Passed.read(given);
     let works: Promise<unknown>[] | undefined;
@@ -94,7 +98,7 @@ export class Home {
       if (works === undefined) return;
       return Promise.all(works).then(
         () => {},
-        (error) => this.refuse(stanza, error),
+        (error) => this.turnDown(stanza, error),
       );
     };
     return andThen(this.take(stanza, bringer), settled);
@@ -171,9 +175,9 @@ export class Home {
         room === undefined || room.isOver
           ? this.withoutRoom(stanza, bringer)
           : room.run(() => (room.isOver ? this.take(stanza, bringer) : arrive(room, stanza, bringer)));
-      return isPromise(done) ? done.catch((error: unknown) => this.refuse(stanza, error)) : undefined;
+      return isPromise(done) ? done.catch((error: unknown) => this.turnDown(stanza, error)) : undefined;
     } catch (error) {
-      this.refuse(stanza, error);
+      this.turnDown(stanza, error);
     }
   }
 
@@ -274,6 +278,20 @@ export class Home {
     const ping = el('ping', NS.ping);
     const iq = el('iq', null, { type: 'get', id: this.ports.newId(), from: this.jid.full }, ping);
     this.ports.send(iq, this.jid, device);
+  }
+
+  private turnDown(stanza: Stanza, error: unknown): void {
+    if (stanza.kind !== 'message') {
+      this.refuse(stanza, error);
+      return;
+    }
+    const { condition, text, type, extra, content } = this.explain(error);
+    throw new StanzaError(condition, text, {
+      type,
+      ...(extra !== undefined && { extra }),
+      ...(content !== undefined && { content }),
+      by: this.jid.full,
+    });
   }
 
   private refuse({ el: element, from, to }: Stanza, error: unknown): void {

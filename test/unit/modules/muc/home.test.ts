@@ -116,3 +116,15 @@ test('who enters anew while somebody looks whether they are gone is not taken fo
   await looked;
   expect(isInside()).toBe(true);
 });
+
+test('a message that is refused is answered by whoever brought it, and everything else from here', async () => {
+  const stranger = jid('tybalt@verona.test/street');
+  // (nobody has configured it yet)
+  const said = parseElement("<message type='groupchat' id='m'><body>out</body></message>");
+  const refused = { condition: 'item-not-found', type: 'cancel', by: coven.full };
+  const bring = async (): Promise<void> => home.handle(new Passed(stanzaOf(said, stranger, coven)));
+  await expect(bring()).rejects.toMatchObject(refused);
+  const asked = parseElement("<iq type='get' id='i'><query xmlns='nothing'/></iq>");
+  await home.handle(new Passed(stanzaOf(asked, stranger, coven)));
+  expect(engine.heard(stranger.full).map(({ attrs }) => [attrs.type, attrs.id])).toEqual([['error', 'i']]);
+});
