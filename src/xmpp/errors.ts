@@ -45,6 +45,8 @@ export interface StanzaErrorOptions {
   readonly content?: string;
   /** Who found it, where that is neither who answers nor their server (RFC 6120 8.3.2). */
   readonly by?: string;
+  /** What stands before the error in the answer: the part of a request that it is about. */
+  readonly beside?: Element;
 }
 
 /** A refusal of one stanza; thrown by handlers, answered by whoever called them. */
@@ -55,6 +57,7 @@ export class StanzaError extends Error {
   readonly extra: Element | undefined;
   readonly content: string | undefined;
   readonly by: string | undefined;
+  readonly beside: Element | undefined;
 
   constructor(condition: Condition, text?: string, options: StanzaErrorOptions = {}) {
     super(text === undefined ? condition : `${condition}: ${text}`);
@@ -65,6 +68,7 @@ export class StanzaError extends Error {
     this.extra = options.extra;
     this.content = options.content;
     this.by = options.by;
+    this.beside = options.beside;
   }
 
   /** The `<error/>` child; `by` names who found it (RFC 6120 8.3.2). */

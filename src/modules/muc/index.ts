@@ -230,6 +230,7 @@ export default defineModule({
         }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
+          if (stanza.to.local === '') return;
           // (what a client says of itself is believed)
           const isInstead = transit.origin.kind === 'host' && stanza.from.domain === people;
           const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead));
