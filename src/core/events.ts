@@ -51,6 +51,9 @@ export const serverIn = gate<Transit>()('server-in', ['handle']);
  */
 export const serviceIn = gate<Transit>()('service-in', ['check', 'handle']);
 
+/** Presence for the domain itself. `handle` takes it; nobody is told of what is not taken. */
+export const hostPresence = gate<Transit<Presence>>()('host-presence', ['handle']);
+
 /** A request to the domain or to a bare address, account or not, which the host is to answer. `delegate` may do it elsewhere. */
 export const iqAnswer = gate<Transit<Iq>>()('iq-answer', ['delegate']);
 

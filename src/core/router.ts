@@ -21,7 +21,16 @@ import {
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
 import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
-import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
+import {
+  hostPresence,
+  iqAnswer,
+  iqOut,
+  messageOut,
+  presenceOut,
+  serverIn,
+  serviceIn,
+  sessionOrphaned,
+} from './events.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
@@ -342,6 +351,9 @@ export class Router {
     if (stanza.kind === 'iq') return this.answer(host, transit as Transit<Iq>, stanza.to.isBare ? theHost : []);
     // nobody reads messages to a domain, and it has no presence to share
     if (stanza.kind === 'message' && stanza.type !== 'error') throw new StanzaError('service-unavailable');
+    if (stanza.kind === 'presence' && host.listens(hostPresence)) {
+      return andThen(host.gate(hostPresence, transit as Transit<Presence>), (verdict) => void isOver(verdict));
+    }
   }
 
   /** Answers a request on behalf of an account or a host: by a handler, or by `service-unavailable`. */

@@ -12,6 +12,8 @@ export interface Membership {
   /** What it is called for people. */
   readonly name: string;
   readonly affiliation: Affiliation;
+  /** The room asks for a password. */
+  readonly isProtected: boolean;
   /** The nick that is registered for the person. */
   readonly nick: string | undefined;
   readonly notify: MembershipRow['notify'];
@@ -47,6 +49,7 @@ export async function membershipsOf(
       room: Jid.of(local, domain),
       name,
       affiliation,
+      isProtected: room.isProtected,
       nick,
       notify,
       lastRead,
