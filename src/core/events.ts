@@ -46,13 +46,10 @@ export const iqIn = gate<Transit<Iq>>()('iq-in', ['check']);
 export const serverIn = gate<Transit>()('server-in', ['handle']);
 
 /**
- * A stanza for an address with a localpart on a host without accounts: a room, or an occupant of one. `handle` takes it; what
- * nobody takes is refused with `service-unavailable`.
+ * A stanza for a host without accounts: for an address with a localpart there (a room, or an occupant of one), or a message or presence
+ * for its domain. `handle` takes it; what nobody takes is refused with `service-unavailable`, but presence for the domain.
  */
 export const serviceIn = gate<Transit>()('service-in', ['check', 'handle']);
-
-/** Presence for the domain itself. `handle` takes it; nobody is told of what is not taken. */
-export const hostPresence = gate<Transit<Presence>>()('host-presence', ['handle']);
 
 /** A request to the domain or to a bare address, account or not, which the host is to answer. `delegate` may do it elsewhere. */
 export const iqAnswer = gate<Transit<Iq>>()('iq-answer', ['delegate']);

@@ -21,16 +21,7 @@ import {
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, isOver, type Returned } from './account.ts';
 import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
-import {
-  hostPresence,
-  iqAnswer,
-  iqOut,
-  messageOut,
-  presenceOut,
-  serverIn,
-  serviceIn,
-  sessionOrphaned,
-} from './events.ts';
+import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
@@ -349,11 +340,13 @@ export class Router {
     const { stanza } = transit;
     // RFC 6120 10.5.2 leaves it open: a domain has no resources here, and nothing to answer for them
     if (stanza.kind === 'iq') return this.answer(host, transit as Transit<Iq>, stanza.to.isBare ? theHost : []);
-    // nobody reads messages to a domain, and it has no presence to share
+    if (host.kind === 'users') return this.unread(stanza);
+    return andThen(host.gate(serviceIn, transit), (verdict) => (isOver(verdict) ? undefined : this.unread(stanza)));
+  }
+
+  /** Nobody reads messages to a domain, and it has no presence to share. */
+  private unread(stanza: Stanza): void {
     if (stanza.kind === 'message' && stanza.type !== 'error') throw new StanzaError('service-unavailable');
-    if (stanza.kind === 'presence' && host.listens(hostPresence)) {
-      return andThen(host.gate(hostPresence, transit as Transit<Presence>), (verdict) => void isOver(verdict));
-    }
   }
 
   /** Answers a request on behalf of an account or a host: by a handler, or by `service-unavailable`. */

@@ -229,6 +229,7 @@ export default defineModule({
         }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
+          if (stanza.to.local === '') return;
           const done = rooms.call(stanza.to.local, new Passed(stanza));
           // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
           if (isPromise(done)) {

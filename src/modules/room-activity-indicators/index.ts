@@ -7,7 +7,7 @@
 // - 6, MAY: only people of the host's own domain are served; others are refused with `not-allowed`.
 // - 4.3, SHOULD "only a single notification": after a restart of the whole server one may come again.
 import { randomBytes } from 'node:crypto';
-import { accountRemoving, hostPresence } from '../../core/events.ts';
+import { accountRemoving, serviceIn } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, on } from '../../core/module.ts';
 import { map } from '../../storage/specs.ts';
@@ -167,7 +167,8 @@ export default defineModule({
     return {
       features: { server: [NS.roomActivity] },
       handlers: [
-        on(hostPresence, { phase: 'handle' }, ({ stanza }) => {
+        on(serviceIn, { phase: 'handle', before: ['muc'] }, ({ stanza }) => {
+          if (stanza.kind !== 'presence' || stanza.to.local !== '') return;
           if (stanza.type === 'unavailable' || stanza.type === 'error') unsubscribe(stanza.from.full);
           if (stanza.type !== 'available' || rai(stanza.el) === undefined) return;
           if (stanza.from.domain !== people || stanza.from.isBare) {
