@@ -228,7 +228,7 @@ describe('several subscriptions of one address', () => {
     await shelf.set(JULIET, `${subscribe}<options>${options({ expire: '2026-01-15T12:01:00Z' })}</options>`);
     await shelf.publish('musings', '1');
     expect(shelf.heard()).toHaveLength(1);
-    shelf.clock.advance(60_000);
+    await shelf.clock.advance(60_000);
     await shelf.publish('musings', '2');
     expect(shelf.heard()).toEqual([]);
     expect(await shelf.get(JULIET, '<subscriptions/>')).toBe('<subscriptions/>');
