@@ -75,6 +75,8 @@ test('a room is made by its form and found in the list, and people talk in it, u
 
   juliet.type('/msg romeo a word with you');
   await juliet.shows('me: a word with you');
+  romeo.type('/win 1');
+  await romeo.shows(`<< private message: moon in ${room}`);
   romeo.type(`/win ${room}/moon`);
   await romeo.shows('moon: a word with you');
   romeo.type('and with you');
