@@ -43,8 +43,7 @@ async function logIn(user: string): Promise<ChromiumPage> {
 }
 
 async function add(page: ChromiumPage, room: string, nick: string): Promise<void> {
-  await page.click('converse-rooms-list .dropdown-toggle');
-  await page.click('.dropdown-item', 'Add groupchat');
+  await pick(page, 'converse-rooms-list', 'Add groupchat');
   await page.click('converse-add-muc-modal [name=chatroom]');
   await page.type(room);
   await page.click('converse-add-muc-modal [name=nickname]');
@@ -52,9 +51,16 @@ async function add(page: ChromiumPage, room: string, nick: string): Promise<void
   await page.click('converse-add-muc-modal [name=join]');
 }
 
+/** Opens a menu, and again when it closes by itself: what is drawn anew has its menu closed. */
 async function pick(page: ChromiumPage, menu: string, item: string): Promise<void> {
-  await page.click(`${menu} .dropdown-toggle`);
-  await page.click(`${menu} .dropdown-item`, item);
+  for (let attempt = 1; ; attempt++) {
+    await page.click(`${menu} .dropdown-toggle`);
+    try {
+      return await page.click(`${menu} .dropdown-item`, item, 2_000);
+    } catch (error) {
+      if (attempt === 3) throw error;
+    }
+  }
 }
 
 async function tick(page: ChromiumPage, ...labels: string[]): Promise<void> {

@@ -75,8 +75,9 @@ export class Chromium implements AsyncDisposable {
 
   /** Opens a page; pages that are not `apart` share what they store. */
   async open(url: string, apart = false): Promise<ChromiumPage> {
-    const context = apart ? await this.call<object>('Target.createBrowserContext') : {};
-    const target = { url: 'about:blank', width: 1100, height: 800, ...context };
+    // the first page of its kind is a window, whose size can be told
+    const window = apart && { ...(await this.call<object>('Target.createBrowserContext')), width: 1100, height: 800 };
+    const target = { url: 'about:blank', ...window };
     const { targetId } = await this.call<{ targetId: string }>('Target.createTarget', target);
     const flat = { targetId, flatten: true };
     const { sessionId } = await this.call<{ sessionId: string }>('Target.attachToTarget', flat);
@@ -150,9 +151,9 @@ export class ChromiumPage {
 
   /**
    * Clicks with the mouse on the first element of a selector whose text begins so: when it is there, stands still, and nothing covers it.
-   * @throws Error with all there is to read, when that is not so in time
+   * @throws Error with all there is to read, when that is not so within `ms` milliseconds
    */
-  async click(selector: string, text = ''): Promise<void> {
+  async click(selector: string, text = '', ms = PATIENCE): Promise<void> {
     const find = `(() => {
       for (const element of document.querySelectorAll(${JSON.stringify(selector)})) {
         if (!element.innerText?.trim().startsWith(${JSON.stringify(text)})) continue;
@@ -165,7 +166,7 @@ export class ChromiumPage {
       return [];
     })()`;
     let last: readonly number[] = [];
-    for (const end = Date.now() + PATIENCE; Date.now() < end; ) {
+    for (const end = Date.now() + ms; Date.now() < end; ) {
       const place = await this.evaluate<readonly number[]>(find);
       const [x, y] = place;
       if (x !== undefined && x === last[0] && y === last[1]) {
