@@ -43,6 +43,8 @@ export interface StanzaErrorOptions {
   readonly extra?: Element;
   /** Character data of the condition itself: an address for `gone` and `redirect`. */
   readonly content?: string;
+  /** What stands before the error in the answer: the part of a request that it is about. */
+  readonly beside?: Element;
 }
 
 /** A refusal of one stanza; thrown by handlers, answered by whoever called them. */
@@ -52,6 +54,7 @@ export class StanzaError extends Error {
   readonly text: string | undefined;
   readonly extra: Element | undefined;
   readonly content: string | undefined;
+  readonly beside: Element | undefined;
 
   constructor(condition: Condition, text?: string, options: StanzaErrorOptions = {}) {
     super(text === undefined ? condition : `${condition}: ${text}`);
@@ -61,6 +64,7 @@ export class StanzaError extends Error {
     this.text = text;
     this.extra = options.extra;
     this.content = options.content;
+    this.beside = options.beside;
   }
 
   /** The `<error/>` child; `by` names who found it (RFC 6120 8.3.2). */

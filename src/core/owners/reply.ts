@@ -18,6 +18,7 @@ interface Refusal {
   readonly text?: string | undefined;
   readonly content?: string | undefined;
   readonly extra?: string | undefined;
+  readonly beside?: string | undefined;
 }
 
 export const elsewhere: Reply = { is: 'elsewhere' };
@@ -36,15 +37,16 @@ export function refusalOf(error: unknown): StanzaError | undefined {
   return undefined;
 }
 
-export function refused({ condition, type, text, content, extra }: StanzaError): Reply {
-  const error: Refusal = { condition, type, text, content, extra: extra?.toXml() };
+export function refused({ condition, type, text, content, extra, beside }: StanzaError): Reply {
+  const error: Refusal = { condition, type, text, content, extra: extra?.toXml(), beside: beside?.toXml() };
   return { is: 'refused', error };
 }
 
-export function errorOf({ condition, type, text, content, extra }: Refusal): StanzaError {
+export function errorOf({ condition, type, text, content, extra, beside }: Refusal): StanzaError {
   return new StanzaError(isCondition(condition) ? condition : 'undefined-condition', text, {
     type,
     ...(content !== undefined && { content }),
     ...(extra !== undefined && { extra: parseElement(extra) }),
+    ...(beside !== undefined && { beside: parseElement(beside) }),
   });
 }

@@ -83,7 +83,9 @@ function probe(room: Room, from: Jid, nick: string): void {
   const target = room.occupants.get(nick);
   if (occupant === undefined || target === undefined) return;
   if (target !== occupant && !target.isShown) return;
-  const seen = target === occupant ? ownPresence(room, target) : presenceFor(room, target, room.showsJidsTo(occupant));
+  const device = occupant.device(from)!;
+  const seen =
+    target === occupant ? ownPresence(room, target, device) : presenceFor(room, target, room.showsJidsTo(occupant));
   tellDevice(room, seen, target.jid, from);
 }
 

@@ -78,7 +78,8 @@ export async function endRoom(room: Room, isByOwner: boolean): Promise<void> {
   const { rows, hooks } = room.ports;
   hooks.notify(roomDestroyed, { room, isByOwner });
   const work = [rows.saveRoom(undefined)];
-  for (const person of room.affiliations.keys()) work.push(rows.saveAffiliation(person, undefined));
+  const people = [...room.affiliations.keys(), ...room.versions.removed.keys()];
+  for (const person of people) work.push(rows.saveAffiliation(person, undefined));
   await Promise.all(work);
 }
 

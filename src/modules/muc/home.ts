@@ -17,6 +17,7 @@ import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
 import { welcome } from './fan-out.ts';
 import { roomCreated, roomCreating, roomOpening } from './hooks.ts';
+import { deviceRow } from './occupant.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -155,8 +156,8 @@ export class Home {
   /** Says again who is here, for the next owner after a crash; as soon as it is known that the room is this node's. */
   async shareAgain(): Promise<void> {
     if (!(await this.rows.isOurs())) return;
-    for (const { nick, role, devices } of this.room?.occupants.values() ?? []) {
-      for (const { jid, presence } of devices) this.rows.saveDevice(jid, { nick, role, xml: presence });
+    for (const occupant of this.room?.occupants.values() ?? []) {
+      for (const device of occupant.devices) this.rows.saveDevice(device.jid, deviceRow(occupant, device));
     }
   }
 

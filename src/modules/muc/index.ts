@@ -8,6 +8,7 @@
 // - 7.2.13, 10.2.1: nothing is logged for the public here; 170 and 171 tell what owners say of their rooms.
 // - 18.1.1: who is put on a list while away is not told so by 101; but who may enter a members-only room by that is invited (9.5), and who
 //   invites somebody to one makes them a member (invitations.ts).
+// - XEP-0463: in following.ts.
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
@@ -49,7 +50,7 @@ const LOOK_AGAIN = 15_000;
 const SWEEP_AFTER = 60_000;
 
 export default defineModule({
-  xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
+  xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0', 'XEP-0463 0.2.0'],
   summary: 'Rooms for many people',
   hosts: ['rooms'],
   provides: [roomDirectory],
@@ -225,6 +226,7 @@ export default defineModule({
         }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
+          if (stanza.to.local === '') return;
           const done = rooms.call(stanza.to.local, new Passed(stanza));
           // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
           if (isPromise(done)) {
