@@ -93,7 +93,7 @@ async function say(page: ChromiumPage, text: string): Promise<void> {
 test('somebody makes a public room, somebody else finds it in the list, and they talk', { timeout }, async () => {
   await add(romeo, 'The Square', 'romeo');
   await romeo.shows('A new groupchat has been created');
-  await tick(romeo, 'Keep the room when the last occupant leaves');
+  await tick(romeo, 'Keep the room when the last occupant leaves', 'Participants may change the subject');
 
   await pick(juliet, 'converse-rooms-list', 'Query server');
   await juliet.click('converse-muc-list-modal [type=submit]');
@@ -104,8 +104,8 @@ test('somebody makes a public room, somebody else finds it in the list, and they
   await juliet.shows('good morrow');
   await say(juliet, 'ay me');
   await romeo.shows('ay me');
-  await say(romeo, '/topic Feuds');
-  await juliet.shows('Topic set by romeo');
+  await say(juliet, '/topic Feuds');
+  await romeo.shows('Topic set by juliet');
 
   await leave(juliet);
   await romeo.shows('juliet has left the groupchat');
