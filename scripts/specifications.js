@@ -11,6 +11,7 @@ const titles = {
   'XEP-0050': 'Ad-Hoc Commands',
   'XEP-0054': 'vcard-temp',
   'XEP-0059': 'Result Set Management',
+  'XEP-0060': 'Publish-Subscribe',
   'XEP-0077': 'In-Band Registration',
   'XEP-0082': 'XMPP Date and Time Profiles',
   'XEP-0092': 'Software Version',
