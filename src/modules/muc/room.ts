@@ -123,6 +123,13 @@ export class Room extends Slotted {
     this.seat(occupant, device);
   }
 
+  /** A device has entered anew. */
+  replaceDevice(occupant: Occupant, former: Device, device: Device): void {
+    occupant.devices[occupant.devices.indexOf(former)] = device;
+    this.waiting.delete(former);
+    this.devices = undefined;
+  }
+
   private seat(occupant: Occupant, device: Device): void {
     this.byDevice.set(device.jid.full, occupant);
     if (device.held !== undefined) this.waiting.add(device);
