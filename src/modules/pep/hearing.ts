@@ -125,8 +125,8 @@ class Round {
       wanted = andThen(this.parts.caps.wants(value), (names) => names.has(this.node.name));
       this.known.set(value, wanted);
     }
-    if (isPromise(wanted)) this.wait(wanted.then((is) => (is ? add() : undefined)));
-    else if (wanted) add();
+    const done = andThen(wanted, (is) => (is ? add() : undefined));
+    if (isPromise(done)) this.wait(done);
   }
 
   private wait(work: Promise<void>): void {

@@ -285,7 +285,8 @@ export default defineModule({
           'filtered-notifications',
           'instant-nodes',
           'last-published',
-        ),
+          // (a command of a host of nodes)
+        ).filter((name) => !name.endsWith('#get-pending')),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
       items: (of, by) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by)),
