@@ -1,22 +1,23 @@
 // The nodes of one account, on the node of the cluster that owns them: what is asked of them comes here.
-import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import type { MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import type { KvStore } from '../../storage/ports.ts';
-import { type Element, el } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
-import { NS } from '../../xmpp/ns.ts';
 import { mayNotRead } from '../pubsub/access.ts';
-import type { Asked } from '../pubsub/asked.ts';
-import { decide, decidedNode } from '../pubsub/authorize.ts';
-import { describeNode, listItems } from '../pubsub/discovery.ts';
+import type { Answered } from '../pubsub/asked.ts';
+import { type Errand, run } from '../pubsub/errands.ts';
 import { sendLastItem } from '../pubsub/last-item.ts';
 import type { ShelfPorts } from '../pubsub/ports.ts';
-import { answerOfNode } from '../pubsub/requests.ts';
 import type { EntityRow } from '../pubsub/rows.ts';
-import { Shelf } from '../pubsub/shelf.ts';
+import { type Remembered, Shelf } from '../pubsub/shelf.ts';
 import { type NodeStores, StoredRows } from '../pubsub/stores.ts';
 import { ended, saveSubscriptions, tellState } from '../pubsub/subscriptions.ts';
 
+/** What is asked of one node. */
+export interface OfNode {
+  readonly node: string;
+  readonly errand: Errand;
+}
 /** Asks for the last items of nodes to be sent to a resource: its own, or a contact's. */
 export interface LastAsked {
   /** A full JID. */
@@ -57,30 +58,32 @@ export class AccountNodes {
   /** It is somebody else's now. */
   isDropped = false;
 
-  constructor(jid: Jid, rows: AccountRows, makePorts: (account: AccountNodes) => ShelfPorts) {
+  constructor(
+    jid: Jid,
+    rows: AccountRows,
+    handed: Remembered | undefined,
+    makePorts: (account: AccountNodes) => ShelfPorts,
+  ) {
     this.jid = jid;
     this.rows = rows;
     this.ports = makePorts(this);
-    this.shelf = new Shelf(jid, this.ports);
+    this.shelf = new Shelf(jid, this.ports, handed);
   }
 
   get isIdle(): boolean {
     return this.shelf.isQuiet;
   }
 
-  /** Answers a request about one node, or about what service discovery knows of it. @throws StanzaError what it is refused with */
-  answer(asked: Asked): MaybePromise<Element | undefined> {
-    const { payload } = asked;
-    if (payload.ns !== NS.discoInfo && payload.ns !== NS.discoItems) return answerOfNode(this.shelf, asked);
-    const { node = '' } = payload.attrs;
-    const ask = payload.ns === NS.discoInfo ? describeNode : listItems;
-    return andThen(ask(this.shelf, node, asked), (children) => el('query', payload.ns, { node }, ...children));
+  /** Does what one node is asked. @throws StanzaError what it is refused with */
+  run({ node, errand }: OfNode): MaybePromise<Answered> {
+    return run(this.shelf, node, errand);
   }
 
-  /** The owner has said whom he lets subscribe (XEP-0060 8.6). @throws StanzaError where he may not, or there is nothing to decide */
-  decide(from: Jid, message: Element): MaybePromise<void> {
-    const node = decidedNode(message);
-    if (node !== undefined) return decide(this.shelf, node, from, message);
+  /** Resolves when everything is stored and told. @returns what the next owner should know besides */
+  async freeze(): Promise<Remembered> {
+    await this.shelf.settled();
+    await this.rows.settled();
+    return this.shelf.remembered();
   }
 
   /** XEP-0163 4.3.3, 4.3.4: to a resource that has come online, or wants to hear of more than before. */

@@ -9,13 +9,11 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
-import type { SessionEntry } from '../../cluster/cluster.ts';
 import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import type { Transit } from '../../core/transit.ts';
 import { kv } from '../../storage/specs.ts';
-import { parseElement } from '../../xml/document.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -23,17 +21,17 @@ import { NS } from '../../xmpp/ns.ts';
 import { type Message, stanzaOf } from '../../xmpp/stanza.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
-import { decidedNode } from '../pubsub/authorize.ts';
+import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
+import type { Errand } from '../pubsub/errands.ts';
 import { itemPublished, nodeConfigured, nodeCreated, nodeDeleted } from '../pubsub/hooks.ts';
-import type { Contact, Present, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
+import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
-import { Service, Shelf } from '../pubsub/shelf.ts';
+import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
 import { confirm, directoryOf, stores } from '../pubsub/stores.ts';
-import { type Show, shows } from '../pubsub/subscription-options.ts';
 import { isFrom, type RosterItem, rosterItemChanged, roster as rosterService } from '../roster/index.ts';
-import { AccountNodes, AccountRows, type LastAsked, type Lowered } from './account.ts';
+import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } from './account.ts';
 import { personalConfig } from './defaults.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
@@ -41,16 +39,12 @@ import { visibleNodes } from './listing.ts';
 import { NodeIndex } from './node-index.ts';
 import { pep, personalNodes } from './service.ts';
 
-/** What an owner of nodes decided about one who wants to subscribe. */
-interface Decision {
-  /** Their full JID. */
-  readonly decides: string;
-  readonly xml: string;
-}
 /** Tells that an account is being removed. */
 interface Removal {
   readonly removed: true;
 }
+
+type Asking = OfNode | LastAsked | Lowered | Removal;
 
 const SWEEP_EVERY = 60_000;
 /** Expired items that are removed at a time. */
@@ -86,21 +80,13 @@ export default defineModule({
     const people = (account: Jid): ServicePorts['people'] => ({
       contact: (owner, who): MaybePromise<Contact | undefined> =>
         owner === account.bare ? andThen(roster.get(account.local, who.bare), asContact) : undefined,
-      present(who): MaybePromise<readonly Present[] | undefined> {
+      isPresent(who): MaybePromise<boolean | undefined> {
         if (who.domain !== host.domain) return undefined;
         return andThen(cluster.directory.sessions(who.bare), (entries) =>
-          entries
-            .filter((one) => one.available && (who.isBare || one.jid.full === who.full))
-            .map((one) => ({ jid: one.jid, show: showOf(one) })),
+          entries.some(({ available, jid }) => available && (who.isBare || jid.full === who.full)),
         );
       },
     });
-
-    /** As far as this node knows. */
-    function showOf({ jid }: SessionEntry): Show {
-      const show = router.sessionOf(jid.full)?.presence?.el.getChildText('show') ?? 'online';
-      return Object.hasOwn(shows, show) ? (show as Show) : 'online';
-    }
 
     const servicePorts = (account: Jid): ServicePorts => ({
       hooks: host,
@@ -161,17 +147,24 @@ export default defineModule({
       }
     }
 
-    const accounts = owners.declare<AccountNodes, Asked | LastAsked | Lowered | Decision | Removal, Answered>('pep', {
-      thaw(key, lease) {
+    const accounts = owners.declare<AccountNodes, Asking, Answered>('pep', {
+      thaw(key, lease, handed) {
         const jid = Jid.of(key, host.domain);
         const ours = (): MaybePromise<void> => (lease.isValid ? undefined : confirm(lease));
-        return new AccountNodes(jid, new AccountRows(stores, key, lease), (nodes) => shelfPorts(jid, nodes, ours));
+        const rows = new AccountRows(stores, key, lease);
+        return new AccountNodes(jid, rows, handed as Remembered | undefined, (nodes) => shelfPorts(jid, nodes, ours));
       },
-      handle(account, body) {
-        const done = handle(account, body);
-        return andThen(done, (element) => new Answered(element ?? undefined));
+      handle(account, asking) {
+        if ('errand' in asking) return account.run(asking);
+        const done =
+          'nodes' in asking
+            ? account.sendLast(asking)
+            : 'lowered' in asking
+              ? account.lower(asking.lowered)
+              : account.forget();
+        return andThen(done, () => new Answered(undefined));
       },
-      freeze: (account) => account.rows.settled(),
+      freeze: (account) => account.freeze(),
       drop(account) {
         account.isDropped = true;
       },
@@ -179,20 +172,16 @@ export default defineModule({
       isIdle: (account) => account.isIdle,
     });
 
-    function handle(
-      account: AccountNodes,
-      body: Asked | LastAsked | Lowered | Decision | Removal,
-    ): MaybePromise<Element | undefined | void> {
-      if ('nodes' in body) return account.sendLast(body);
-      if ('lowered' in body) return account.lower(body.lowered);
-      if ('removed' in body) return account.forget();
-      if (!('decides' in body)) return account.answer(Asked.read(body));
-      const from = Jid.parse(body.decides);
-      if (from !== undefined) return account.decide(from, parseElement(body.xml));
-    }
+    const askNode = (user: string, node: string, errand: Errand): MaybePromise<Element | undefined> =>
+      andThen(accounts.call(user, { node, errand }), (answer) => Answered.read(answer));
 
-    const ask = (user: string, asked: Asked): MaybePromise<Element | undefined> =>
-      andThen(accounts.call(user, asked), (answer) => Answered.read(answer));
+    /** Answers whatever is asked of an account. @throws StanzaError what it is refused with */
+    const ask = (user: string, asked: Asked): MaybePromise<Element | undefined> => {
+      const node = nodeNamed(asked);
+      if (node !== undefined) return askNode(user, node, { is: 'request', asked });
+      const account = Jid.of(user, host.domain);
+      return answerOfService(new Service(account, servicePorts(account)), asked);
+    };
 
     const lastItems = new LastItems({
       domain: host.domain,
@@ -204,24 +193,28 @@ export default defineModule({
       ask: (user, asked) => accounts.send(user, asked),
     });
 
-    function answer({ iq, payload }: IqRequest): MaybePromise<Element | undefined> {
-      const asked = withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
-      if (nodeNamed(asked) !== undefined) return ask(iq.to.local, asked);
-      return answerOfService(new Service(iq.to, servicePorts(iq.to)), asked);
-    }
+    const askedOf = ({ iq, payload }: IqRequest): Asked =>
+      withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
+
+    const answer = (request: IqRequest): MaybePromise<Element | undefined> =>
+      ask(request.iq.to.local, askedOf(request));
 
     /** What would be answered for an account without nodes: nobody can tell whether there is one. */
-    function answerForNobody({ iq, payload }: IqRequest): MaybePromise<Element | undefined> {
-      const asked = withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
-      const shelf = new Shelf(iq.to, nobodysPorts(servicePorts(iq.to)));
+    function answerForNobody(request: IqRequest): MaybePromise<Element | undefined> {
+      const asked = askedOf(request);
+      const { to } = request.iq;
+      const shelf = new Shelf(to, nobodysPorts(servicePorts(to)));
       return nodeNamed(asked) === undefined ? answerOfService(shelf, asked) : answerOfNode(shelf, asked);
     }
 
     /** XEP-0060 8.6: a device of the account has filled in the form that asks whether somebody may subscribe. */
     function takeDecision({ stanza }: Transit<Message>): MaybePromise<'handled' | undefined> {
       const { from, to, el: element } = stanza;
-      if (from.bare !== to.bare || !to.isBare || decidedNode(element) === undefined) return undefined;
-      return andThen(accounts.call(to.local, { decides: from.full, xml: element.toXml() }), () => 'handled');
+      if (from.bare !== to.bare || !to.isBare || !isDecision(element)) return undefined;
+      const node = decidedNode(element);
+      if (node === undefined) return 'handled';
+      const errand: Errand = { is: 'decision', from: from.full, xml: element.toXml() };
+      return andThen(askNode(to.local, node, errand), () => 'handled');
     }
 
     /** XEP-0163 7.1. */
@@ -302,10 +295,12 @@ export default defineModule({
         iqSet('nobody', NS.pubsubOwner, 'pubsub', answerForNobody),
         on(messageOut, { phase: 'check' }, takeDecision),
         on(nodeAsked, async (event) => {
-          if (event.target !== 'account') return;
-          const { iq, payload } = event.request;
+          const { request, target, node, what } = event;
+          if (target !== 'account' || event.answer !== undefined) return;
+          const { iq, payload } = request;
           try {
-            event.answer = (await ask(iq.to.local, new Asked(iq.from, 'get', payload)))?.elements();
+            const asked = new Asked(iq.from, 'get', payload);
+            event.answer = (await askNode(iq.to.local, node, { is: what, asked }))?.elements();
           } catch (error) {
             if (!(error instanceof StanzaError)) throw error;
             event.answer = error;
