@@ -191,7 +191,6 @@ export class TestShelf {
         mayCreate: () => true,
         createsOnPublish: false,
         defaults: (): NodeConfig => plainConfig,
-        mostNodes: 0,
         mostItems: 1000,
         mostPayload: 65_536,
         mostSubscriptions: 10,

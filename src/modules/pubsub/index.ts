@@ -107,7 +107,7 @@ export default defineModule({
       },
       createsOnPublish: config['auto-create'],
       defaults: () => plain,
-      mostNodes: config['per-account'],
+      ...(config['per-account'] > 0 && { mostNodes: config['per-account'] }),
       mostItems: config['max-items'],
       mostPayload: config['max-payload'],
       mostSubscriptions: config['max-subscriptions'],

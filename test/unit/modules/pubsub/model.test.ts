@@ -151,10 +151,7 @@ const unsubscribe = person.map((who) =>
 const decide = fc.tuple(owner, person, fc.boolean()).map(([by, who, isAllowed]) =>
   command(`${by} ${isAllowed ? 'lets' : 'does not let'} ${who} in`, async (model, real) => {
     const fields = { node: 'n', subscriber_jid: bare(who), allow: String(isAllowed) };
-    const answer = await real.shelf.say(
-      `${bare(by)}/x`,
-      `<message>${form(NS.pubsubAuthorization, fields)}</message>`,
-    );
+    const answer = await real.shelf.say(`${bare(by)}/x`, `<message>${form(NS.pubsubAuthorization, fields)}</message>`);
     const may = model.affiliation(by) === 'owner' && model.subscribed.get(who) === 'pending';
     expect(answer === '').toBe(may);
     if (may && isAllowed) model.subscribed.set(who, 'subscribed');

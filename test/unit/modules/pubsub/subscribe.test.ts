@@ -50,7 +50,7 @@ describe('subscribing', () => {
     const shelf = await withNode();
     const answer = await shelf.set(JULIET, subscribe + never);
     expect(answer).toContain("type='result'");
-    expect(answer).toMatch(/var='pubsub#deliver'[^>]*><value>false/);
+    expect(answer).toMatch(/var='pubsub#deliver'[^>]*><value>0/);
     await shelf.publish('musings', '1');
     expect(shelf.heard('juliet@verona.test')).toEqual([]);
   });
@@ -291,17 +291,17 @@ describe('options', () => {
     const shelf = await withNode();
     await shelf.set(JULIET, subscribe);
     const asked = "<options node='musings' jid='juliet@verona.test'/>";
-    expect(await shelf.get(JULIET, asked)).toMatch(/type='form'.*pubsub#deliver'[^>]*><value>true/);
+    expect(await shelf.get(JULIET, asked)).toMatch(/type='form'.*pubsub#deliver'[^>]*><value>1/);
     const changed = `<options node='musings' jid='juliet@verona.test'>${options({ deliver: 'false', expire: 'presence' })}</options>`;
     expect(await shelf.set(JULIET, changed)).toBe('');
     shelf.restart();
-    expect(await shelf.get(JULIET, asked)).toMatch(/pubsub#deliver'[^>]*><value>false.*<value>presence/);
+    expect(await shelf.get(JULIET, asked)).toMatch(/pubsub#deliver'[^>]*><value>0.*<value>presence/);
     await shelf.publish('musings', '1');
     expect(shelf.heard()).toEqual([]);
     // an empty field takes back what was chosen; what is left out stays
     expect(await shelf.set(JULIET, changed.replace(/<x.*x>/, options({ expire: '' })))).toBe('');
     const now = await shelf.get(JULIET, asked);
-    expect(now).toMatch(/pubsub#deliver'[^>]*><value>false/);
+    expect(now).toMatch(/pubsub#deliver'[^>]*><value>0/);
     expect(now).not.toContain('presence</value>');
   });
 
@@ -328,7 +328,7 @@ describe('options', () => {
   test('of somebody who has chosen nothing are told to everybody', async () => {
     const shelf = await withNode();
     expect(await shelf.get(JULIET, '<default/>')).toMatch(
-      /^<default><x [^>]*type='result'.*pubsub#deliver'[^>]*><value>true/,
+      /^<default><x [^>]*type='result'.*pubsub#deliver'[^>]*><value>1/,
     );
     expect(await shelf.get(JULIET, "<default node='musings'/>")).toContain("<default node='musings'>");
   });
