@@ -25,6 +25,7 @@ const abroad: ReadonlySet<string> = new Set(
     'ping',
     'presence',
     'pep',
+    'pep-access',
     'privileged-presence',
     'rfc7622-addresses',
     'roster',
