@@ -26,6 +26,7 @@ const abroad: ReadonlySet<string> = new Set(
     'presence',
     'pep',
     'pep-access',
+    'pep-last',
     'privileged-presence',
     'rfc7622-addresses',
     'roster',
