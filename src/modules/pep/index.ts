@@ -73,13 +73,9 @@ export default defineModule({
       .min(1)
       .prefault(50_000_000)
       .meta({ description: 'Bytes of all items at the nodes of one account, at most.' }),
-    'publishes-per-minute': z
-      .int()
-      .min(1)
-      .prefault(60)
-      .meta({
-        description: 'Items that one account publishes in a minute, for long; those of ten minutes may come at once.',
-      }),
+    'publishes-per-minute': z.int().min(1).prefault(60).meta({
+      description: 'Items that one account publishes in a minute, for long; those of ten minutes may come at once.',
+    }),
   }),
 
   setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every }) {
