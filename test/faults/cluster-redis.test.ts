@@ -105,6 +105,78 @@ test('what a dead node had handled is not dealt with again', async () => {
   expect(ours.undelivered).toEqual([]);
 });
 
+test('what a node takes long over holds nothing else up: when it dies, that alone is dealt with by others, before what was never read', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const ours = listen(one);
+  const theirs: number[] = [];
+  const slow = [1, 5, 6];
+  const ends = new Map<number, () => void>();
+  two.receive((one) => {
+    const number = numberOf(one);
+    theirs.push(number);
+    return slow.includes(number) ? new Promise<void>((resolve) => ends.set(number, resolve)) : undefined;
+  });
+  for (const n of upTo(10)) await one.send(two.self, frame(n));
+  await expect.poll(() => theirs).toEqual(upTo(10));
+  // its sender hears that nothing of it has to be sent again
+  await nodes.idle();
+  ends.get(5)!();
+  const aside = `${nodes.prefix}{${two.self}}:aside`;
+  await expect.poll(() => redis.ask(`HLEN ${aside}`)).toContain(':2');
+  const { self } = two;
+  nodes.kill(self);
+  await one.send(self, frame(10));
+  await expect.poll(() => ours.undelivered).toEqual([1, 6, 10]);
+  await expect.poll(() => redis.ask(`EXISTS ${aside}`)).toContain(':0');
+  await sleep(300);
+  expect(ours.undelivered).toEqual([1, 6, 10]);
+});
+
+test('what a node takes long over is there again when Redis comes back empty', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const ours = listen(one);
+  two.receive((one) => (numberOf(one) === 1 ? new Promise(() => {}) : undefined));
+  for (const n of upTo(4)) await one.send(two.self, frame(n));
+  await nodes.idle();
+  await redis.stop('empty');
+  await redis.start();
+  const aside = `${nodes.prefix}{${two.self}}:aside`;
+  await expect.poll(() => redis.ask(`HLEN ${aside}`)).toContain(':1');
+  nodes.kill(two.self);
+  await expect.poll(() => ours.undelivered).toEqual([1]);
+  await sleep(300);
+  expect(ours.undelivered).toEqual([1]);
+});
+
+test('what a node had handled before Redis lost its memory is not dealt with again when it dies, as soon as it has reached Redis once more', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(redis.url, ['two']);
+  const one = await nodes.add('one', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  const [two] = all();
+  const [ours, theirs] = [listen(one), listen(two)];
+  // the sender is never told what became of it
+  await one.send(two.self, frame(0));
+  pipe.downstream = { frozen: true };
+  const fates = send(one, two.self, 1, 9);
+  await expect.poll(() => theirs.deliver).toEqual(upTo(10));
+  await redis.stop('empty');
+  pipe.isShut = true;
+  pipe.reset();
+  pipe.downstream = {};
+  await redis.start();
+  const { self } = two;
+  await expect.poll(() => redis.ask(`EXISTS ${nodes.prefix}{${self}}:inbox`)).toContain(':1');
+  nodes.kill(self);
+  pipe.isShut = false;
+  await expect.poll(() => [...one.nodes]).toEqual([one.self]);
+  await expect.poll(() => fates).toEqual(new Array(9).fill(1));
+  await sleep(300);
+  expect(ours.undelivered).toEqual([]);
+});
+
 test('the sessions of a dead node are told of, and again by another node if the first dies over it', async () => {
   nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
   const [one, two, three] = all();

@@ -258,14 +258,18 @@ class RedisNode implements RedisCluster {
 
   private async ask(): Promise<readonly Member[]> {
     const members = await this.life.membership.members();
+    const { redis } = this;
     const depths = await Promise.all(
-      members.map(({ node }) => this.redis.command('XLEN', this.redis.key(node, 'inbox'))),
+      members.map(async ({ node }) => {
+        const waits = redis.command('XLEN', redis.key(node, 'inbox'));
+        return Number(await waits) + Number(await redis.command('HLEN', redis.key(node, 'aside')));
+      }),
     );
     return members.map(({ node, info, isDraining }, i) => ({
       node,
       name: nameOf(node),
       ...info,
-      inbox: Number(depths[i]),
+      inbox: depths[i]!,
       isDraining,
     }));
   }

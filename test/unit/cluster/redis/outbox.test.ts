@@ -28,7 +28,7 @@ function start(): World {
       if (answer instanceof Error) throw answer;
       return answer;
     },
-    run: async () => ['0', 0, world.taken],
+    run: async () => ['0', 0, 0, world.taken],
   };
   const outbox = new Outbox({
     redis: redis as unknown as RedisConnection,
