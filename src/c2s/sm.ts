@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { LruCache } from '../base/lru.ts';
 import { inOrder, type MaybePromise } from '../base/maybe.ts';
+import type { AccountDelivery } from '../core/account.ts';
 import type { Host } from '../core/host.ts';
 import { nodeIn } from '../core/moves.ts';
 import type { Session } from '../core/sessions.ts';
@@ -91,6 +92,10 @@ export class StreamManagement implements Keeper {
   get limits(): { readonly stanzas: number; readonly size: number } {
     const { queueStanzas, queueSize } = this.parts.settings();
     return { stanzas: queueStanzas, size: queueSize };
+  }
+
+  get delivery(): AccountDelivery {
+    return this.parts.router.delivery;
   }
 
   now(): number {
@@ -457,7 +462,7 @@ export class StreamManagement implements Keeper {
   private manage(session: Session, stream: SavedStream): ManagedSession {
     const { id, max, handled, acked } = stream;
     const managed = new ManagedSession(session, this, { id, max }, { handled, acked });
-    managed.restore(stream, (reach) => this.parts.router.delivery.adopt(reach));
+    managed.restore(stream, (reach) => this.delivery.adopt(reach));
     session.outbox = managed;
     this.byId.set(id, managed);
     managed.until = this.now() + stream.left;
@@ -473,12 +478,11 @@ export class StreamManagement implements Keeper {
   async giveBackStored(host: Host, { session, stream }: SessionState): Promise<void> {
     const jid = Jid.parse(session.jid);
     if (jid === undefined) return;
-    const { delivery } = this.parts.router;
     const waiting = stream.waiting.map(({ xml, at, had }) => ({
       xml,
       at,
       isFlat: true,
-      reach: had && delivery.adopt(had),
+      reach: had && this.delivery.adopt(had),
     }));
     await this.giveBack({ host, jid, sid: session.sid }, waiting);
   }

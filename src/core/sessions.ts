@@ -403,11 +403,14 @@ export class Sessions {
     return session;
   }
 
-  /** A session that was about to leave stays: the directory has it as this node's again. */
+  /**
+   * A session that was about to leave stays: the directory has it as this node's again.
+   * @throws StorageUnavailable where it cannot be told; the session is here all the same
+   */
   async keep(session: Session): Promise<void> {
     if (this.byFull.get(session.jid.full) !== session) return;
     this.cluster.directory.release(session.jid, session.sid);
-    await this.claim(session);
+    await this.displaceOther(session, await this.cluster.directory.put(session));
   }
 
   /** A session has gone to another node, whose entry in the directory it is: it is not over, only not here any more. */
@@ -433,8 +436,11 @@ export class Sessions {
 
   /** Makes the directory say that a session is here. */
   private async claim(session: Session): Promise<void> {
-    const other = await this.publish(session);
-    if (other !== undefined) await this.closings.replace(other, session.host);
+    await this.displaceOther(session, await this.publish(session));
+  }
+
+  private async displaceOther({ host }: Session, other: SessionEntry | undefined): Promise<void> {
+    if (other !== undefined) await this.closings.replace(other, host);
   }
 
   private async end(session: Session, error: StreamError): Promise<void> {

@@ -421,6 +421,29 @@ test('what a node has for others while it is cut off comes to them when it is ba
   await expect.poll(() => fates.flat()).toEqual(new Array(1010).fill(1));
 });
 
+test('what a node asks in its next life is not given up with what was left of the last one', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(redis.url, ['one'], { callTimeout: 5_000 });
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  one.answer('think', async () => {
+    await sleep(400);
+    return 'well';
+  });
+  const former = two.self;
+  let answer: Promise<unknown> | undefined;
+  two.onExpelled(() => {
+    answer = two.call(one.self, 'think', undefined).catch(String);
+  });
+  pipe.isShut = true;
+  pipe.reset();
+  await expect.poll(() => one.nodes.has(former)).toBe(false);
+  pipe.isShut = false;
+  await expect.poll(() => answer !== undefined).toBe(true);
+  expect(await answer).toBe('well');
+});
+
 test.each([
   ['gets no connection', true],
   ['hears nothing', false],
