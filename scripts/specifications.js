@@ -57,6 +57,7 @@ const titles = {
   'XEP-0433': 'Extended Channel Search',
   'XEP-0440': 'SASL Channel-Binding Type Capability',
   'XEP-0441': 'Message Archive Management Preferences',
+  'XEP-0463': 'MUC Affiliations Versioning',
   'XEP-0474': 'SASL SCRAM Downgrade Protection',
   'XEP-0478': 'Stream Limits Advertisement',
   'XEP-0480': 'SASL Upgrade Tasks',

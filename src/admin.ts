@@ -6,8 +6,8 @@ import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
 import { moduleSettings } from './config/load.ts';
-import { roomsHosts } from './config/rooms.ts';
 import type { Config } from './config/server.ts';
+import { domainsOf, serviceHosts } from './config/services.ts';
 import {
   type AdminArchives,
   type AdminContext,
@@ -51,7 +51,10 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return Object.keys(server.config.hosts);
     },
     get rooms() {
-      return [...roomsHosts(server.config.hosts).keys()];
+      return domainsOf('rooms', server.config.hosts);
+    },
+    get pubsub() {
+      return domainsOf('pubsub', server.config.hosts);
     },
     accounts(domain) {
       const host = server.hosts.get(domain);
@@ -144,8 +147,9 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
 async function openArchives(driver: Driver, config: Config, domain: string): Promise<AdminArchives | undefined> {
   // people who are never here again have none
   if (config.hosts[domain]?.authentication === 'anonymous') return undefined;
-  const parent = roomsHosts(config.hosts).get(domain);
-  if (parent !== undefined) return openRoomArchives(driver, config, domain, parent);
+  const service = serviceHosts(config.hosts).get(domain);
+  if (service !== undefined && service.kind !== 'rooms') return undefined;
+  if (service !== undefined) return openRoomArchives(driver, config, domain, service.parent);
   const chosen = moduleSettings(config, domain, 'mam', settings);
   if (chosen === false) return undefined;
   // not the preferences: what is opened anew has another cache than the module's
@@ -202,7 +206,8 @@ async function status(server: Server, errors: ServerStatus['errors']): Promise<S
     ...(config.source.file === undefined ? {} : { config: config.source.file }),
     data: config.data,
     hosts: Object.keys(config.hosts),
-    rooms: [...roomsHosts(config.hosts).keys()],
+    rooms: domainsOf('rooms', config.hosts),
+    pubsub: domainsOf('pubsub', config.hosts),
     listeners: server.listening,
     sessions,
     ...(nodes.length > 1 ? { nodes } : {}),

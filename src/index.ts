@@ -29,7 +29,7 @@ export { defineSlot } from './core/sessions.ts';
 export { defineNote } from './core/transit.ts';
 export type { NameServer, SrvRecord } from './net/dns.ts';
 export type { StreamView } from './s2s/federation.ts';
-export { archive, ephemeral, kv, log, map } from './storage/specs.ts';
+export { archive, ephemeral, items, kv, log, map, pairs } from './storage/specs.ts';
 export { Element, el } from './xml/element.ts';
 export { StanzaError, StreamError } from './xmpp/errors.ts';
 export { Jid } from './xmpp/jid.ts';

@@ -37,8 +37,8 @@ const abroad: ReadonlySet<string> = new Set(
   ].map((name) => `${name}.scenario`),
 );
 
-/** Rooms are for people from everywhere. */
-const isAbroad = (file: string): boolean => abroad.has(file) || /^(muc|room)/.test(file);
+/** Rooms, and what is published, are for people from everywhere. */
+const isAbroad = (file: string): boolean => abroad.has(file) || /^(muc|room|pubsub|pep)/.test(file);
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? isAbroad(file));

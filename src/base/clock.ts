@@ -25,3 +25,16 @@ export async function within(clock: Clock, ms: number, begin: (done: () => void)
   });
   cancel();
 }
+
+/** Waits `ms` milliseconds, or until `signal` is aborted; then false. */
+export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
+  let end = (): void => {};
+  if (!signal.aborted) {
+    await within(clock, ms, (done) => {
+      end = done;
+      signal.addEventListener('abort', end);
+    });
+  }
+  signal.removeEventListener('abort', end);
+  return !signal.aborted;
+}

@@ -1,9 +1,9 @@
 // The first screen: where everything is, and how to make the first account.
 import { dirname, join } from 'node:path';
 import { softwareVersion } from '../base/software.ts';
-import { roomsHosts } from '../config/rooms.ts';
 import { maskUrl } from '../config/schema.ts';
 import type { Config } from '../config/server.ts';
+import { domainsOf, serviceKinds } from '../config/services.ts';
 import { formatEndpoint } from '../core/admin-commands.ts';
 import type { Server } from '../server.ts';
 
@@ -53,7 +53,7 @@ export function banner(
   { config, configOption, processes }: BannerParts,
 ): string {
   const hosts = Object.keys(config.hosts);
-  const rooms = [...roomsHosts(config.hosts).keys()];
+  const services = serviceKinds.map((kind) => [kind, domainsOf(kind, config.hosts)] as const);
   const endpoints = new Map<string, string[]>();
   for (const { name, address, port } of listening) {
     endpoints.set(name, [...(endpoints.get(name) ?? []), formatEndpoint(address, port)]);
@@ -67,7 +67,7 @@ export function banner(
     `parley ${softwareVersion()} is ready for ${hosts.join(', ')}`,
     '',
     row('config', from),
-    ...(rooms.length === 0 ? [] : [row('rooms', rooms.join(', '))]),
+    ...services.flatMap(([kind, domains]) => (domains.length === 0 ? [] : [row(kind, domains.join(', '))])),
     row('data', config.data),
     row(
       'database',

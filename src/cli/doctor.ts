@@ -7,8 +7,8 @@ import { dirname } from 'node:path';
 import type { RedisState } from '../composition/redis-state.ts';
 import { isLocalName } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
-import { roomsHosts } from '../config/rooms.ts';
 import type { Config, ListenerName } from '../config/server.ts';
+import { type ServiceKind, serviceHosts } from '../config/services.ts';
 import { formatEndpoint } from '../core/admin-commands.ts';
 import type { ServerStatus } from '../core/commands.ts';
 import { readCertificateFolder } from '../net/cert-folder.ts';
@@ -59,7 +59,7 @@ export async function examine(config: Config, parts: DoctorParts): Promise<reado
     checkRedis(config, parts),
     parts.status ? checkRunningCertificates(parts.status, parts.now) : checkCertificates(config, parts.now),
     ...Object.keys(config.hosts).map((host) => checkDns(host, config, parts.dns)),
-    ...federatedRooms(config).map((domain) => checkRoomsDns(domain, config, parts.dns)),
+    ...federatedServices(config).map((domain) => checkServiceDns(domain, config, parts.dns)),
     checkPorts(config, parts.status),
   ]);
   return groups.flat();
@@ -190,7 +190,7 @@ async function checkCertificates(config: Config, now: number): Promise<Check[]> 
   const checks = (contents?.problems ?? []).map(({ file, problem }) =>
     warn('certificates', `${file}: ${problem}`, 'correct or remove the file'),
   );
-  for (const host of [...Object.keys(config.hosts), ...federatedRooms(config)]) {
+  for (const host of [...Object.keys(config.hosts), ...federatedServices(config)]) {
     const subject = `certificate ${host}`;
     const fitting = (contents?.certificates ?? [])
       .filter(({ names }) =>
@@ -246,19 +246,25 @@ async function checkDns(host: string, config: Config, dns: Dns): Promise<Check[]
   }
 }
 
-/** The domains of rooms that other servers may ask for. */
-function federatedRooms(config: Config): string[] {
-  return [...roomsHosts(config.hosts)].flatMap(([domain, host]) =>
-    config.hosts[host]?.s2s.enabled === true ? [domain] : [],
+/** The domains of services that other servers may ask for. */
+function federatedServices(config: Config): string[] {
+  return [...serviceHosts(config.hosts)].flatMap(([domain, { parent }]) =>
+    config.hosts[parent]?.s2s.enabled === true ? [domain] : [],
   );
 }
 
-/** Rooms work here without DNS, which only other servers look at. */
-async function checkRoomsDns(domain: string, config: Config, dns: Dns): Promise<Check> {
+/** What people of other servers cannot do where theirs does not find the domain. */
+const unreachable: Readonly<Record<ServiceKind, string>> = {
+  rooms: 'cannot come to the rooms',
+  pubsub: 'cannot read what is published there',
+};
+
+/** Services work here without DNS, which only other servers look at. */
+async function checkServiceDns(domain: string, config: Config, dns: Dns): Promise<Check> {
   const subject = `dns ${domain}`;
   if (isLocalName(domain)) return ok(subject, 'needs none');
   const port = config.listen.s2s.port || 5269;
-  const target = roomsHosts(config.hosts).get(domain);
+  const { kind, parent } = serviceHosts(config.hosts).get(domain)!;
   try {
     const [own, ...records] = await Promise.all([
       dns.addresses(domain),
@@ -268,8 +274,8 @@ async function checkRoomsDns(domain: string, config: Config, dns: Dns): Promise<
     if (own.length > 0 || records.some((found) => found.length > 0)) return ok(subject, 'other servers find it');
     return warn(
       subject,
-      'no record: people of other servers cannot come to the rooms',
-      `add: _xmpp-server._tcp.${domain}. 3600 IN SRV 0 5 ${port} ${target}.`,
+      `no record: people of other servers ${unreachable[kind]}`,
+      `add: _xmpp-server._tcp.${domain}. 3600 IN SRV 0 5 ${port} ${parent}.`,
     );
   } catch (error) {
     return fail(subject, `the resolver does not answer: ${text(error)}`, 'check "dns.servers"');

@@ -7,8 +7,8 @@ import type { SessionEntry } from '../cluster/cluster.ts';
 import { grantsOn } from '../config/components.ts';
 import { moduleSettings, validateModules } from '../config/load.ts';
 import { ConfigError } from '../config/problems.ts';
-import { roomsHosts } from '../config/rooms.ts';
 import type { Config, HostSettings } from '../config/server.ts';
+import { type Service, serviceHosts } from '../config/services.ts';
 import { accountCreated, accountRemoving } from '../core/events.ts';
 import { Host } from '../core/host.ts';
 import { installModules, type LoaderParts, type Modules, stopModules } from '../core/loader.ts';
@@ -73,15 +73,15 @@ export class Hosts {
         renewed.set(host, grants);
       }
     }
-    const rooms = roomsHosts(config.hosts);
-    for (const [domain, parent] of rooms) await this.followRooms(domain, this.all.get(parent), old?.hosts[parent]);
+    const services = serviceHosts(config.hosts);
+    for (const [domain, service] of services) await this.followService(domain, service, old?.hosts[service.parent]);
     // hosts tell of what is below them
     const components = Object.keys(config.components);
     for (const domain of Object.keys(config.hosts)) {
       const host = this.all.get(domain);
       if (host === undefined) continue;
       host.services = [
-        ...[...rooms].flatMap(([service, parent]) => (parent === domain ? [service] : [])),
+        ...[...services].flatMap(([service, { parent }]) => (parent === domain ? [service] : [])),
         ...components.filter((component) => parentOf(component, Object.keys(config.hosts)) === domain),
       ];
     }
@@ -92,9 +92,12 @@ export class Hosts {
   /** Ends those that are not configured any more. */
   async dropOld(): Promise<void> {
     const { hosts } = this.parts.config();
-    const rooms = roomsHosts(hosts);
-    const isOld = ({ domain, parent }: Host): boolean =>
-      parent === undefined ? hosts[domain] === undefined : rooms.get(domain) !== parent.domain;
+    const services = serviceHosts(hosts);
+    const isOld = ({ domain, kind, parent }: Host): boolean => {
+      if (parent === undefined) return hosts[domain] === undefined;
+      const service = services.get(domain);
+      return service?.parent !== parent.domain || service.kind !== kind;
+    };
     // services before those whose they are
     for (const host of this.latestFirst()) if (isOld(host)) await this.remove(host);
   }
@@ -107,17 +110,23 @@ export class Hosts {
     return [...this.all.values()].reverse();
   }
 
-  /** Serves the rooms of a host, as that one is configured. */
-  private async followRooms(domain: string, parent: Host | undefined, old: HostSettings | undefined): Promise<void> {
+  /** Serves a service of a host, as that one is configured. */
+  private async followService(domain: string, service: Service, old: HostSettings | undefined): Promise<void> {
+    const parent = this.all.get(service.parent);
     if (parent === undefined) return;
     const { settings } = parent;
     let host = this.all.get(domain);
+    // what was at the domain was something else
+    if (host !== undefined && (host.parent !== parent || host.kind !== service.kind)) {
+      await this.remove(host);
+      host = undefined;
+    }
     if (host !== undefined) {
       host.settings = settings;
       if (JSON.stringify(old) !== JSON.stringify(settings)) await installModules(host, this.loader);
       return;
     }
-    host = new Host({ domain, settings, service: { kind: 'rooms', parent }, log: this.parts.log });
+    host = new Host({ domain, settings, service: { kind: service.kind, parent }, log: this.parts.log });
     await installModules(host, this.loader);
     this.all.set(domain, host);
   }
@@ -193,11 +202,11 @@ export function checkModules(config: Config, modules: Modules): void {
 
 /** All domains that a certificate is needed for. */
 export function tlsHosts(config: Config): TlsHost[] {
-  // other servers ask for rooms and components by name
-  const rooms = [...roomsHosts(config.hosts)];
+  // other servers ask for services and components by name
+  const below = [...serviceHosts(config.hosts)];
   const hosts = Object.entries(config.hosts).map(([domain, { s2s }]) => ({
     domain,
-    services: s2s.enabled ? rooms.flatMap(([service, parent]) => (parent === domain ? [service] : [])) : [],
+    services: s2s.enabled ? below.flatMap(([service, { parent }]) => (parent === domain ? [service] : [])) : [],
   }));
   const components = Object.keys(config.components).filter((domain) => componentFederation(domain, config).enabled);
   return [...hosts, ...components.map((domain) => ({ domain }))];

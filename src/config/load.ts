@@ -26,6 +26,7 @@ import {
   type ListenerSettings,
   serverSchema,
 } from './server.ts';
+import { checkServices } from './services.ts';
 import { readEnvironment, readYaml, Written } from './source.ts';
 import { branch, complete, isTree, look, overlay, type Surroundings, type Tree } from './tree.ts';
 
@@ -162,7 +163,8 @@ function build(written: Written, place: Place): Config {
     written.warnings.push({ path, message, origin: written.nearOrigin(path) });
   };
   checkTogether(settings, listeners, report, warn);
-  checkRooms(hosts, Object.keys(settings.components), report);
+  checkRooms(hosts, report);
+  checkServices(hosts, Object.keys(settings.components), report);
   if (problems.length > 0) throw new ConfigError(inOrder(problems), modulesOnly(written, place));
 
   const source: ConfigSource = {

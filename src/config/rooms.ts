@@ -1,18 +1,8 @@
-// The settings of the host for rooms (XEP-0045) that stands below each domain, and what it is called.
-import { isIP } from 'node:net';
+// The settings of the host for rooms (XEP-0045) that stands below each domain.
 import { z } from 'zod';
-import { prepareDomain } from '../xmpp/jid.ts';
 import type { Path } from './problems.ts';
 import { quote } from './schema.ts';
-
-const domainProblem = (value: unknown): string =>
-  `${quote(value)} is not a domain. Try "groups.*", where "*" stands for the domain of the host, or "groups.example.org".`;
-
-/** The domain that a pattern means for a host; undefined where there is no such domain: below an address, or too long. */
-function domainFor(pattern: string, host: string): string | undefined {
-  const isAddress = host.startsWith('[') || isIP(host) !== 0;
-  return isAddress && pattern.includes('*') ? undefined : prepareDomain(pattern.replace('*', host));
-}
+import { serviceDomain } from './services.ts';
 
 /** What a new room is: a set of settings, of which the others are those of a plain room. */
 const preset = z.strictObject({
@@ -59,14 +49,10 @@ export const rooms = z
       .boolean()
       .prefault(true)
       .meta({ description: 'Whether there are rooms. `rooms: false` says the same as `rooms: { enabled: false }`.' }),
-    domain: z
-      .string({ error: (issue) => domainProblem(issue.input) })
-      .refine((text) => domainFor(text, 'example.org') !== undefined, { error: (issue) => domainProblem(issue.input) })
-      .prefault('groups.*')
-      .meta({
-        description:
-          'The domain that the rooms are at; `*` stands for the domain of the host. Other servers look it up by this name.',
-      }),
+    domain: serviceDomain(
+      'groups.*',
+      'The domain that the rooms are at; `*` stands for the domain of the host. Other servers look it up by this name.',
+    ),
     creation: z.enum(['local', 'admins', 'anyone']).prefault('local').meta({
       description: 'Who may make rooms: the people of the host, its admins alone, or people of other servers too.',
     }),
@@ -92,46 +78,14 @@ interface Settings {
   readonly rooms: z.output<typeof rooms>;
 }
 
-/** The domain of a host's rooms; undefined where it has none. */
-function roomsDomain(host: string, settings: Settings): string | undefined {
-  return settings.rooms.enabled ? domainFor(settings.rooms.domain, host) : undefined;
-}
-
-/** The domains that rooms are at, each with that of the host it belongs to. */
-export function roomsHosts(hosts: Readonly<Record<string, Settings>>): ReadonlyMap<string, string> {
-  const found = new Map<string, string>();
-  for (const [host, settings] of Object.entries(hosts)) {
-    const domain = roomsDomain(host, settings);
-    if (domain !== undefined) found.set(domain, host);
-  }
-  return found;
-}
-
-/** Nothing else may be at the domain of rooms. */
+/** Rooms may begin only as what is described. */
 export function checkRooms(
   hosts: Readonly<Record<string, Settings>>,
-  components: readonly string[],
   report: (path: Path, message: string) => void,
 ): void {
-  const taken = new Map<string, string>([
-    ...Object.keys(hosts).map((host) => [host, 'is served for accounts (see "hosts")'] as const),
-    ...components.map((component) => [component, 'is that of a component (see "components")'] as const),
-  ]);
-  for (const [host, settings] of Object.entries(hosts)) {
-    const { 'default-preset': name } = settings.rooms;
-    if (presetOf(settings.rooms, name) === undefined) {
-      report(
-        ['hosts', host, 'rooms', 'default-preset'],
-        `There is no preset ${quote(name)}. Describe it in "presets".`,
-      );
-    }
-    const domain = roomsDomain(host, settings);
-    if (domain === undefined) continue;
-    const why = taken.get(domain);
-    if (why !== undefined) {
-      const remedy = 'Give another domain, or "rooms: false" for no rooms.';
-      report(['hosts', host, 'rooms', 'domain'], `${domain} ${why}. ${remedy}`);
-    }
-    taken.set(domain, `is that of the rooms of ${host}`);
+  for (const [host, { rooms: settings }] of Object.entries(hosts)) {
+    const { 'default-preset': name } = settings;
+    if (presetOf(settings, name) !== undefined) continue;
+    report(['hosts', host, 'rooms', 'default-preset'], `There is no preset ${quote(name)}. Describe it in "presets".`);
   }
 }

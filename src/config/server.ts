@@ -8,6 +8,7 @@ import { s2s } from './federation.ts';
 import type { ConfigSource } from './problems.ts';
 import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
+import { pubsub } from './services.ts';
 
 const restart = true;
 
@@ -243,6 +244,7 @@ const hostable = {
   limits,
   s2s,
   rooms,
+  pubsub,
   'external-services': z
     .array(externalService)
     .prefault([])
@@ -448,6 +450,7 @@ export const serverSchema = z.strictObject({
     .meta({ description: 'Name resolution.' }),
   s2s,
   rooms,
+  pubsub,
   components,
   'external-services': hostable['external-services'],
   contacts,

@@ -380,6 +380,7 @@ const status = defineCommand({
       `database      ${server.database.kind}, ${server.database.ok ? 'answers' : `FAILS: ${server.database.problem ?? 'no answer'}`}`,
       `hosts         ${server.hosts.join(', ')}`,
       ...(server.rooms.length === 0 ? [] : [`rooms         ${server.rooms.join(', ')}`]),
+      ...(server.pubsub.length === 0 ? [] : [`pubsub        ${server.pubsub.join(', ')}`]),
       `sessions      ${server.sessions}`,
       ...(server.nodes === undefined ? [] : [`nodes         ${server.nodes.join(', ')}`]),
       ...(server.unknown === undefined ? [] : [`not known     ${server.unknown.join(', ')}, since Redis fails`]),

@@ -124,8 +124,9 @@ export interface ServerStatus {
   readonly config?: string;
   readonly data: string;
   readonly hosts: readonly string[];
-  /** The domains that rooms are at. */
+  /** The domains that rooms are at, and those of publish-subscribe. */
   readonly rooms: readonly string[];
+  readonly pubsub: readonly string[];
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
   /** On all nodes. */
   readonly sessions: number;
@@ -261,10 +262,11 @@ export interface ReloadReport {
 
 /** What commands may do; the server implements it, and the opened store of a stopped server in part. */
 export interface AdminContext {
-  /** The domains served, without those of their rooms. */
+  /** The domains served, without those of their services. */
   readonly hosts: readonly string[];
-  /** The domains that rooms are at. */
+  /** The domains that rooms are at, and those of publish-subscribe. */
   readonly rooms: readonly string[];
+  readonly pubsub: readonly string[];
   /** The accounts of a host; nothing when it is not served. */
   accounts(host: string): AdminAccounts | undefined;
   /** The archives of a host; nothing when it is not served or keeps none. */

@@ -46,8 +46,8 @@ export const iqIn = gate<Transit<Iq>>()('iq-in', ['check']);
 export const serverIn = gate<Transit>()('server-in', ['handle']);
 
 /**
- * A stanza for an address with a localpart on a host without accounts: a room, or an occupant of one. `handle` takes it; what
- * nobody takes is refused with `service-unavailable`.
+ * A stanza for a host without accounts: for an address with a localpart there (a room, or an occupant of one), or a message or presence
+ * for its domain. `handle` takes it; what nobody takes is refused with `service-unavailable`, but presence for the domain.
  */
 export const serviceIn = gate<Transit>()('service-in', ['check', 'handle']);
 

@@ -5,13 +5,14 @@ import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Grant } from '../config/components.ts';
 import type { HostSettings } from '../config/server.ts';
+import type { ServiceKind } from '../config/services.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { type Collect, type Gate, HookTable, type Notify, type Verdict } from './hooks.ts';
 import { IqTable } from './iq.ts';
 import type { AnyModule, Installed } from './module.ts';
 import { NonzaTable } from './nonzas.ts';
 
-export type HostKind = 'users' | 'rooms';
+export type HostKind = 'users' | ServiceKind;
 
 /** A module as it is installed on a host. */
 export interface Instance {
@@ -37,7 +38,7 @@ export interface HostParts {
   /** Those of a host of kind `users`. */
   readonly accounts?: Accounts;
   /** What a host below another one is for. */
-  readonly service?: { readonly kind: Exclude<HostKind, 'users'>; readonly parent: Host };
+  readonly service?: { readonly kind: ServiceKind; readonly parent: Host };
   readonly log: Logger;
 }
 

@@ -340,7 +340,12 @@ export class Router {
     const { stanza } = transit;
     // RFC 6120 10.5.2 leaves it open: a domain has no resources here, and nothing to answer for them
     if (stanza.kind === 'iq') return this.answer(host, transit as Transit<Iq>, stanza.to.isBare ? theHost : []);
-    // nobody reads messages to a domain, and it has no presence to share
+    if (host.kind === 'users') return this.unread(stanza);
+    return andThen(host.gate(serviceIn, transit), (verdict) => (isOver(verdict) ? undefined : this.unread(stanza)));
+  }
+
+  /** Nobody reads messages to a domain, and it has no presence to share. */
+  private unread(stanza: Stanza): void {
     if (stanza.kind === 'message' && stanza.type !== 'error') throw new StanzaError('service-unavailable');
   }
 

@@ -72,7 +72,7 @@ const s2sTest = defineCommand({
     host: z.string().optional().describe('The domain of ours that asks; the first one unless given'),
   }),
   async run(context, args) {
-    const served = [...context.hosts, ...context.rooms];
+    const served = [...context.hosts, ...context.rooms, ...context.pubsub];
     const host = args.host === undefined ? served[0] : domainOf(args.host);
     if (host === undefined || !served.includes(host)) {
       throw new CommandError('not-found', `${host} is not served here; the domains are: ${served.join(', ')}`);

@@ -190,11 +190,16 @@ export class Session implements SessionEntry {
       this.put(slot, value);
       return;
     }
+    this.carry(slot, value);
+    return andThen(this.owner.changed(this), () => {});
+  }
+
+  /** Sets a shared slot of a session that is about to become available: the directory is told of both at once. */
+  carry<T>(slot: Slot<T>, value: T | undefined): void {
     const shared = { ...this.shared };
     if (value === undefined) delete shared[slot.name];
     else shared[slot.name] = value as string | number | boolean;
     this.shared = shared;
-    return andThen(this.owner.changed(this), () => {});
   }
 
   private put<T>(slot: Slot<T>, value: T | undefined): void {

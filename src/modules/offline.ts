@@ -1,6 +1,6 @@
 // XEP-0160: messages for people who are away, kept until they come back. Hints of XEP-0334 are followed.
 import { z } from 'zod';
-import { within } from '../base/clock.ts';
+import { pause } from '../base/clock.ts';
 import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
@@ -89,16 +89,6 @@ export default defineModule({
     /** Accounts whose messages are delivered when it can be told again who is there. */
     const waiting = new Set<BareJid>();
 
-    /** Less where there is no time for it any more. */
-    async function pause(): Promise<void> {
-      let end = (): void => {};
-      await within(clock, PAUSE, (done) => {
-        end = done;
-        signal.addEventListener('abort', end);
-      });
-      signal.removeEventListener('abort', end);
-    }
-
     function store(transit: Transit<Message>): MaybePromise<Verdict | undefined> {
       const { stanza } = transit;
       // 3: neither kept nor answered, so that a chat state does not come back as an error
@@ -161,7 +151,7 @@ export default defineModule({
           // what is kept is delivered together
           if (before === undefined && waiting.has(account)) return;
           if (before === undefined) waiting.add(account);
-          await pause();
+          await pause(clock, PAUSE, signal);
           waiting.delete(account);
         }
       }

@@ -7,6 +7,8 @@ import { StorageMismatch, StorageUnavailable } from './errors.ts';
 import { createIds, idBounds, idTime, type MintId } from './ids.ts';
 import { checkText, stored } from './json.ts';
 import { createMemoryArchive } from './memory-archive.ts';
+import { createMemoryItems } from './memory-items.ts';
+import { createMemoryPairs } from './memory-pairs.ts';
 import type { Driver, KvStore, LogEntry, LogRange, LogStore, MapStore } from './ports.ts';
 import { checkMigrations, migrateValue, type Spec } from './specs.ts';
 
@@ -37,8 +39,10 @@ export function createMemoryDriver(
   const make = (spec: Spec<unknown>, host: string, title: string): Table => {
     if (spec.kind === 'kv') return kvTable(spec, check);
     if (spec.kind === 'map') return mapTable(spec, check);
+    if (spec.kind === 'pairs') return { kind: 'pairs', version: spec.version, ...createMemoryPairs(check) };
     if (spec.kind === 'log') return logTable(spec, check, mint);
     if (spec.kind === 'archive') return archiveTable(spec, check, mint);
+    if (spec.kind === 'items') return itemsTable(spec, check, clock);
     return ephemeralTable(openEphemeral(host, title));
   };
 
@@ -248,6 +252,10 @@ function logTable(spec: Spec<unknown>, check: () => void, mint: MintId): Table {
 
 function archiveTable(spec: Spec<unknown>, check: () => void, mint: MintId): Table {
   return { kind: 'archive', version: spec.version, ...createMemoryArchive(check, mint, spec.searchable), migrate() {} };
+}
+
+function itemsTable(spec: Spec<unknown>, check: () => void, clock: Clock): Table {
+  return { kind: 'items', version: spec.version, ...createMemoryItems(check, clock), migrate() {} };
 }
 
 function ephemeralTable(store: Ephemeral): Table {

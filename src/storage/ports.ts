@@ -175,6 +175,111 @@ export interface Unread {
 }
 export type ArchiveEnd = Pick<Archived, 'id' | 'at'>;
 
+/**
+ * One value for each pair of a thing (left) and somebody who has to do with it (right), a row of its own, listed from either side. Who is
+ * affiliated with a node, say: `left(owner, node)` tells everybody of a node, `right(owner, jid)` every node of somebody's.
+ */
+export interface PairsStore<T> {
+  get(owner: string, left: string, right: string): Promise<T | undefined>;
+  /** `undefined` removes. */
+  set(owner: string, left: string, right: string, value: T | undefined): Promise<void>;
+  /** Several of one thing, by right key, in one step: all of them or none. */
+  setAll(owner: string, left: string, values: ReadonlyMap<string, T | undefined>): Promise<void>;
+  /** All of a thing, by right key. */
+  left(owner: string, left: string): Promise<ReadonlyMap<string, T>>;
+  /** All of somebody's, by left key. */
+  right(owner: string, right: string): Promise<ReadonlyMap<string, T>>;
+  /** Removes all of a thing; returns how many there were. */
+  clear(owner: string, left: string): Promise<number>;
+}
+
+/** An item on its way into a node. */
+export interface NewItem {
+  readonly id: string;
+  /** The payload; the empty text where there is none. */
+  readonly xml: string;
+  /** Who published it. */
+  readonly publisher: string;
+  /** When that was, in milliseconds since 1970. */
+  readonly at: number;
+  /** From when on it is not there any more, in milliseconds since 1970; for good, unless said. */
+  readonly until?: number | undefined;
+}
+export interface Item extends NewItem {
+  /** When an item of this id was published first, in milliseconds since 1970. */
+  readonly createdAt: number;
+}
+
+/** What `newest` is asked about. */
+export interface NodeName {
+  readonly owner: string;
+  readonly node: string;
+}
+
+/** A page of a node's items; without a place to start from, the first one. */
+export interface ItemsQuery {
+  /**
+   * By when each was published last (`published`, unless said otherwise), or published first (`created`), oldest first
+   * (XEP-0060 12.1, XEP-0413).
+   */
+  readonly by?: 'published' | 'created' | undefined;
+  /** The other way round, in all that follows. */
+  readonly newestFirst?: boolean | undefined;
+  /** Ids, exclusive: where the page begins, or ends. */
+  readonly after?: string | undefined;
+  readonly before?: string | undefined;
+  /** The last items of what is asked for, instead of the first; as for `before`, always. */
+  readonly backwards?: boolean | undefined;
+  /** 0 asks how many there are, and for nothing else. */
+  readonly limit: number;
+}
+export interface ItemsPage {
+  /** In the order that was asked for, whichever way the page was reached. */
+  readonly items: readonly Item[];
+  /** Whether nothing lies beyond this page in the direction of travel. */
+  readonly complete: boolean;
+  /** How many the node has; those that expired some moments ago may be among them. */
+  readonly total: number;
+}
+
+/** How much somebody keeps. */
+export interface ItemsUsage {
+  readonly items: number;
+  /** Of payloads, in UTF-8. */
+  readonly bytes: number;
+}
+
+/**
+ * The items of nodes (XEP-0060), by id and in the order of publication: an item that is published again becomes the newest. What is
+ * written is written in the order in which it was asked for, and on disk when the promise resolves; any number may be under way at a time. What
+ * this process has written, it reads. An item that has expired is not found.
+ *
+ * Writing throws `StorageUnavailable` at once when too much waits for the database already, and `UnstorableValue` for text that no
+ * database can hold.
+ */
+export interface ItemsStore {
+  /** Publishes in this order; of what the node has then, the oldest beyond `most` go. Returns the ids of those that were there before and went. */
+  put(owner: string, node: string, items: readonly NewItem[], most: number): Promise<readonly string[]>;
+  /** Those of these that there are, in the order in which they are asked for. */
+  get(owner: string, node: string, ids: readonly string[]): Promise<readonly Item[]>;
+  /** A page; `undefined` when the item where it is to begin or end is not in the node (XEP-0059 2.2). */
+  page(owner: string, node: string, query: ItemsQuery): Promise<ItemsPage | undefined>;
+  /** The newest item of each of many nodes, `undefined` for those without; all in one question. */
+  newest(asked: readonly NodeName[]): Promise<readonly (Item | undefined)[]>;
+  /** What all nodes of an owner have, or one; told quickly, however much that is. Those that expired some moments ago may be counted. */
+  usage(owner: string, node?: string): Promise<ItemsUsage>;
+  /** Removes; returns the ids of those that were there. */
+  remove(owner: string, node: string, ids: readonly string[]): Promise<readonly string[]>;
+  /** Removes all; returns how many there were. */
+  clear(owner: string, node: string): Promise<number>;
+  /** Keeps only the newest `most`, as when a node's limit is lowered; returns the ids of those that went. */
+  trim(owner: string, node: string, most: number): Promise<readonly string[]>;
+  /** Lets what the node has expire so many milliseconds after it was published, or never. What is there from now on says for itself. */
+  expire(owner: string, node: string, ttl: number | undefined): Promise<void>;
+  /** Makes room: removes the first `most` of all that has expired, of whatever owner; returns how many there were. */
+  sweep(most: number): Promise<number>;
+}
+
 /** Values that expire; shared between nodes where there are several. */
 export interface EphemeralStore<T> {
   get(owner: string, key: string): MaybePromise<T | undefined>;

@@ -1,6 +1,15 @@
 // How a module declares its stores: values that a driver turns into tables.
 import { StorageMismatch } from './errors.ts';
-import type { ArchiveStore, EphemeralStore, KvStore, LogStore, MapStore, MessageRef } from './ports.ts';
+import type {
+  ArchiveStore,
+  EphemeralStore,
+  ItemsStore,
+  KvStore,
+  LogStore,
+  MapStore,
+  MessageRef,
+  PairsStore,
+} from './ports.ts';
 
 /** Version N of a stored value made from version N-1; keyed by N. */
 export type Migrations = Readonly<Record<number, (old: unknown) => unknown>>;
@@ -26,7 +35,7 @@ export type ReadSearchable = (xml: string) => Searchable | undefined;
 
 /** Declares something of type T that is opened for a module before its `setup`. */
 export interface Spec<T> {
-  readonly kind: 'kv' | 'map' | 'log' | 'archive' | 'ephemeral';
+  readonly kind: 'kv' | 'map' | 'pairs' | 'log' | 'archive' | 'items' | 'ephemeral';
   readonly version: number;
   readonly migrate: Migrations;
   readonly cache: boolean;
@@ -55,6 +64,9 @@ export const kv = <T>(options: StoreOptions = {}): Spec<KvStore<T>> => spec('kv'
 /** Many keyed values per owner, a row each. Values are JSON. */
 export const map = <T>(options: StoreOptions = {}): Spec<MapStore<T>> => spec('map', options);
 
+/** A value for each pair of keys per owner, listed by either; see {@link PairsStore}. Values are JSON. */
+export const pairs = <T>(options: Omit<StoreOptions, 'cache'> = {}): Spec<PairsStore<T>> => spec('pairs', options);
+
 /** A time-ordered sequence per owner, with indexed text columns. Values are JSON. */
 export const log = <T, I extends Record<string, string>>(
   options: StoreOptions & { readonly index: readonly (keyof I & string)[] },
@@ -65,6 +77,9 @@ export const archive = (options: { readonly searchable?: ReadSearchable } = {}):
   ...spec<ArchiveStore>('archive', {}),
   ...options,
 });
+
+/** What is published at nodes, in the order of publication; see {@link ItemsStore}. */
+export const items = (): Spec<ItemsStore> => spec('items', {});
 
 /** Keyed values per owner that expire. */
 export const ephemeral = <T>(): Spec<EphemeralStore<T>> => spec('ephemeral', {});

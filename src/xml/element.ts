@@ -13,9 +13,11 @@ export type Attrs = Readonly<Record<string, string | undefined>>;
 /** What a neutral element is called where it stands inside a foreign one (XEP-0297 3: forwarded stanzas). */
 const NEUTRAL = 'jabber:client';
 
-// Shared by every re-addressed copy of an element, so that the inner XML is made once for all of them.
+// Shared by every re-addressed copy of an element, so that the inner XML is made, or read, once for all of them.
 interface Body {
   xml: string | undefined;
+  /** What was read from it, where the element came as text and somebody has asked. */
+  nodes: readonly Node[] | undefined;
 }
 
 /** Reads the children of an element from its XML, where nobody has asked for them yet. */
@@ -66,7 +68,7 @@ export class Element {
     start: number,
     unfold: Unfold,
   ): Element {
-    const element = new Element(name, null, attrs, unfold, { xml: text.slice(start) });
+    const element = new Element(name, null, attrs, unfold, { xml: text.slice(start), nodes: undefined });
     element.text = text;
     return element;
   }
@@ -77,9 +79,10 @@ export class Element {
   }
 
   private unfolded(unfold: Unfold): readonly Node[] {
-    const nodes = unfold(`<${this.name}${this.body!.xml!}`);
-    this.nodes = nodes;
-    return nodes;
+    const body = this.body!;
+    body.nodes ??= unfold(`<${this.name}${body.xml!}`);
+    this.nodes = body.nodes;
+    return body.nodes;
   }
 
   /** Whether this is `name` in `ns`. */
@@ -119,14 +122,14 @@ export class Element {
 
   /** A copy with attributes set, or removed where `undefined`; it shares the children and their serialised form. */
   with(attrs: Attrs): Element {
-    this.body ??= { xml: undefined };
+    this.body ??= { xml: undefined, nodes: undefined };
     return new Element(this.name, this.ns, merge(this.attrs, attrs), this.nodes, this.body);
   }
 
   /** A copy with more children at the end. */
   append(...nodes: Node[]): Element {
     const kept = this.body?.xml;
-    const body = kept === undefined ? undefined : { xml: longer(kept, this, nodes) };
+    const body = kept === undefined ? undefined : { xml: longer(kept, this, nodes), nodes: undefined };
     return new Element(this.name, this.ns, this.attrs, [...this.children, ...nodes], body);
   }
 
@@ -151,7 +154,7 @@ export class Element {
 
   // What follows the attributes; kept, so that the next serialisation of this element or of a copy is a concatenation.
   private rest(): string {
-    this.body ??= { xml: undefined };
+    this.body ??= { xml: undefined, nodes: undefined };
     this.body.xml ??= restOf(this);
     return this.body.xml;
   }

@@ -301,7 +301,7 @@ export class Tree {
     // the source is as good as what the serialiser would make of the same children
     const body =
       depth === 1 && this.bodyStart !== -1
-        ? { xml: `${source.slice(this.bodyStart, start)}</${frame.name}>` }
+        ? { xml: `${source.slice(this.bodyStart, start)}</${frame.name}>`, nodes: undefined }
         : undefined;
     this.finish(depth, new Element(frame.name, frame.ns, frame.attrs, children, body));
     return i + 1;

@@ -20,6 +20,11 @@ function hash(algorithm: string, input: string | Buffer): string | undefined {
   return name === undefined ? undefined : createHash(name).update(input).digest('base64');
 }
 
+/** Whether hashes of that function can be computed here. */
+export function isHashFunction(algorithm: string): boolean {
+  return Object.hasOwn(digests, algorithm);
+}
+
 // i;octet collation (RFC 4790 9.3): by the octets of UTF-8, which is not the order of UTF-16 code units.
 function byOctets(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
@@ -92,7 +97,7 @@ export function capsVer(query: Element, algorithm = 'sha-1'): string | undefined
  * others who announce the same; what is `unsupported` (an unknown hash function) may be kept for its sender alone.
  */
 export function verifyCaps(query: Element, algorithm: string, ver: string): 'valid' | 'invalid' | 'unsupported' {
-  if (!Object.hasOwn(digests, algorithm)) return 'unsupported';
+  if (!isHashFunction(algorithm)) return 'unsupported';
   return capsVer(query, algorithm) === ver ? 'valid' : 'invalid';
 }
 

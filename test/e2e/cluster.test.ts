@@ -8,7 +8,7 @@ import { BrowserTalker } from '../kit/browser-talker.ts';
 import { ChildServer, isAlive, passwordOf, until } from '../kit/child-server.ts';
 import type { StreamClient } from '../kit/client.ts';
 import { logIn } from '../kit/login.ts';
-import { nodesOf } from '../kit/processes.ts';
+import { nodesOf, nodesOn } from '../kit/processes.ts';
 import { startRedis, type TestRedis } from '../kit/redis.ts';
 
 const domain = 'localhost';
@@ -322,6 +322,8 @@ test('without Redis streams stay, it is told as what is wrong, and it heals by i
 test('when the primary is killed its processes stop in order, and another one starts', async () => {
   const nodes = nodesOf(server.pid);
   expect(nodes).toHaveLength(2);
+  // (so they are found where their primary is no more)
+  expect(nodesOn(server.file).sort()).toEqual(nodes.sort());
   await server.stop('SIGKILL');
   expect(await until(patience, () => nodes.every((pid) => !isAlive(pid)))).toBe(true);
   await server.start();

@@ -8,6 +8,7 @@ import { connectAdmin } from '../../src/cli/admin-client.ts';
 import { adminSocketPath } from '../../src/cli/admin-socket.ts';
 import type { ConfigInput } from '../../src/config/server.ts';
 import type { Address } from './client.ts';
+import { nodesOn } from './processes.ts';
 import { mergeSettings } from './test-server.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -196,6 +197,8 @@ export class ChildServer implements AsyncDisposable {
       if (this.isRunning) {
         await this.stop().catch(() => this.child?.kill('SIGKILL'));
       }
+      // those of a primary that was killed end by themselves, or should
+      for (const pid of nodesOn(this.file)) killIfThere(pid);
       const database = this.databasePid;
       if (database !== undefined && isAlive(database)) {
         process.kill(database, 'SIGINT');
@@ -254,6 +257,14 @@ export function isAlive(pid: number): boolean {
     return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return process.platform !== 'linux';
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it has just ended
   }
 }
 

@@ -22,7 +22,7 @@ export class TestNames implements NameServer {
   readonly asked: string[] = [];
   private readonly places = new Map<string, readonly Place[]>();
 
-  /** From now on a domain, with its rooms, is served at these places. */
+  /** From now on a domain, with its services, is served at these places. */
   set(domain: string, ...places: readonly Place[]): void {
     this.places.set(domain, places);
   }
@@ -38,7 +38,7 @@ export class TestNames implements NameServer {
   }
 
   private placesOf(domain = ''): readonly Place[] {
-    return this.places.get(domain) ?? this.places.get(domain.replace(/^groups\./, '')) ?? [];
+    return this.places.get(domain) ?? this.places.get(domain.replace(/^(groups|pubsub)\./, '')) ?? [];
   }
 
   async addresses(name: string, family: 4 | 6): Promise<readonly { readonly address: string; readonly ttl: number }[]> {

@@ -1,8 +1,23 @@
-// The processes below another one, as Linux tells of them.
-import { readdirSync, readFileSync } from 'node:fs';
+// The processes of nodes, as Linux tells of them.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 /** The nodes that a primary has forked. */
 export function nodesOf(primary: number): number[] {
+  return nodesWith(({ parent }) => parent === primary);
+}
+
+/** The nodes that run on that configuration file, whether or not their primary is still there. */
+export function nodesOn(file: string): number[] {
+  return nodesWith(({ args }) => args.includes(file));
+}
+
+interface Running {
+  readonly parent: number;
+  readonly args: readonly string[];
+}
+
+function nodesWith(holds: (one: Running) => boolean): number[] {
+  if (!existsSync('/proc')) return [];
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
@@ -10,13 +25,12 @@ export function nodesOf(primary: number): number[] {
       try {
         const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
         const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-        return Number(parent) === primary && state !== 'Z' && isNode(pid);
+        const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        const isNode = args.some((arg, i) => arg === 'node' && args[i - 1]?.endsWith('parley.js'));
+        return state !== 'Z' && isNode && holds({ parent: Number(parent), args });
       } catch {
         // gone meanwhile
         return false;
       }
     });
 }
-
-const isNode = (pid: number): boolean =>
-  /\bparley\.js\0node\0/.test(`${readFileSync(`/proc/${pid}/cmdline`, 'utf8')}\0`);

@@ -11,6 +11,8 @@ import { print, viewOf } from './xml-view.ts';
 export const HOST = 'verona.test';
 /** The domain of its rooms; `{rooms}`. */
 export const ROOMS = `groups.${HOST}`;
+/** The domain of what is published there; `{pubsub}`. */
+const PUBSUB = `pubsub.${HOST}`;
 /** Everybody's password. */
 export const PASSWORD = 'secret';
 
@@ -53,6 +55,7 @@ export class Stage {
   names: Names = new Map([
     ['host', HOST],
     ['rooms', ROOMS],
+    ['pubsub', PUBSUB],
     // names with braces of their own
     ['memberinvites', '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites'],
   ]);
@@ -216,10 +219,12 @@ export class Stage {
   }
 
   /** Forgets presence that has come; for scenes in which it may stand anywhere between what they are about. */
-  async ignorePresence({ client }: Speaker): Promise<void> {
+  async ignorePresence(speakers: readonly Speaker[]): Promise<void> {
     await this.quiesce();
-    const rest = client.inbox.filter((item) => item.kind !== 'element' || item.element.name !== 'presence');
-    client.inbox.splice(0, client.inbox.length, ...rest);
+    for (const { client } of speakers) {
+      const rest = client.inbox.filter((item) => item.kind !== 'element' || item.element.name !== 'presence');
+      client.inbox.splice(0, client.inbox.length, ...rest);
+    }
   }
 
   /** What holds at the end of every scene: all was read, nobody was thrown out unexpectedly, the server is not broken. */

@@ -16,7 +16,7 @@ import { type Info, infoQuery, makeInfo } from './info.ts';
 export default defineModule({
   xeps: ['XEP-0030 2.5.0', 'XEP-0115 1.6.0', 'XEP-0128 1.0.1', 'XEP-0390 0.3.2'],
   summary: 'Tells what the server and its accounts are and can do',
-  hosts: ['users', 'rooms'],
+  hosts: ['users', 'rooms', 'pubsub'],
 
   setup({ host, find }) {
     const isAnonymous = host.settings.authentication === 'anonymous';
@@ -98,6 +98,8 @@ export default defineModule({
 function identityOf({ kind }: Host): Identity {
   // XEP-0045 6.2
   if (kind === 'rooms') return { category: 'conference', type: 'text', name: 'Rooms' };
+  // XEP-0060 5.1
+  if (kind === 'pubsub') return { category: 'pubsub', type: 'service', name: 'Publish-subscribe' };
   return { category: 'server', type: 'im', name: softwareName };
 }
 

@@ -1,22 +1,23 @@
 // Changes of affiliations (XEP-0045 9.1 to 9.5, 10.3 to 10.8) and of registered nicks (7.10): bans, members, admins, owners. First all is
 // checked, then written, then it holds; who is thereby out of the room is out.
-import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { type Actor, because } from './actor.ts';
 import { initialRole, isAtLeast, mayAs } from './associations.ts';
 import type { Affiliation } from './config.ts';
 import { evict } from './exit.ts';
-import { tell } from './fan-out.ts';
+import { toDevices } from './fan-out.ts';
+import { changeMessage, follows, type ListChange, versioned } from './following.ts';
 import { roomAffiliation } from './hooks.ts';
 import { isNick, likeness } from './nicks.ts';
-import type { Occupant } from './occupant.ts';
-import { type GoneParts, showPresence } from './presence.ts';
+import type { Device, Occupant } from './occupant.ts';
+import { type GoneParts, isBroadcast, showPresence } from './presence.ts';
 import { checkAffiliationChange, checkOwners } from './privileges.ts';
 import { setRole } from './roles.ts';
 import type { Room } from './room.ts';
 import type { AffiliationRow } from './rows.ts';
-import { itemElement, userElement } from './x.ts';
+import type { Step } from './versions.ts';
+import type { Because } from './x.ts';
 
 export interface AffiliationChange {
   /** A person, by whatever JID of theirs, or a domain, which can be banned or be let be. */
@@ -44,29 +45,86 @@ export async function changeAffiliations(
   changes: readonly AffiliationChange[],
   cause: Cause = 'request',
 ): Promise<() => void> {
-  const rows = new Map<BareJid, { readonly row: AffiliationRow | undefined; readonly change: AffiliationChange }>();
+  const rows = new Map<BareJid, Planned>();
   for (const change of changes) {
     const jid = change.jid.withResource('');
     if (cause === 'request') checkChange(room, actor, jid, change);
-    rows.set(jid.bare, { row: rowOf(room, actor, jid, change), change });
+    rows.set(jid.bare, { row: rowOf(room, actor, jid, change), change, version: undefined });
   }
   checkNicks(room, rows);
   // an account that is removed cannot stay the owner
   if (cause !== 'removal') checkOwnersLeft(room, rows);
   if (room.affiliations.size + rows.size > MOST_ROWS) throw new StanzaError('resource-constraint', 'that list is full');
-  await Promise.all([...rows].map(([person, { row }]) => room.ports.rows.saveAffiliation(person, row)));
+  const stored = [...rows].map(([person, planned]) => [person, withVersion(room, person, planned, cause)] as const);
+  await write(room, stored);
   const steps: (() => void)[] = [];
-  for (const [person, { row, change }] of rows) {
+  for (const [person, { row, kept, change, version }] of stored) {
     const before = room.affiliations.get(person);
     room.setRow(person, row);
-    steps.push(...apply(room, actor, person, change, before));
+    const step = version === undefined ? undefined : room.versions.apply(person, version, kept);
+    steps.push(...apply(room, person, change.affiliation, because(actor, change.reason), step));
     steps.push(() =>
       room.ports.hooks.notify(roomAffiliation, { room, jid: person, before, now: row, by: actor.bare, cause }),
     );
   }
+  await forgetOld(room);
   return () => {
     for (const step of steps) step();
   };
+}
+
+/** A change that may be made. */
+interface Planned {
+  readonly row: AffiliationRow | undefined;
+  readonly change: AffiliationChange;
+  /** The version that comes with it (XEP-0463); undefined where only the nick or the reason is another one. */
+  readonly version: number | undefined;
+}
+interface Versioned extends Planned {
+  /** What is stored: for those who have no affiliation any more, that they once had one. Nothing is left of accounts that are removed. */
+  readonly kept: AffiliationRow | undefined;
+}
+
+function withVersion(room: Room, person: BareJid, { row, change }: Planned, cause: Cause): Versioned {
+  const before = room.affiliations.get(person);
+  if ((row?.affiliation ?? 'none') === (before?.affiliation ?? 'none')) {
+    const same = row && { ...versionsOf(before), ...row };
+    return { row: same, kept: same, change, version: undefined };
+  }
+  const version = room.versions.claim();
+  const now = row && versioned(row, before, version);
+  const removed: AffiliationRow = { affiliation: 'none', at: room.ports.now(), version };
+  return { row: now, kept: now ?? (cause === 'removal' ? undefined : removed), change, version };
+}
+
+function versionsOf(row: AffiliationRow | undefined): Pick<AffiliationRow, 'version' | 'memberSince'> {
+  const { version, memberSince } = row ?? {};
+  return { ...(version !== undefined && { version }), ...(memberSince !== undefined && { memberSince }) };
+}
+
+async function write(room: Room, rows: readonly (readonly [BareJid, Versioned])[]): Promise<void> {
+  const forgotten = rows.flatMap(([, { kept, version = 0 }]) => (kept === undefined ? version : []));
+  const work = rows.map(([person, { kept }]) => room.ports.rows.saveAffiliation(person, kept));
+  // what has nobody's row is not known after a restart, and must not be given again
+  if (forgotten.length > 0)
+    work.push(room.ports.rows.saveRoom({ ...room.row(), versionFloor: Math.max(...forgotten) }));
+  await Promise.all(work);
+}
+
+/** Removals are not remembered for ever: whoever knows a version from before them is told all anew. */
+async function forgetOld(room: Room): Promise<void> {
+  const { ports, versions } = room;
+  const { people, floor } = versions.forgettable(ports.now());
+  if (people.length === 0) return;
+  const work = async (): Promise<void> => {
+    await ports.rows.saveRoom({ ...room.row(), versionFloor: floor });
+    versions.floor = floor;
+    versions.forget(people);
+    await Promise.all(people.map((person) => ports.rows.saveAffiliation(person, undefined)));
+  };
+  const done = work();
+  ports.background(done, 'forgetting who had an affiliation');
+  await done.catch(() => {});
 }
 
 /** @throws StanzaError where the actor may not do that (5.2.2) */
@@ -130,34 +188,48 @@ function rowOf(room: Room, actor: Actor, jid: Jid, change: AffiliationChange): A
   };
 }
 
-/** What follows for those who are in the room; returns how to tell the others. */
+/** What follows for those who are in the room; returns how to tell the others. `step`: their list is another one. */
 function apply(
   room: Room,
-  actor: Actor,
   person: BareJid,
-  change: AffiliationChange,
-  before: AffiliationRow | undefined,
+  affiliation: Affiliation,
+  by: Because | undefined,
+  step: Step | undefined,
 ): (() => void)[] {
-  const by = because(actor, change.reason);
-  const steps: (() => void)[] = [];
   const present = [...room.occupants.values()].filter(({ bare }) => bare === person || isAt(bare, person));
+  const changed: Changed[] = [];
   for (const occupant of present) {
-    const affiliation = room.affiliationOf(occupant.shown.jid);
-    if (affiliation === occupant.affiliation) continue;
+    const now = room.affiliationOf(occupant.shown.jid);
+    if (now === occupant.affiliation) continue;
     const was = occupant.affiliation;
-    occupant.affiliation = affiliation;
-    const out = outBy(room, affiliation);
-    if (out !== undefined) {
-      steps.push(evict(room, occupant, { ...out, by }));
-      continue;
+    const wasShown = occupant.isShown;
+    occupant.affiliation = now;
+    const out = outBy(room, now);
+    if (out === undefined) {
+      const role = roleAfter(room, occupant, was);
+      if (role !== occupant.role) setRole(room, occupant, role);
     }
-    const role = roleAfter(room, occupant, was);
-    if (role !== occupant.role) setRole(room, occupant, role);
-    steps.push(() => showPresence(room, occupant, { by }));
+    changed.push({ occupant, out, isTold: wasShown && (out !== undefined || isBroadcast(room, occupant)) });
   }
-  const isOther = (before?.affiliation ?? 'none') !== change.affiliation;
-  if (present.length === 0 && isOther) steps.push(() => tellOfAbsent(room, person, change.affiliation, by));
-  return steps;
+  // one presence tells of it: the first of the person's own
+  const lead = step === undefined ? undefined : changed.find(({ occupant }) => occupant.bare === person);
+  const steps: (() => void)[] = [];
+  for (const { occupant, out } of changed) {
+    const parts = occupant === lead?.occupant ? { by, step } : { by };
+    steps.push(
+      out === undefined ? () => showPresence(room, occupant, parts) : evict(room, occupant, { ...out, ...parts }),
+    );
+  }
+  if (step === undefined) return steps;
+  const isAbsent = present.length === 0;
+  return [() => tellByMessage(room, { person, affiliation, by }, step, { isAbsent, lead }), ...steps];
+}
+
+/** An occupant whose affiliation is another one now; `isTold`: others hear of it by presence. */
+interface Changed {
+  readonly occupant: Occupant;
+  readonly out: GoneParts | undefined;
+  readonly isTold: boolean;
 }
 
 function outBy(room: Room, affiliation: Affiliation): GoneParts | undefined {
@@ -174,13 +246,29 @@ function roleAfter(room: Room, { affiliation, role }: Occupant, was: Affiliation
   return mayAs(role, initial) || affiliation === 'none' ? role : initial;
 }
 
-/** 10.3 and its like: who is not there has no presence; those who may see real JIDs are told by a message. */
-function tellOfAbsent(room: Room, person: BareJid, affiliation: Affiliation, by: ReturnType<typeof because>): void {
-  const readers = [...room.occupants.values()].filter((occupant) => room.showsJidsTo(occupant));
-  if (readers.length === 0) return;
-  const x = userElement(itemElement({ affiliation, role: 'none', jid: person, by }), []);
-  const message: Element = el('message', null, { from: room.jid.full, id: room.ports.newId() }, x);
-  tell(room, message, room.jid, readers);
+/**
+ * 10.3 and its like: who is not there has no presence; those who may see real JIDs are told by a message. So are those who follow the versions
+ * and do not learn it from the presence of `lead`.
+ */
+function tellByMessage(
+  room: Room,
+  change: ListChange,
+  step: Step,
+  { isAbsent, lead }: { readonly isAbsent: boolean; readonly lead: Changed | undefined },
+): void {
+  const plain: Device[] = [];
+  const following: Device[] = [];
+  for (const reader of room.occupants.values()) {
+    const sees = room.showsJidsTo(reader);
+    const hears = reader === lead?.occupant || (lead?.isTold === true && sees);
+    for (const device of reader.devices) {
+      if (!follows(room, reader, device)) {
+        if (isAbsent && sees) plain.push(device);
+      } else if (!hears) following.push(device);
+    }
+  }
+  if (plain.length > 0) toDevices(room, changeMessage(room, change, undefined), room.jid, plain);
+  if (following.length > 0) toDevices(room, changeMessage(room, change, step), room.jid, following);
 }
 
 function isAt(person: BareJid, domain: BareJid): boolean {

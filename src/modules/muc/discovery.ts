@@ -69,6 +69,7 @@ function featuresOf(config: RoomConfig): string[] {
     NS.muc,
     NS.mucStableId,
     NS.mucSelfPing,
+    NS.affiliationVersions,
     NS.mucRoomConfig,
     NS.mucRoomInfo,
     NS.register,

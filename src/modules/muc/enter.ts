@@ -9,9 +9,10 @@ import { NS } from '../../xmpp/ns.ts';
 import { initialRole, isAtLeast } from './associations.ts';
 import type { Affiliation } from './config.ts';
 import { tellDevice, welcome } from './fan-out.ts';
+import { tellAffiliations } from './following.ts';
 import { type HistoryRequest, type RoomJoin, roomHistory, roomJoin, roomJoined } from './hooks.ts';
 import { isNick } from './nicks.ts';
-import { type Device, Occupant } from './occupant.ts';
+import { type Device, deviceRow, Occupant } from './occupant.ts';
 import { presenceXml, showOthersTo, showToOthers, showToSelf } from './presence.ts';
 import type { Room } from './room.ts';
 import { itemElement, userElement } from './x.ts';
@@ -122,22 +123,24 @@ function come(
   const isFirst = event.occupant === undefined;
   const occupant =
     event.occupant ?? new Occupant(room.jid.withResource(nick), jid.withResource('').bare, role, affiliation);
-  let device = occupant.device(jid);
-  const wasInside = device !== undefined;
+  const former = occupant.device(jid);
   const before = isFirst ? undefined : occupant.shown.presence;
-  if (device === undefined) device = { jid, presence: xml, held: undefined };
-  else device.presence = xml;
+  // what waits for history goes on waiting for it
+  const device: Device = { jid, presence: xml, held: former?.held, follows: false };
+  if (former !== undefined) room.replaceDevice(occupant, former, device);
   room.hold(device);
+  const asked = presence.getChild('x', NS.muc)?.getChild('mav', NS.affiliationVersions);
+  device.follows = asked !== undefined && tellAffiliations(room, jid, occupant, asked, presence.attrs.id);
   showOthersTo(room, occupant, device);
   if (isFirst) {
     occupant.devices.push(device);
     room.place(occupant);
-  } else if (!wasInside) room.placeDevice(occupant, device);
-  rows.saveDevice(jid, { nick: occupant.nick, role: occupant.role, xml });
+  } else if (former === undefined) room.placeDevice(occupant, device);
+  rows.saveDevice(jid, deviceRow(occupant, device));
   if (before !== occupant.shown.presence) showToOthers(room, occupant);
   showToSelf(room, occupant, { codes: entryCodes(room, isNew), asked: { device, id: presence.attrs.id } });
   sendHistory(room, occupant, device, history);
-  if (!wasInside) hooks.notify(roomJoined, { room, occupant, device, isFirst });
+  if (former === undefined) hooks.notify(roomJoined, { room, occupant, device, isFirst });
 }
 
 /** What somebody who comes in is told beside 110: 7.2.4, 7.2.13, 10.1.1. */

@@ -21,12 +21,17 @@ export function tellAll(room: Room, element: Element, from: Jid): MaybePromise<v
 
 /** To all devices of these occupants. */
 export function tell(room: Room, element: Element, from: Jid, readers: Iterable<Occupant>): void {
+  const devices: Device[] = [];
+  for (const reader of readers) devices.push(...reader.devices);
+  toDevices(room, element, from, devices);
+}
+
+/** To these, or to those of them that wait for history after it. */
+export function toDevices(room: Room, element: Element, from: Jid, devices: readonly Device[]): void {
   const to: Jid[] = [];
-  for (const reader of readers) {
-    for (const device of reader.devices) {
-      if (device.held === undefined) to.push(device.jid);
-      else device.held.push([element, from]);
-    }
+  for (const device of devices) {
+    if (device.held === undefined) to.push(device.jid);
+    else device.held.push([element, from]);
   }
   if (to.length > 0) void room.ports.multicast(element, from, to);
 }
@@ -59,6 +64,7 @@ const reserved: ReadonlySet<string> = new Set([
   NS.hiddenUser,
   NS.hats,
   NS.prosodyHats,
+  NS.affiliationVersions,
 ]);
 
 function hold(room: Room, element: Element, from: Jid): void {

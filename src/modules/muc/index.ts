@@ -8,6 +8,7 @@
 // - 7.2.13, 10.2.1: nothing is logged for the public here; 170 and 171 tell what owners say of their rooms.
 // - 18.1.1: who is put on a list while away is not told so by 101; but who may enter a members-only room by that is invited (9.5), and who
 //   invites somebody to one makes them a member (invitations.ts).
+// - XEP-0463: in following.ts.
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
@@ -21,7 +22,7 @@ import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { stanzaOf } from '../../xmpp/stanza.ts';
+import { type Stanza, stanzaOf } from '../../xmpp/stanza.ts';
 import { Departures } from './departures.ts';
 import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
@@ -49,7 +50,7 @@ const LOOK_AGAIN = 15_000;
 const SWEEP_AFTER = 60_000;
 
 export default defineModule({
-  xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0'],
+  xeps: ['XEP-0045 1.35.5', 'XEP-0410 1.1.0', 'XEP-0463 0.2.0'],
   summary: 'Rooms for many people',
   hosts: ['rooms'],
   provides: [roomDirectory],
@@ -193,6 +194,10 @@ export default defineModule({
       }
     };
 
+    /** What the server itself says is answered here: it does not wait for what becomes of it. */
+    const told = ({ el: element, from, to }: Stanza, done: Promise<void>): Promise<void> =>
+      done.catch((error: unknown) => router.refuse(element, to, from, error));
+
     const stopListening = departures.listen();
     const cancelSweep = clock.after(SWEEP_AFTER, () =>
       background(
@@ -225,12 +230,12 @@ export default defineModule({
         }),
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
-          const done = rooms.call(stanza.to.local, new Passed(stanza));
+          if (stanza.to.local === '') return;
+          // (what a client says of itself is believed)
+          const isInstead = transit.origin.kind === 'host' && stanza.from.domain === people;
+          const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead));
           // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
-          if (isPromise(done)) {
-            const { el: element, from, to } = stanza;
-            transit.settle(done.catch((error: unknown) => router.refuse(element, to, from, error)));
-          }
+          if (isPromise(done)) transit.settle(transit.origin.kind === 'host' ? told(stanza, done) : done);
           return 'handled';
         }),
       ],

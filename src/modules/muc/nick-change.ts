@@ -4,7 +4,7 @@ import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { checkNick, checkNickIsFree } from './enter.ts';
 import { type RoomNick, type RoomShow, roomNick, roomShow } from './hooks.ts';
-import { type Device, Occupant } from './occupant.ts';
+import { type Device, deviceRow, Occupant } from './occupant.ts';
 import { presenceXml, sayGone, sayGoneToOthers, showPresence, showToOthers, showToSelf } from './presence.ts';
 import type { Room } from './room.ts';
 
@@ -23,7 +23,7 @@ export function applyPresence({ room, occupant, device, presence }: RoomShow): v
   device.presence = presenceXml(presence);
   // what was said last is what is shown
   occupant.devices.push(...occupant.devices.splice(occupant.devices.indexOf(device), 1));
-  room.ports.rows.saveDevice(device.jid, { nick: occupant.nick, role: occupant.role, xml: device.presence });
+  room.ports.rows.saveDevice(device.jid, deviceRow(occupant, device));
   showPresence(room, occupant, { asked: { device, id: presence.attrs.id } });
 }
 
@@ -65,7 +65,7 @@ function settle(
     now.devices.push(device);
     room.place(now);
   } else if (target !== occupant) room.placeDevice(target, device);
-  room.ports.rows.saveDevice(device.jid, { nick, role: now.role, xml: device.presence });
+  room.ports.rows.saveDevice(device.jid, deviceRow(now, device));
   showToOthers(room, now);
   showToSelf(room, now, { asked: { device, id: presence.attrs.id } });
   // its own old nick is still there, with the other devices

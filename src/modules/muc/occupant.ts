@@ -2,9 +2,10 @@
 import type { Element } from '../../xml/element.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Affiliation, Role } from './config.ts';
+import type { OccupantRow } from './rows.ts';
 import { Slotted } from './slots.ts';
 
-/** One client of an occupant's. */
+/** One client of an occupant's, from when it has entered: who enters anew is another one. */
 export interface Device {
   /** Its real full JID. */
   readonly jid: Jid;
@@ -12,6 +13,8 @@ export interface Device {
   presence: string;
   /** While history is read for somebody who has just come: what is to be sent after it, and from whom. */
   held: [element: Element, from: Jid][] | undefined;
+  /** It keeps track of affiliations by their versions (XEP-0463). */
+  follows: boolean;
 }
 
 export class Occupant extends Slotted {
@@ -55,4 +58,9 @@ export class Occupant extends Slotted {
   device(jid: Jid): Device | undefined {
     return this.devices.find((device) => device.jid.full === jid.full);
   }
+}
+
+/** What outlives a crash of one of an occupant's devices. */
+export function deviceRow({ nick, role }: Pick<Occupant, 'nick' | 'role'>, device: Device): OccupantRow {
+  return { nick, role, xml: device.presence, ...(device.follows && { follows: true }) };
 }

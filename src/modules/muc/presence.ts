@@ -6,11 +6,12 @@ import { parseElement, unfoldable } from '../../xml/document.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import type { Jid } from '../../xmpp/jid.ts';
-import { isReserved, tell, tellDevice } from './fan-out.ts';
+import { isReserved, tell, tellDevice, toDevices } from './fan-out.ts';
+import { follows, stepElement } from './following.ts';
 import { roomPresence } from './hooks.ts';
 import type { Device, Occupant } from './occupant.ts';
 import type { Room } from './room.ts';
+import type { Step } from './versions.ts';
 import { type Because, itemElement, userElement } from './x.ts';
 
 /** Characters. What is sent to everybody who comes in is not for pictures. */
@@ -35,19 +36,21 @@ export function presenceFor(room: Room, occupant: Occupant, mayKnow: boolean): E
   occupant.seen ??= { full: undefined, plain: undefined };
   const form = mayKnow ? 'full' : 'plain';
   // kept as text: its elements are of no use any more
-  occupant.seen[form] ??= unfoldable(flatten(made(room, occupant, mayKnow, []).toXml()));
+  occupant.seen[form] ??= unfoldable(flatten(made(room, occupant, mayKnow, { codes: [] }).toXml()));
   return occupant.seen[form];
 }
 
 /** Something of an occupant's presence changed: the others, and its own devices, are told (7.7). */
 export function showPresence(room: Room, occupant: Occupant, parts: ShowParts = {}): void {
-  showToOthers(room, occupant, parts.by);
+  showToOthers(room, occupant, parts);
   showToSelf(room, occupant, parts);
 }
 
 export interface ShowParts {
   /** Who changed it, and why. */
   readonly by?: Because | undefined;
+  /** It changed with the occupant's affiliation (XEP-0463). */
+  readonly step?: Step | undefined;
   /** What the occupant's own devices are told beside 110. */
   readonly codes?: readonly number[];
   /** The device that asked for it, and the `id` by which it did: it finds it again in the answer. */
@@ -55,33 +58,40 @@ export interface ShowParts {
 }
 
 /** The others' part; who has just lost the right to be seen goes away for them. */
-export function showToOthers(room: Room, occupant: Occupant, by?: Because): void {
+export function showToOthers(room: Room, occupant: Occupant, { by, step }: Omit<ShowParts, 'codes'> = {}): void {
   occupant.seen = undefined;
   if (!isBroadcast(room, occupant)) {
     sayGoneToOthers(room, occupant);
     return;
   }
   occupant.isShown = true;
-  toOthers(room, occupant, (jid) =>
-    by === undefined ? presenceFor(room, occupant, jid) : made(room, occupant, jid, [], by),
+  toOthers(room, occupant, step, (jid, more) =>
+    by === undefined && more.length === 0
+      ? presenceFor(room, occupant, jid)
+      : made(room, occupant, jid, { codes: [], by, more }),
   );
 }
 
 /** The occupant's own part (7.2.3). */
-export function showToSelf(room: Room, occupant: Occupant, { by, codes = [], asked }: ShowParts): void {
+export function showToSelf(room: Room, occupant: Occupant, { by, step, codes = [], asked }: ShowParts): void {
   const jid = room.showsJidsTo(occupant);
-  const own = made(room, occupant, jid, [110], by);
+  const own = (sorted: readonly number[], more: readonly Element[]): Element =>
+    made(room, occupant, jid, { codes: sorted, by, more });
   const others = occupant.devices.filter((device) => device !== asked?.device);
-  if (others.length > 0) toDevices(room, own, occupant.jid, others);
+  const [following, rest] = parted(others, (device) => follows(room, occupant, device));
+  if (rest.length > 0) toDevices(room, own([110], []), occupant.jid, rest);
+  if (following.length > 0) toDevices(room, own([110], [stepElement(room, step)]), occupant.jid, following);
   if (asked === undefined) return;
-  const sorted = [110, ...codes].toSorted(rising);
-  const answer = codes.length === 0 ? own : made(room, occupant, jid, sorted, by);
-  tellDevice(room, answer.with({ id: asked.id }), occupant.jid, asked.device.jid);
+  const { device, id } = asked;
+  const more = follows(room, occupant, device) ? [stepElement(room, step)] : [];
+  const answer = own([110, ...codes].toSorted(rising), more);
+  tellDevice(room, answer.with({ id }), occupant.jid, device.jid);
 }
 
-/** What an occupant's own devices see of it, at any time. */
-export function ownPresence(room: Room, occupant: Occupant): Element {
-  return made(room, occupant, room.showsJidsTo(occupant), [110]);
+/** What one of an occupant's own devices sees of it, at any time. */
+export function ownPresence(room: Room, occupant: Occupant, device: Device): Element {
+  const more = follows(room, occupant, device) ? [stepElement(room, undefined)] : [];
+  return made(room, occupant, room.showsJidsTo(occupant), { codes: [110], more });
 }
 
 /** Whether the presence of an occupant is for all (7.2.3: `presencebroadcast`). */
@@ -93,6 +103,8 @@ export interface GoneParts {
   /** Beside 110 for its own devices. */
   readonly codes?: readonly number[];
   readonly by?: Because | undefined;
+  /** It goes with the occupant's affiliation (XEP-0463). */
+  readonly step?: Step | undefined;
   /** What it said when it left: `<status/>` (7.14). */
   readonly children?: readonly Element[];
   /** The nick that it has from now on (7.6). */
@@ -114,7 +126,9 @@ export function sayGone(room: Room, occupant: Occupant, devices: readonly Device
 export function sayGoneToOthers(room: Room, occupant: Occupant, parts: GoneParts = {}): void {
   if (!occupant.isShown) return;
   occupant.isShown = false;
-  toOthers(room, occupant, (jid) => gone(room, occupant, jid, parts));
+  toOthers(room, occupant, parts.step, (jid, more) =>
+    gone(room, occupant, jid, more.length === 0 ? parts : { ...parts, more: [...(parts.more ?? []), ...more] }),
+  );
 }
 
 /** Everybody else who is to be seen, for somebody who comes in (7.2.3). */
@@ -125,31 +139,57 @@ export function showOthersTo(room: Room, occupant: Occupant, device: Device): vo
   }
 }
 
-function toOthers(room: Room, occupant: Occupant, form: (mayKnow: boolean) => Element): void {
+/** `form` is given whether its readers may see the real JID, and what else is for them in `<x/>`. */
+function toOthers(
+  room: Room,
+  occupant: Occupant,
+  step: Step | undefined,
+  form: (mayKnow: boolean, more: readonly Element[]) => Element,
+): void {
   const seeing: Occupant[] = [];
   const others: Occupant[] = [];
   for (const reader of room.occupants.values()) {
     if (reader !== occupant) (room.showsJidsTo(reader) ? seeing : others).push(reader);
   }
-  if (seeing.length > 0) tell(room, form(true), occupant.jid, seeing);
-  if (others.length > 0) tell(room, form(false), occupant.jid, others);
-}
-
-function toDevices(room: Room, element: Element, from: Jid, devices: readonly Device[]): void {
-  const to: Jid[] = [];
-  for (const device of devices) {
-    if (device.held === undefined) to.push(device.jid);
-    else device.held.push([element, from]);
+  if (others.length > 0) tell(room, form(false, []), occupant.jid, others);
+  if (seeing.length === 0) return;
+  if (step === undefined) {
+    tell(room, form(true, []), occupant.jid, seeing);
+    return;
   }
-  if (to.length > 0) void room.ports.multicast(element, from, to);
+  const devices = seeing.map((reader) => parted(reader.devices, (device) => follows(room, reader, device)));
+  const following = devices.flatMap(([first]) => first);
+  const rest = devices.flatMap(([, second]) => second);
+  if (following.length > 0) toDevices(room, form(true, [stepElement(room, step)]), occupant.jid, following);
+  if (rest.length > 0) toDevices(room, form(true, []), occupant.jid, rest);
 }
 
-function made(room: Room, occupant: Occupant, mayKnow: boolean, codes: readonly number[], by?: Because): Element {
+/** Those of which something is true, and the others. */
+function parted<T>(all: readonly T[], test: (one: T) => boolean): [T[], T[]] {
+  const parts: [T[], T[]] = [[], []];
+  for (const one of all) parts[test(one) ? 0 : 1].push(one);
+  return parts;
+}
+
+interface MadeParts {
+  readonly codes: readonly number[];
+  readonly by?: Because | undefined;
+  readonly more?: readonly Element[];
+}
+
+function made(room: Room, occupant: Occupant, mayKnow: boolean, { codes, by, more = [] }: MadeParts): Element {
   const { affiliation, role, shown } = occupant;
   const said = parseElement(shown.presence);
   const item = itemElement({ affiliation, role, jid: mayKnow ? shown.jid.full : undefined, by });
   const attrs = { from: occupant.jid.full, 'xml:lang': said.attrs['xml:lang'] };
-  return el('presence', null, attrs, ...said.children, ...beside(room, occupant, false), userElement(item, codes));
+  return el(
+    'presence',
+    null,
+    attrs,
+    ...said.children,
+    ...beside(room, occupant, false),
+    userElement(item, codes, ...more),
+  );
 }
 
 function gone(room: Room, occupant: Occupant, mayKnow: boolean, parts: GoneParts): Element {

@@ -96,16 +96,18 @@ export interface Reader extends Standing {
  * May this list of affiliations be read? Bans by admins and owners. The others by members: of any members-only room, whose members know one another
  * (there are clients that show them so), and of any room where real addresses are no secret (9.5, 10.5, 10.8), and there by whoever is inside. Else
  * the members by admins, and admins and owners by owners.
- * @throws StanzaError `forbidden`
  */
-export function checkAffiliationList({ affiliation, role, whois, isMembersOnly }: Reader, list: Affiliation): void {
-  if (affiliation === 'owner') return;
-  if (affiliation === 'admin' && !isAtLeast(list, 'admin')) return;
-  if (isAtLeast(list, 'member')) {
-    if ((isMembersOnly || whois === 'anyone') && isAtLeast(affiliation, 'member')) return;
-    if (whois === 'anyone' && role !== 'none') return;
-  }
-  throw new StanzaError('forbidden', 'this list is not for you');
+export function mayReadAffiliations({ affiliation, role, whois, isMembersOnly }: Reader, list: Affiliation): boolean {
+  if (affiliation === 'owner') return true;
+  if (affiliation === 'admin' && !isAtLeast(list, 'admin')) return true;
+  if (!isAtLeast(list, 'member')) return false;
+  if ((isMembersOnly || whois === 'anyone') && isAtLeast(affiliation, 'member')) return true;
+  return whois === 'anyone' && role !== 'none';
+}
+
+/** @throws StanzaError `forbidden` where {@link mayReadAffiliations} says no */
+export function checkAffiliationList(reader: Reader, list: Affiliation): void {
+  if (!mayReadAffiliations(reader, list)) throw new StanzaError('forbidden', 'this list is not for you');
 }
 
 /** May the list of those in this role be read? (8.5, 9.8) @throws StanzaError `forbidden` */

@@ -3,7 +3,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { type Actor, because } from './actor.ts';
 import type { Role } from './config.ts';
 import { evict } from './exit.ts';
-import type { Occupant } from './occupant.ts';
+import { deviceRow, type Occupant } from './occupant.ts';
 import { showPresence } from './presence.ts';
 import { checkRoleChange } from './privileges.ts';
 import type { Room } from './room.ts';
@@ -45,6 +45,5 @@ export function changeRoles(room: Room, actor: Actor, changes: readonly RoleChan
 /** Another role, without a word to anybody. */
 export function setRole(room: Room, occupant: Occupant, role: Role): void {
   occupant.role = role;
-  const { nick } = occupant;
-  for (const { jid, presence } of occupant.devices) room.ports.rows.saveDevice(jid, { nick, role, xml: presence });
+  for (const device of occupant.devices) room.ports.rows.saveDevice(device.jid, deviceRow(occupant, device));
 }

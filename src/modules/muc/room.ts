@@ -11,6 +11,7 @@ import type { Device, Occupant } from './occupant.ts';
 import type { RoomPorts } from './ports.ts';
 import type { AffiliationRow, RoomRow, Subject } from './rows.ts';
 import { Slotted } from './slots.ts';
+import { Versions } from './versions.ts';
 
 /** What a room is made of, when it is created or comes from the stores or another node. */
 export interface RoomState extends RoomRow {
@@ -32,12 +33,13 @@ export class Room extends Slotted {
   isLocked: boolean;
   /** It was destroyed, or has gone with its last occupant; it acts no more. */
   isOver = false;
-  /** By bare JID, and by domain where all of it is banned; `none` only with a registered nick. `changeAffiliation` changes it. */
+  /** By bare JID, and by domain where all of it is banned; nobody's is `none`. `changeAffiliations` changes it. */
   readonly affiliations: ReadonlyMap<BareJid, AffiliationRow>;
   /** By nick. */
   readonly occupants = new Map<string, Occupant>();
   /** Devices for which history is being read. */
   readonly waiting = new Set<Device>();
+  readonly versions: Versions;
   private readonly rows: Map<BareJid, AffiliationRow>;
   /** By the real full JID of each of their devices. */
   private readonly byDevice = new Map<string, Occupant>();
@@ -57,7 +59,8 @@ export class Room extends Slotted {
     this.subject = state.subject;
     this.createdAt = state.createdAt;
     this.isLocked = state.isLocked ?? false;
-    this.rows = new Map(state.affiliations);
+    this.versions = new Versions(state.affiliations, state.versionFloor);
+    this.rows = new Map([...state.affiliations].filter(([, { affiliation }]) => affiliation !== 'none'));
     this.affiliations = this.rows;
     for (const [person, { nick }] of this.rows) if (nick !== undefined) this.registered.set(likeness(nick), person);
   }
@@ -120,6 +123,13 @@ export class Room extends Slotted {
     this.seat(occupant, device);
   }
 
+  /** A device has entered anew. */
+  replaceDevice(occupant: Occupant, former: Device, device: Device): void {
+    occupant.devices[occupant.devices.indexOf(former)] = device;
+    this.waiting.delete(former);
+    this.devices = undefined;
+  }
+
   private seat(occupant: Occupant, device: Device): void {
     this.byDevice.set(device.jid.full, occupant);
     if (device.held !== undefined) this.waiting.add(device);
@@ -166,7 +176,7 @@ export class Room extends Slotted {
     for (const [element, from] of held) void this.ports.multicast(element, from, [device.jid]);
   }
 
-  /** Only `changeAffiliation` calls this, when the row is written. */
+  /** Only `changeAffiliations` calls this, when the row is written. */
   setRow(person: BareJid, row: AffiliationRow | undefined): void {
     const before = this.rows.get(person);
     if (before?.nick !== undefined) this.registered.delete(likeness(before.nick));
@@ -206,7 +216,14 @@ export class Room extends Slotted {
   /** The room's own row. */
   row(): RoomRow {
     const { config, subject, createdAt, isLocked } = this;
-    return { config, createdAt, ...(subject && { subject }), ...(isLocked && { isLocked }) };
+    const { floor } = this.versions;
+    return {
+      config,
+      createdAt,
+      ...(subject && { subject }),
+      ...(isLocked && { isLocked }),
+      ...(floor > 0 && { versionFloor: floor }),
+    };
   }
 
   /** Writes the room's own row: configuration, subject, lock. */

@@ -11,6 +11,8 @@ export interface RoomRow {
   readonly createdAt: number;
   /** Nobody but its creator may enter until the owner has configured it (10.1.1). */
   readonly isLocked?: boolean;
+  /** Of what changed with this version of the affiliations, or before it, not everything is known any more (XEP-0463). */
+  readonly versionFloor?: number;
 }
 
 /** What the room is about (8.1). */
@@ -23,16 +25,20 @@ export interface Subject {
   readonly at: number;
 }
 
-/** Owner: the room's localpart; key: a bare JID, or a domain (bans). */
+/** Owner: the room's localpart; key: a bare JID, or a domain (bans). One of `none` is left of an affiliation that was taken away (versions.ts). */
 export interface AffiliationRow {
   readonly affiliation: Affiliation;
   readonly reason?: string;
-  /** The nick that is registered for this person alone (7.10). An affiliation of `none` has a row only for that. */
+  /** The nick that is registered for this person alone (7.10). */
   readonly nick?: string;
   /** Bare JID of whoever gave it. */
   readonly by?: string;
   /** Milliseconds since 1970. */
   readonly at: number;
+  /** The version of the affiliations that came with it (XEP-0463); 0, unless said. */
+  readonly version?: number;
+  /** The version since which this person has belonged to the room without a break; 0, unless said. */
+  readonly memberSince?: number;
 }
 
 /** Owner: the person's bare JID; key: the room's localpart. */
@@ -55,6 +61,8 @@ export interface OccupantRow {
   readonly role: Role;
   /** Its presence without addresses. */
   readonly xml: string;
+  /** It keeps track of affiliations by their versions (XEP-0463). */
+  readonly follows?: true;
 }
 
 /** What is told of a room to those who look for one, without waking it. Owner: `''`; key: the room's localpart. */
@@ -94,6 +102,6 @@ export interface ParkedRow {
 export interface SavedOccupant {
   readonly nick: string;
   readonly role: Role;
-  readonly devices: readonly { readonly jid: string; readonly xml: string }[];
+  readonly devices: readonly { readonly jid: string; readonly xml: string; readonly follows?: true }[];
   readonly slots?: Readonly<Record<string, unknown>>;
 }

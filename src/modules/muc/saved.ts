@@ -22,7 +22,11 @@ function saveOccupant(occupant: Occupant): SavedOccupant {
   return {
     nick,
     role,
-    devices: devices.map(({ jid, presence }) => ({ jid: jid.full, xml: presence })),
+    devices: devices.map(({ jid, presence, follows }) => ({
+      jid: jid.full,
+      xml: presence,
+      ...(follows && { follows }),
+    })),
     ...(slots && { slots }),
   };
 }
@@ -30,9 +34,9 @@ function saveOccupant(occupant: Occupant): SavedOccupant {
 /** Puts occupants back where they were, without a word to anybody: they have not been away. */
 export function bringIn(room: Room, occupants: readonly SavedOccupant[]): void {
   for (const { nick, role, devices, slots } of occupants) {
-    const here = devices.flatMap(({ jid, xml }): Device[] => {
+    const here = devices.flatMap(({ jid, xml, follows = false }): Device[] => {
       const real = Jid.parse(jid);
-      return real === undefined ? [] : [{ jid: real, presence: xml, held: undefined }];
+      return real === undefined ? [] : [{ jid: real, presence: xml, held: undefined, follows }];
     });
     const first = here[0]?.jid;
     if (first === undefined) continue;
@@ -47,14 +51,11 @@ export function bringIn(room: Room, occupants: readonly SavedOccupant[]): void {
 
 /** The same from the rows that outlive a crash, each of one device. */
 export function fromRows(rows: ReadonlyMap<string, OccupantRow>): readonly SavedOccupant[] {
-  const byNick = new Map<
-    string,
-    { nick: string; role: OccupantRow['role']; devices: { jid: string; xml: string }[] }
-  >();
-  for (const [jid, { nick, role, xml }] of rows) {
+  const byNick = new Map<string, SavedOccupant & { devices: SavedOccupant['devices'][number][] }>();
+  for (const [jid, { nick, role, ...device }] of rows) {
     const found = byNick.get(nick);
-    if (found === undefined) byNick.set(nick, { nick, role, devices: [{ jid, xml }] });
-    else found.devices.push({ jid, xml });
+    if (found === undefined) byNick.set(nick, { nick, role, devices: [{ jid, ...device }] });
+    else found.devices.push({ jid, ...device });
   }
   return [...byNick.values()];
 }

@@ -52,25 +52,29 @@ export class Arrears {
     else contacts.set(contact.bare, contact);
     if (this.isAtIt) return;
     this.isAtIt = true;
-    this.parts.background(
-      this.makeUp().finally(() => {
-        this.isAtIt = false;
-      }),
-      'telling contacts of presence when Redis is back',
-    );
+    this.parts.background(this.makeUp(), 'telling contacts of presence when Redis is back');
   }
 
   private async makeUp(): Promise<void> {
-    while (this.owed.size > 0 && (await this.parts.pause())) {
-      for (const [full, contacts] of [...this.owed]) {
-        this.owed.delete(full);
-        try {
-          await this.say(full, [...contacts.values()]);
-        } catch (error) {
-          if (!(error instanceof StorageUnavailable)) throw error;
-          for (const contact of contacts.values()) this.owe(full, contact);
+    try {
+      while (this.owed.size > 0 && (await this.parts.pause())) {
+        for (const [full, contacts] of [...this.owed]) {
+          this.owed.delete(full);
+          await this.trySaying(full, contacts);
         }
       }
+    } finally {
+      // in the same turn as the last look: what is owed from now on begins it anew
+      this.isAtIt = false;
+    }
+  }
+
+  private async trySaying(full: string, contacts: ReadonlyMap<string, Jid>): Promise<void> {
+    try {
+      await this.say(full, [...contacts.values()]);
+    } catch (error) {
+      if (!(error instanceof StorageUnavailable)) throw error;
+      for (const contact of contacts.values()) this.owe(full, contact);
     }
   }
 

@@ -1,5 +1,6 @@
 // RFC 6121 sections 3 and 4: presence. Broadcasts and probes are in outward.ts, subscriptions in subscriptions.ts.
 import { z } from 'zod';
+import { pause } from '../../base/clock.ts';
 import { andThen, inOrder, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
 import { accountRemoving, presenceIn, presenceOut, sessionClosed, sessionOrphaned } from '../../core/events.ts';
@@ -52,11 +53,7 @@ export default defineModule({
       store: stores.directed,
       isShared: () => cluster.nodes.size > 1,
     });
-    /** False when there is no time for it any more. */
-    const pause = (): Promise<boolean> =>
-      new Promise((resolve) => {
-        clock.after(PAUSE, () => resolve(!signal.aborted));
-      });
+    const wait = (): Promise<boolean> => pause(clock, PAUSE, signal);
     const vanished = new Vanished({
       host,
       router,
@@ -67,7 +64,7 @@ export default defineModule({
       inTurn: (account, work) => turns.run(account.bare, work),
       announce: (stanza) => host.notify(presenceBroadcast, { stanza, isInitial: false }),
       background,
-      pause,
+      pause: wait,
     });
     const arrears = new Arrears({
       host,
@@ -76,7 +73,7 @@ export default defineModule({
       inTurn: (account, work) => turns.run(account.bare, work),
       showElsewhere: (jid) => vanished.showElsewhere(jid),
       background,
-      pause,
+      pause: wait,
     });
     const shareAgain = (): void => {
       for (const session of router.sessionsOf(host)) directed.shareAgain(session);
@@ -213,7 +210,7 @@ export default defineModule({
     /** Does something now, or when the database and Redis are back, as long as it is needed. */
     function persist(what: string, work: () => MaybePromise<void>, isNeeded = () => true): MaybePromise<void> {
       const again = async (): Promise<void> => {
-        while ((await pause()) && isNeeded()) {
+        while ((await wait()) && isNeeded()) {
           try {
             return await work();
           } catch (error) {

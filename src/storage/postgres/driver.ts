@@ -186,6 +186,7 @@ function declare(module: string, specs: Readonly<Record<string, Spec<unknown>>>)
     const title = `${module}.${store}`;
     checkMigrations(title, spec);
     if (spec.kind === 'ephemeral') continue;
+    if (spec.kind === 'pairs' || spec.kind === 'items') throw new StorageMismatch(`${title}: no ${spec.kind} here yet`);
     const name = tableName(module, store);
     const twin = declared.find((other) => other.name === name);
     if (twin !== undefined) throw new StorageMismatch(`${title} and ${twin.title} would share the table ${name}`);

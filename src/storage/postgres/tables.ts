@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Spec } from '../specs.ts';
 
-export type TableKind = Exclude<Spec<unknown>['kind'], 'ephemeral'>;
+export type TableKind = Exclude<Spec<unknown>['kind'], 'ephemeral' | 'pairs' | 'items'>;
 
 /** What a declared store is in the database. */
 export interface TableShape {

@@ -67,6 +67,7 @@ function fakeServer() {
   const context: AdminContext = {
     hosts: ['localhost'],
     rooms: ['groups.localhost'],
+    pubsub: ['pubsub.localhost'],
     accounts: (host) =>
       host !== 'localhost'
         ? undefined
@@ -146,6 +147,7 @@ function fakeServer() {
       data: '/data',
       hosts: ['localhost'],
       rooms: ['groups.localhost'],
+      pubsub: ['pubsub.localhost'],
       listeners: [{ name: 'c2s', address: '::1', port: 5222 }],
       sessions: 2,
       components: [

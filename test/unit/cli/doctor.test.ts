@@ -81,13 +81,18 @@ describe('DNS', () => {
     expect(check('dns _xmpp-server._tcp.bare.example')).toBeUndefined();
   });
 
-  it('rooms are found by other servers by a name of their own, which those here do without', async () => {
+  it('services are found by other servers by names of their own, which those here do without', async () => {
     const check = await look({ hosts: { 'bare.example': {}, localhost: {} } }, { status: running });
     expect(check('dns groups.bare.example')).toMatchObject({
       state: 'warn',
       fix: 'add: _xmpp-server._tcp.groups.bare.example. 3600 IN SRV 0 5 5269 bare.example.',
     });
     expect(check('dns groups.localhost')?.state).toBe('ok');
+    expect(check('dns pubsub.bare.example')).toMatchObject({
+      state: 'warn',
+      message: expect.stringContaining('cannot read what is published there'),
+      fix: 'add: _xmpp-server._tcp.pubsub.bare.example. 3600 IN SRV 0 5 5269 bare.example.',
+    });
     const found = { 'good.example': { rooms: { domain: 'bare.example' } } };
     expect((await look({ hosts: found }, { status: running }))('dns bare.example')?.state).toBe('ok');
     const alone = await look({ hosts: { 'bare.example': {} }, s2s: { enabled: false } }, { status: running });

@@ -12,9 +12,9 @@ import {
   validateModules,
 } from '../../../src/config/load.ts';
 import { ConfigError, formatProblem, nearest } from '../../../src/config/problems.ts';
-import { roomsHosts } from '../../../src/config/rooms.ts';
 import { duration, durationOrForever, parseBytes, parseDuration, secret } from '../../../src/config/schema.ts';
 import type { Config } from '../../../src/config/server.ts';
+import { serviceHosts } from '../../../src/config/services.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'parley config '));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -444,7 +444,10 @@ hosts:
 });
 
 describe('rooms', () => {
-  const roomsOf = (text: string): unknown => [...roomsHosts(load(text).hosts)];
+  const roomsOf = (text: string): unknown =>
+    [...serviceHosts(load(text).hosts)].flatMap(([domain, { kind, parent }]) =>
+      kind === 'rooms' ? [[domain, parent]] : [],
+    );
 
   it('are below each host, by a name that may be changed for all hosts or for one', () => {
     expect(roomsOf('hosts: { a.test: {}, b.test: {} }')).toEqual([
@@ -483,6 +486,38 @@ describe('rooms', () => {
     ]);
     expect(wrong('rooms: { domain: talk.test }\nhosts: { a.test: {}, b.test: {} }')).toEqual([
       expect.stringContaining('talk.test is that of the rooms of a.test'),
+    ]);
+  });
+});
+
+describe('publish-subscribe', () => {
+  const servicesOf = (text: string): unknown =>
+    [...serviceHosts(load(text).hosts)].map(([domain, { kind, parent }]) => [domain, kind, parent]);
+
+  it('is below each host beside its rooms, by a name that may be changed, or not at all', () => {
+    expect(servicesOf('hosts: { a.test: {} }')).toEqual([
+      ['groups.a.test', 'rooms', 'a.test'],
+      ['pubsub.a.test', 'pubsub', 'a.test'],
+    ]);
+    expect(
+      servicesOf('rooms: false\nhosts: { a.test: { pubsub: { domain: "News.*" } }, b.test: { pubsub: false } }'),
+    ).toEqual([['news.a.test', 'pubsub', 'a.test']]);
+    expect(servicesOf('pubsub: false\nrooms: false\nhosts: { a.test: {}, b.test: { pubsub: true } }')).toEqual([
+      ['pubsub.b.test', 'pubsub', 'b.test'],
+    ]);
+  });
+
+  it('has a domain to itself', () => {
+    expect(wrong('pubsub: { domain: "a b" }')).toEqual([
+      expect.stringContaining('"a b" is not a domain. Try "pubsub.*", where "*" stands for the domain of the host'),
+    ]);
+    expect(wrong('hosts: { a.test: { pubsub: { domain: "groups.*" } } }')).toEqual([
+      expect.stringContaining(
+        'groups.a.test is that of the rooms of a.test. Give another domain, or "pubsub: false" for no publish-subscribe.',
+      ),
+    ]);
+    expect(wrong('hosts: { a.test: {} }\ncomponents: { pubsub.a.test: { secret: x } }')).toEqual([
+      expect.stringContaining('pubsub.a.test is that of a component'),
     ]);
   });
 });

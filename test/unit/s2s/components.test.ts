@@ -324,7 +324,9 @@ describe('while a component is away', () => {
     expect(items).toContain('jid="bot.verona.test"');
     expect(items).not.toContain('far.example');
     client.write("<iq type='get' id='r' to='mantua.test'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>");
-    expect(await heard(client)).toMatch(/<query[^>]*><item jid="groups.mantua.test"\/><\/query>/);
+    expect(await heard(client)).toMatch(
+      /<query[^>]*><item jid="groups.mantua.test"\/><item jid="pubsub.mantua.test"\/><\/query>/,
+    );
   });
 });
 

@@ -100,9 +100,15 @@ const open = (server: Server): readonly string[] =>
     .flatMap(({ domains }) => domains)
     .sort();
 
-describe('rooms', () => {
-  test('their domain comes, goes and moves with the settings, here and for other servers', async () => {
-    const verona = await start('verona.test', { rooms: { enabled: false } });
+describe.each([
+  ['rooms', 'groups'],
+  ['pubsub', 'pubsub'],
+] as const)('the service of %s', (kind, name) => {
+  const none = { rooms: { enabled: false }, pubsub: { enabled: false } };
+  const usual = `${name}.verona.test`;
+
+  test('its domain comes, goes and moves with the settings, here and for other servers', async () => {
+    const verona = await start('verona.test', none);
     const listen = { c2s: verona.address('c2s')!.port, s2s: verona.address('s2s')!.port };
     const mantua = await start('mantua.test');
     const romeo = await enter(verona, 'romeo@verona.test');
@@ -118,24 +124,24 @@ describe('rooms', () => {
     };
     const certified = (): string[] => verona.certificates().map(({ host }) => host);
     expect([...verona.hosts.keys()]).toEqual(['verona.test']);
-    await verona.reload(configOf('verona.test', { listen }));
-    expect(await answers('groups.verona.test')).toBe(true);
-    expect(certified()).toEqual(['verona.test', 'groups.verona.test']);
-    const host = verona.hosts.get('groups.verona.test')!;
-    expect([host.kind, host.parent?.domain]).toEqual(['rooms', 'verona.test']);
-    expect(() => host.accounts).toThrow('groups.verona.test has no accounts');
+    await verona.reload(configOf('verona.test', { ...none, listen, [kind]: {} }));
+    expect(await answers(usual)).toBe(true);
+    expect(certified()).toEqual(['verona.test', usual]);
+    const host = verona.hosts.get(usual)!;
+    expect([host.kind, host.parent?.domain]).toEqual([kind, 'verona.test']);
+    expect(() => host.accounts).toThrow(`${usual} has no accounts`);
 
     const limits = { 'stanza-bytes': '100kB' };
-    await verona.reload(configOf('verona.test', { listen, limits }));
-    expect(verona.hosts.get('groups.verona.test')).toBe(host);
+    await verona.reload(configOf('verona.test', { ...none, listen, limits, [kind]: {} }));
+    expect(verona.hosts.get(usual)).toBe(host);
     expect(host.settings.limits['stanza-bytes']).toBe(100_000);
 
     names.set('chat.verona.test', { port: listen.s2s });
-    await verona.reload(configOf('verona.test', { listen, limits, rooms: { domain: 'chat.*' } }));
+    await verona.reload(configOf('verona.test', { ...none, listen, limits, [kind]: { domain: 'chat.*' } }));
     expect(await answers('chat.verona.test')).toBe(true);
     expect(certified()).toEqual(['verona.test', 'chat.verona.test']);
-    expect(await answers('groups.verona.test')).toBe(false);
-    await verona.reload(configOf('verona.test', { listen, limits, rooms: { enabled: false } }));
+    expect(await answers(usual)).toBe(false);
+    await verona.reload(configOf('verona.test', { ...none, listen, limits }));
     expect([...verona.hosts.keys()]).toEqual(['verona.test']);
     for (const { client } of [romeo, juliet]) await client.destroy();
   });

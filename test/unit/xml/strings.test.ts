@@ -102,6 +102,13 @@ describe('an element that is read when somebody looks inside', () => {
     expect(() => late.children).toThrow(ParseError);
   });
 
+  it('is looked into once for all of its copies', () => {
+    const late = unfoldable("<message from='a@b'><body>one</body></message>");
+    const copies = ['x@y', 'z@y'].map((to) => late.with({ to }));
+    expect(copies[0]!.children[0]).toBe(copies[1]!.children[0]);
+    expect(late.children).toBe(copies[0]!.children);
+  });
+
   it('is refused where it is no element, or not a whole one', () => {
     for (const text of [
       '',

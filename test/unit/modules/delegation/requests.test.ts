@@ -7,7 +7,7 @@ import { told } from '../../../kit/server-peer.ts';
 import { TestServer } from '../../../kit/test-server.ts';
 
 const namespace = 'urn:example:x';
-const pubsub = 'pubsub.verona.test';
+const pubsub = 'pep.verona.test';
 
 const ended: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
