@@ -283,6 +283,35 @@ test('Redis is restarted empty, twice: nodes, inboxes and sessions are there aga
   expect((await one.members()).map(({ name }) => name).sort()).toEqual(['one', 'two']);
 });
 
+test('Redis comes back empty, and is away once more before all have reached it: nobody is held for dead for that', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  // there is time to reconnect
+  nodes = await startRedisNodes(redis.url, ['one'], { beat: 350 });
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}`, beat: 350 });
+  await nodes.idle();
+  const seen: boolean[] = [];
+  let expelled = 0;
+  one.onNode((_, isUp) => seen.push(isUp));
+  two.onExpelled(() => expelled++);
+  await redis.stop('empty');
+  pipe.isShut = true;
+  pipe.reset();
+  await redis.start();
+  await expect.poll(() => redis.ask(`EXISTS ${nodes.prefix}{${one.self}}:inbox`)).toContain(':1');
+  // it has seen that the other one is not there
+  await sleep(500);
+  await redis.stop('keep');
+  await sleep(3_000);
+  await redis.start();
+  // one of them reaches it sooner
+  await sleep(500);
+  pipe.isShut = false;
+  await expect.poll(() => redis.ask(`EXISTS ${nodes.prefix}{${two.self}}:inbox`)).toContain(':1');
+  await sleep(500);
+  expect({ seen, expelled }).toEqual({ seen: [], expelled: 0 });
+});
+
 test('Redis stands still for a while: what was sent waits, and arrives', async () => {
   nodes = await startRedisNodes(redis.url);
   const [one, two] = all();
