@@ -21,6 +21,7 @@ import type { Reach } from '../xmpp/stanza.ts';
 import { Hibernation } from './hibernation.ts';
 import { Arrivals } from './sm-arrivals.ts';
 import { Departures, type LeftBehind } from './sm-departures.ts';
+import { failed, isCount, isUnsignedInt } from './sm-elements.ts';
 import type { StreamManagementParts } from './sm-parts.ts';
 import { type Carrier, type Keeper, ManagedSession, returned, type SavedStream } from './sm-session.ts';
 import type { SessionState } from './sm-store.ts';
@@ -41,7 +42,6 @@ export interface Resumption {
 /** Whose numbers are remembered after a session has ended, so that `<failed/>` can tell its client what was handled. */
 const REMEMBERED = 10_000;
 
-const unsignedInt = /^\d{1,10}$/;
 const truths: ReadonlySet<string | undefined> = new Set(['true', '1']);
 const booleans: ReadonlySet<string | undefined> = new Set(['true', '1', 'false', '0', undefined]);
 
@@ -114,7 +114,7 @@ export class StreamManagement implements Keeper {
   enable(session: Session, carrier: Carrier, element: Element): Element {
     const { resume, max } = element.attrs;
     if (session.outbox !== undefined) return failed('unexpected-request');
-    if (!booleans.has(resume) || (max !== undefined && !unsignedInt.test(max))) return failed('bad-request');
+    if (!booleans.has(resume) || (max !== undefined && !isUnsignedInt(max))) return failed('bad-request');
     const { resumeTimeout, location } = this.parts.settings();
     // a guest who comes back is somebody else (XEP-0175)
     const mayResume = truths.has(resume) && resumeTimeout > 0 && session.host.settings.authentication === 'accounts';
@@ -492,13 +492,4 @@ export class StreamManagement implements Keeper {
       .close(managed.session)
       .catch((error: unknown) => this.parts.log.error({ err: error }, 'a session could not be closed'));
   }
-}
-
-/** 6: with one of the conditions of stanzas. */
-export function failed(condition: Condition, h?: number): Element {
-  return el('failed', NS.sm, { h: h === undefined ? undefined : String(h) }, el(condition, NS.stanzas));
-}
-
-function isCount(h: string): boolean {
-  return unsignedInt.test(h) && Number(h) < 2 ** 32;
 }

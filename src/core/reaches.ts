@@ -148,7 +148,8 @@ export class Reaches {
       for (const node of nodes) {
         if (node === cluster.self || !cluster.nodes.has(node)) continue;
         const acknowledged = told.get(node) ?? {};
-        (acknowledged[home] ??= []).push(id);
+        acknowledged[home] ??= [];
+        acknowledged[home].push(id);
         told.set(node, acknowledged);
       }
     }

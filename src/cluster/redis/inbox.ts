@@ -313,6 +313,15 @@ export class Inbox {
   }
 }
 
+/** What waits in the inbox of a node to be handled, in batches. */
+export async function depthOf(redis: RedisConnection, node: NodeId): Promise<number> {
+  const [waiting, aside] = await Promise.all([
+    redis.command('XLEN', redis.key(node, 'inbox')),
+    redis.command('HLEN', redis.key(node, 'aside')),
+  ]);
+  return Number(waiting) + Number(aside);
+}
+
 /** The smallest name of an entry that comes after this one. */
 function after(id: string): string {
   const dash = id.indexOf('-');
