@@ -3,7 +3,7 @@ import type { ClientAcceptor } from '../c2s/acceptor.ts';
 import type { StreamManagement } from '../c2s/sm.ts';
 import type { Web } from '../c2s/web.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { DirectoryFigures } from '../cluster/redis/directory.ts';
+import type { DirectoryFigures } from '../cluster/redis/directory-options.ts';
 import type { RedisCluster } from '../cluster/redis/redis.ts';
 import { counter, type Metrics } from '../core/metrics.ts';
 import type { Sessions } from '../core/sessions.ts';

@@ -46,6 +46,8 @@ export const NS = {
   commands: 'http://jabber.org/protocol/commands',
   // XEP-0054
   vcardTemp: 'vcard-temp',
+  // XEP-0131
+  shim: 'http://jabber.org/protocol/shim',
   // XEP-0153
   vcardUpdate: 'vcard-temp:x:update',
   // XEP-0059
@@ -55,6 +57,14 @@ export const NS = {
   // XEP-0060
   pubsub: 'http://jabber.org/protocol/pubsub',
   pubsubEvent: 'http://jabber.org/protocol/pubsub#event',
+  pubsubOwner: 'http://jabber.org/protocol/pubsub#owner',
+  pubsubErrors: 'http://jabber.org/protocol/pubsub#errors',
+  pubsubNodeConfig: 'http://jabber.org/protocol/pubsub#node_config',
+  pubsubMetaData: 'http://jabber.org/protocol/pubsub#meta-data',
+  pubsubPublishOptions: 'http://jabber.org/protocol/pubsub#publish-options',
+  pubsubSubscribeOptions: 'http://jabber.org/protocol/pubsub#subscribe_options',
+  pubsubAuthorization: 'http://jabber.org/protocol/pubsub#subscribe_authorization',
+  pubsubGetPending: 'http://jabber.org/protocol/pubsub#get-pending',
   // XEP-0077
   register: 'jabber:iq:register',
   registerFeature: 'http://jabber.org/features/iq-register',
@@ -122,6 +132,8 @@ export const NS = {
   mamExtended: 'urn:xmpp:mam:2#extended',
   mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
   // XEP-0317
+  roomActivity: 'urn:xmpp:rai:0',
+  mentions: 'urn:xmpp:mmn:0',
   affiliationVersions: 'urn:xmpp:muc:affiliations:1',
   hats: 'urn:xmpp:hats:0',
   hatCommands: 'urn:xmpp:hats:commands',

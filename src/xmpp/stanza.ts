@@ -150,6 +150,7 @@ export function errorReply(
 ): Element | undefined {
   if (!mayAnswerWithError(element)) return undefined;
   const what = element.name === 'presence' && element.getChild('x', NS.muc) ? [el('x', NS.muc)] : [];
+  if (error.beside !== undefined) what.push(error.beside);
   return el(element.name, null, { type: 'error', id: element.attrs.id, from, to }, ...what, error.toElement(by));
 }
 

@@ -218,6 +218,20 @@ test('Redis is killed and comes back empty: nobody loses the connection', async 
   expect(fortunes.setbacks.size).toBe(0);
 }, 180_000);
 
+test('Redis is killed and a node with it, and Redis comes back empty: the people of that node are seen to go', async () => {
+  const [node] = await open();
+  const trouble = troubles.begin('redis-empty');
+  const death = troubles.begin('kill', node.name);
+  await service.redis.stop('empty');
+  await service.kill(node);
+  await service.redis.start();
+  // nobody of them is in the directory; that nobody shows them any more is looked at in the end
+  await pause(DEATH);
+  await service.startAgain(node);
+  trouble.to = death.to = performance.now();
+  await expectWhole();
+}, 180_000);
+
 test('Postgres is restarted: nobody loses the connection, and acknowledgements wait for it', async () => {
   await open();
   const { begun } = fortunes;

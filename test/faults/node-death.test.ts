@@ -1,31 +1,12 @@
 // A node dies: its people are seen to go offline, by everybody who saw them, and by nobody who sees that they are back already.
 import { afterEach, describe, expect, test } from 'vitest';
-import { hears, type Joined, joinServers, unread } from '../kit/joined-servers.ts';
+import { befriend, gone, hears, here, type Joined, joinServers, unread } from '../kit/joined-servers.ts';
 import { redisForAll } from '../kit/redis-for-all.ts';
 
 const redis = redisForAll();
 
 let joined: Joined;
 afterEach(() => joined.stop());
-
-const mutual = async (): Promise<void> => {
-  // both ways, by what clients say
-  const romeo = await joined.enter(0, 'romeo', 'setup');
-  const juliet = await joined.enter(1, 'juliet', 'setup');
-  romeo.write("<presence/><presence type='subscribe' to='juliet@verona.test'/>");
-  juliet.write(
-    "<presence/><presence type='subscribed' to='romeo@verona.test'/><presence type='subscribe' to='romeo@verona.test'/>",
-  );
-  await hears(romeo, /type="subscribe"/);
-  romeo.write("<presence type='subscribed' to='juliet@verona.test'/>");
-  await hears(juliet, /from="romeo@verona.test\/setup"/);
-  await romeo.destroy();
-  await juliet.destroy();
-};
-
-const gone = (who: string): RegExp =>
-  new RegExp(`<presence[^>]*(type="unavailable"[^>]*from="${who}"|from="${who}"[^>]*type="unavailable")`);
-const here = (who: string): RegExp => new RegExp(`<presence(?![^>]*type=)[^>]*from="${who}"`);
 
 describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
   const start = async (): Promise<void> => {
@@ -34,7 +15,7 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
 
   test('contacts, own devices and whoever had directed presence see that a session went with its node', async () => {
     await start();
-    await mutual();
+    await befriend(joined, 'romeo', 'juliet');
     const own = await joined.enter(0, 'romeo', 'phone');
     const contact = await joined.enter(0, 'juliet', 'balcony');
     const stranger = await joined.enter(2, 'nurse', 'here');
@@ -55,7 +36,7 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
 
   test('that somebody was last there when the node died is remembered', async () => {
     await start();
-    await mutual();
+    await befriend(joined, 'romeo', 'juliet');
     const contact = await joined.enter(0, 'juliet', 'balcony');
     contact.write('<presence/>');
     const dying = await joined.enter(1, 'romeo', 'orchard');
@@ -74,7 +55,7 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
 
   test('who comes back elsewhere at once, and says nothing, is gone for those who were told', async () => {
     await start();
-    await mutual();
+    await befriend(joined, 'romeo', 'juliet');
     const contact = await joined.enter(0, 'juliet', 'balcony');
     const stranger = await joined.enter(2, 'nurse', 'here');
     for (const client of [contact, stranger]) client.write('<presence/>');
@@ -89,7 +70,7 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
 
   test('who comes back elsewhere at once, under the same address, is not shown as gone afterwards', async () => {
     await start();
-    await mutual();
+    await befriend(joined, 'romeo', 'juliet');
     const contact = await joined.enter(2, 'juliet', 'balcony');
     contact.write('<presence/>');
     const dying = await joined.enter(1, 'romeo', 'orchard');

@@ -1,6 +1,7 @@
 // Servers that are nodes of one cluster, in this process: joined by the pair's own bus, or by a real Redis.
 
 import type { Cluster, NodeId } from '../../src/cluster/cluster.ts';
+import type { RedisClusterOptions } from '../../src/cluster/redis/options.ts';
 import type { ConfigInput } from '../../src/config/server.ts';
 import { createMemoryDriver } from '../../src/storage/memory.ts';
 import type { StreamClient } from './client.ts';
@@ -16,8 +17,12 @@ export interface Joined {
   readonly servers: readonly TestServer[];
   readonly clusters: readonly Cluster[];
   readonly clock: FakeClock;
+  /** What all keys in Redis start with. */
+  readonly prefix: string;
   /** The node of a server dies. */
   kill(at: number): void;
+  /** One more node of that name starts, on Redis. */
+  join(name: string): Promise<void>;
   /** A client of a new or known account, with a session at one of the servers. */
   enter(at: number, user: string, resource: string): Promise<StreamClient>;
   stop(): Promise<void>;
@@ -29,21 +34,28 @@ export async function joinServers(
   names: readonly string[],
   settings: ConfigInput = {},
   options: TestServerOptions = {},
+  nodeOptions: Partial<RedisClusterOptions> = {},
 ): Promise<Joined> {
   const clock = new FakeClock();
   const driver = createMemoryDriver(clock);
-  const nodes = redis === undefined ? createNodes(names) : await startRedisNodes(redis, names);
-  const clusters = [...nodes.clusters];
+  const nodes = redis === undefined ? createNodes(names) : await startRedisNodes(redis, names, nodeOptions);
+  const clusters: Cluster[] = [];
   const servers: TestServer[] = [];
   const all = mergeSettings({ hosts: { [DOMAIN]: {} } }, settings);
-  for (const cluster of clusters) servers.push(await TestServer.start(all, { clock, cluster, driver, ...options }));
+  const serve = async (cluster: Cluster): Promise<void> => {
+    clusters.push(cluster);
+    servers.push(await TestServer.start(all, { clock, cluster, driver, ...options }));
+  };
+  for (const cluster of nodes.clusters) await serve(cluster);
   const known = new Set<string>();
   const clients: StreamClient[] = [];
   return {
     servers,
     clusters,
     clock,
+    prefix: 'prefix' in nodes ? nodes.prefix : '',
     kill: (at) => nodes.kill(clusters[at]!.self as NodeId),
+    join: async (name) => serve(await nodes.add(name)),
     async enter(at, user, resource) {
       if (!known.has(user)) await servers[at]!.server.accounts.create(`${user}@${DOMAIN}`, 'secret');
       known.add(user);
@@ -77,3 +89,23 @@ export async function hears(client: StreamClient, ...patterns: readonly RegExp[]
 /** What a client has heard and not read. */
 export const unread = (client: StreamClient): readonly string[] =>
   client.inbox.map((item) => (item.kind === 'element' ? String(item.element) : item.kind));
+
+/** Two people who see each other's presence, by what their clients say. */
+export async function befriend(joined: Joined, one: string, other: string): Promise<void> {
+  const first = await joined.enter(0, one, 'setup');
+  const second = await joined.enter(0, other, 'setup');
+  first.write(`<presence/><presence type='subscribe' to='${other}@${DOMAIN}'/>`);
+  second.write(
+    `<presence/><presence type='subscribed' to='${one}@${DOMAIN}'/><presence type='subscribe' to='${one}@${DOMAIN}'/>`,
+  );
+  await hears(first, /type="subscribe"/);
+  first.write(`<presence type='subscribed' to='${other}@${DOMAIN}'/>`);
+  await hears(second, here(`${one}@${DOMAIN}/setup`));
+  await first.destroy();
+  await second.destroy();
+}
+
+/** Presence from a full JID that is not available any more; and from one that is. */
+export const gone = (who: string): RegExp =>
+  new RegExp(`<presence[^>]*(type="unavailable"[^>]*from="${who}"|from="${who}"[^>]*type="unavailable")`);
+export const here = (who: string): RegExp => new RegExp(`<presence(?![^>]*type=)[^>]*from="${who}"`);

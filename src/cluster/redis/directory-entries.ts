@@ -14,6 +14,8 @@ export interface StoredState {
   readonly user: BareJid;
   /** Resource and value in turn. */
   readonly fields: readonly string[];
+  /** All of this as it is written. */
+  readonly packed: string;
 }
 
 type Shared = SessionEntry['shared'];
@@ -61,7 +63,23 @@ export function parseState(packed: string): StoredState | undefined {
   const [birth, changes, user, ...fields] = packed.split('\0');
   const version = Number(birth) + Number(changes);
   if (user === undefined || fields.length % 2 !== 0 || !Number.isFinite(version)) return undefined;
-  return { version, birth: Number(birth), user: user as BareJid, fields };
+  return { version, birth: Number(birth), user: user as BareJid, fields, packed };
+}
+
+/** Writes a state with other fields. */
+export function packState({ version, birth, user }: StoredState, fields: readonly string[]): string {
+  return [birth, version - birth, user, ...fields].join('\0');
+}
+
+/** The sid of a session, by its value. */
+export const sidOf = (value: string): string => value.slice(0, value.indexOf(' '));
+
+/** The node of a session, by its value; undefined for one that this program cannot read. */
+export function nodeOf(value: string): NodeId | undefined {
+  // only a node is written as a string in the end
+  if (value.endsWith('"]')) return parseDetails(value.slice(value.indexOf(' ') + 1))?.[3] as NodeId | undefined;
+  const sid = sidOf(value);
+  return sid.slice(sid.indexOf('.') + 1) as NodeId;
 }
 
 export function entriesOf({ user, fields }: StoredState): readonly SessionEntry[] {

@@ -62,6 +62,8 @@ export class DirectoryMemory {
   private readonly asked = new Map<BareJid, Account>();
   private readonly others: LruCache<BareJid, Account>;
   private readonly gone = new Map<string, Jid>();
+  /** Nodes that are no more, whatever was heard of that elsewhere. */
+  private readonly over = new Set<NodeId>();
   /** When each part of the directory was begun. */
   private readonly births = new Map<number, number>();
   private current = 0;
@@ -130,23 +132,30 @@ export class DirectoryMemory {
     }
   }
 
-  /** Redis has answered a question that was asked in this generation. */
-  learn(state: StoredState, generation: number): void {
+  /**
+   * Redis has answered a question that was asked in this generation.
+   * @param before the version that was known when it was asked: Redis cannot have less, unless it has lost what it had
+   */
+  learn(state: StoredState, generation: number, before?: number): void {
     const account = this.asked.get(state.user) ?? this.accountOf(state.user);
     this.checkBirth(state);
-    if (account !== undefined && generation >= account.generation) this.take(account, state, generation);
+    if (account === undefined || generation < account.generation) return;
+    const isLoss = account.version === before && state.version < before && state.birth !== account.birth;
+    if (isLoss) this.noticeLoss();
+    this.take(account, state, generation, isLoss);
   }
 
-  private take(account: Account, state: StoredState, generation: number): void {
+  private take(account: Account, state: StoredState, generation: number, isLoss = false): void {
     const isSame = generation === account.generation;
-    if (isSame && state.version < account.version) return;
+    if (isSame && state.version < account.version && !isLoss) return;
     const now = this.options.clock.now();
     const had = account.presumed;
     if (now - this.doubtAt >= presumedFor) account.presumed = nobody;
     else if (account.birth !== 0 && account.birth !== state.birth) account.presumed = account.stored;
     // what is only presumed has to be asked for again soon
     account.at = account.presumed.length === 0 ? now : now - this.options.maxAge + askAgainAfter;
-    if (isSame && state.version === account.version && account.presumed === had) return;
+    // (what is presumed of a node that has died meanwhile is not any more)
+    if (isSame && state.version === account.version && had.length + account.presumed.length === 0) return;
     account.version = state.version;
     account.birth = state.birth;
     account.generation = generation;
@@ -200,6 +209,11 @@ export class DirectoryMemory {
     if (account !== undefined) this.refresh(account);
   }
 
+  /** A node is no more, and nothing is presumed of it when its accounts are looked up again. */
+  bury(node: NodeId): void {
+    this.over.add(node);
+  }
+
   isGone(sid: string): boolean {
     return this.gone.has(sid);
   }
@@ -223,7 +237,10 @@ export class DirectoryMemory {
     const old = this.births.get(shard) ?? 0;
     if (birth <= old) return;
     this.births.set(shard, birth);
-    if (old === 0) return;
+    if (old !== 0) this.noticeLoss();
+  }
+
+  private noticeLoss(): void {
     const now = this.options.clock.now();
     if (now - this.doubtAt < presumedFor) return;
     this.doubtAt = now;
@@ -259,7 +276,8 @@ export class DirectoryMemory {
     // an account may have hundreds
     if (own !== undefined && found < own.size) for (const mine of own.values()) add(mine);
     for (const entry of presumed) {
-      if (this.options.isAlive(entry.node) && !this.gone.has(entry.sid)) add(entry);
+      const { node, sid } = entry;
+      if (this.options.isAlive(node) && !this.over.has(node) && !this.gone.has(sid)) add(entry);
     }
     return list.length === 0 ? nobody : list;
   }

@@ -1,53 +1,19 @@
 // The session directory in Redis. A node keeps what it looked up, also that nobody is online, and hears of every change, so that most
-// lookups are answered at once from memory (`directory-memory.ts`). What a node has put it answers for: it puts all of it again
-// after a break, and a little of it all the time, so that the directory mends itself whatever Redis has lost.
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log.ts';
+// lookups are answered at once from memory (`directory-memory.ts`). What a node has put it answers for: it puts all of it again after a
+// break, and some all the time, so that the directory mends itself whatever Redis has lost; the others', if that dies, see to it.
 import type { MaybePromise } from '../../base/maybe.ts';
 import type { RedisConnection, RedisScript } from '../../net/redis.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
-import { type BareJid, Jid } from '../../xmpp/jid.ts';
+import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Directory, NodeId, SessionEntry } from '../cluster.ts';
 import { decodeEntry, encodeEntry, parseState, type StoredState, shardOf, shards } from './directory-entries.ts';
 import { DirectoryMemory, type Known } from './directory-memory.ts';
+import type { DirectoryFigures, RedisDirectoryOptions } from './directory-options.ts';
+import { Register } from './directory-register.ts';
 import { dropScript, lookUpScript, putScript, releaseScript, strayScript } from './directory-scripts.ts';
+import { clearStrays } from './directory-strays.ts';
 import { indexKey, Sweeper } from './directory-sweep.ts';
 import { Tide } from './directory-tide.ts';
-
-export interface RedisDirectoryOptions {
-  readonly redis: RedisConnection;
-  readonly self: NodeId;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** How many accounts without sessions here are remembered; 50,000 unless said otherwise. */
-  readonly capacity?: number;
-  /** For how long what was heard is believed without being asked for again, in milliseconds; five minutes unless said otherwise. */
-  readonly maxAge?: number;
-  /** Whether a node is there, or may be; if this cannot be told, all are. */
-  isAlive?(node: NodeId): boolean;
-  /** Whether this life goes on: nothing is put again before that is known. Yes, unless said otherwise. */
-  sure?(): Promise<boolean>;
-  /** The other nodes hold this life of the node for dead: nothing can be put any more. */
-  onOver?(): void;
-  /** A session of this node has lost its full JID to another one, and whoever put that has not said so. */
-  onDisplaced?(entry: SessionEntry): void;
-}
-
-/** How the memory has served. */
-export interface DirectoryFigures {
-  /** Lookups answered from memory. */
-  readonly hits: number;
-  /** Lookups that Redis was asked for. */
-  readonly misses: number;
-  /** Lookups answered with what might be old, because Redis could not be asked. */
-  readonly stale: number;
-  /** Accounts that are remembered. */
-  readonly size: number;
-  /** Sessions of this node that Redis has to be told of yet, there or gone. */
-  readonly unsaved: number;
-  /** How long Redis took to answer lately, on the average, in milliseconds. */
-  readonly latency: number;
-}
 
 const capacity = 50_000;
 const maxAge = 5 * 60_000;
@@ -69,6 +35,7 @@ export class RedisDirectory implements Directory {
   private readonly options: RedisDirectoryOptions;
   private readonly memory: DirectoryMemory;
   private readonly sweeper: Sweeper;
+  private readonly register: Register;
   private readonly channel: string;
   /** Sessions of this node that Redis may not know, or not as they are; by sid. */
   private readonly unsaved = new Map<string, Jid>();
@@ -100,7 +67,7 @@ export class RedisDirectory implements Directory {
       clock: options.clock,
       capacity: options.capacity ?? capacity,
       maxAge: options.maxAge ?? maxAge,
-      isAlive: options.isAlive ?? (() => true),
+      isAlive: (node) => options.nodes?.().has(node) ?? true,
       onLoss: () => {
         options.log.warn({}, 'Redis has lost the directory; every node puts its sessions there again');
         this.distrustRedis();
@@ -109,6 +76,13 @@ export class RedisDirectory implements Directory {
     });
     // published it is, too, and perhaps not heard yet
     this.sweeper = new Sweeper(this.redis, this.channel, (packed) => void this.take(packed));
+    this.register = new Register({
+      redis: this.redis,
+      clock: options.clock,
+      self: options.self,
+      nodes: () => options.nodes?.() ?? [],
+      lookUp: (user) => this.run(lookUpScript, user, [], []),
+    });
   }
 
   /** Resolves when it hears of changes. */
@@ -178,6 +152,17 @@ export class RedisDirectory implements Directory {
     return this.sweeper.sweep(node);
   }
 
+  /** Gives Redis back what it has lost of a dead node's sessions, to be swept. Returns how many there were that nobody else gave. */
+  recall(node: NodeId): Promise<number> {
+    this.memory.bury(node);
+    return this.register.recall(node);
+  }
+
+  /** All that a dead node had is dealt with. */
+  forget(node: NodeId): void {
+    this.register.forget(node);
+  }
+
   /** Nothing is put or dropped any more. */
   close(): void {
     this.isClosed = true;
@@ -197,9 +182,10 @@ export class RedisDirectory implements Directory {
         // changes may have been missed, too
         this.memory.startGeneration();
         this.distrustRedis();
-        this.later(repairDelay, () => void this.clearStrays(allShards));
+        this.later(repairDelay, () => void this.inspect(allShards));
       }),
     );
+    void this.survey(allShards);
     this.later(patrolInterval, () => this.goRound());
   }
 
@@ -210,7 +196,10 @@ export class RedisDirectory implements Directory {
 
   private take(packed: string): StoredState | undefined {
     const state = parseState(packed);
-    if (state !== undefined) this.memory.hear(state);
+    if (state !== undefined) {
+      this.memory.hear(state);
+      this.register.hear(state);
+    }
     return state;
   }
 
@@ -244,8 +233,8 @@ export class RedisDirectory implements Directory {
     this.misses++;
     const known = this.memory.begin(user);
     try {
-      const { generation } = this.memory;
-      this.memory.learn(await this.run(lookUpScript, user, [], []), generation);
+      const [{ generation }, { version }] = [this.memory, known];
+      this.memory.learn(await this.run(lookUpScript, user, [], []), generation, version);
       return known.list;
     } finally {
       this.memory.end(user);
@@ -392,43 +381,32 @@ export class RedisDirectory implements Directory {
     for (const { sid, jid } of part) this.unsaved.set(sid, jid);
     this.repair();
     const round = ++this.rounds % patrolRounds;
-    void this.clearStrays(allShards.filter((shard) => shard % patrolRounds === round));
+    void this.inspect(allShards.filter((shard) => shard % patrolRounds === round));
     this.later(patrolInterval, () => this.goRound());
   }
 
-  /** Takes out what is there as this node's, and is not. What fails is done another time. */
-  private async clearStrays(shardsMeant: readonly number[]): Promise<void> {
+  /** Looks for what is there and should not be, or was not heard of. What fails is done another time. */
+  private async inspect(meant: readonly number[]): Promise<void> {
+    this.register.tidy(meant);
     if ((await this.options.sure?.()) === false) return;
-    for (const shard of shardsMeant) {
-      if (this.isClosed || this.isOver || !this.redis.isUp) return;
-      const index = indexKey(this.redis, shard, this.options.self);
-      try {
-        const lines = (await this.redis.command('HGETALL', index)) as readonly string[];
-        const strays: Promise<unknown>[] = [];
-        for (let i = 0; i + 1 < lines.length; i += 2) {
-          const jid = Jid.parse(lines[i]!);
-          const sid = lines[i + 1]!;
-          if (jid === undefined || this.isOurs(jid, sid)) continue;
-          strays.push(this.clear(jid, sid, index));
-        }
-        await Promise.all(strays);
-      } catch {
-        return;
-      }
-    }
+    const { redis, memory, writing, unsaved } = this;
+    const { self } = this.options;
+    const isOurs = (jid: Jid, sid: string): boolean =>
+      memory.ownOf(jid)?.sid === sid || writing.has(sid) || unsaved.has(sid) || memory.isGone(sid);
+    const clear = async (jid: Jid, sid: string, index: string): Promise<void> => {
+      const { generation } = memory;
+      memory.learn(await this.run(strayScript, jid.bare, [index], [jid.resource, sid, jid.full, self]), generation);
+    };
+    await clearStrays({ redis, self, meant, isOurs, clear, mayGoOn: this.mayGoOn }).catch(() => {});
+    await this.survey(meant);
   }
 
-  /** Whether a session is this node's, or is seen to already. */
-  private isOurs(jid: Jid, sid: string): boolean {
-    const { memory, writing, unsaved } = this;
-    return memory.ownOf(jid)?.sid === sid || writing.has(sid) || unsaved.has(sid) || memory.isGone(sid);
+  /** Learns of other nodes' sessions what was not heard. */
+  private survey(meant: readonly number[]): Promise<void> {
+    return this.register.survey(meant, this.mayGoOn).catch(() => {});
   }
 
-  private async clear(jid: Jid, sid: string, index: string): Promise<void> {
-    const { generation } = this.memory;
-    const args = [jid.resource, sid, jid.full, this.options.self];
-    this.memory.learn(await this.run(strayScript, jid.bare, [index], args), generation);
-  }
+  private readonly mayGoOn = (): boolean => !this.isClosed && !this.isOver && this.redis.isUp;
 
   private later(ms: number, fn: () => void): void {
     if (this.isClosed) return;

@@ -58,12 +58,15 @@ end
 
 /**
  * A life begins, or is put back where Redis has lost it. Arguments: channel, name, life, how long a beat lasts, info, a new era,
- * what to do where another life has the name (`other`: take one like it, `refuse`, or `keep` it all the same), lives known to be
- * over. Returns the identity and the view; or nothing and who has the name; or nothing at all where that life is over.
+ * what to do where another life has the name (`other`: take one like it, `refuse`, or `keep` it all the same), how many lives
+ * ended so lately that what they left may be to be dealt with, and the lives known to be over, these first. Returns the identity and the view; or nothing and who has the name; or nothing at all where that life is over.
  */
 export const joinScript = script(`
-for i = 8, #ARGV do
-  if redis.call('ZADD', dead, 'NX', now, ARGV[i]) == 1 then redis.call('SADD', unfenced, ARGV[i]) end
+for i = 9, #ARGV do
+  if redis.call('ZADD', dead, 'NX', now, ARGV[i]) == 1 then
+    redis.call('SADD', unfenced, ARGV[i])
+    if i - 9 < tonumber(ARGV[8]) then redis.call('HSET', wills, ARGV[i], '') end
+  end
 end
 if redis.call('SET', era, ARGV[6], 'NX') then redis.call('SET', since, string.format('%.0f', now)) end
 local name = ARGV[2]

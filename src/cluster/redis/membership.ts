@@ -64,6 +64,8 @@ const UNSURE = 4;
 const GRACE = 7;
 /** An interruption of the beats, that starts the grace again. */
 const GAP = 2.5;
+/** What a life has left may not have been dealt with yet when it has been over for less than that, in milliseconds. */
+const ESTATE_MS = 60_000;
 /** Former members that are kept in mind, to tell a Redis that has lost its memory. */
 const DEAD_KEPT = 32;
 
@@ -74,7 +76,8 @@ export class Membership {
   private identity: NodeId | undefined;
   private drains: ReadonlySet<NodeId> = new Set();
   private readonly missing = new Map<NodeId, number>();
-  private readonly dead: NodeId[] = [];
+  /** Lives that are over, and when that was heard. */
+  private readonly dead: { readonly node: NodeId; readonly at: number }[] = [];
   private readonly estates = new Set<NodeId>();
   private era = '';
   private last = '0-0';
@@ -259,8 +262,11 @@ export class Membership {
     const isAgain = this.identity !== undefined;
     const where = isAgain ? 'keep' : isNameOurs ? 'refuse' : 'other';
     const sent = moment();
-    const args = [name, life, OVERDUE * beat, JSON.stringify(info()), randomUUID(), where, ...this.dead];
-    const reply = await runOnNodes(this.redis, joinScript, ...args);
+    const args = [name, life, OVERDUE * beat, JSON.stringify(info()), randomUUID(), where];
+    const since = performance.now() - ESTATE_MS;
+    const recent = this.dead.filter(({ at }) => at > since).length;
+    const dead = this.dead.toReversed().map(({ node }) => node);
+    const reply = await runOnNodes(this.redis, joinScript, ...args, recent, ...dead);
     const [node, more] = reply as [NodeId | null, (readonly unknown[] | NodeId)?];
     if (node === null) {
       if (isAgain) return this.over();
@@ -412,7 +418,7 @@ export class Membership {
   private noticeDown(node: NodeId): void {
     if (node === this.self || !this.nodes.delete(node)) return;
     this.missing.delete(node);
-    this.dead.push(node);
+    this.dead.push({ node, at: performance.now() });
     if (this.dead.length > DEAD_KEPT) this.dead.shift();
     this.options.onNode(node, false);
   }

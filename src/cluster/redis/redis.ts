@@ -12,8 +12,10 @@ import { openRedis, type RedisConnection } from '../../net/redis.ts';
 import type { Cluster, Directory, Frame, Leases, Member, NodeId, SessionEntry } from '../cluster.ts';
 import { Bus } from './bus.ts';
 import { Calls } from './calls.ts';
-import { type DirectoryFigures, RedisDirectory } from './directory.ts';
+import { RedisDirectory } from './directory.ts';
+import type { DirectoryFigures } from './directory-options.ts';
 import { checkFitness } from './fitness.ts';
+import { FORGET, inherit, RECALL } from './inheritance.ts';
 import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
 import type { RedisClusterOptions } from './options.ts';
@@ -126,6 +128,8 @@ class RedisNode implements RedisCluster {
     this.log = options.log;
     this.calls = new Calls(options.clock, options.callTimeout ?? defaults.callTimeout);
     const isOpen = (): boolean => this.rebirth === undefined && !this.life.membership.isDazed;
+    this.calls.answer(RECALL, (node) => this.life?.directory.recall(node as NodeId) ?? 0);
+    this.subscribe(FORGET, (node) => this.life?.directory.forget(node as NodeId));
     this.gate = {
       get isOpen() {
         return isOpen();
@@ -375,7 +379,7 @@ class RedisNode implements RedisCluster {
       self: membership.self,
       clock: options.clock,
       log,
-      isAlive: (node) => membership.nodes.has(node),
+      nodes: () => membership.nodes,
       sure: () => membership.sure(),
       onOver,
       onDisplaced: (session) => {
@@ -430,16 +434,10 @@ class RedisNode implements RedisCluster {
     return this.receiver === undefined ? this.receiving.then((fn) => fn(frame, from)) : this.receiver(frame, from);
   }
 
-  /** First nobody is sent to the dead node any more, then what it was sent is routed anew. */
-  private async inherit(node: NodeId, { bus, directory, leases }: Life): Promise<void> {
+  private async inherit(node: NodeId, life: Life): Promise<void> {
     // a server that starts is not ready to deal with anything
     if (this.receiver === undefined) await this.receiving;
-    // whoever claims what it owned makes sure of it once more
-    leases.fence(node).catch((err: unknown) => this.log.warn({ err, node }, 'a dead node may write still'));
-    for await (const sessions of directory.sweep(node)) {
-      await Promise.all([...this.heirs].map((fn) => fn(sessions)));
-    }
-    await bus.takeOver(node);
+    await inherit({ ...life, node, log: this.log, heirs: this.heirs });
   }
 
   /** The others go on without this node. What comes from outside waits until all here know of it. */

@@ -18,6 +18,8 @@ interface Refusal {
   readonly text?: string | undefined;
   readonly content?: string | undefined;
   readonly extra?: string | undefined;
+  readonly by?: string | undefined;
+  readonly beside?: string | undefined;
 }
 
 export const elsewhere: Reply = { is: 'elsewhere' };
@@ -36,15 +38,17 @@ export function refusalOf(error: unknown): StanzaError | undefined {
   return undefined;
 }
 
-export function refused({ condition, type, text, content, extra }: StanzaError): Reply {
-  const error: Refusal = { condition, type, text, content, extra: extra?.toXml() };
+export function refused({ condition, type, text, content, extra, beside, by }: StanzaError): Reply {
+  const error: Refusal = { condition, type, text, content, extra: extra?.toXml(), beside: beside?.toXml(), by };
   return { is: 'refused', error };
 }
 
-export function errorOf({ condition, type, text, content, extra }: Refusal): StanzaError {
+export function errorOf({ condition, type, text, content, extra, beside, by }: Refusal): StanzaError {
   return new StanzaError(isCondition(condition) ? condition : 'undefined-condition', text, {
     type,
     ...(content !== undefined && { content }),
     ...(extra !== undefined && { extra: parseElement(extra) }),
+    ...(by !== undefined && { by }),
+    ...(beside !== undefined && { beside: parseElement(beside) }),
   });
 }

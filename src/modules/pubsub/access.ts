@@ -1,0 +1,122 @@
+// Who may do what at a node (XEP-0060 4.1, 4.5, 6.1.3, 6.5.1, 7.1.3.1).
+//
+// - 6.5.1 lets only subscribers read where the access model is `whitelist`, 4.1 members too: they may.
+// - 6.1.3.5, 6.5.9.10: nobody pays.
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import type { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import type { Affiliation } from './config.ts';
+import { forbidden, pubsubError } from './errors.ts';
+import { isActive, type Node } from './node.ts';
+import type { Contact, ServicePorts } from './ports.ts';
+import type { Service } from './shelf.ts';
+
+/** What somebody is to a node: what its owners say, unless the service knows better. */
+export function affiliationAt({ ports }: Service, node: Node, who: Jid): Affiliation {
+  return ports.policy.standing(who) ?? node.affiliationOf(who.bare);
+}
+
+/** @throws StanzaError `forbidden` for all but owners */
+export function checkOwner(service: Service, node: Node, who: Jid): void {
+  if (affiliationAt(service, node, who) !== 'owner') throw forbidden('this is for owners');
+}
+
+/** Whether somebody has a subscription that counts. */
+export function isSubscribed({ ports }: Service, node: Node, who: Jid): boolean {
+  const now = ports.now();
+  return node.subscriptionsOf(who.bare).some((one) => isActive(one, now));
+}
+
+/** Why somebody may not read; undefined where they may. */
+export function mayNotRead(service: Service, node: Node, who: Jid): MaybePromise<StanzaError | undefined> {
+  const byAffiliation = byAffiliationAlone(affiliationAt(service, node, who));
+  if (byAffiliation !== undefined) return byAffiliation === 'may' ? undefined : byAffiliation;
+  if (node.config.accessModel === 'authorize' && !isSubscribed(service, node, who)) {
+    return pubsubError('not-subscribed', undefined, 'not-authorized');
+  }
+  return closedTo(service, node, who);
+}
+
+/** Why somebody may not subscribe; undefined where they may, if only after an owner has agreed (`authorize`). */
+export function mayNotSubscribe(service: Service, node: Node, who: Jid): MaybePromise<StanzaError | undefined> {
+  const byAffiliation = byAffiliationAlone(affiliationAt(service, node, who));
+  if (byAffiliation !== undefined) return byAffiliation === 'may' ? undefined : byAffiliation;
+  return closedTo(service, node, who);
+}
+
+/** 4.1: who is anything to the node may or may not, whatever its access model. */
+function byAffiliationAlone(affiliation: Affiliation): 'may' | StanzaError | undefined {
+  switch (affiliation) {
+    case 'owner':
+    case 'publisher':
+    case 'member':
+      return 'may';
+    case 'publish-only':
+    case 'outcast':
+      return forbidden();
+    case 'none':
+      return undefined;
+  }
+}
+
+/** 4.5, for somebody without an affiliation. */
+function closedTo({ ports }: Service, node: Node, who: Jid): MaybePromise<StanzaError | undefined> {
+  const { accessModel, rosterGroups } = node.config;
+  switch (accessModel) {
+    case 'open':
+    case 'authorize':
+      return undefined;
+    case 'whitelist':
+      return pubsubError('closed-node');
+    case 'presence':
+      return andThen(anyOwner(contactOf(ports), node, who, isFrom), (may) =>
+        may ? undefined : pubsubError('presence-subscription-required'),
+      );
+    case 'roster': {
+      const isInGroup = (contact: Contact): boolean =>
+        contact.isFrom && contact.groups.some((group) => rosterGroups.includes(group));
+      return andThen(anyOwner(contactOf(ports), node, who, isInGroup), (may) =>
+        may ? undefined : pubsubError('not-in-roster-group'),
+      );
+    }
+  }
+}
+
+const isFrom = (contact: Contact): boolean => contact.isFrom;
+
+/** (the port may be an object with a state) */
+const contactOf =
+  ({ people }: ServicePorts): Look =>
+  (owner, who) =>
+    people.contact(owner, who);
+
+type Look = (owner: string, who: Jid) => MaybePromise<Contact | undefined>;
+
+function anyOwner(contact: Look, node: Node, who: Jid, matches: (contact: Contact) => boolean): MaybePromise<boolean> {
+  const owners = node.affiliated('owner');
+  const from = (index: number): MaybePromise<boolean> => {
+    const owner = owners[index];
+    if (owner === undefined) return false;
+    return andThen(contact(owner, who), (found) => (found !== undefined && matches(found) ? true : from(index + 1)));
+  };
+  return from(0);
+}
+
+/** @throws StanzaError `forbidden` where somebody may not publish */
+export function checkPublisher(service: Service, node: Node, who: Jid): void {
+  switch (affiliationAt(service, node, who)) {
+    case 'owner':
+    case 'publisher':
+    case 'publish-only':
+      return;
+    case 'outcast':
+      throw forbidden();
+    case 'member':
+    case 'none': {
+      const { publishModel } = node.config;
+      if (publishModel === 'open') return;
+      if (publishModel === 'subscribers' && isSubscribed(service, node, who)) return;
+      throw forbidden('this node is for others to publish at');
+    }
+  }
+}

@@ -1,0 +1,110 @@
+// Who hears of what happens at a node (XEP-0060 4.2, 6.1.6, 12.4, 12.14): subscribers, with what they have chosen, and those who listen without.
+//
+// - 12.4: whether somebody is online is known of the people of this server. For others it is their server's affair: a headline to a bare JID
+//   goes to nobody but those who are online (RFC 6121 8.5.2).
+// - 12.6 SHOULD: what comes back undelivered ends no subscription: servers answer so for people who are merely away.
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { Element } from '../../xml/element.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { mayNotRead } from './access.ts';
+import type { AccessModel } from './config.ts';
+import { type Hearer, isActive, type Node, optionsOf } from './node.ts';
+import { eventMessage, type Letterhead, withSubids } from './notices.ts';
+import type { SubscriptionRow } from './rows.ts';
+import type { Service, Shelf } from './shelf.ts';
+
+export function letterhead({ jid, ports }: Service, { config }: Pick<Node, 'config'>): Letterhead {
+  return { from: jid, id: ports.newId(), type: config.notificationType };
+}
+
+/**
+ * Tells everybody of an event, in the order in which this is called for a node. Nobody waits for it.
+ * @param when what has to have happened before
+ */
+export function notifyAll(shelf: Shelf, node: Node, event: Element): void {
+  if (!node.config.deliversNotifications) return;
+  const message = eventMessage(letterhead(shelf, node), event);
+  shelf.inOrder(node.name, 'notifying subscribers', () =>
+    andThen(hearers(shelf, node), (all) => deliver(shelf, message, all)),
+  );
+}
+
+/** Sends one message to people, in its turn. */
+export function notifyOne(shelf: Shelf, node: Node, message: Element, to: readonly Jid[]): void {
+  if (to.length > 0) shelf.inOrder(node.name, 'notifying somebody', () => shelf.ports.tell(message, to));
+}
+
+/** One element for all that hear the same; another one for each who has to be told under which subscriptions. */
+function deliver(shelf: Shelf, message: Element, all: readonly Hearer[]): void {
+  const plain: Jid[] = [];
+  for (const { jid, subids } of all) {
+    if (subids.length < 2) plain.push(jid);
+    else shelf.ports.tell(withSubids(message, subids), [jid]);
+  }
+  if (plain.length > 0) shelf.ports.tell(message, plain);
+}
+
+/** Everybody who is to hear of what happens at a node. */
+function hearers(shelf: Shelf, node: Node): MaybePromise<readonly Hearer[]> {
+  return andThen(subscribers(shelf, node), (explicit) =>
+    andThen(shelf.ports.listeners(node), (others) => {
+      if (others.length === 0) return explicit;
+      // whoever has subscribed by the same address hears it once
+      const known = new Set(explicit.map(({ jid }) => jid.full));
+      return [...explicit, ...others.filter(({ full }) => !known.has(full)).map((jid) => ({ jid, subids: [] }))];
+    }),
+  );
+}
+
+/** Those who have subscribed, may still read, and want to hear now. */
+function subscribers(shelf: Shelf, node: Node): MaybePromise<readonly Hearer[]> {
+  if (node.audience !== undefined) return node.audience;
+  const now = shelf.ports.now();
+  const found: Hearer[] = [];
+  let isLasting = !node.config.isPresenceBased && !byRoster.has(node.config.accessModel);
+  let waiting: Promise<void>[] | undefined;
+  for (const [bare, { subscriptions }] of node.entities) {
+    if (subscriptions === undefined) continue;
+    if (subscriptions.some(({ options }) => options !== undefined)) isLasting = false;
+    const active = subscriptions.filter((one) => isActive(one, now) && optionsOf(one).deliver);
+    if (active.length === 0) continue;
+    const done = hearersOf(shelf, node, Jid.parse(bare)!, active, found);
+    if (!isPromise(done)) continue;
+    waiting ??= [];
+    waiting.push(done);
+  }
+  if (isLasting) node.audience = found;
+  return waiting === undefined ? found : Promise.all(waiting).then(() => found);
+}
+
+/** Who may read depends on rosters. */
+const byRoster: ReadonlySet<AccessModel> = new Set(['presence', 'roster']);
+
+/** Of one person: by each address once (6.1.6). */
+function hearersOf(
+  shelf: Shelf,
+  node: Node,
+  person: Jid,
+  active: readonly SubscriptionRow[],
+  found: Hearer[],
+): MaybePromise<void> {
+  return andThen(mayNotRead(shelf, node, person), (reason) => {
+    if (reason !== undefined) return undefined;
+    const byAddress = new Map<string, SubscriptionRow[]>();
+    for (const one of active) byAddress.set(one.jid, [...(byAddress.get(one.jid) ?? []), one]);
+    const looks: Promise<void>[] = [];
+    for (const [address, subscriptions] of byAddress) {
+      const jid = Jid.parse(address)!;
+      const looked = andThen(isHere(shelf, node, jid), (is) => {
+        if (is) found.push({ jid, subids: subscriptions.map(({ subid }) => subid) });
+      });
+      if (isPromise(looked)) looks.push(looked);
+    }
+    return looks.length > 0 ? Promise.all(looks).then(() => {}) : undefined;
+  });
+}
+
+/** Whether somebody is to hear now, where only those are who are online (12.4). */
+function isHere({ ports }: Shelf, { config }: Node, jid: Jid): MaybePromise<boolean> {
+  return config.isPresenceBased ? andThen(ports.people.isPresent(jid), (is) => is !== false) : true;
+}

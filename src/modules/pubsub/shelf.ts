@@ -1,0 +1,135 @@
+// The nodes of a service that this node of the cluster owns: one of a host of nodes, or all of an account. Read from the stores when they are
+// asked for first, and written through.
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { Turns } from '../../base/turns.ts';
+import type { Item } from '../../storage/ports.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import type { NodeConfig } from './config.ts';
+import { noNode } from './errors.ts';
+import { nodeDefaults } from './hooks.ts';
+import { Node } from './node.ts';
+import type { ServicePorts, ShelfPorts } from './ports.ts';
+import type { NodeRow } from './rows.ts';
+
+/** Where nodes are: a host of nodes, or an account. */
+export class Service<P extends ServicePorts = ServicePorts> {
+  /** Whom requests are to, and notifications from: a domain, or a bare JID. */
+  readonly jid: Jid;
+  readonly ports: P;
+
+  constructor(jid: Jid, ports: P) {
+    this.jid = jid;
+    this.ports = ports;
+  }
+
+  /** What a node of that name is, unless somebody decides otherwise. */
+  defaults(name: string): NodeConfig {
+    const event = { service: this.jid, name, config: this.ports.policy.defaults(name) };
+    void this.ports.hooks.collect(nodeDefaults, event);
+    return event.config;
+  }
+}
+
+/** The last items of nodes that keep none, by their names: JSON, for the next owner. */
+export type Remembered = Readonly<Record<string, Item>>;
+
+export class Shelf extends Service<ShelfPorts> {
+  private readonly nodes = new Map<string, Node | Promise<Node | undefined>>();
+  /** Where nodes that were here have gone, by name. */
+  private readonly moved = new Map<string, string>();
+  private readonly turns = new Turns<string>();
+  private readonly telling = new Turns<string>();
+  private readonly told = new Set<Promise<unknown>>();
+  private readonly handed: Remembered;
+
+  constructor(jid: Jid, ports: ShelfPorts, handed: Remembered = {}) {
+    super(jid, ports);
+    this.handed = handed;
+  }
+
+  /** A node, where there is one. */
+  find(name: string): MaybePromise<Node | undefined> {
+    const known = this.nodes.get(name);
+    if (known !== undefined) return known;
+    const reading = this.read(name);
+    this.nodes.set(name, reading);
+    return reading;
+  }
+
+  /** @throws StanzaError `item-not-found`, or `gone` where the node has moved (XEP-0060 6.1.3.11) */
+  get(name: string): MaybePromise<Node> {
+    return andThen(this.find(name), (node) => {
+      if (node !== undefined) return node;
+      const uri = this.moved.get(name);
+      throw uri === undefined ? noNode() : new StanzaError('gone', undefined, { content: uri });
+    });
+  }
+
+  /** What changes a node happens one after another. */
+  run<T>(name: string, work: () => MaybePromise<T>): MaybePromise<T> {
+    return this.turns.run(name, work);
+  }
+
+  /** What is told of a node is told in the order in which it was begun. Nobody waits for it. */
+  inOrder(name: string, what: string, work: () => MaybePromise<void>): void {
+    const done = this.telling.run(name, work);
+    if (!isPromise(done)) return;
+    const end = (): void => void this.told.delete(done);
+    this.told.add(done);
+    this.ports.background(done.finally(end), what);
+  }
+
+  /** Resolves when all is told that was to be. */
+  async settled(): Promise<void> {
+    while (this.told.size > 0) await Promise.allSettled(this.told);
+  }
+
+  /** What nodes remember that is in no store. */
+  remembered(): Remembered {
+    const last: Record<string, Item> = {};
+    for (const node of this.nodes.values())
+      if (node instanceof Node && node.last !== undefined) last[node.name] = node.last;
+    return last;
+  }
+
+  /** There is a new node, whose rows are written. */
+  add(node: Node): void {
+    this.nodes.set(node.name, node);
+    this.moved.delete(node.name);
+  }
+
+  /** A node is no more, nor are its rows. */
+  remove(node: Node, movedTo: string | undefined): void {
+    node.isOver = true;
+    if (this.nodes.get(node.name) === node) this.nodes.delete(node.name);
+    if (movedTo !== undefined) this.moved.set(node.name, movedTo);
+  }
+
+  /** Nothing is under way. */
+  get isQuiet(): boolean {
+    return this.turns.isIdle && this.telling.isIdle;
+  }
+
+  private async read(name: string): Promise<Node | undefined> {
+    try {
+      const row = await this.ports.rows.node(name);
+      const node = row === undefined || row.movedTo !== undefined ? undefined : await this.made(name, row);
+      if (row?.movedTo !== undefined) this.moved.set(name, row.movedTo);
+      // a name that nobody uses costs nothing
+      if (node === undefined) this.nodes.delete(name);
+      else this.nodes.set(name, node);
+      return node;
+    } catch (error) {
+      this.nodes.delete(name);
+      throw error;
+    }
+  }
+
+  private async made(name: string, { config, creator, at }: NodeRow): Promise<Node> {
+    const entities = await this.ports.rows.entities(name);
+    const node = new Node({ name, config: { ...this.defaults(name), ...config }, creator, createdAt: at, entities });
+    if (!node.config.isPersistent && Object.hasOwn(this.handed, name)) node.last = this.handed[name];
+    return node;
+  }
+}

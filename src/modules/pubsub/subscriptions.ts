@@ -1,0 +1,93 @@
+// What subscriptions are made of, whoever makes them, and who is told of them (XEP-0060 6.2.3, 12.11, 16.4.4).
+import type { Element } from '../../xml/element.ts';
+import { flatten } from '../../xml/flatten.ts';
+import type { StanzaError } from '../../xmpp/errors.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { pubsubError } from './errors.ts';
+import { nodeSubscribed } from './hooks.ts';
+import { sendLastItem } from './last-item.ts';
+import { hasExpired, type Node, withSubscriptions } from './node.ts';
+import { eventMessage, subscriptionEvent } from './notices.ts';
+import { letterhead, notifyOne } from './notify.ts';
+import type { SubscriptionRow } from './rows.ts';
+import type { Shelf } from './shelf.ts';
+
+/** Who is to be notified. @throws StanzaError where that is another person than whoever asks */
+export function subscriberOf({ attrs }: Element, from: Jid, refused: () => StanzaError): Jid {
+  if (attrs.jid === undefined || attrs.jid === '') throw pubsubError('jid-required');
+  const jid = Jid.parse(attrs.jid);
+  if (jid === undefined) throw pubsubError('invalid-jid');
+  if (jid.bare !== from.bare) throw refused();
+  return jid;
+}
+
+/**
+ * The one subscription that a request is about.
+ * @throws StanzaError `not-subscribed`, `subid-required` where there are several, `invalid-subid` where it is none of them (6.2.3, 6.3.4)
+ */
+export function oneOf({ ports }: Shelf, node: Node, subscriber: Jid, subid: string | undefined): SubscriptionRow {
+  const now = ports.now();
+  const own = node.subscriptionsOf(subscriber.bare).filter(({ jid }) => jid === subscriber.full);
+  const current = own.filter((one) => !hasExpired(one, now));
+  if (current.length === 0) throw pubsubError('not-subscribed');
+  if (subid === undefined || subid === '') {
+    if (current.length > 1) throw pubsubError('subid-required');
+    return current[0]!;
+  }
+  const found = current.find((one) => one.subid === subid);
+  if (found === undefined) throw pubsubError('invalid-subid');
+  return found;
+}
+
+/** What follows when a subscription counts: the last item (6.1.7), and a word to the owners (16.4.4, `notify_sub`). */
+export function begun(shelf: Shelf, node: Node, row: SubscriptionRow): void {
+  const subscriber = Jid.parse(row.jid)!;
+  if (node.config.sendLast !== 'never') sendLastItem(shelf, node, [subscriber]);
+  tellOwners(shelf, node, row, true);
+  shelf.ports.hooks.notify(nodeSubscribed, { service: shelf.jid, node, subscriber, isSubscribed: true });
+}
+
+/** What follows when one does not any more. */
+export function ended(shelf: Shelf, node: Node, row: SubscriptionRow): void {
+  if (row.state === 'pending') return;
+  tellOwners(shelf, node, row, false);
+  const subscriber = Jid.parse(row.jid)!;
+  shelf.ports.hooks.notify(nodeSubscribed, { service: shelf.jid, node, subscriber, isSubscribed: false });
+}
+
+function tellOwners(shelf: Shelf, node: Node, row: SubscriptionRow, isSubscribed: boolean): void {
+  if (!node.config.notifiesSubscriptions) return;
+  const { bare } = Jid.parse(row.jid)!;
+  const owners = node.affiliated('owner').filter((owner) => owner !== bare);
+  const event = subscriptionEvent(node.name, { jid: row.jid }, isSubscribed ? 'subscribed' : 'none');
+  const message = eventMessage(letterhead(shelf, node), event);
+  notifyOne(
+    shelf,
+    node,
+    message,
+    owners.map((owner) => Jid.parse(owner)!),
+  );
+}
+
+/** Writes what subscriptions somebody has from now on. */
+export async function saveSubscriptions(
+  shelf: Shelf,
+  node: Node,
+  bare: string,
+  subscriptions: readonly SubscriptionRow[],
+): Promise<void> {
+  const rows = new Map([[flatten(bare), withSubscriptions(node.entities.get(bare), subscriptions)]]);
+  await shelf.ports.rows.saveEntities(node.name, rows);
+  node.setRows(rows);
+}
+
+/** 12.11: to the address that has subscribed. */
+export function tellState(
+  shelf: Shelf,
+  node: Node,
+  row: SubscriptionRow,
+  state: SubscriptionRow['state'] | 'none',
+): void {
+  const event = subscriptionEvent(node.name, row, state);
+  notifyOne(shelf, node, eventMessage(letterhead(shelf, node), event), [Jid.parse(row.jid)!]);
+}
