@@ -70,7 +70,7 @@ export default defineModule({
       if (command.form !== undefined && form === undefined) {
         if (action === 'complete') throw refused('bad-payload', 'the form has to be filled in');
         const stages = el('actions', NS.commands, { execute: 'complete' }, el('complete', NS.commands));
-        return answer(payload, 'executing', stages, command.form(request));
+        return andThen(command.form(request), (x) => answer(payload, 'executing', stages, x));
       }
       return andThen(run(command, request, form), (result) => answer(payload, 'completed', ...partsOf(result ?? {})));
     }

@@ -43,6 +43,8 @@ export interface StanzaErrorOptions {
   readonly extra?: Element;
   /** Character data of the condition itself: an address for `gone` and `redirect`. */
   readonly content?: string;
+  /** Who found it, where that is neither who answers nor their server (RFC 6120 8.3.2). */
+  readonly by?: string;
   /** What stands before the error in the answer: the part of a request that it is about. */
   readonly beside?: Element;
 }
@@ -54,6 +56,7 @@ export class StanzaError extends Error {
   readonly text: string | undefined;
   readonly extra: Element | undefined;
   readonly content: string | undefined;
+  readonly by: string | undefined;
   readonly beside: Element | undefined;
 
   constructor(condition: Condition, text?: string, options: StanzaErrorOptions = {}) {
@@ -64,11 +67,12 @@ export class StanzaError extends Error {
     this.text = text;
     this.extra = options.extra;
     this.content = options.content;
+    this.by = options.by;
     this.beside = options.beside;
   }
 
   /** The `<error/>` child; `by` names who found it (RFC 6120 8.3.2). */
-  toElement(by?: string): Element {
+  toElement(by = this.by): Element {
     const condition = el(this.condition, NS.stanzas, undefined, ...(this.content === undefined ? [] : [this.content]));
     return el(
       'error',

@@ -128,6 +128,46 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
     await again.destroy();
   });
 
+  test('what comes back because it was for a session before does not put anybody out of a room', async () => {
+    await start();
+    const { room, romeo, juliet } = await meet();
+    const xml = `<message from='${room}@${HOST}/Romeo' type='groupchat' id='late'><body>before</body></message>`;
+    const to = [{ jid: 'juliet@verona.test/balcony', sid: `before.${joined.clusters[2]!.self}` }];
+    await joined.clusters[2]!.send(joined.clusters[0]!.self, { kind: 'undelivered', to, xml, each: true });
+    await pause(100);
+    say(romeo, room, 'after that');
+    expect((await hears(juliet, /after that/)).filter((text) => text.startsWith('<presence'))).toEqual([]);
+    expect((await hears(romeo, /after that/)).filter((text) => text.startsWith('<presence'))).toEqual([]);
+  });
+
+  test('what a room refuses when its sender’s session is over does not count as handled', async () => {
+    await start();
+    const { room, romeo } = await meet();
+    romeo.write(`<enable xmlns='${SM}' resume='true'/>`);
+    const id = / id="([^"]+)"/.exec((await hears(romeo, /<enabled/)).at(-1)!)![1]!;
+    // the question to the room's node is under way for long
+    const [here] = joined.clusters;
+    const { call } = here!;
+    const lost: (() => void)[] = [];
+    here!.call = (node, method, body) =>
+      method === 'owners.ask'
+        ? new Promise((_, reject) => lost.push(() => reject(new Error('that node is no more'))))
+        : call.call(here, node, method, body);
+    say(romeo, room, 'never heard');
+    await expect.poll(() => lost.length).toBe(1);
+    await joined.enter(0, 'romeo', 'orchard');
+    await hears(romeo, /<conflict/);
+    here!.call = call;
+    for (const lose of lost) lose();
+    const again = await StreamClient.connect(joined.servers[0]!.c2s);
+    await openStream(again, 'verona.test');
+    await authenticate(again, { user: 'romeo', password: 'secret' });
+    await openStream(again, 'verona.test');
+    again.write(`<resume xmlns='${SM}' previd='${id}' h='0'/>`);
+    expect((await hears(again, /<failed/)).at(-1)).toContain('h="0"');
+    await again.destroy();
+  });
+
   test('an account that is removed is nothing in any room any more', async () => {
     await start();
     const { room, romeo, juliet } = await meet();

@@ -18,6 +18,7 @@ interface Refusal {
   readonly text?: string | undefined;
   readonly content?: string | undefined;
   readonly extra?: string | undefined;
+  readonly by?: string | undefined;
   readonly beside?: string | undefined;
 }
 
@@ -37,16 +38,17 @@ export function refusalOf(error: unknown): StanzaError | undefined {
   return undefined;
 }
 
-export function refused({ condition, type, text, content, extra, beside }: StanzaError): Reply {
-  const error: Refusal = { condition, type, text, content, extra: extra?.toXml(), beside: beside?.toXml() };
+export function refused({ condition, type, text, content, extra, beside, by }: StanzaError): Reply {
+  const error: Refusal = { condition, type, text, content, extra: extra?.toXml(), beside: beside?.toXml(), by };
   return { is: 'refused', error };
 }
 
-export function errorOf({ condition, type, text, content, extra, beside }: Refusal): StanzaError {
+export function errorOf({ condition, type, text, content, extra, beside, by }: Refusal): StanzaError {
   return new StanzaError(isCondition(condition) ? condition : 'undefined-condition', text, {
     type,
     ...(content !== undefined && { content }),
     ...(extra !== undefined && { extra: parseElement(extra) }),
+    ...(by !== undefined && { by }),
     ...(beside !== undefined && { beside: parseElement(beside) }),
   });
 }

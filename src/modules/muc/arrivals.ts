@@ -24,6 +24,8 @@ export interface Bringer {
   keep(work: Promise<unknown>): void;
   /** Answers with an error, later than by throwing it. */
   refuse(error: unknown): void;
+  /** Finds out whether a device is gone. Where this server speaks instead of it. */
+  readonly look?: ((device: Jid) => void) | undefined;
 }
 
 /**
@@ -33,7 +35,7 @@ export interface Bringer {
 export function arrive(room: Room, stanza: Stanza, bringer: Bringer): MaybePromise<void> {
   switch (stanza.kind) {
     case 'presence':
-      return presence(room, stanza.from, stanza.to.resource, stanza.el);
+      return presence(room, stanza.from, stanza.to.resource, stanza.el, bringer);
     case 'message':
       return message(room, stanza.from, stanza.to.resource, stanza.el, bringer);
     case 'iq':
@@ -46,14 +48,14 @@ export function isEntering(presence: Element): boolean {
   return presence.attrs.type === undefined && presence.getChild('x', NS.muc) !== undefined;
 }
 
-function presence(room: Room, from: Jid, nick: string, said: Element): MaybePromise<void> {
+function presence(room: Room, from: Jid, nick: string, said: Element, { look }: Bringer): MaybePromise<void> {
   switch (said.attrs.type) {
     case undefined:
       return available(room, from, nick, said);
     case 'unavailable':
       return exit(room, from, said);
     case 'error':
-      return takeBounce(room, from, nick, said);
+      return takeBounce(room, from, nick, said, look);
     case 'probe':
       return probe(room, from, nick);
     default:
@@ -89,8 +91,8 @@ function probe(room: Room, from: Jid, nick: string): void {
   tellDevice(room, seen, target.jid, from);
 }
 
-function message(room: Room, from: Jid, nick: string, said: Element, { keep }: Bringer): MaybePromise<void> {
-  if (said.attrs.type === 'error') return takeBounce(room, from, nick, said);
+function message(room: Room, from: Jid, nick: string, said: Element, { keep, look }: Bringer): MaybePromise<void> {
+  if (said.attrs.type === 'error') return takeBounce(room, from, nick, said, look);
   // 16.2
   if (room.isLocked && room.occupantOf(from) === undefined) {
     throw new StanzaError('item-not-found', 'there is no such room yet');

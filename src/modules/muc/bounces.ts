@@ -20,13 +20,18 @@ const gone: ReadonlySet<string> = new Set([
 /** RFC 6121 8.5.3.2.1: what servers, this one among them, answer for a device that is not there. */
 const goneInRoom: ReadonlySet<string> = new Set([...gone, 'service-unavailable']);
 
-/** Presence or a message that could not be delivered: who sent the error is not in the room any more, or it was another fault. */
-export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element): void {
+/**
+ * Presence or a message that could not be delivered: who sent the error is not in the room any more, or it was another fault.
+ * @param look where this server says so instead of the device: finds out whether that is gone. What was not delivered may have been for a
+ * session that had the same address before.
+ */
+export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element, look?: (device: Jid) => void): void {
   if (nick === '' && stanza.name === 'message' && invitationBounced(room, from, stanza)) return;
   const occupant = room.occupantOf(from);
   if (occupant === undefined) return;
   if (goneInRoom.has(conditionOf(stanza))) {
-    removeGhost(room, from);
+    if (look === undefined) removeGhost(room, occupant.device(from));
+    else look(from);
     return;
   }
   // 7.5: what a client says of a private message is for who sent that
@@ -42,7 +47,9 @@ export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element)
 
 /** The answer to a ping of the room's. */
 export function takeAnswer(room: Room, from: Jid, iq: Element): void {
-  if (iq.attrs.type === 'error' && gone.has(conditionOf(iq))) removeGhost(room, from);
+  if (iq.attrs.type === 'error' && gone.has(conditionOf(iq))) {
+    removeGhost(room, room.occupantOf(from)?.device(from));
+  }
 }
 
 function conditionOf(stanza: Element): string {

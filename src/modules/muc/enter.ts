@@ -123,11 +123,11 @@ function come(
   const isFirst = event.occupant === undefined;
   const occupant =
     event.occupant ?? new Occupant(room.jid.withResource(nick), jid.withResource('').bare, role, affiliation);
-  let device = occupant.device(jid);
-  const wasInside = device !== undefined;
+  const former = occupant.device(jid);
   const before = isFirst ? undefined : occupant.shown.presence;
-  if (device === undefined) device = { jid, presence: xml, held: undefined, follows: false };
-  else device.presence = xml;
+  // what waits for history goes on waiting for it
+  const device: Device = { jid, presence: xml, held: former?.held, follows: false };
+  if (former !== undefined) room.replaceDevice(occupant, former, device);
   room.hold(device);
   const asked = presence.getChild('x', NS.muc)?.getChild('mav', NS.affiliationVersions);
   device.follows = asked !== undefined && tellAffiliations(room, jid, occupant, asked, presence.attrs.id);
@@ -135,12 +135,12 @@ function come(
   if (isFirst) {
     occupant.devices.push(device);
     room.place(occupant);
-  } else if (!wasInside) room.placeDevice(occupant, device);
+  } else if (former === undefined) room.placeDevice(occupant, device);
   rows.saveDevice(jid, deviceRow(occupant, device));
   if (before !== occupant.shown.presence) showToOthers(room, occupant);
   showToSelf(room, occupant, { codes: entryCodes(room, isNew), asked: { device, id: presence.attrs.id } });
   sendHistory(room, occupant, device, history);
-  if (!wasInside) hooks.notify(roomJoined, { room, occupant, device, isFirst });
+  if (former === undefined) hooks.notify(roomJoined, { room, occupant, device, isFirst });
 }
 
 /** What somebody who comes in is told beside 110: 7.2.4, 7.2.13, 10.1.1. */

@@ -16,11 +16,10 @@ export function exit(room: Room, device: Jid, presence: Element): void {
   removeDevice(room, occupant, leaving, { children, id: presence.attrs.id });
 }
 
-/** A device is gone without a word, or cannot be reached (18.1.2: ghosts). */
-export function removeGhost(room: Room, device: Jid): void {
-  const occupant = room.occupantOf(device);
-  const leaving = occupant?.device(device);
-  if (occupant !== undefined && leaving !== undefined) removeDevice(room, occupant, leaving, { codes: [333] });
+/** A device is gone without a word, or cannot be reached (18.1.2: ghosts). One that has entered anew meanwhile stays. */
+export function removeGhost(room: Room, device: Device | undefined): void {
+  const occupant = device && room.occupantOf(device.jid);
+  if (occupant?.devices.includes(device!)) removeDevice(room, occupant, device!, { codes: [333] });
 }
 
 /** Takes one device out; the occupant stays as long as others are left. */

@@ -17,7 +17,7 @@ import { checkNick, enter, notInside } from './enter.ts';
 import { removeGhost, vanishIfEmpty } from './exit.ts';
 import { welcome } from './fan-out.ts';
 import { roomCreated, roomCreating, roomOpening } from './hooks.ts';
-import { deviceRow } from './occupant.ts';
+import { type Device, deviceRow } from './occupant.ts';
 import { isOperator } from './operator.ts';
 import { Passed } from './passed.ts';
 import type { RoomPorts } from './ports.ts';
@@ -78,9 +78,13 @@ export class Home {
     return home;
   }
 
-  /** Does what a stanza is about; resolves when what it wrote is stored. */
+  /**
+   * Does what a stanza is about; resolves when what it wrote is stored.
+   * @throws StanzaError where a message is refused: its sender's node answers, since it knows whether the sender is there to hear it,
+   * and counts the message as handled only then. Everything else is answered from here.
+   */
   handle(given: Parameters<typeof Passed.read>[0]): MaybePromise<void> {
-    const stanza = Passed.read(given);
+    const { stanza, isInstead } = Passed.read(given);
     let works: Promise<unknown>[] | undefined;
     const bringer: Bringer = {
       keep: (work) => {
@@ -88,12 +92,13 @@ export class Home {
         works.push(work);
       },
       refuse: (error) => this.refuse(stanza, error),
+      look: isInstead ? (device) => this.look([device]) : undefined,
     };
     const settled = (): MaybePromise<void> => {
       if (works === undefined) return;
       return Promise.all(works).then(
         () => {},
-        (error) => this.refuse(stanza, error),
+        (error) => this.turnDown(stanza, error),
       );
     };
     return andThen(this.take(stanza, bringer), settled);
@@ -103,7 +108,8 @@ export class Home {
   look(suspects: readonly Jid[]): void {
     const { room } = this;
     if (room === undefined || room.isOver) return;
-    const here = suspects.filter((device) => room.occupantOf(device) !== undefined);
+    // (whoever enters meanwhile is another device)
+    const here = suspects.flatMap((jid) => room.occupantOf(jid)?.device(jid) ?? []);
     if (here.length > 0) this.ports.background(this.lookFor(room, here), 'looking who is still in a room');
   }
 
@@ -169,9 +175,9 @@ export class Home {
         room === undefined || room.isOver
           ? this.withoutRoom(stanza, bringer)
           : room.run(() => (room.isOver ? this.take(stanza, bringer) : arrive(room, stanza, bringer)));
-      return isPromise(done) ? done.catch((error: unknown) => this.refuse(stanza, error)) : undefined;
+      return isPromise(done) ? done.catch((error: unknown) => this.turnDown(stanza, error)) : undefined;
     } catch (error) {
-      this.refuse(stanza, error);
+      this.turnDown(stanza, error);
     }
   }
 
@@ -259,9 +265,9 @@ export class Home {
     }
   }
 
-  private async lookFor(room: Room, devices: readonly Jid[]): Promise<void> {
+  private async lookFor(room: Room, devices: readonly Device[]): Promise<void> {
     for (const device of devices) {
-      const isConnected = await this.parts.isConnected(device);
+      const isConnected = await this.parts.isConnected(device.jid);
       if (this.isDropped || room.isOver) return;
       if (isConnected === false) await room.run(() => removeGhost(room, device));
     }
@@ -272,6 +278,20 @@ export class Home {
     const ping = el('ping', NS.ping);
     const iq = el('iq', null, { type: 'get', id: this.ports.newId(), from: this.jid.full }, ping);
     this.ports.send(iq, this.jid, device);
+  }
+
+  private turnDown(stanza: Stanza, error: unknown): void {
+    if (stanza.kind !== 'message') {
+      this.refuse(stanza, error);
+      return;
+    }
+    const { condition, text, type, extra, content } = this.explain(error);
+    throw new StanzaError(condition, text, {
+      type,
+      ...(extra !== undefined && { extra }),
+      ...(content !== undefined && { content }),
+      by: this.jid.full,
+    });
   }
 
   private refuse({ el: element, from, to }: Stanza, error: unknown): void {

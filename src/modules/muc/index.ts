@@ -22,7 +22,7 @@ import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { stanzaOf } from '../../xmpp/stanza.ts';
+import { type Stanza, stanzaOf } from '../../xmpp/stanza.ts';
 import { Departures } from './departures.ts';
 import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
@@ -194,6 +194,10 @@ export default defineModule({
       }
     };
 
+    /** What the server itself says is answered here: it does not wait for what becomes of it. */
+    const told = ({ el: element, from, to }: Stanza, done: Promise<void>): Promise<void> =>
+      done.catch((error: unknown) => router.refuse(element, to, from, error));
+
     const stopListening = departures.listen();
     const cancelSweep = clock.after(SWEEP_AFTER, () =>
       background(
@@ -212,7 +216,10 @@ export default defineModule({
       // XEP-0045 6.3
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
-        provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
+        provide(memberships, {
+          of: (person) => membershipsOf(stores, host.domain, person),
+          wishOf: (person, room) => andThen(stores.memberships.get(person, room), (row) => row?.notify),
+        }),
         ...requests,
         on(accountRemoving, ({ user }) => forget(user)),
         provide(roomDirectory, { all: () => stores.directory.all('') }),
@@ -227,12 +234,11 @@ export default defineModule({
         on(serviceIn, { phase: 'handle' }, (transit) => {
           const { stanza } = transit;
           if (stanza.to.local === '') return;
-          const done = rooms.call(stanza.to.local, new Passed(stanza));
+          // (what a client says of itself is believed)
+          const isInstead = transit.origin.kind === 'host' && stanza.from.domain === people;
+          const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead));
           // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
-          if (isPromise(done)) {
-            const { el: element, from, to } = stanza;
-            transit.settle(done.catch((error: unknown) => router.refuse(element, to, from, error)));
-          }
+          if (isPromise(done)) transit.settle(transit.origin.kind === 'host' ? told(stanza, done) : done);
           return 'handled';
         }),
       ],

@@ -5,7 +5,7 @@ import type { Affiliation, Role } from './config.ts';
 import type { OccupantRow } from './rows.ts';
 import { Slotted } from './slots.ts';
 
-/** One client of an occupant's. */
+/** One client of an occupant's, from when it has entered: who enters anew is another one. */
 export interface Device {
   /** Its real full JID. */
   readonly jid: Jid;

@@ -9,27 +9,31 @@ interface Written {
   readonly from: string;
   readonly to: string;
   readonly xml: string;
+  readonly isInstead?: true;
 }
 
 export class Passed {
   readonly stanza: Stanza;
+  /** This server says it instead of a device of its own people's. */
+  readonly isInstead: boolean;
 
-  constructor(stanza: Stanza) {
+  constructor(stanza: Stanza, isInstead = false) {
     this.stanza = stanza;
+    this.isInstead = isInstead;
   }
 
   toJSON(): Written {
     const { from, to, el } = this.stanza;
-    return { from: from.full, to: to.full, xml: el.toXml() };
+    return { from: from.full, to: to.full, xml: el.toXml(), ...(this.isInstead && { isInstead: true }) };
   }
 
   /** What came to a room, from this node or another. */
-  static read(given: Passed | Written): Stanza {
-    if (given instanceof Passed) return given.stanza;
+  static read(given: Passed | Written): Passed {
+    if (given instanceof Passed) return given;
     const from = Jid.parse(given.from);
     const to = Jid.parse(given.to);
     if (from === undefined || to === undefined) throw new Error('a stanza without addresses came from another node');
     const element: Element = unfoldable(given.xml);
-    return stanzaOf(element, from, to);
+    return new Passed(stanzaOf(element, from, to), given.isInstead);
   }
 }
