@@ -24,6 +24,7 @@ const titles = {
   'XEP-0156': 'Discovering Alternative XMPP Connection Methods',
   'XEP-0157': 'Contact Addresses for XMPP Services',
   'XEP-0160': 'Best Practices for Handling Offline Messages',
+  'XEP-0163': 'Personal Eventing Protocol',
   'XEP-0175': 'Best Practices for Use of SASL ANONYMOUS',
   'XEP-0178': 'Best Practices for Use of SASL EXTERNAL with Certificates',
   'XEP-0185': 'Dialback Key Generation and Validation',

@@ -41,6 +41,7 @@ export default defineModule({
 
     function describe(event: NodeAsked): void {
       const { target, node, request, what } = event;
+      if (target === 'account') return;
       if (node === NS.commands) {
         event.answer = what === 'items' ? listed(target, request) : [identity('command-list', 'Commands')];
         return;
