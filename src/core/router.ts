@@ -77,7 +77,7 @@ export class Router {
       abroad: (stanza, host) => this.abroad(new Transit(stanza, { kind: 'host', host })),
       refuse: (element, from, to, error) => this.refuse(element, from, to, error),
     });
-    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
+    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, parts.clock, {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
       missed: (stanza, addressee, node) => this.missed(stanza, addressee, node),
       refuse: ({ el, from, to }, error) => void this.refuse(el, to, from, error),
