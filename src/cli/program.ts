@@ -71,6 +71,10 @@ class CommandLine {
     this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
     this.addArchiveCommands(this.common(program.command('archive').description('Message archives')));
     this.addRoomCommands(this.common(program.command('room').description('Rooms')));
+    const nodes = this.common(program.command('pubsub').description('Nodes of publish-subscribe'));
+    this.admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
+    this.admin(nodes, 'show <domain> <node>', 'pubsub show', (service, _, node) => ({ service, node }));
+    this.admin(nodes, 'delete <domain> <node>', 'pubsub delete', (service, _, node) => ({ service, node }));
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
