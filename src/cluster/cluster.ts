@@ -53,8 +53,11 @@ interface ToSessions {
   readonly xml: string;
   /** All that are given the message. */
   readonly had?: Holders;
-  /** The stanza has no `to`: each has it with its own address. Whoever is not there is answered for by an error. */
-  readonly each?: true;
+  /**
+   * The stanza has no `to`: each has it with its own address. Whoever is not there is answered for by an error. The number is the token of
+   * the lease by which its speaker speaks: after what was said under a later one nobody hears it. 0: it needs none.
+   */
+  readonly each?: number;
 }
 
 /** What travels between nodes. */

@@ -40,11 +40,12 @@ export class Arrivals {
     const element = frame.kind === 'deliver' ? unfoldable(frame.xml) : parseElement(frame.xml);
     if (frame.kind === 'stanza') return this.parts.forThisNode(element);
     if (frame.kind === 'undelivered') return this.redeliverAll(element, frame, from);
-    if (frame.each !== true) return this.toSessions(element, frame, from);
+    if (frame.each === undefined) return this.toSessions(element, frame, from);
     const speaker = Jid.parse(element.attrs.from ?? '');
-    if (speaker === undefined) return;
+    if (speaker === undefined || !this.parts.multicasts.mayBeHeard(speaker.bare, frame.each)) return;
     return this.parts.multicasts.inTurn(speaker.bare, frame.to, (to) =>
-      this.toSessions(element, { ...frame, to }, from),
+      // (whoever it is passed on to may hear it later)
+      this.toSessions(element, { ...frame, to, each: 0 }, from),
     );
   }
 
@@ -57,7 +58,7 @@ export class Arrivals {
       const session = sessions.get(addressee.jid);
       // another session may have come under its name
       if (session?.sid === addressee.sid) {
-        const own = each === true ? element.with({ to: session.jid.full }) : element;
+        const own = each !== undefined ? element.with({ to: session.jid.full }) : element;
         session.deliver(withReach(stanzaOf(own, addressOf(element.attrs.from, session.jid), session.jid), reach));
         return false;
       }
@@ -84,9 +85,10 @@ export class Arrivals {
   /** @param node where they were not reached */
   private redeliverAll(element: Element, frame: SessionFrame, node: NodeId): MaybePromise<void> {
     const { to, had, each } = frame;
-    const speaker = each === true ? Jid.parse(element.attrs.from ?? '') : undefined;
+    const speaker = each === undefined ? undefined : Jid.parse(element.attrs.from ?? '');
+    if (speaker !== undefined && !this.parts.multicasts.mayBeHeard(speaker.bare, each!)) return;
     return inOrder(to, (addressee) => {
-      if (each !== true) return this.redeliver(element, addressee, had, node);
+      if (each === undefined) return this.redeliver(element, addressee, had, node);
       const gone = Jid.parse(addressee.jid);
       if (gone === undefined || speaker === undefined) return;
       const session = this.parts.sessions.get(addressee.jid);
@@ -99,7 +101,7 @@ export class Arrivals {
           if (entry === undefined || entry.node === this.parts.cluster.self) {
             throw new StanzaError('service-unavailable');
           }
-          return this.pass(entry.node, { ...frame, kind: 'deliver', to: [addressee] }, element);
+          return this.pass(entry.node, { ...frame, kind: 'deliver', to: [addressee], each: 0 }, element);
         }),
       );
     });

@@ -1,5 +1,7 @@
 // Multicast: one stanza to many sessions, written once. What a room says goes this way: past the rules for accounts (RFC 6121 8.5),
 // which have nothing to decide where every address is a full one, and past the gates of the readers' hosts; `sessionOut` sees it.
+
+import { LruCache } from '../base/lru.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import { Slices } from '../base/slices.ts';
 import { Turns } from '../base/turns.ts';
@@ -17,6 +19,8 @@ import { Session, type Sessions } from './sessions.ts';
  * that is put off, and what several messages bring goes out at once, where they are given to a reader before its turn comes.
  */
 const MOST_AT_ONCE = 10_000;
+/** So many speakers with leases are remembered. */
+const REMEMBERED = 20_000;
 
 export interface MulticastParts {
   readonly hosts: ReadonlyMap<string, Host>;
@@ -33,6 +37,8 @@ export class Multicast {
   private readonly slices = new Slices(MOST_AT_ONCE);
   /** What one room says stays in its order. */
   private readonly turns = new Turns<BareJid>();
+  /** The latest lease by which each has spoken, as far as this node has heard. */
+  private readonly leases = new LruCache<BareJid, number>(REMEMBERED);
 
   constructor(parts: MulticastParts) {
     this.parts = parts;
@@ -41,11 +47,12 @@ export class Multicast {
   /**
    * Sends one element, which has no `to`, to many full JIDs. Whoever cannot be reached is answered for by an error, a little later.
    * @param from whom it is from; what is from one bare JID arrives in order
+   * @param lease the token of the lease by which it is said
    * @returns when the inboxes of other nodes have it. Never rejects.
    */
-  send(element: Element, from: Jid, to: readonly Jid[], host: Host): MaybePromise<void> {
-    if (to.length === 0) return;
-    const round = new Round(stanzaOf(element, from, to[0]!), host, this.parts);
+  send(element: Element, from: Jid, to: readonly Jid[], host: Host, lease = 0): MaybePromise<void> {
+    if (to.length === 0 || !this.mayBeHeard(from.bare, lease)) return;
+    const round = new Round(stanzaOf(element, from, to[0]!), host, lease, this.parts);
     // (it may have to wait, and those in the room come and go)
     const readers = to.slice();
     const given = this.inTurn(
@@ -55,6 +62,17 @@ export class Multicast {
       () => round.finish(),
     );
     return andThen(given, () => round.settled);
+  }
+
+  /**
+   * Whether what is said under a lease may be heard after all that was heard: not where its speaker has lost that lease, and another
+   * node has spoken instead. What a node that was cut off had to say arrives when it is back.
+   */
+  mayBeHeard(speaker: BareJid, lease: number): boolean {
+    if (lease === 0) return true;
+    const latest = this.leases.get(speaker) ?? 0;
+    if (lease > latest) this.leases.set(speaker, lease);
+    return lease >= latest;
   }
 
   /** Goes through the readers of what one room says, in the order in which it says things, and not too many at once. */
@@ -75,14 +93,16 @@ export class Multicast {
 class Round {
   private readonly stanza: Stanza;
   private readonly host: Host;
+  private readonly lease: number;
   private readonly parts: MulticastParts;
   private elsewhere: Elsewhere | undefined;
   private missing: [reader: Jid, error: unknown][] | undefined;
   private work: Promise<unknown>[] | undefined;
 
-  constructor(stanza: Stanza, host: Host, parts: MulticastParts) {
+  constructor(stanza: Stanza, host: Host, lease: number, parts: MulticastParts) {
     this.stanza = stanza;
     this.host = host;
+    this.lease = lease;
     this.parts = parts;
   }
 
@@ -147,12 +167,12 @@ class Round {
 
   /** All readers are found. */
   finish(): void {
-    const { stanza, missing, parts } = this;
+    const { stanza, missing, lease, parts } = this;
     if (this.elsewhere !== undefined) {
       const lost = (list: readonly { readonly jid: string }[]): void => {
         for (const { jid } of list) void this.refuse(Jid.parse(jid)!, unavailable());
       };
-      const work = this.elsewhere.send(parts.cluster, { xml: stanza.el.toXml(), each: true }, lost);
+      const work = this.elsewhere.send(parts.cluster, { xml: stanza.el.toXml(), each: lease }, lost);
       if (work !== undefined) this.waitFor(work);
     }
     // not while whoever speaks is still speaking

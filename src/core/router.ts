@@ -258,10 +258,12 @@ export class Router {
    * A host says one thing to many sessions, of any domain: an element with a `from` and without `to`, to full JIDs. The gates of the
    * readers' hosts do not see it, `sessionOut` does. What comes from one bare JID (a room's) arrives in its order, also with what
    * is sent to a single reader this way. A reader that is not there is answered for by a stanza error from that address.
+   * @param lease the token of the lease by which it is said, where it is said by something that has one owner: nobody hears it after
+   * what was said under a later one
    * @returns when other nodes have what is for their sessions. Never rejects.
    */
-  multicast(element: Element, from: Jid, to: readonly Jid[], host: Host): MaybePromise<void> {
-    return this.multicasts.send(element, from, to, host);
+  multicast(element: Element, from: Jid, to: readonly Jid[], host: Host, lease?: number): MaybePromise<void> {
+    return this.multicasts.send(element, from, to, host, lease);
   }
 
   /** Sends what somebody may like to know and did not ask for: where it cannot be delivered, nobody hears of that. */

@@ -105,7 +105,7 @@ export default defineModule({
         now: () => clock.now(),
         newId: () => randomBytes(9).toString('base64url'),
         multicast(element, from, to) {
-          if (!isDropped()) return router.multicast(element, from, to, host);
+          if (!isDropped()) return router.multicast(element, from, to, host, lease.token);
         },
         send: (element, from, to) => void deliver(element, from, to),
         answer: deliver,

@@ -140,7 +140,7 @@ describe('on two nodes', () => {
       expect([await hears(client), await hears(client)]).toEqual([`${jids[i]} a`, `${jids[i]} b`]);
     }
     expect(frames).toHaveLength(2);
-    expect(frames[0]).toMatchObject({ kind: 'deliver', each: true, to: [{ jid: juliet }, { jid: gone }] });
+    expect(frames[0]).toMatchObject({ kind: 'deliver', each: 0, to: [{ jid: juliet }, { jid: gone }] });
   });
 
   test('whoever has left the other node meanwhile is answered for', async () => {
@@ -172,10 +172,33 @@ describe('on two nodes', () => {
     await one.rooms.say('a', juliet);
     expect(await hears(client)).toBe(`${juliet} a`);
     const third = nodes.add('three');
-    const frame = { kind: 'deliver', to: [{ jid: juliet, sid }], xml: said('b').toXml(), each: true } as const;
+    const frame = { kind: 'deliver', to: [{ jid: juliet, sid }], xml: said('b').toXml(), each: 0 } as const;
     third.receive(() => {});
     await third.send(self, frame);
     expect(await hears(client)).toBe(`${juliet} b`);
+    expect([...one.rooms.heard, ...two.rooms.heard]).toEqual([]);
+  });
+
+  test('what is said under a lease that was lost nobody hears after what was said under the next one', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const { sid } = two.server.sessions.get(juliet)!;
+    const say = ({ rooms }: typeof one, text: string, lease: number) =>
+      rooms.router.multicast(said(text), speaker, [Jid.parse(juliet)!], rooms.host, lease);
+    const [here, there] = nodes.clusters;
+    const late = (text: string, each: number) =>
+      here!.send(there!.self, { kind: 'deliver', to: [{ jid: juliet, sid }], xml: said(text).toXml(), each });
+    await late('first', 4);
+    await nodes.idle();
+    // its own node speaks by now, and what was under way comes after that
+    await say(two, 'second', 5);
+    await late('too late', 4);
+    await say(two, 'not any more', 4);
+    await say(one, 'third', 6);
+    await nodes.idle();
+    expect([await hears(client), await hears(client), await hears(client)]).toEqual(
+      ['first', 'second', 'third'].map((text) => `${juliet} ${text}`),
+    );
     expect([...one.rooms.heard, ...two.rooms.heard]).toEqual([]);
   });
 
