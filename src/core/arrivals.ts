@@ -1,15 +1,17 @@
 // What other nodes send: to sessions of this node, to those that have moved on, and back from nodes that do not have them.
 import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, Frame, NodeId, SessionFrame } from '../cluster/cluster.ts';
+import type { Addressee, Cluster, Frame, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
 import { parseElement, unfoldable } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { type Holders, type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import type { AccountDelivery } from './account.ts';
+import { placeOf } from './elsewhere.ts';
 import type { Host } from './host.ts';
 import type { Multicast } from './multicast.ts';
-import type { Sessions } from './sessions.ts';
+import { Session, type Sessions } from './sessions.ts';
+import { whereabouts } from './whereabouts.ts';
 
 export interface ArrivalsParts {
   readonly hosts: ReadonlyMap<string, Host>;
@@ -96,14 +98,17 @@ export class Arrivals {
         session.deliver(stanzaOf(element.with({ to: session.jid.full }), speaker, session.jid));
         return;
       }
-      return this.parts.guard(element, speaker, gone, () =>
-        andThen(this.parts.accounts.whereNow(addressee, node), (entry) => {
-          if (entry === undefined || entry.node === this.parts.cluster.self) {
-            throw new StanzaError('service-unavailable');
-          }
-          return this.pass(entry.node, { ...frame, kind: 'deliver', to: [addressee], each: 0 }, element);
-        }),
-      );
+      return this.parts.guard(element, speaker, gone, async () => {
+        const { cluster, sessions } = this.parts;
+        const isElsewhere = ({ sid, node: place }: SessionEntry): boolean =>
+          sid === addressee.sid && place !== node && cluster.nodes.has(place);
+        const entry = await whereabouts(cluster, gone.bare, isElsewhere);
+        if (entry !== undefined) sessions.moves.learn(entry);
+        const place = entry && placeOf(entry, sessions, cluster.self);
+        if (place === undefined) throw new StanzaError('service-unavailable');
+        if (place instanceof Session) place.deliver(stanzaOf(element.with({ to: place.jid.full }), speaker, place.jid));
+        else await this.pass(place, { ...frame, kind: 'deliver', to: [addressee], each: 0 }, element);
+      });
     });
   }
 

@@ -5,14 +5,15 @@ import { LruCache } from '../base/lru.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import { Slices } from '../base/slices.ts';
 import { Turns } from '../base/turns.ts';
-import type { Cluster, SessionEntry } from '../cluster/cluster.ts';
+import type { Cluster, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import { type BareJid, Jid } from '../xmpp/jid.ts';
+import type { BareJid, Jid } from '../xmpp/jid.ts';
 import { type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import { Elsewhere, placeOf } from './elsewhere.ts';
 import type { Host } from './host.ts';
 import { Session, type Sessions } from './sessions.ts';
+import { whereabouts } from './whereabouts.ts';
 
 /**
  * Readers that one turn of the event loop is for, so that it ends within some ten milliseconds. Writing to their sockets is none of it:
@@ -28,6 +29,8 @@ export interface MulticastParts {
   readonly cluster: Cluster;
   /** Sends a stanza to a domain that is not served here. @throws StanzaError */
   abroad(stanza: Stanza, host: Host): MaybePromise<void>;
+  /** Deals with what that node cannot be given. */
+  undelivered(frame: SessionFrame, node: NodeId): MaybePromise<void>;
   /** Tells whoever spoke, `to`, that `from` did not get it. */
   refuse(element: Element, from: Jid, to: Jid, error: unknown): MaybePromise<void>;
 }
@@ -136,17 +139,24 @@ class Round {
       return;
     }
     const entries = this.parts.cluster.directory.sessions(reader.bare);
-    if (!isPromise(entries)) return this.place(reader, entries);
+    if (!isPromise(entries)) return this.place(reader, entries.find(isOf(reader)));
     return entries.then(
-      (found) => this.place(reader, found),
-      // nobody knows: it may be there, and is not to be taken for gone
-      () => this.miss(reader, new StanzaError('resource-constraint', undefined, { type: 'wait' })),
+      (found) => this.place(reader, found.find(isOf(reader))),
+      () => this.miss(reader, unknown()),
     );
   }
 
-  private place(reader: Jid, entries: readonly SessionEntry[]): void {
+  /** Nobody has the reader: while that may be wrong it is waited for, so that nothing overtakes what it is sent now. */
+  private seek(reader: Jid): Promise<void> {
+    return whereabouts(this.parts.cluster, reader.bare, isOf(reader)).then(
+      (entry) => (entry === undefined ? this.miss(reader, unavailable()) : this.place(reader, entry)),
+      () => this.miss(reader, unknown()),
+    );
+  }
+
+  private place(reader: Jid, entry: SessionEntry | undefined): MaybePromise<void> {
     const { sessions, cluster } = this.parts;
-    const entry = entries.find(({ jid }) => jid.resource === reader.resource);
+    if (entry === undefined && cluster.directory.isInDoubt) return this.seek(reader);
     const place = entry && placeOf(entry, sessions, cluster.self);
     if (entry === undefined || place === undefined) this.miss(reader, unavailable());
     else if (place instanceof Session) place.deliver(readdressed(this.stanza, place.jid));
@@ -169,10 +179,10 @@ class Round {
   finish(): void {
     const { stanza, missing, lease, parts } = this;
     if (this.elsewhere !== undefined) {
-      const lost = (list: readonly { readonly jid: string }[]): void => {
-        for (const { jid } of list) void this.refuse(Jid.parse(jid)!, unavailable());
-      };
-      const work = this.elsewhere.send(parts.cluster, { xml: stanza.el.toXml(), each: lease }, lost);
+      const sent = { xml: stanza.el.toXml(), each: lease };
+      const work = this.elsewhere.send(parts.cluster, sent, (to, node) =>
+        parts.undelivered({ kind: 'undelivered', to, ...sent }, node),
+      );
       if (work !== undefined) this.waitFor(work);
     }
     // not while whoever speaks is still speaking
@@ -203,5 +213,11 @@ export function readdressed<S extends Stanza>(stanza: S, to: Jid): S {
   return { ...stanza, el: stanza.el.with({ to: to.full }), to };
 }
 
+const isOf =
+  ({ resource }: Jid) =>
+  ({ jid }: SessionEntry): boolean =>
+    jid.resource === resource;
 const unavailable = (): StanzaError => new StanzaError('service-unavailable');
+/** It may be there, and is not to be taken for gone. */
+const unknown = (): StanzaError => new StanzaError('resource-constraint', undefined, { type: 'wait' });
 const nothing = (): void => {};

@@ -75,6 +75,7 @@ export class Router {
     this.multicasts = new Multicast({
       ...parts,
       abroad: (stanza, host) => this.abroad(new Transit(stanza, { kind: 'host', host })),
+      undelivered: (frame, node) => this.arrivals.take(frame, node),
       refuse: (element, from, to, error) => this.refuse(element, from, to, error),
     });
     this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {

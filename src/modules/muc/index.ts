@@ -18,6 +18,7 @@ import { duration } from '../../config/schema.ts';
 import { accountRemoving, serviceIn } from '../../core/events.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
+import { whereabouts } from '../../core/whereabouts.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -120,8 +121,8 @@ export default defineModule({
       mostOwned: host.settings.rooms['per-account'],
       async isConnected(device) {
         if (device.domain !== people) return undefined;
-        const sessions = await cluster.directory.sessions(device.withResource('').bare, true);
-        return sessions.some(({ jid }) => jid.full === device.full);
+        const session = await whereabouts(cluster, device.withResource('').bare, ({ jid }) => jid.full === device.full);
+        return session !== undefined;
       },
       fault: (err) => log.error({ err }, 'a stanza to a room failed'),
     };

@@ -245,6 +245,7 @@ describe('to thousands', () => {
       sessions: sessions as unknown as Sessions,
       cluster: createSolo(),
       abroad() {},
+      undelivered() {},
       refuse() {},
     });
     const from = speaker;
