@@ -40,6 +40,8 @@ export class Multicast {
   private readonly slices = new Slices(MOST_AT_ONCE);
   /** What one room says stays in its order. */
   private readonly turns = new Turns<BareJid>();
+  /** Readers, by full JID, who are not found while the directory is in doubt: what is for them waits, and for nobody else. */
+  readonly absent = new Turns<string>();
   /** The latest lease by which each has spoken, as far as this node has heard. */
   private readonly leases = new LruCache<BareJid, number>(REMEMBERED);
 
@@ -55,7 +57,7 @@ export class Multicast {
    */
   send(element: Element, from: Jid, to: readonly Jid[], host: Host, lease = 0): MaybePromise<void> {
     if (to.length === 0 || !this.mayBeHeard(from.bare, lease)) return;
-    const round = new Round(stanzaOf(element, from, to[0]!), host, lease, this.parts);
+    const round = new Round(stanzaOf(element, from, to[0]!), host, lease, this.parts, this);
     // (it may have to wait, and those in the room come and go)
     const readers = to.slice();
     const given = this.inTurn(
@@ -98,12 +100,14 @@ class Round {
   private readonly host: Host;
   private readonly lease: number;
   private readonly parts: MulticastParts;
+  private readonly multicast: Multicast;
   private elsewhere: Elsewhere | undefined;
   private missing: [reader: Jid, error: unknown][] | undefined;
   private work: Promise<unknown>[] | undefined;
 
-  constructor(stanza: Stanza, host: Host, lease: number, parts: MulticastParts) {
+  constructor(stanza: Stanza, host: Host, lease: number, parts: MulticastParts, multicast: Multicast) {
     this.stanza = stanza;
+    this.multicast = multicast;
     this.host = host;
     this.lease = lease;
     this.parts = parts;
@@ -117,8 +121,13 @@ class Round {
   /** @returns when it is known where all of them are. */
   give(readers: readonly Jid[]): MaybePromise<void> {
     const { sessions } = this.parts;
+    const { absent } = this.multicast;
     let asking: Promise<void>[] | undefined;
     for (const reader of readers) {
+      if (!absent.isIdle && absent.has(reader.full)) {
+        this.await(reader);
+        continue;
+      }
       const session = sessions.get(reader.full);
       if (session !== undefined) {
         session.deliver(readdressed(this.stanza, session.jid));
@@ -146,19 +155,36 @@ class Round {
     );
   }
 
-  /** Nobody has the reader: while that may be wrong it is waited for, so that nothing overtakes what it is sent now. */
-  private seek(reader: Jid): Promise<void> {
-    return whereabouts(this.parts.cluster, reader.bare, isOf(reader)).then(
-      (entry) => (entry === undefined ? this.miss(reader, unavailable()) : this.place(reader, entry)),
-      () => this.miss(reader, unknown()),
-    );
+  /** Nobody has the reader, and that may be wrong. What it is sent from now on waits, too. */
+  private await(reader: Jid): void {
+    const { absent } = this.multicast;
+    const given = absent.run(reader.full, () => this.giveLate(reader));
+    this.waitFor(Promise.resolve(given).catch((error: unknown) => this.refuse(reader, error)));
   }
 
-  private place(reader: Jid, entry: SessionEntry | undefined): MaybePromise<void> {
-    const { sessions, cluster } = this.parts;
-    if (entry === undefined && cluster.directory.isInDoubt) return this.seek(reader);
+  /** @throws StanzaError where there is no such reader, or nobody can tell */
+  private async giveLate(reader: Jid): Promise<void> {
+    const { stanza, lease, multicast, parts } = this;
+    const { sessions, cluster } = parts;
+    const entry = await whereabouts(cluster, reader.bare, isOf(reader)).catch(() => {
+      throw unknown();
+    });
+    if (!multicast.mayBeHeard(stanza.from.bare, lease)) return;
     const place = entry && placeOf(entry, sessions, cluster.self);
-    if (entry === undefined || place === undefined) this.miss(reader, unavailable());
+    if (entry === undefined || place === undefined) throw unavailable();
+    if (place instanceof Session) place.deliver(readdressed(stanza, place.jid));
+    else {
+      const one = new Elsewhere();
+      one.add(place, { jid: reader.full, sid: entry.sid });
+      await this.pass(one);
+    }
+  }
+
+  private place(reader: Jid, entry: SessionEntry | undefined): void {
+    const { sessions, cluster } = this.parts;
+    const place = entry && placeOf(entry, sessions, cluster.self);
+    if (entry === undefined && cluster.directory.isInDoubt) this.await(reader);
+    else if (entry === undefined || place === undefined) this.miss(reader, unavailable());
     else if (place instanceof Session) place.deliver(readdressed(this.stanza, place.jid));
     else {
       this.elsewhere ??= new Elsewhere();
@@ -177,12 +203,9 @@ class Round {
 
   /** All readers are found. */
   finish(): void {
-    const { stanza, missing, lease, parts } = this;
+    const { missing } = this;
     if (this.elsewhere !== undefined) {
-      const sent = { xml: stanza.el.toXml(), each: lease };
-      const work = this.elsewhere.send(parts.cluster, sent, (to, node) =>
-        parts.undelivered({ kind: 'undelivered', to, ...sent }, node),
-      );
+      const work = this.pass(this.elsewhere);
       if (work !== undefined) this.waitFor(work);
     }
     // not while whoever speaks is still speaking
@@ -191,6 +214,14 @@ class Round {
         for (const [reader, error] of missing) void this.refuse(reader, error);
       });
     }
+  }
+
+  private pass(elsewhere: Elsewhere): Promise<unknown> | undefined {
+    const { stanza, lease, parts } = this;
+    const sent = { xml: stanza.el.toXml(), each: lease };
+    return elsewhere.send(parts.cluster, sent, (to, node) =>
+      parts.undelivered({ kind: 'undelivered', to, ...sent }, node),
+    );
   }
 
   private waitFor(work: Promise<unknown>): void {

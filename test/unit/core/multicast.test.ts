@@ -1,5 +1,6 @@
 // One stanza to many: whom it reaches, as what, in which order, and who is told that it did not.
 import { afterEach, describe, expect, test } from 'vitest';
+import type { NodeId } from '../../../src/cluster/cluster.ts';
 import { createSolo } from '../../../src/cluster/solo.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
 import type { Host } from '../../../src/core/host.ts';
@@ -8,7 +9,7 @@ import type { Sessions } from '../../../src/core/sessions.ts';
 import type { Server } from '../../../src/server.ts';
 import { createMemoryDriver } from '../../../src/storage/memory.ts';
 import { type Element, el } from '../../../src/xml/element.ts';
-import { Jid } from '../../../src/xmpp/jid.ts';
+import { type BareJid, Jid } from '../../../src/xmpp/jid.ts';
 import type { StreamClient } from '../../kit/client.ts';
 import { FakeClock, turn } from '../../kit/clock.ts';
 import { createNodes } from '../../kit/cluster-pair.ts';
@@ -200,6 +201,44 @@ describe('on two nodes', () => {
       ['first', 'second', 'third'].map((text) => `${juliet} ${text}`),
     );
     expect([...one.rooms.heard, ...two.rooms.heard]).toEqual([]);
+  });
+
+  test('who may only be forgotten for the moment is waited for, and what is said later does not overtake', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const { directory } = nodes.clusters[0]!;
+    const here = await enter(one.server, 'romeo');
+    let isForgotten = true;
+    const sessions = async (user: BareJid) => (isForgotten ? [] : directory.sessions(user));
+    const known = { ...directory, isInDoubt: true, sessions };
+    Object.assign(nodes.clusters[0]!, { directory: known });
+    const all = [one.rooms.say('a', juliet, gone, romeo), one.rooms.say('b', juliet, romeo)];
+    // nobody else waits
+    expect([await hears(here), await hears(here)]).toEqual([`${romeo} a`, `${romeo} b`]);
+    expect(one.rooms.heard).toEqual([]);
+    isForgotten = false;
+    expect([await hears(client), await hears(client)]).toEqual([`${juliet} a`, `${juliet} b`]);
+    // and when all is known again, who is not found is not there
+    known.isInDoubt = false;
+    await Promise.all(all);
+    await expect.poll(() => one.rooms.heard).toEqual([`message error service-unavailable ${gone} > ${speaker.full}`]);
+  });
+
+  test('a session is followed that was thought to be on a node that has died', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const { directory } = nodes.clusters[0]!;
+    const [entry] = await directory.sessions(Jid.parse(juliet)!.bare);
+    const dead = 'three' as NodeId;
+    const { send } = nodes.clusters[0]!;
+    nodes.clusters[0]!.send = (node, frame) =>
+      node === dead ? Promise.reject(new Error('it is no more')) : send.call(nodes.clusters[0], node, frame);
+    const late = { ...entry!, node: dead };
+    const sessions = (user: BareJid, isFresh?: boolean) => (isFresh === true ? directory.sessions(user) : [late]);
+    Object.assign(nodes.clusters[0]!, { directory: { ...directory, sessions } });
+    await one.rooms.say('a', juliet);
+    expect(await hears(client)).toBe(`${juliet} a`);
+    expect(one.rooms.heard).toEqual([]);
   });
 
   test('where it is not known who is there nobody is taken for gone', async () => {
