@@ -24,6 +24,7 @@ const abroad: ReadonlySet<string> = new Set(
     'offline',
     'ping',
     'presence',
+    'pep',
     'privileged-presence',
     'rfc7622-addresses',
     'roster',

@@ -146,7 +146,7 @@ export const accountCreated = notify<{ readonly user: string }>('account-created
 /** Somebody asks by disco for a node (XEP-0030 3.2, 4.2) that nobody else knows. */
 export interface NodeAsked {
   readonly request: IqRequest;
-  readonly target: 'host' | 'room';
+  readonly target: 'host' | 'room' | 'account';
   readonly node: string;
   readonly what: 'info' | 'items';
   /** The children of the answer, or why there is none; undefined while nobody knows the node. */

@@ -9,7 +9,7 @@ import type { ServiceKind } from '../config/services.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { type Collect, type Gate, HookTable, type Notify, type Verdict } from './hooks.ts';
 import { IqTable } from './iq.ts';
-import type { AnyModule, Installed } from './module.ts';
+import type { AnyModule, Installed, Service } from './module.ts';
 import { NonzaTable } from './nonzas.ts';
 
 export type HostKind = 'users' | ServiceKind;
@@ -29,6 +29,7 @@ interface Tables {
   readonly hooks: HookTable;
   readonly iqs: IqTable;
   readonly nonzas: NonzaTable;
+  readonly services: ReadonlyMap<string, unknown>;
   readonly instances: readonly Instance[];
 }
 
@@ -69,6 +70,7 @@ export class Host {
       hooks: new HookTable([], () => {}),
       iqs: new IqTable([]),
       nonzas: new NonzaTable([]),
+      services: new Map(),
       instances: [],
     };
   }
@@ -90,6 +92,11 @@ export class Host {
 
   get nonzas(): NonzaTable {
     return this.tables.nonzas;
+  }
+
+  /** What a module here offers to others, for the hosts below this one; undefined where it is switched off. */
+  find<T>({ name }: Service<T>): T | undefined {
+    return this.tables.services.get(name) as T | undefined;
   }
 
   /** Runs every handler of a hook on this host. */
@@ -136,6 +143,11 @@ export class Host {
         registration.kind === 'nonza' ? [{ ...registration, module }] : [],
       ),
     );
-    this.tables = { hooks, iqs, nonzas, instances };
+    const services = new Map(
+      registrations.flatMap(({ registration }) =>
+        registration.kind === 'provide' ? [[registration.service.name, registration.implementation] as const] : [],
+      ),
+    );
+    this.tables = { hooks, iqs, nonzas, services, instances };
   }
 }

@@ -139,7 +139,7 @@ export interface Command {
   /** Whether whoever asks may run it; it is not listed to others. */
   mayRun(request: IqRequest): boolean;
   /** What is to be filled in; without it, the command runs at once. */
-  form?(request: IqRequest): Element;
+  form?(request: IqRequest): MaybePromise<Element>;
   /**
    * @param submitted what was filled in, of type `submit`; undefined where there is no form
    * @throws StanzaError what it is refused with

@@ -41,6 +41,7 @@ export default defineModule({
 
     function describe(event: NodeAsked): void {
       const { target, node, request, what } = event;
+      if (target === 'account') return;
       if (node === NS.commands) {
         event.answer = what === 'items' ? listed(target, request) : [identity('command-list', 'Commands')];
         return;
@@ -70,7 +71,7 @@ export default defineModule({
       if (command.form !== undefined && form === undefined) {
         if (action === 'complete') throw refused('bad-payload', 'the form has to be filled in');
         const stages = el('actions', NS.commands, { execute: 'complete' }, el('complete', NS.commands));
-        return answer(payload, 'executing', stages, command.form(request));
+        return andThen(command.form(request), (x) => answer(payload, 'executing', stages, x));
       }
       return andThen(run(command, request, form), (result) => answer(payload, 'completed', ...partsOf(result ?? {})));
     }

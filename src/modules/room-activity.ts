@@ -5,6 +5,7 @@
 // - 4.1: until one hour is known there is no number.
 import { defineModule, on } from '../core/module.ts';
 import { kv } from '../storage/specs.ts';
+import type { Element } from '../xml/element.ts';
 import { textField } from '../xmpp/dataform.ts';
 import { NS } from '../xmpp/ns.ts';
 import type { RoomConfig } from './muc/config.ts';
@@ -57,8 +58,7 @@ export default defineModule({
         }),
         on(roomMessageSent, ({ room, occupant, element }) => {
           const counts = room.get(activity);
-          if (counts === undefined || occupant === undefined || element.getChild('body') === undefined) return;
-          if (element.getChild('replace', NS.correction) !== undefined) return;
+          if (counts === undefined || occupant === undefined || !isActivity(element)) return;
           const isOther = counts.hour !== thisHour();
           turn(counts, thisHour());
           counts.counts = [counts.counts[0]! + 1, ...counts.counts.slice(1)];
@@ -82,6 +82,11 @@ export default defineModule({
     };
   },
 });
+
+/** 5. */
+export function isActivity(message: Element): boolean {
+  return message.getChild('body') !== undefined && message.getChild('replace', NS.correction) === undefined;
+}
 
 const field = '{urn:xmpp:muc-activity}message-activity';
 

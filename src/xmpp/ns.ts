@@ -132,6 +132,8 @@ export const NS = {
   mamExtended: 'urn:xmpp:mam:2#extended',
   mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
   // XEP-0317
+  roomActivity: 'urn:xmpp:rai:0',
+  mentions: 'urn:xmpp:mmn:0',
   affiliationVersions: 'urn:xmpp:muc:affiliations:1',
   hats: 'urn:xmpp:hats:0',
   hatCommands: 'urn:xmpp:hats:commands',

@@ -6,6 +6,7 @@ import { turn } from './clock.ts';
 import { connectComponent } from './component.ts';
 import { authenticate, bind, logIn, type MechanismName, openStream, startTls } from './login.ts';
 import { expectation, match } from './matcher.ts';
+import { want } from './play-caps.ts';
 import { changeRoom, joinRoom, makeRoom } from './play-rooms.ts';
 import { innerText, type Line, type Scene, wholeText } from './scenario.ts';
 import { HOST, PASSWORD, type Person, SceneFailure, type Speaker, Stage, textOf } from './stage.ts';
@@ -67,6 +68,8 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\S+) is (online|interested|connected)(?: with priority (-?\d+))?$/, arriveOne],
   [/^component (\w+) connects$/, (stage, [name]) => connectAsComponent(stage, name!)],
   [/^(\S+) is offline$/, (stage, [name]) => goOffline(stage, name!)],
+
+  [/^(\S+) wants (.+)$/, want],
 
   // rooms
   [/^(\S+) makes the room (\S+)(?: as (\S+))?(?: with (\{.*\}))?$/s, makeRoom],

@@ -6,7 +6,7 @@ import { Asked } from '../../src/modules/pubsub/asked.ts';
 import { decide, decidedNode } from '../../src/modules/pubsub/authorize.ts';
 import { type NodeConfig, plainConfig } from '../../src/modules/pubsub/config.ts';
 import { describeNode, listItems } from '../../src/modules/pubsub/discovery.ts';
-import type { Contact, Policy, Present, ShelfPorts } from '../../src/modules/pubsub/ports.ts';
+import type { Contact, Policy, ShelfPorts } from '../../src/modules/pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../../src/modules/pubsub/requests.ts';
 import { Shelf } from '../../src/modules/pubsub/shelf.ts';
 import { directoryOf, type NodeStores, StoredRows, stores } from '../../src/modules/pubsub/stores.ts';
@@ -39,8 +39,8 @@ export class TestShelf {
   /** How often one element went to somebody, whatever their number. */
   elements = 0;
   readonly contacts: Record<string, Contact>;
-  /** Who is available, by bare JID; of those who are not in here nobody knows. */
-  readonly present = new Map<string, readonly Present[]>();
+  /** Who is available, by full or bare JID; of those who are not in here nobody knows. */
+  readonly present = new Map<string, boolean>();
   /** Who listens without having subscribed. */
   listeners: readonly string[] = [];
   readonly stores: NodeStores;
@@ -184,7 +184,7 @@ export class TestShelf {
       },
       people: {
         contact: (owner, who) => this.contacts[`${owner} ${who.bare}`],
-        present: (who) => this.present.get(who.bare)?.filter((one) => who.isBare || one.jid.full === who.full),
+        isPresent: (who) => this.present.get(who.full),
       },
       policy: {
         standing: () => undefined,

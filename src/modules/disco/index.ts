@@ -40,12 +40,17 @@ export default defineModule({
     function hostInfo(request: IqRequest): MaybePromise<Element> {
       const { node } = request.payload.attrs;
       if (!isNode(node) || info().nodes.has(node)) return infoQuery(info().host, node);
-      return andThen(askOthers(request, node, 'info'), (children) => infoQuery(children, node));
+      return andThen(askOthers(request, 'host', node, 'info'), (children) => infoQuery(children, node));
     }
 
     /** @throws StanzaError `item-not-found` for a node that no module knows */
-    function askOthers(request: IqRequest, node: string, what: NodeAsked['what']): MaybePromise<readonly Element[]> {
-      const event: NodeAsked = { request, target: 'host', node, what, answer: undefined };
+    function askOthers(
+      request: IqRequest,
+      target: 'host' | 'account',
+      node: string,
+      what: NodeAsked['what'],
+    ): MaybePromise<readonly Element[]> {
+      const event: NodeAsked = { request, target, node, what, answer: undefined };
       return andThen(host.collect(nodeAsked, event), () => {
         const { answer = unknownNode() } = event;
         if (answer instanceof StanzaError) throw answer;
@@ -54,20 +59,35 @@ export default defineModule({
     }
 
     // XEP-0030 8: strangers learn nothing, not even whether there is an account
-    async function accountInfo({ iq, payload }: IqRequest): Promise<Element> {
+    async function accountInfo(request: IqRequest): Promise<Element> {
+      const { iq, payload } = request;
+      const { node } = payload.attrs;
+      if (isNode(node)) return infoQuery(await askAccount(request, node, 'info'), node);
       if (!(await maySee(iq.to, iq.from))) throw new StanzaError('service-unavailable');
-      if (isNode(payload.attrs.node)) throw unknownNode();
-      return infoQuery(info().account, payload.attrs.node);
+      return infoQuery(info().account, node);
+    }
+
+    /** Of nodes that are open to everybody strangers learn, too; but not that there is an account without such a node. */
+    async function askAccount(request: IqRequest, node: string, what: NodeAsked['what']): Promise<readonly Element[]> {
+      try {
+        return await askOthers(request, 'account', node, what);
+      } catch (error) {
+        const { to, from } = request.iq;
+        if (!(error instanceof StanzaError) || (await maySee(to, from))) throw error;
+        if (what === 'items') return [];
+        throw new StanzaError('service-unavailable');
+      }
     }
 
     async function items(request: IqRequest): Promise<Element> {
       const { iq, payload } = request;
       const { node } = payload.attrs;
-      if (iq.to.local !== '' && !(await maySee(iq.to, iq.from))) return noItems({ payload });
-      if (isNode(node) && iq.to.local === '') {
-        return el('query', NS.discoItems, { node }, ...(await askOthers(request, node, 'items')));
+      if (isNode(node)) {
+        const found =
+          iq.to.local === '' ? askOthers(request, 'host', node, 'items') : askAccount(request, node, 'items');
+        return el('query', NS.discoItems, { node }, ...(await found));
       }
-      if (isNode(node)) throw unknownNode();
+      if (iq.to.local !== '' && !(await maySee(iq.to, iq.from))) return noItems({ payload });
       const list: Item[] = iq.to.local === '' ? host.services.map((domain) => ({ jid: Jid.of('', domain) })) : [];
       for (const { installed } of host.instances) list.push(...((await installed.items?.(iq.to, iq.from)) ?? []));
       const { items: page, result } = pageOf(list, nameOf, parsePageRequest(payload), MOST_ITEMS);

@@ -217,7 +217,10 @@ export default defineModule({
       // XEP-0045 6.3
       items: (of) => andThen(stores.directory.all(''), (all) => listed(of, all)),
       handlers: [
-        provide(memberships, { of: (person) => membershipsOf(stores, host.domain, person) }),
+        provide(memberships, {
+          of: (person) => membershipsOf(stores, host.domain, person),
+          wishOf: (person, room) => andThen(stores.memberships.get(person, room), (row) => row?.notify),
+        }),
         ...requests,
         on(accountRemoving, ({ user }) => forget(user)),
         provide(roomDirectory, { all: () => stores.directory.all('') }),

@@ -1,4 +1,5 @@
 // What a person has to do with the rooms of a host, by person: read from the stores, without waking a room, on any node.
+import type { MaybePromise } from '../../base/maybe.ts';
 import { defineService } from '../../core/module.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Affiliation } from './config.ts';
@@ -11,6 +12,8 @@ export interface Membership {
   /** What it is called for people. */
   readonly name: string;
   readonly affiliation: Affiliation;
+  /** The room asks for a password. */
+  readonly isProtected: boolean;
   /** The nick that is registered for the person. */
   readonly nick: string | undefined;
   readonly notify: MembershipRow['notify'];
@@ -23,6 +26,8 @@ export interface Membership {
 export interface Memberships {
   /** The rooms that a person belongs to, or reads; not those that the person may not enter. */
   of(person: BareJid): Promise<readonly Membership[]>;
+  /** What a person wants to be told of a room, by its localpart; undefined where they have not said. */
+  wishOf(person: BareJid, room: string): MaybePromise<MembershipRow['notify']>;
 }
 export const memberships = defineService<Memberships>('room-memberships');
 
@@ -44,6 +49,7 @@ export async function membershipsOf(
       room: Jid.of(local, domain),
       name,
       affiliation,
+      isProtected: room.isProtected,
       nick,
       notify,
       lastRead,

@@ -94,6 +94,12 @@ export class Room extends Slotted {
     return worn !== person || (this.registered.get(look) ?? person) !== person;
   }
 
+  /** Whose registered nick this is. */
+  ownerOf(nick: string): BareJid | undefined {
+    const owner = this.registered.get(likeness(nick));
+    return owner !== undefined && this.rows.get(owner)?.nick === nick ? owner : undefined;
+  }
+
   /** The devices that everything goes to, at once. */
   get audience(): readonly Jid[] {
     if (this.devices !== undefined) return this.devices;

@@ -59,10 +59,21 @@ interface Decision {
   readonly isAllowed: boolean;
 }
 
-/** The node that a message decides about, where it is an answer to such a form; undefined where it is none, or decides nothing. */
+/** Whether a message answers such a form. */
+export function isDecision(message: Element): boolean {
+  return findForm(message, NS.pubsubAuthorization) !== undefined;
+}
+
+/**
+ * The node that such a message decides about; undefined where it decides nothing.
+ * @throws StanzaError `bad-request` where it does not say
+ */
 export function decidedNode(message: Element): string | undefined {
   const x = findForm(message, NS.pubsubAuthorization);
-  return x?.attrs.type === 'submit' ? readForm(form, x)['pubsub#node'] : undefined;
+  if (x === undefined || x.attrs.type === 'cancel') return undefined;
+  const node = readForm(form, x)['pubsub#node'];
+  if (node === undefined || node === '') throw pubsubError('nodeid-required');
+  return node;
 }
 
 /**
@@ -115,4 +126,14 @@ export async function settlePending(
     tellState(shelf, node, row, isAllowed ? 'subscribed' : 'none');
     if (isAllowed) begun(shelf, node, approved(row));
   }
+}
+
+/** Sends an owner, who asks for it, every request that waits (8.7). @throws StanzaError `forbidden` for others, `item-not-found` */
+export function remind(shelf: Shelf, name: string, asker: Jid): MaybePromise<void> {
+  return andThen(shelf.get(name), (node) => {
+    checkOwner(shelf, node, asker);
+    for (const { subscriptions = [] } of node.entities.values()) {
+      for (const row of subscriptions) if (row.state === 'pending') requestApproval(shelf, node, row, [asker.full]);
+    }
+  });
 }

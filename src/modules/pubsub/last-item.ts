@@ -1,5 +1,4 @@
 // The last item, for those who come late (XEP-0060 6.1.7, 12.1).
-import { isPromise } from '../../base/maybe.ts';
 import type { Item } from '../../storage/ports.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { Node } from './node.ts';
@@ -15,10 +14,9 @@ function newestOf({ ports }: Shelf, node: Node): Promise<Item | undefined> {
 /** Sends the last item to people who may have it, before whatever is told of the node after this. Nobody waits for it. */
 export function sendLastItem(shelf: Shelf, node: Node, to: readonly Jid[]): void {
   if (!node.config.deliversNotifications || to.length === 0) return;
-  const sent = shelf.inOrder(node.name, async () => {
+  shelf.inOrder(node.name, 'sending the last item', async () => {
     const item = await newestOf(shelf, node);
     if (item === undefined || node.isOver) return;
     shelf.ports.tell(lastItemMessage(letterhead(shelf, node), node.name, item, node.config), to);
   });
-  if (isPromise(sent)) shelf.ports.background(sent, 'sending the last item');
 }

@@ -12,7 +12,6 @@ import { type Hearer, isActive, type Node, optionsOf } from './node.ts';
 import { eventMessage, type Letterhead, withSubids } from './notices.ts';
 import type { SubscriptionRow } from './rows.ts';
 import type { Service, Shelf } from './shelf.ts';
-import type { Show } from './subscription-options.ts';
 
 export function letterhead({ jid, ports }: Service, { config }: Pick<Node, 'config'>): Letterhead {
   return { from: jid, id: ports.newId(), type: config.notificationType };
@@ -25,17 +24,14 @@ export function letterhead({ jid, ports }: Service, { config }: Pick<Node, 'conf
 export function notifyAll(shelf: Shelf, node: Node, event: Element): void {
   if (!node.config.deliversNotifications) return;
   const message = eventMessage(letterhead(shelf, node), event);
-  inOrder(shelf, node, () => andThen(hearers(shelf, node), (all) => deliver(shelf, message, all)));
+  shelf.inOrder(node.name, 'notifying subscribers', () =>
+    andThen(hearers(shelf, node), (all) => deliver(shelf, message, all)),
+  );
 }
 
 /** Sends one message to people, in its turn. */
 export function notifyOne(shelf: Shelf, node: Node, message: Element, to: readonly Jid[]): void {
-  if (to.length > 0) inOrder(shelf, node, () => shelf.ports.tell(message, to));
-}
-
-function inOrder(shelf: Shelf, { name }: Node, work: () => MaybePromise<void>): void {
-  const done = shelf.inOrder(name, work);
-  if (isPromise(done)) shelf.ports.background(done, 'notifying subscribers');
+  if (to.length > 0) shelf.inOrder(node.name, 'notifying somebody', () => shelf.ports.tell(message, to));
 }
 
 /** One element for all that hear the same; another one for each who has to be told under which subscriptions. */
@@ -99,32 +95,16 @@ function hearersOf(
     const looks: Promise<void>[] = [];
     for (const [address, subscriptions] of byAddress) {
       const jid = Jid.parse(address)!;
-      const add = (wanting: readonly SubscriptionRow[]): void => {
-        if (wanting.length > 0) found.push({ jid, subids: wanting.map(({ subid }) => subid) });
-      };
-      const looked = andThen(wantingNow(shelf, node, jid, subscriptions), add);
+      const looked = andThen(isHere(shelf, node, jid), (is) => {
+        if (is) found.push({ jid, subids: subscriptions.map(({ subid }) => subid) });
+      });
       if (isPromise(looked)) looks.push(looked);
     }
     return looks.length > 0 ? Promise.all(looks).then(() => {}) : undefined;
   });
 }
 
-/** Which of the subscriptions of an address want what comes, with what it shows of itself now (12.4, 16.4.2). */
-function wantingNow(
-  shelf: Shelf,
-  { config }: Node,
-  jid: Jid,
-  subscriptions: readonly SubscriptionRow[],
-): MaybePromise<readonly SubscriptionRow[]> {
-  const isAsked = config.isPresenceBased || subscriptions.some((one) => optionsOf(one).showValues !== undefined);
-  if (!isAsked) return subscriptions;
-  return andThen(shelf.ports.people.present(jid), (present) => {
-    if (present === undefined) return subscriptions;
-    const shown = new Set<Show>(present.map(({ show }) => show));
-    return subscriptions.filter((one) => {
-      const { showValues } = optionsOf(one);
-      if (showValues !== undefined) return showValues.some((show) => shown.has(show));
-      return !config.isPresenceBased || shown.size > 0;
-    });
-  });
+/** Whether somebody is to hear now, where only those are who are online (12.4). */
+function isHere({ ports }: Shelf, { config }: Node, jid: Jid): MaybePromise<boolean> {
+  return config.isPresenceBased ? andThen(ports.people.isPresent(jid), (is) => is !== false) : true;
 }

@@ -7,7 +7,6 @@ import type { Jid } from '../../xmpp/jid.ts';
 import type { Affiliation, NodeConfig } from './config.ts';
 import type { Node } from './node.ts';
 import type { EntityRow, NodeRow } from './rows.ts';
-import type { Show } from './subscription-options.ts';
 
 /** The hooks of the host. Where a promise was waited for, what is owned is still this node's when it is settled; else it rejects. */
 export interface PubsubHooks {
@@ -23,18 +22,12 @@ export interface Contact {
   readonly groups: readonly string[];
 }
 
-/** A resource that is available. */
-export interface Present {
-  readonly jid: Jid;
-  readonly show: Show;
-}
-
 /** What is known of people. */
 export interface People {
   /** By the roster of an owner of a node, a bare JID; undefined where this server has no such roster, or nobody of that name in it. */
   contact(owner: string, who: Jid): MaybePromise<Contact | undefined>;
-  /** The available resources of a bare JID, or the one of a full JID; undefined where that is for another server to know. */
-  present(who: Jid): MaybePromise<readonly Present[] | undefined>;
+  /** Whether a full JID is available, or any resource of a bare JID; undefined where that is for another server to know. */
+  isPresent(who: Jid): MaybePromise<boolean | undefined>;
 }
 
 /** What a service allows, whoever owns the nodes. */

@@ -1,7 +1,8 @@
 // The nodes of a service that this node of the cluster owns: one of a host of nodes, or all of an account. Read from the stores when they are
 // asked for first, and written through.
-import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
+import type { Item } from '../../storage/ports.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { NodeConfig } from './config.ts';
@@ -30,12 +31,22 @@ export class Service<P extends ServicePorts = ServicePorts> {
   }
 }
 
+/** The last items of nodes that keep none, by their names: JSON, for the next owner. */
+export type Remembered = Readonly<Record<string, Item>>;
+
 export class Shelf extends Service<ShelfPorts> {
   private readonly nodes = new Map<string, Node | Promise<Node | undefined>>();
   /** Where nodes that were here have gone, by name. */
   private readonly moved = new Map<string, string>();
   private readonly turns = new Turns<string>();
   private readonly telling = new Turns<string>();
+  private readonly told = new Set<Promise<unknown>>();
+  private readonly handed: Remembered;
+
+  constructor(jid: Jid, ports: ShelfPorts, handed: Remembered = {}) {
+    super(jid, ports);
+    this.handed = handed;
+  }
 
   /** A node, where there is one. */
   find(name: string): MaybePromise<Node | undefined> {
@@ -60,9 +71,26 @@ export class Shelf extends Service<ShelfPorts> {
     return this.turns.run(name, work);
   }
 
-  /** What is told of a node is told in the order in which it was begun. */
-  inOrder<T>(name: string, work: () => MaybePromise<T>): MaybePromise<T> {
-    return this.telling.run(name, work);
+  /** What is told of a node is told in the order in which it was begun. Nobody waits for it. */
+  inOrder(name: string, what: string, work: () => MaybePromise<void>): void {
+    const done = this.telling.run(name, work);
+    if (!isPromise(done)) return;
+    const end = (): void => void this.told.delete(done);
+    this.told.add(done);
+    this.ports.background(done.finally(end), what);
+  }
+
+  /** Resolves when all is told that was to be. */
+  async settled(): Promise<void> {
+    while (this.told.size > 0) await Promise.allSettled(this.told);
+  }
+
+  /** What nodes remember that is in no store. */
+  remembered(): Remembered {
+    const last: Record<string, Item> = {};
+    for (const node of this.nodes.values())
+      if (node instanceof Node && node.last !== undefined) last[node.name] = node.last;
+    return last;
   }
 
   /** There is a new node, whose rows are written. */
@@ -100,6 +128,8 @@ export class Shelf extends Service<ShelfPorts> {
 
   private async made(name: string, { config, creator, at }: NodeRow): Promise<Node> {
     const entities = await this.ports.rows.entities(name);
-    return new Node({ name, config: { ...this.defaults(name), ...config }, creator, createdAt: at, entities });
+    const node = new Node({ name, config: { ...this.defaults(name), ...config }, creator, createdAt: at, entities });
+    if (!node.config.isPersistent && Object.hasOwn(this.handed, name)) node.last = this.handed[name];
+    return node;
   }
 }

@@ -1,11 +1,11 @@
 // What a subscriber decides about a subscription (XEP-0060 6.3, 16.4.2).
 //
 // - Left out: `digest` and `digest_frequency`; `include_body` (12.7 forbids to offer it where nobody can make a text of a payload);
-//   `subscription_type` and `subscription_depth` (XEP-0248).
+//   `show-values` (what people show of themselves is not shared among the nodes of a cluster); `subscription_type` and `subscription_depth`
+//   (XEP-0248).
 import type { Element } from '../../xml/element.ts';
 import {
   booleanField,
-  choicesField,
   type Field,
   type Form,
   formElement,
@@ -19,20 +19,14 @@ import { NS } from '../../xmpp/ns.ts';
 import { isSame } from './config.ts';
 import { pubsubError } from './errors.ts';
 
-/** What a resource shows of its availability (RFC 6121 4.7.2.1); `online` where it says nothing in particular. */
-export const shows = { chat: 'Free to chat', online: 'Available', away: 'Away', xa: 'Away for long', dnd: 'Busy' };
-export type Show = keyof typeof shows;
-
 export interface SubscriptionOptions {
   /** Whether anything is sent. */
   readonly deliver: boolean;
   /** When it ends: in milliseconds since 1970, or when the subscriber goes offline; never where undefined. */
   readonly expire: number | 'presence' | undefined;
-  /** Of whom nothing is known is taken for one who shows any of these. Whatever they show, or nothing, where undefined. */
-  readonly showValues: readonly Show[] | undefined;
 }
 
-export const plainOptions: SubscriptionOptions = { deliver: true, expire: undefined, showValues: undefined };
+export const plainOptions: SubscriptionOptions = { deliver: true, expire: undefined };
 
 const expireField: Field<number | 'presence'> = {
   ...(textField('When it ends: a date and time, or "presence" for when you go offline') as Field<never>),
@@ -46,7 +40,6 @@ const expireField: Field<number | 'presence'> = {
 const fields = {
   'pubsub#deliver': booleanField('Receive notifications'),
   'pubsub#expire': expireField,
-  'pubsub#show-values': choicesField('Only while you are', shows),
 };
 const form: Form<typeof fields> = { formType: NS.pubsubSubscribeOptions, fields };
 
@@ -55,7 +48,6 @@ export function optionsElement(options: SubscriptionOptions, kind: 'form' | 'res
   const values = {
     'pubsub#deliver': options.deliver,
     ...(options.expire !== undefined && { 'pubsub#expire': options.expire }),
-    ...(options.showValues !== undefined && { 'pubsub#show-values': options.showValues }),
   };
   return kind === 'form' ? formElement(form, values) : resultElement(form, values);
 }
@@ -69,12 +61,10 @@ export function readOptions(x: Element, before: SubscriptionOptions): Subscripti
     const values = readForm(form, x);
     const named = new Set(x.getChildren('field').map(({ attrs }) => attrs.var));
     const expire = values['pubsub#expire'];
-    const showValues = values['pubsub#show-values'];
     return {
       deliver: values['pubsub#deliver'] ?? before.deliver,
       // an empty field takes back what was said
       expire: named.has('pubsub#expire') ? expire : before.expire,
-      showValues: named.has('pubsub#show-values') ? (showValues?.length ? showValues : undefined) : before.showValues,
     };
   } catch (error) {
     throw error instanceof StanzaError ? pubsubError('invalid-options', error.text) : error;

@@ -1,6 +1,5 @@
 // Who may read the archive of a room: whoever may enter it now (XEP-0313 6.1.2), and what they may ask for.
 import { StanzaError } from '../../xmpp/errors.ts';
-import { Jid } from '../../xmpp/jid.ts';
 import type { Filter } from '../mam/filters.ts';
 import { isAtLeast } from '../muc/associations.ts';
 import type { RoomContext } from '../muc/request.ts';
@@ -38,12 +37,7 @@ export function narrowed({ room, asker }: RoomContext, sight: Sight, filter: Fil
     return { ...filter, resource: undefined };
   }
   if (resource === undefined) return { ...filter, with: undefined };
-  const person = room.occupants.get(resource)?.bare ?? registeredTo(resource);
+  const person = room.occupants.get(resource)?.bare ?? room.ownerOf(resource);
   if (person === undefined) throw new StanzaError('item-not-found', 'nobody in the room has that nick');
   return { ...filter, with: person };
-
-  function registeredTo(nick: string): string | undefined {
-    for (const [jid, row] of room.affiliations) if (row.nick === nick) return Jid.parse(jid)?.bare;
-    return undefined;
-  }
 }

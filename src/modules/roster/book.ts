@@ -84,6 +84,8 @@ export interface BookParts {
   readonly tell: (push: Iq) => MaybePromise<void>;
   /** Told when a contact is gone; `was` is what it was. */
   readonly removed: (account: Jid, contact: Jid, was: RosterItem) => void;
+  /** Told of every change that is stored. */
+  readonly changed: (account: Jid, contact: Jid, was: RosterItem | undefined, is: RosterItem | undefined) => void;
 }
 
 interface Versioned {
@@ -118,10 +120,13 @@ export class RosterBook implements Roster {
     return this.inTurn(account, async (ver) => {
       const items = await this.all(account.local);
       if (!isVisible(items.get(contact.bare))) this.checkRoom(items);
+      let was: RosterItem | undefined;
       const item = await this.parts.items.update(account.local, contact.bare, (old) => {
+        was = old;
         const { name: _name, hidden: _hidden, ...rest } = old ?? tombstone(0);
         return { ...rest, ...(name === undefined ? {} : { name }), groups, ver };
       });
+      this.parts.changed(account, contact, was, item);
       await this.push(account, contact, item);
     });
   }
@@ -135,6 +140,7 @@ export class RosterBook implements Roster {
       });
       // RFC 6121 2.5.3
       if (!isVisible(was)) throw new StanzaError('item-not-found', 'that is not a contact');
+      this.parts.changed(account, contact, was, item);
       await this.push(account, contact, item);
       await this.forgetOldest(account.local);
       this.parts.removed(account, contact, was);
@@ -178,6 +184,7 @@ export class RosterBook implements Roster {
         step = move(subscriptionOf(current));
         return withSubscription(current, step.state, stanza?.el.toXml(), ver);
       });
+      this.parts.changed(account, contact, old, item);
       // RFC 6121 3.1.6, 3.2.3, 3.3.3: the stanza goes before the push
       if (toInterested && step.pass && stanza !== undefined) {
         this.parts.router.delivery.write(stanza, (await this.sessions(account)).filter(isInterested));

@@ -27,6 +27,14 @@ export const rosterItemRemoved = notify<{ readonly account: Jid; readonly contac
   'roster-item-removed',
 );
 
+/** A contact was added, removed or changed: subscriptions, groups, name. Fired by this module, on the node that changed it. */
+export const rosterItemChanged = notify<{
+  readonly account: Jid;
+  readonly contact: Jid;
+  readonly was: RosterItem | undefined;
+  readonly is: RosterItem | undefined;
+}>('roster-item-changed');
+
 export default defineModule({
   xeps: ['RFC 6121'],
   summary: 'Contact lists with versions, kept on the server and pushed to every device',
@@ -60,6 +68,7 @@ export default defineModule({
         .map(({ component }) => component),
       tell: (push) => router.tell(push, host),
       removed: (account, contact, was) => host.notify(rosterItemRemoved, { account, contact, was }),
+      changed: (account, contact, was, is) => host.notify(rosterItemChanged, { account, contact, was, is }),
     });
     const shared = new SharedRoster({ domain: host.domain, cluster, book });
     const stopListening = shared.listen();

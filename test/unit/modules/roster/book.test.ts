@@ -42,6 +42,7 @@ beforeEach(async () => {
     limits,
     watchers: [],
     tell: () => {},
+    changed: () => {},
     removed: (_account, jid) => void removed.push(jid.bare),
   });
 });

@@ -1,0 +1,365 @@
+// XEP-0163: Personal Eventing Protocol. Every account is a service of nodes (XEP-0060, modules/pubsub): the account owns them, those who share
+// its presence hear of them and may read them, and a client says by `+notify` in its capabilities (modules/caps) what it wants to hear.
+//
+// - 4.3.1, 3 SHOULD: no XEP-0033 `replyto` tells from which resource something was published: `publisher` does, where a node is configured to.
+// - 4.3.2: who has subscribed and is a contact hears it as such, if a client of theirs asks for the node; else by the address that has subscribed.
+// - 5: nobody makes a collection of nodes (XEP-0248); what the account has is listed by service discovery.
+// - 6.1 against XEP-0030 8: strangers learn nothing of an account, but of a node that they may read.
+// - XEP-0060 9.1: whom presence is only directed to is sent nothing.
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
+import { counter } from '../../core/metrics.ts';
+import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
+import type { Transit } from '../../core/transit.ts';
+import { kv } from '../../storage/specs.ts';
+import type { Element } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { type Message, stanzaOf } from '../../xmpp/stanza.ts';
+import { caps as capsService, wantsChanged } from '../caps/index.ts';
+import { Answered, Asked } from '../pubsub/asked.ts';
+import { decidedNode, isDecision } from '../pubsub/authorize.ts';
+import type { NodeConfig } from '../pubsub/config.ts';
+import { featuresWith } from '../pubsub/discovery.ts';
+import type { Errand } from '../pubsub/errands.ts';
+import { itemPublished, nodeConfigured, nodeCreated, nodeDeleted } from '../pubsub/hooks.ts';
+import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
+import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
+import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
+import { confirm, directoryOf, stores } from '../pubsub/stores.ts';
+import { isFrom, type RosterItem, rosterItemChanged, roster as rosterService } from '../roster/index.ts';
+import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } from './account.ts';
+import { personalConfig } from './defaults.ts';
+import { Hearing } from './hearing.ts';
+import { LastItems } from './last-items.ts';
+import { visibleNodes } from './listing.ts';
+import { NodeIndex } from './node-index.ts';
+import { pep, personalNodes } from './service.ts';
+
+/** Tells that an account is being removed. */
+interface Removal {
+  readonly removed: true;
+}
+
+type Asking = OfNode | LastAsked | Lowered | Removal;
+
+const SWEEP_EVERY = 60_000;
+/** Expired items that are removed at a time. */
+const SWEPT = 1000;
+/** Items in one answer to who asks for all of them: clients that know no pages have hundreds of bookmarks. */
+const PAGE = 1000;
+
+export default defineModule({
+  xeps: ['XEP-0163 1.2.2'],
+  summary: "Accounts' own nodes: avatars, keys, bookmarks and whatever else contacts and devices want to hear of",
+  provides: [pep],
+  needs: [rosterService, capsService],
+  stores: { ...stores, guarded: kv<true>({ cache: true }) },
+  metrics: { published: counter('Items published at nodes of accounts') },
+  config: z.strictObject({
+    'max-items': z.int().min(1).prefault(10_000).meta({ description: 'Items that one node keeps, at most.' }),
+    'max-payload': z
+      .int()
+      .min(1024)
+      .prefault(200_000)
+      .meta({ description: 'Bytes of one item, at most. Clients have to be able to send them, too.' }),
+  }),
+
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every }) {
+    const roster = use(rosterService);
+    const caps = use(capsService);
+    const index = new NodeIndex(stores.nodes, cluster, host.domain);
+    const now = (): number => clock.now();
+    const newId = (): string => randomBytes(9).toString('base64url');
+    const plain = personalConfig(config['max-payload']);
+    const hearing = new Hearing({ domain: host.domain, directory: cluster.directory, roster, caps, now });
+
+    const people = (account: Jid): ServicePorts['people'] => ({
+      contact: (owner, who): MaybePromise<Contact | undefined> =>
+        owner === account.bare ? andThen(roster.get(account.local, who.bare), asContact) : undefined,
+      isPresent(who): MaybePromise<boolean | undefined> {
+        if (who.domain !== host.domain) return undefined;
+        return andThen(cluster.directory.sessions(who.bare), (entries) =>
+          entries.some(({ available, jid }) => available && (who.isBare || jid.full === who.full)),
+        );
+      },
+    });
+
+    const servicePorts = (account: Jid): ServicePorts => ({
+      hooks: host,
+      people: people(account),
+      policy: {
+        standing: (who) => (who.bare === account.bare ? 'owner' : undefined),
+        mayCreate: (who) => who.bare === account.bare,
+        createsOnPublish: true,
+        defaults: () => plain,
+        mostItems: config['max-items'],
+        mostPayload: config['max-payload'],
+        mostSubscriptions: 10,
+        pageSize: PAGE,
+      },
+      directory: directoryOf(stores, account.local),
+      now,
+      newId,
+    });
+
+    const shelfPorts = (account: Jid, nodes: AccountNodes, ours: () => MaybePromise<void>): ShelfPorts => {
+      const after = async <T>(work: Promise<T>): Promise<T> => {
+        const result = await work;
+        await ours();
+        return result;
+      };
+      return {
+        ...servicePorts(account),
+        hooks: {
+          gate: (hook, event) => {
+            const verdict = host.gate(hook, event);
+            return isPromise(verdict) ? after(verdict) : verdict;
+          },
+          collect: (hook, event) => {
+            const done = host.collect(hook, event);
+            return isPromise(done) ? after(done) : undefined;
+          },
+          notify: (hook, event) => host.notify(hook, event),
+        },
+        rows: nodes.rows,
+        tell(element, to) {
+          if (!nodes.isDropped) tell(account, element, to);
+        },
+        listeners: (node) => hearing.of(account, node),
+        background,
+      };
+    };
+
+    /** 4.3.1, 4.3.2: to resources that are known to be there; to an address that has subscribed, unless its resources hear it as such. */
+    function tell(account: Jid, element: Element, to: readonly Jid[]): void {
+      const devices = to.filter(({ isBare }) => !isBare);
+      if (devices.length > 0) void router.multicast(element, account, devices, host);
+      if (devices.length === to.length) return;
+      const heard = new Set(devices.map(({ bare }) => bare));
+      for (const one of to) {
+        if (one.isBare && !heard.has(one.bare)) {
+          void router.tell(stanzaOf(element.with({ to: one.full }), account, one), host);
+        }
+      }
+    }
+
+    const accounts = owners.declare<AccountNodes, Asking, Answered>('pep', {
+      thaw(key, lease, handed) {
+        const jid = Jid.of(key, host.domain);
+        const ours = (): MaybePromise<void> => (lease.isValid ? undefined : confirm(lease));
+        const rows = new AccountRows(stores, key, lease);
+        return new AccountNodes(jid, rows, handed as Remembered | undefined, (nodes) => shelfPorts(jid, nodes, ours));
+      },
+      handle(account, asking) {
+        if ('errand' in asking) return account.run(asking);
+        const done =
+          'nodes' in asking
+            ? account.sendLast(asking)
+            : 'lowered' in asking
+              ? account.lower(asking.lowered)
+              : account.forget();
+        return andThen(done, () => new Answered(undefined));
+      },
+      freeze: (account) => account.freeze(),
+      drop(account) {
+        account.isDropped = true;
+      },
+      idleAfter: 10 * 60_000,
+      isIdle: (account) => account.isIdle,
+    });
+
+    const askNode = (user: string, node: string, errand: Errand): MaybePromise<Element | undefined> =>
+      andThen(accounts.call(user, { node, errand }), (answer) => Answered.read(answer));
+
+    /** Answers whatever is asked of an account. @throws StanzaError what it is refused with */
+    const ask = (user: string, asked: Asked): MaybePromise<Element | undefined> => {
+      const node = nodeNamed(asked);
+      if (node !== undefined) return askNode(user, node, { is: 'request', asked });
+      const account = Jid.of(user, host.domain);
+      return answerOfService(new Service(account, servicePorts(account)), asked);
+    };
+
+    const lastItems = new LastItems({
+      domain: host.domain,
+      stores,
+      nodes: (user) => index.of(user),
+      roster,
+      defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
+      newId,
+      ask: (user, asked) => accounts.send(user, asked),
+    });
+
+    const askedOf = ({ iq, payload }: IqRequest): Asked =>
+      withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
+
+    const answer = (request: IqRequest): MaybePromise<Element | undefined> =>
+      ask(request.iq.to.local, askedOf(request));
+
+    /** What would be answered for an account without nodes: nobody can tell whether there is one. */
+    function answerForNobody(request: IqRequest): MaybePromise<Element | undefined> {
+      const asked = askedOf(request);
+      const { to } = request.iq;
+      const shelf = new Shelf(to, nobodysPorts(servicePorts(to)));
+      return nodeNamed(asked) === undefined ? answerOfService(shelf, asked) : answerOfNode(shelf, asked);
+    }
+
+    /** XEP-0060 8.6: a device of the account has filled in the form that asks whether somebody may subscribe. */
+    function takeDecision({ stanza }: Transit<Message>): MaybePromise<'handled' | undefined> {
+      const { from, to, el: element } = stanza;
+      if (from.bare !== to.bare || !to.isBare || !isDecision(element)) return undefined;
+      const node = decidedNode(element);
+      if (node === undefined) return 'handled';
+      const errand: Errand = { is: 'decision', from: from.full, xml: element.toXml() };
+      return andThen(askNode(to.local, node, errand), () => 'handled');
+    }
+
+    /** XEP-0163 7.1. */
+    async function rosterChanged(
+      account: Jid,
+      contact: Jid,
+      was: RosterItem | undefined,
+      is: RosterItem | undefined,
+    ): Promise<void> {
+      const saw = was !== undefined && isFrom(was);
+      const sees = is !== undefined && isFrom(is);
+      const isLowered = saw && (!sees || was.groups.some((group) => !is.groups.includes(group)));
+      if (isLowered && (await stores.entities.right(account.local, contact.bare)).size > 0) {
+        await accounts.call(account.local, { lowered: contact.bare });
+      }
+      if (!saw && sees) await welcome(account, contact);
+    }
+
+    /** Somebody may see the account's presence from now on, and is sent what he wants to know. */
+    async function welcome(account: Jid, contact: Jid): Promise<void> {
+      const known =
+        contact.domain === host.domain
+          ? (await cluster.directory.sessions(contact.bare)).flatMap((entry) =>
+              entry.available ? [[entry.jid, caps.of(entry)] as const] : [],
+            )
+          : [...(await caps.elsewhere(account.local))].flatMap(([full, value]) => {
+              const jid = Jid.parse(full);
+              return jid?.bare === contact.bare ? [[jid, value] as const] : [];
+            });
+      for (const [jid, value] of known) {
+        if (value !== undefined) await lastItems.toContact(account, jid, await caps.wants(value));
+      }
+    }
+
+    const configOf = (user: string, node: string): MaybePromise<NodeConfig | undefined> =>
+      andThen(stores.nodes.get(user, node), (row) => {
+        if (row === undefined || row.movedTo !== undefined) return undefined;
+        const account = Jid.of(user, host.domain);
+        return { ...new Service(account, servicePorts(account)).defaults(node), ...row.config };
+      });
+
+    every(SWEEP_EVERY, 'removal of items that have expired', async () => {
+      if (cluster.owner(`pep ${host.domain}`) !== cluster.self) return;
+      while ((await stores.items.sweep(SWEPT)) === SWEPT);
+    });
+
+    const stopListening = index.listen();
+    const changed = ({ service }: { readonly service: Jid }): void => index.changed(service.local);
+    const targets = ['account'] as const;
+
+    return {
+      features: {
+        account: featuresWith(
+          'access-authorize',
+          'access-open',
+          'access-presence',
+          'access-roster',
+          'access-whitelist',
+          'auto-create',
+          'auto-subscribe',
+          'filtered-notifications',
+          'instant-nodes',
+          'last-published',
+          // (a command of a host of nodes)
+        ).filter((name) => !name.endsWith('#get-pending')),
+      },
+      identities: { account: [{ category: 'pubsub', type: 'pep' }] },
+      items: (of, by) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by)),
+      handlers: [
+        provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
+        iqGet(targets, NS.pubsub, 'pubsub', answer),
+        iqSet(targets, NS.pubsub, 'pubsub', answer),
+        iqGet(targets, NS.pubsubOwner, 'pubsub', answer),
+        iqSet(targets, NS.pubsubOwner, 'pubsub', answer),
+        iqGet('nobody', NS.pubsub, 'pubsub', answerForNobody),
+        iqSet('nobody', NS.pubsub, 'pubsub', answerForNobody),
+        iqGet('nobody', NS.pubsubOwner, 'pubsub', answerForNobody),
+        iqSet('nobody', NS.pubsubOwner, 'pubsub', answerForNobody),
+        on(messageOut, { phase: 'check' }, takeDecision),
+        on(nodeAsked, async (event) => {
+          const { request, target, node, what } = event;
+          if (target !== 'account' || event.answer !== undefined) return;
+          const { iq, payload } = request;
+          try {
+            const asked = new Asked(iq.from, 'get', payload);
+            event.answer = (await askNode(iq.to.local, node, { is: what, asked }))?.elements();
+          } catch (error) {
+            if (!(error instanceof StanzaError)) throw error;
+            event.answer = error;
+          }
+        }),
+        on(wantsChanged, ({ account, jid, session, was, wants }) => {
+          const more = was.size === 0 ? wants : new Set([...wants].filter((name) => !was.has(name)));
+          if (more.size === 0) return undefined;
+          return session === undefined ? lastItems.toContact(account, jid, more) : lastItems.toSession(session, more);
+        }),
+        on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
+        on(rosterItemChanged, ({ account, contact, was, is }) => rosterChanged(account, contact, was, is)),
+        on(nodeCreated, changed),
+        on(nodeConfigured, changed),
+        on(nodeDeleted, changed),
+        on(itemPublished, () => metrics.published.inc()),
+        on(accountRemoving, async ({ user }) => {
+          await accounts.call(user, { removed: true });
+          index.changed(user);
+        }),
+      ],
+      stop: stopListening,
+    };
+  },
+});
+
+function asContact(item: RosterItem | undefined): Contact | undefined {
+  return item && { isFrom: isFrom(item), groups: item.groups };
+}
+
+/** Of an account that is not there, and will never have anything. */
+function nobodysPorts(ports: ServicePorts): ShelfPorts {
+  const nothing = async (): Promise<never> => {
+    throw new StanzaError('item-not-found');
+  };
+  const items = {
+    put: nothing,
+    get: nothing,
+    page: nothing,
+    newest: nothing,
+    usage: nothing,
+    remove: nothing,
+    clear: nothing,
+    trim: nothing,
+    expire: nothing,
+  };
+  return {
+    ...ports,
+    policy: { ...ports.policy, standing: () => undefined, mayCreate: () => false },
+    rows: {
+      node: () => undefined,
+      saveNode: nothing,
+      entities: nothing,
+      saveEntities: nothing,
+      clearEntities: nothing,
+      items,
+    },
+    tell: () => {},
+    listeners: () => [],
+    background: () => {},
+  };
+}

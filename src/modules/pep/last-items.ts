@@ -1,0 +1,160 @@
+// The last items for a resource that comes online, or wants to hear of more than before (XEP-0163 4.3.4). For a session of this node they are read
+// in one go, its own and those of its contacts here, without waking anybody's nodes; where that is not enough to know who may read, and for contacts
+// at other domains, the owner of the nodes is asked.
+//
+// What is published while they are read is not followed by what was there before.
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { Session } from '../../core/sessions.ts';
+import type { Item, ItemsStore, KvStore } from '../../storage/ports.ts';
+import type { Element } from '../../xml/element.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { messageOf, type Stanza } from '../../xmpp/stanza.ts';
+import type { NodeConfig } from '../pubsub/config.ts';
+import { lastItemMessage } from '../pubsub/notices.ts';
+import type { NodeRow } from '../pubsub/rows.ts';
+import { isFrom, isTo, type Roster } from '../roster/index.ts';
+import type { LastAsked } from './account.ts';
+
+export interface LastItemsParts {
+  readonly domain: string;
+  readonly stores: { readonly items: ItemsStore; readonly guarded: KvStore<true> };
+  /** The nodes of an account, by name. */
+  nodes(user: string): MaybePromise<ReadonlyMap<string, NodeRow>>;
+  readonly roster: Roster;
+  /** What a node of an account is, unless somebody decides otherwise. */
+  defaults(account: Jid, name: string): NodeConfig;
+  newId(): string;
+  /** Asks the owner of an account's nodes. */
+  ask(user: string, asked: LastAsked): MaybePromise<void>;
+}
+
+/** A node that something is to be sent of. */
+interface Found {
+  readonly account: Jid;
+  readonly name: string;
+  readonly config: NodeConfig;
+}
+
+export class LastItems {
+  private readonly parts: LastItemsParts;
+  /** What sessions were told of since their batches began: `account node`. */
+  private readonly under = new Map<Session, Set<string>[]>();
+
+  constructor(parts: LastItemsParts) {
+    this.parts = parts;
+  }
+
+  /** Sends a session of this node what it wants. */
+  async toSession(session: Session, wanted: ReadonlySet<string>): Promise<void> {
+    const told = new Set<string>();
+    this.begin(session, told);
+    try {
+      const found = await this.find(session.jid, wanted);
+      const items = found.length === 0 ? [] : await this.newest(found);
+      for (const [i, node] of found.entries()) {
+        const item = items[i];
+        if (item === undefined || !session.available || told.has(keyOf(node.account.bare, node.name))) continue;
+        session.deliver(this.message(node, item, session.jid));
+      }
+    } finally {
+      this.end(session, told);
+    }
+  }
+
+  /** Has a contact at another domain sent what it wants of an account's nodes. */
+  toContact(account: Jid, contact: Jid, wanted: ReadonlySet<string>): MaybePromise<void> {
+    return andThen(this.parts.nodes(account.local), (nodes) => {
+      const names = [...wanted].filter((name) => nodes.has(name));
+      if (names.length > 0) return this.parts.ask(account.local, { to: contact.full, nodes: names });
+    });
+  }
+
+  /** A session is about to be told something. */
+  passes(session: Session, stanza: Stanza): void {
+    const batches = this.under.size === 0 ? undefined : this.under.get(session);
+    if (batches === undefined || stanza.kind !== 'message') return;
+    const node = eventNode(stanza.el);
+    if (node !== undefined) for (const told of batches) told.add(keyOf(stanza.from.bare, node));
+  }
+
+  /** The nodes to read; of those that are not to be judged from here the owners are asked. */
+  private async find(resource: Jid, wanted: ReadonlySet<string>): Promise<Found[]> {
+    const { domain, roster } = this.parts;
+    const found: Found[] = [];
+    const here = `@${domain}`;
+    for (const [contact, item] of await roster.all(resource.local)) {
+      const account = isTo(item) && contact.endsWith(here) ? Jid.parse(contact) : undefined;
+      if (account === undefined) continue;
+      const nodes = this.parts.nodes(account.local);
+      const names = this.wantedOf(account, isPromise(nodes) ? await nodes : nodes, wanted);
+      if (names.length > 0) await this.judge(account, resource, names, found);
+    }
+    const account = resource.withResource('');
+    const own = this.wantedOf(account, await this.parts.nodes(account.local), wanted);
+    const kept = own.filter(({ config }) => config.isPersistent);
+    if (kept.length < own.length)
+      await this.askFor(
+        account,
+        resource,
+        own.filter((one) => !kept.includes(one)),
+      );
+    return [...kept, ...found];
+  }
+
+  private wantedOf(account: Jid, nodes: ReadonlyMap<string, NodeRow>, wanted: ReadonlySet<string>): Found[] {
+    const found: Found[] = [];
+    for (const [name, { config: differences, movedTo }] of nodes) {
+      if (!wanted.has(name) || movedTo !== undefined) continue;
+      const config = { ...this.parts.defaults(account, name), ...differences };
+      if (config.sendLast === 'on_sub_and_presence' && config.deliversNotifications)
+        found.push({ account, name, config });
+    }
+    return found;
+  }
+
+  /** What a contact may read, as far as the rosters tell. */
+  private async judge(account: Jid, reader: Jid, nodes: readonly Found[], found: Found[]): Promise<void> {
+    const { roster, stores } = this.parts;
+    const item = await roster.get(account.local, reader.bare);
+    if (item === undefined || !isFrom(item)) return;
+    const isGuarded = (await stores.guarded.get(account.local)) === true;
+    const asked: Found[] = [];
+    for (const one of nodes) {
+      const { accessModel, isPersistent } = one.config;
+      if (!isGuarded && isPersistent && (accessModel === 'open' || accessModel === 'presence')) found.push(one);
+      else asked.push(one);
+    }
+    if (asked.length > 0) await this.askFor(account, reader, asked);
+  }
+
+  private async askFor({ local }: Jid, { full }: Jid, nodes: readonly Found[]): Promise<void> {
+    await this.parts.ask(local, { to: full, nodes: nodes.map(({ name }) => name) });
+  }
+
+  private newest(found: readonly Found[]): Promise<readonly (Item | undefined)[]> {
+    return this.parts.stores.items.newest(found.map(({ account, name }) => ({ owner: account.local, node: name })));
+  }
+
+  private message({ account, name, config }: Found, item: Item, to: Jid): Stanza {
+    const head = { from: account, id: this.parts.newId(), type: config.notificationType };
+    return messageOf(lastItemMessage(head, name, item, config).with({ to: to.full }), account, to);
+  }
+
+  private begin(session: Session, told: Set<string>): void {
+    this.under.set(session, [...(this.under.get(session) ?? []), told]);
+  }
+
+  private end(session: Session, told: Set<string>): void {
+    const rest = (this.under.get(session) ?? []).filter((one) => one !== told);
+    if (rest.length === 0) this.under.delete(session);
+    else this.under.set(session, rest);
+  }
+}
+
+const keyOf = (account: string, node: string): string => `${account} ${node}`;
+
+/** The node that a notification is about. */
+function eventNode(message: Element): string | undefined {
+  return message.getChild('event', NS.pubsubEvent)?.elements()[0]?.attrs.node;
+}

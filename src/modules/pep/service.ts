@@ -1,0 +1,100 @@
+// What the server itself does in the name of an account: as if one of its devices had, so that everybody who listens hears of it.
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import { defineService } from '../../core/module.ts';
+import { type Element, el } from '../../xml/element.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { Asked } from '../pubsub/asked.ts';
+import type { NodeConfig } from '../pubsub/config.ts';
+
+export interface PersonalItem {
+  readonly id: string;
+  readonly payload: Element | undefined;
+}
+
+/** Accounts are localparts of this host. Whatever is refused is thrown, as a StanzaError. */
+export interface PersonalNodes {
+  /**
+   * Publishes, and makes the node where there is none.
+   * @param id of its own, unless given
+   * @param expected values of the node's form, by the fields' names without `pubsub#`: what the node is to be, or is made with
+   * @returns the id, when the item is stored
+   */
+  publish(
+    user: string,
+    node: string,
+    payload: Element,
+    options?: { readonly id?: string; readonly expected?: Readonly<Record<string, string>> },
+  ): Promise<string>;
+  /** Takes items back; subscribers are told. */
+  retract(user: string, node: string, ids: readonly string[]): Promise<void>;
+  /** Those of these ids, or so many of the newest, newest first; none where there is no such node. */
+  items(
+    user: string,
+    node: string,
+    query?: { readonly ids?: readonly string[]; readonly most?: number },
+  ): Promise<readonly PersonalItem[]>;
+  /** What a node is; undefined where there is none. */
+  config(user: string, node: string): MaybePromise<NodeConfig | undefined>;
+  /** Changes values of the node's form, by the fields' names without `pubsub#`. */
+  configure(user: string, node: string, values: Readonly<Record<string, string>>): Promise<void>;
+  /** Deletes a node and its items. */
+  remove(user: string, node: string): Promise<void>;
+}
+export const pep = defineService<PersonalNodes>('pep');
+
+export interface PersonalNodesParts {
+  readonly domain: string;
+  ask(user: string, asked: Asked): MaybePromise<Element | undefined>;
+  config(user: string, node: string): MaybePromise<NodeConfig | undefined>;
+}
+
+export function personalNodes({ domain, ask, config }: PersonalNodesParts): PersonalNodes {
+  const request = async (
+    user: string,
+    type: 'get' | 'set',
+    ns: string,
+    ...children: readonly Element[]
+  ): Promise<Element | undefined> =>
+    ask(user, new Asked(Jid.of(user, domain), type, el('pubsub', ns, undefined, ...children)));
+  return {
+    config,
+    async publish(user, node, payload, { id, expected } = {}) {
+      const publish = el('publish', NS.pubsub, { node }, el('item', NS.pubsub, { id }, payload));
+      const options =
+        expected === undefined
+          ? []
+          : [el('publish-options', NS.pubsub, undefined, form(NS.pubsubPublishOptions, expected))];
+      const answer = await request(user, 'set', NS.pubsub, publish, ...options);
+      return answer?.getChild('publish')?.getChild('item')?.attrs.id ?? '';
+    },
+    async retract(user, node, ids) {
+      const items = ids.map((id) => el('item', NS.pubsub, { id }));
+      await request(user, 'set', NS.pubsub, el('retract', NS.pubsub, { node, notify: 'true' }, ...items));
+    },
+    async items(user, node, { ids = [], most } = {}) {
+      const found = await andThen(config(user, node), (there) => {
+        if (there === undefined) return undefined;
+        const wanted = ids.map((id) => el('item', NS.pubsub, { id }));
+        const attrs = { node, max_items: most?.toString() };
+        return request(user, 'get', NS.pubsub, el('items', NS.pubsub, attrs, ...wanted));
+      });
+      const items = found?.getChild('items')?.getChildren('item') ?? [];
+      return items.map((item) => ({ id: item.attrs.id ?? '', payload: item.elements()[0] }));
+    },
+    async configure(user, node, values) {
+      const configure = el('configure', NS.pubsubOwner, { node }, form(NS.pubsubNodeConfig, values));
+      await request(user, 'set', NS.pubsubOwner, configure);
+    },
+    async remove(user, node) {
+      await request(user, 'set', NS.pubsubOwner, el('delete', NS.pubsubOwner, { node }));
+    },
+  };
+}
+
+function form(formType: string, values: Readonly<Record<string, string>>): Element {
+  const field = (name: string, value: string, type?: string): Element =>
+    el('field', NS.dataForms, { var: name, type }, el('value', NS.dataForms, undefined, value));
+  const fields = Object.entries(values).map(([name, value]) => field(`pubsub#${name}`, value));
+  return el('x', NS.dataForms, { type: 'submit' }, field('FORM_TYPE', formType, 'hidden'), ...fields);
+}

@@ -1,0 +1,268 @@
+// XEP-0060: Publish-Subscribe, at a host of its own. The engine is in the files beside this one, a section each: shelf.ts and node.ts are what
+// there is, requests.ts says which request is answered where, hooks.ts what other modules attach to. The nodes of accounts (XEP-0163) are served by
+// the same engine.
+//
+// - Left out: collections (XEP-0248), digests, texts made of payloads (12.7), payment, registration with the service; and what XEP-0060 calls
+//   deprecated.
+// - 4.3: the last item is sent to new subscribers by default, and not whenever they come online (`pubsub#last-published` is not claimed).
+// - 4.6.1: nodes have no addresses of their own. 4.6.2 SHOULD: names are taken as they are, not prepared as resourceparts.
+// - 7.1.4: publishing makes no nodes here, unless `auto-create` says so.
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { Lease } from '../../cluster/cluster.ts';
+import { duration } from '../../config/schema.ts';
+import { accountRemoving, nodeAsked, serviceIn } from '../../core/events.ts';
+import { counter } from '../../core/metrics.ts';
+import { defineModule, type IqHandler, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
+import type { Element } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
+import { isFrom, roster } from '../roster/index.ts';
+import { Answered, Asked } from './asked.ts';
+import { decidedNode, isDecision } from './authorize.ts';
+import { plainConfig } from './config.ts';
+import { featuresWith, listNodes } from './discovery.ts';
+import { type Errand, run } from './errands.ts';
+import { itemPublished } from './hooks.ts';
+import { pendingCommand } from './pending.ts';
+import type { People, Policy, ServicePorts, ShelfPorts } from './ports.ts';
+import { heedsPresence } from './presence.ts';
+import { answerOfService, nodeNamed, withInstantName } from './requests.ts';
+import { type Remembered, Service, Shelf } from './shelf.ts';
+import { confirm, directoryOf, StoredRows, stores } from './stores.ts';
+
+/** Whose the rows of all nodes of a host are. */
+const OWNER = 'pubsub';
+
+/** A node, on the node of the cluster that owns it. */
+interface Home {
+  readonly name: string;
+  readonly shelf: Shelf;
+  readonly rows: StoredRows;
+  drop(): void;
+}
+
+export default defineModule({
+  xeps: ['XEP-0060 1.30.0'],
+  summary: 'Nodes that people publish at and subscribe to',
+  hosts: ['pubsub'],
+  stores,
+  metrics: { published: counter('Items published') },
+  config: z.strictObject({
+    creation: z.enum(['local', 'admins', 'anyone']).prefault('local').meta({
+      description: 'Who may make nodes: the people of the host, its admins alone, or people of other servers too.',
+    }),
+    'auto-create': z
+      .boolean()
+      .prefault(false)
+      .meta({ description: 'Publishing to a node that is not there makes it.' }),
+    'max-items': z
+      .int()
+      .min(1)
+      .prefault(100_000)
+      .meta({ description: 'Items that one node keeps, whatever its owner says; what `max` stands for.' }),
+    'max-payload': z.int().min(1).prefault(262_144).meta({ description: 'Bytes of one item.' }),
+    'max-subscriptions': z.int().min(1).prefault(20).meta({ description: 'Subscriptions of one person to one node.' }),
+    'page-size': z.int().min(1).prefault(250).meta({ description: 'Items in one answer.' }),
+    'unload-after': duration()
+      .prefault('10m')
+      .meta({ description: 'A node that nobody asks for is out of memory after so long.' }),
+  }),
+
+  setup({ host, config, stores: opened, metrics, router, cluster, owners, clock, background }) {
+    const domain = host.parent?.domain ?? host.domain;
+    const isOperator = ({ full }: Jid): boolean => full === host.domain;
+    const newId = (): string => randomBytes(12).toString('base64url');
+
+    const people: People = {
+      contact(owner, who) {
+        const account = Jid.parse(owner);
+        if (account === undefined || account.domain !== domain) return undefined;
+        return andThen(host.parent?.find(roster)?.get(account.local, who.withResource('').bare), (item) =>
+          item === undefined ? undefined : { isFrom: isFrom(item), groups: item.groups },
+        );
+      },
+      isPresent(who) {
+        if (who.domain !== domain) return undefined;
+        return andThen(cluster.directory.sessions(who.withResource('').bare), (entries) =>
+          entries.some(({ available, jid }) => available && (who.isBare || jid.full === who.full)),
+        );
+      },
+    };
+
+    const policy: Policy = {
+      standing: (who) => (isOperator(who) ? 'owner' : undefined),
+      mayCreate(who) {
+        if (isOperator(who) || config.creation === 'anyone') return true;
+        if (config.creation === 'admins') return host.settings.admins.includes(who.bare);
+        return who.domain === domain && who.local !== '';
+      },
+      createsOnPublish: config['auto-create'],
+      defaults: () => plain,
+      mostItems: config['max-items'],
+      mostPayload: config['max-payload'],
+      mostSubscriptions: config['max-subscriptions'],
+      pageSize: config['page-size'],
+    };
+    const plain = { ...plainConfig, maxPayload: Math.min(plainConfig.maxPayload, config['max-payload']) };
+
+    const common: ServicePorts = {
+      hooks: {
+        gate: (hook, event) => host.gate(hook, event),
+        collect: (hook, event) => host.collect(hook, event),
+        notify: (hook, event) => host.notify(hook, event),
+      },
+      people,
+      policy,
+      directory: directoryOf(opened, OWNER),
+      now: () => clock.now(),
+      newId,
+    };
+    const service = new Service(host.jid, common);
+
+    /** What was waited for may have taken longer than the lease. */
+    const hooksUnder = (lease: Lease): ServicePorts['hooks'] => {
+      const ours = async <T>(work: Promise<T>): Promise<T> => {
+        const result = await work;
+        await confirm(lease);
+        return result;
+      };
+      return {
+        gate: (hook, event) => {
+          const verdict = host.gate(hook, event);
+          return isPromise(verdict) ? ours(verdict) : verdict;
+        },
+        collect: (hook, event) => {
+          const done = host.collect(hook, event);
+          return isPromise(done) ? ours(done) : undefined;
+        },
+        notify: (hook, event) => host.notify(hook, event),
+      };
+    };
+
+    /** Full JIDs by multicast, bare ones one by one; the inside is written once for all of them. */
+    const tell = (element: Element, to: readonly Jid[]): void => {
+      const full = to.filter(({ isBare }) => !isBare);
+      if (full.length > 0) void router.multicast(element, host.jid, full, host);
+      for (const jid of to) {
+        if (jid.isBare) void router.tell(stanzaOf(element.with({ to: jid.full }), host.jid, jid), host);
+      }
+    };
+
+    const open = (name: string, lease: Lease, handed: Remembered | undefined): Home => {
+      let isDropped = false;
+      const rows = new StoredRows(opened, OWNER, lease);
+      const ports: ShelfPorts = {
+        ...common,
+        hooks: hooksUnder(lease),
+        rows,
+        tell: (element, to) => {
+          if (!isDropped) tell(element, to);
+        },
+        // nobody hears of what they have not subscribed to
+        listeners: () => [],
+        background,
+      };
+      const drop = (): void => {
+        isDropped = true;
+      };
+      return { name, shelf: new Shelf(host.jid, ports, handed), rows, drop };
+    };
+
+    const nodes = owners.declare<Home, Errand, Answered>('node', {
+      thaw: (key, lease, handed) => open(key, lease, handed as Remembered | undefined),
+      handle: ({ shelf, name }, errand) => run(shelf, name, errand),
+      async freeze({ shelf, rows }) {
+        await shelf.settled();
+        await rows.settled();
+        return shelf.remembered();
+      },
+      drop: (home) => home.drop(),
+      idleAfter: config['unload-after'],
+      isIdle: ({ shelf }) => shelf.isQuiet,
+    });
+
+    const ask = (name: string, errand: Errand): MaybePromise<Element | undefined> =>
+      andThen(nodes.call(name, errand), Answered.read);
+
+    const answer: IqHandler = ({ iq, payload }) => {
+      const asked = withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
+      const name = nodeNamed(asked);
+      return name === undefined ? answerOfService(service, asked) : ask(name, { is: 'request', asked });
+    };
+
+    const childrenOf = (request: IqRequest, node: string, is: 'info' | 'items'): MaybePromise<readonly Element[]> => {
+      const asked = new Asked(request.iq.from, 'get', request.payload);
+      return andThen(ask(node, { is, asked }), (query) => query?.elements() ?? []);
+    };
+
+    /** Somebody comes or goes: nodes that heed it are told. */
+    const follow = async ({ from, type }: Presence): Promise<void> => {
+      const errand: Errand = { is: type === 'available' ? 'coming' : 'going', who: from.full };
+      for (const [name, entity] of await opened.entities.right(OWNER, from.bare)) {
+        const row = await opened.nodes.get(OWNER, name);
+        if (row !== undefined && heedsPresence(service, name, row, entity)) await nodes.call(name, errand);
+      }
+    };
+
+    const forget = async (user: string): Promise<void> => {
+      const { bare } = Jid.of(user, domain);
+      for (const name of (await opened.entities.right(OWNER, bare)).keys()) {
+        await nodes.call(name, { is: 'removed', who: bare });
+      }
+    };
+
+    return {
+      features: {
+        server: featuresWith('access-open', 'instant-nodes', ...(config['auto-create'] ? ['auto-create'] : [])),
+      },
+      items: (of, by) => (of.full === host.domain ? listNodes(service, by) : []),
+      commands: [pendingCommand(service, (name, from) => ask(name, { is: 'reminder', from: from.full }))],
+      handlers: [
+        iqGet('host', NS.pubsub, 'pubsub', answer),
+        iqSet('host', NS.pubsub, 'pubsub', answer),
+        iqGet('host', NS.pubsubOwner, 'pubsub', answer),
+        iqSet('host', NS.pubsubOwner, 'pubsub', answer),
+        on(nodeAsked, (event) => {
+          const { request, target, node, what } = event;
+          if (event.answer !== undefined || target !== 'host') return undefined;
+          const found = (children: readonly Element[]): void => {
+            event.answer = children;
+          };
+          const refused = (error: unknown): void => {
+            if (!(error instanceof StanzaError)) throw error;
+            event.answer = error;
+          };
+          try {
+            const asked = childrenOf(request, node, what);
+            return isPromise(asked) ? asked.then(found, refused) : found(asked);
+          } catch (error) {
+            return refused(error);
+          }
+        }),
+        on(serviceIn, { phase: 'handle' }, ({ stanza }) => {
+          if (stanza.to.local !== '') return;
+          if (stanza.kind === 'presence') {
+            if (stanza.type === 'available' || stanza.type === 'unavailable') {
+              background(follow(stanza), 'following who is online');
+            }
+            return 'handled';
+          }
+          if (stanza.kind !== 'message') return;
+          // what could not be delivered
+          if (stanza.type === 'error') return 'handled';
+          if (!isDecision(stanza.el)) return;
+          const name = decidedNode(stanza.el);
+          if (name === undefined) return 'handled';
+          const errand: Errand = { is: 'decision', from: stanza.from.full, xml: stanza.el.toXml() };
+          return andThen(nodes.call(name, errand), () => 'handled' as const);
+        }),
+        on(accountRemoving, ({ user }) => forget(user)),
+        on(itemPublished, () => metrics.published.inc()),
+      ],
+    };
+  },
+});
