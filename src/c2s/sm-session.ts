@@ -161,6 +161,10 @@ export class ManagedSession implements Outbox {
     if (this.unwritten > 0) this.catchUp();
   }
 
+  get sent(): number {
+    return this.queue.sent;
+  }
+
   sendAck(): void {
     this.session.stream?.send(el('a', NS.sm, { h: String(this.inbound.h) }).toXml());
   }
@@ -212,6 +216,7 @@ export class ManagedSession implements Outbox {
     this.cancelExpiry?.();
     this.carrier = undefined;
     const waiting = this.queue.waiting();
+    this.inbound.end(this.queue.acked);
     this.queue.acknowledge(this.queue.sent);
     return this.keeper.ended(this, waiting);
   }

@@ -8,6 +8,7 @@ import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
+import { refused } from '../xmpp/sm-counters.ts';
 import {
   errorReply,
   type Iq,
@@ -37,7 +38,10 @@ export interface Remote {
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
-  /** Resolves to false where it has failed and its sender, whose session is over, cannot be told: then the stanza was not handled. */
+  /**
+   * Resolves to false where it has failed and its sender, whose session is over, cannot be told: then the stanza was not handled. To
+   * {@link refused} where its sender is told.
+   */
   readonly settled: Promise<unknown>;
 }
 
@@ -152,12 +156,13 @@ export class Router {
     return isOver && this.parts.sessions.moves.whither(sid) === undefined;
   }
 
-  private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<void> {
+  private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<typeof refused> {
     try {
       await this.refuse(header, to, from, error);
     } catch (failure) {
       this.parts.log.error({ err: failure }, 'a failure could not be told');
     }
+    return refused;
   }
 
   /**
