@@ -51,6 +51,11 @@ const packages = [
     isThere: () => isProgram('biboumi'),
     why: 'a gateway that others wrote, as a component',
   },
+  {
+    name: 'profanity',
+    isThere: () => isProgram('profanity'),
+    why: 'end-to-end tests with a client in a terminal',
+  },
 ];
 
 function isProgram(name) {

@@ -7,6 +7,7 @@ import type { Cluster, NodeId } from '../cluster/cluster.ts';
 import type { Host } from '../core/host.ts';
 import type { Router } from '../core/router.ts';
 import type { Session, Sessions } from '../core/sessions.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import {
   type FreezeAnswer,
@@ -72,6 +73,8 @@ export interface LeftBehind {
 const PATIENCE = 15_000;
 /** After so long the other node is asked whether it has everything. */
 const DOUBT = 30_000;
+/** Between two attempts to have one back in the directory. */
+const AGAIN = 1_000;
 /** So many sessions go at the same time. */
 const TOGETHER = 64;
 /** So many nodes are asked to have a session. */
@@ -288,11 +291,13 @@ export class Departures {
     this.leaving.delete(id);
   }
 
-  /** The other node may have put it under its name. */
+  /** The other node may have put it under its name. Where the directory does not answer that is said later, as long as it is here. */
   private reclaim(session: Session): void {
-    this.parts.sessions
-      .keep(session)
-      .catch((error: unknown) => this.parts.log.error({ err: error }, 'a session could not be put back'));
+    const { sessions, clock, log } = this.parts;
+    sessions.keep(session).catch((error: unknown) => {
+      if (error instanceof StorageUnavailable) clock.after(AGAIN, () => this.reclaim(session));
+      else log.error({ err: error }, 'a session could not be put back');
+    });
   }
 
   private done({ id, token }: Move): void {

@@ -38,6 +38,8 @@ export interface Carrier extends SessionStream {
 /** What happens to a managed session, for whoever looks after all of them. */
 export interface Keeper {
   readonly limits: { readonly stanzas: number; readonly size: number };
+  /** Knows who has a message for good. */
+  readonly delivery: { had(reach: Reach): void; isHad(reach: Reach): boolean };
   now(): number;
   /** It has something to be acknowledged, or waits for an answer. */
   watch(managed: ManagedSession): void;
@@ -157,12 +159,17 @@ export class ManagedSession implements Outbox {
     const { queue } = this;
     const sent = (queue.sent - this.unwritten) >>> 0;
     if ((sent - h) >>> 0 > queue.length - this.unwritten) throw tooHigh(h, sent);
-    queue.acknowledge(h);
+    queue.acknowledge(h, this);
     if (this.unwritten > 0) this.catchUp();
   }
 
   get sent(): number {
     return this.queue.sent;
+  }
+
+  /** What the client has acknowledged others need not have, unless it was given a copy only. */
+  had(reach: Reach): void {
+    if (reach.to.includes(this.session.sid)) this.keeper.delivery.had(reach);
   }
 
   sendAck(): void {
@@ -240,7 +247,7 @@ export class ManagedSession implements Outbox {
       waiting: this.queue.waiting().map(({ xml, at, reach }) => ({
         xml,
         at,
-        ...(reach === undefined ? {} : { had: reach }),
+        ...(reach === undefined ? {} : { had: this.keeper.delivery.isHad(reach) ? { ...reach, isHad: true } : reach }),
       })),
     };
   }

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { LruCache } from '../base/lru.ts';
 import { inOrder, type MaybePromise } from '../base/maybe.ts';
+import type { AccountDelivery } from '../core/account.ts';
 import type { Host } from '../core/host.ts';
 import { nodeIn } from '../core/moves.ts';
 import type { Session } from '../core/sessions.ts';
@@ -20,6 +21,7 @@ import type { Reach } from '../xmpp/stanza.ts';
 import { Hibernation } from './hibernation.ts';
 import { Arrivals } from './sm-arrivals.ts';
 import { Departures, type LeftBehind } from './sm-departures.ts';
+import { failed, isCount, isUnsignedInt } from './sm-elements.ts';
 import type { StreamManagementParts } from './sm-parts.ts';
 import { type Carrier, type Keeper, ManagedSession, returned, type SavedStream } from './sm-session.ts';
 import type { SessionState } from './sm-store.ts';
@@ -40,7 +42,6 @@ export interface Resumption {
 /** Whose numbers are remembered after a session has ended, so that `<failed/>` can tell its client what was handled. */
 const REMEMBERED = 10_000;
 
-const unsignedInt = /^\d{1,10}$/;
 const truths: ReadonlySet<string | undefined> = new Set(['true', '1']);
 const booleans: ReadonlySet<string | undefined> = new Set(['true', '1', 'false', '0', undefined]);
 
@@ -93,6 +94,10 @@ export class StreamManagement implements Keeper {
     return { stanzas: queueStanzas, size: queueSize };
   }
 
+  get delivery(): AccountDelivery {
+    return this.parts.router.delivery;
+  }
+
   now(): number {
     return this.parts.clock.now();
   }
@@ -109,7 +114,7 @@ export class StreamManagement implements Keeper {
   enable(session: Session, carrier: Carrier, element: Element): Element {
     const { resume, max } = element.attrs;
     if (session.outbox !== undefined) return failed('unexpected-request');
-    if (!booleans.has(resume) || (max !== undefined && !unsignedInt.test(max))) return failed('bad-request');
+    if (!booleans.has(resume) || (max !== undefined && !isUnsignedInt(max))) return failed('bad-request');
     const { resumeTimeout, location } = this.parts.settings();
     // a guest who comes back is somebody else (XEP-0175)
     const mayResume = truths.has(resume) && resumeTimeout > 0 && session.host.settings.authentication === 'accounts';
@@ -457,7 +462,7 @@ export class StreamManagement implements Keeper {
   private manage(session: Session, stream: SavedStream): ManagedSession {
     const { id, max, handled, acked } = stream;
     const managed = new ManagedSession(session, this, { id, max }, { handled, acked });
-    managed.restore(stream, (reach) => this.parts.router.delivery.adopt(reach));
+    managed.restore(stream, (reach) => this.delivery.adopt(reach));
     session.outbox = managed;
     this.byId.set(id, managed);
     managed.until = this.now() + stream.left;
@@ -473,12 +478,11 @@ export class StreamManagement implements Keeper {
   async giveBackStored(host: Host, { session, stream }: SessionState): Promise<void> {
     const jid = Jid.parse(session.jid);
     if (jid === undefined) return;
-    const { delivery } = this.parts.router;
     const waiting = stream.waiting.map(({ xml, at, had }) => ({
       xml,
       at,
       isFlat: true,
-      reach: had && delivery.adopt(had),
+      reach: had && this.delivery.adopt(had),
     }));
     await this.giveBack({ host, jid, sid: session.sid }, waiting);
   }
@@ -488,13 +492,4 @@ export class StreamManagement implements Keeper {
       .close(managed.session)
       .catch((error: unknown) => this.parts.log.error({ err: error }, 'a session could not be closed'));
   }
-}
-
-/** 6: with one of the conditions of stanzas. */
-export function failed(condition: Condition, h?: number): Element {
-  return el('failed', NS.sm, { h: h === undefined ? undefined : String(h) }, el(condition, NS.stanzas));
-}
-
-function isCount(h: string): boolean {
-  return unsignedInt.test(h) && Number(h) < 2 ** 32;
 }

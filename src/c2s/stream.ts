@@ -24,7 +24,8 @@ import type { C2sContext } from './context.ts';
 import { makeFeatures, versionOf, writeFeatures } from './features.ts';
 import { SaslNegotiation } from './sasl1.ts';
 import { type Login, Sasl2Negotiation, successOf } from './sasl2.ts';
-import { failed, type Resumption } from './sm.ts';
+import type { Resumption } from './sm.ts';
+import { failed } from './sm-elements.ts';
 import type { Carrier } from './sm-session.ts';
 import { Unsettled } from './unsettled.ts';
 

@@ -1,4 +1,5 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
+import type { Clock } from '../base/clock.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { type Addressee, CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
 import type { Element } from '../xml/element.ts';
@@ -68,9 +69,9 @@ export class AccountDelivery {
   private readonly parts: DeliveryParts;
   private readonly reaches: Reaches;
 
-  constructor(cluster: Cluster, sessions: Sessions, parts: DeliveryParts) {
+  constructor(cluster: Cluster, sessions: Sessions, clock: Clock, parts: DeliveryParts) {
     this.cluster = cluster;
-    this.reaches = new Reaches(cluster, sessions.moves);
+    this.reaches = new Reaches(cluster, sessions.moves, clock);
     this.sessions = sessions;
     this.parts = parts;
   }
@@ -208,6 +209,16 @@ export class AccountDelivery {
     this.write({ ...message, reach }, [reader]);
   }
 
+  /** A session that the message was delivered to has acknowledged it: it is delivered to nobody else, whoever gives it back. */
+  had(reach: Reach): void {
+    this.reaches.had(reach);
+  }
+
+  /** Whether that is known of a message. */
+  isHad(reach: Reach): boolean {
+    return this.reaches.isHad(reach);
+  }
+
   /** Takes over what a former life of this node wrote down. */
   adopt(reach: Reach): Reach {
     return this.reaches.adopt(reach);
@@ -299,6 +310,7 @@ export class AccountDelivery {
     const message = forAccount(stanza);
     if (message === undefined) return;
     const { reach } = stanza;
+    if (reach !== undefined && this.reaches.isHad(reach)) return;
     const decider = reach === undefined ? this.cluster.self : this.reaches.deciderOf(reach);
     if (reach === undefined || decider === this.cluster.self) return this.again(host, message, reach, sid, at);
     const { from, to } = message;
@@ -347,7 +359,7 @@ export class AccountDelivery {
       this.reaches.remember(reach);
       // nothing is waited for from here until it is written down who gets it next
       reach.back.push(sid);
-      if (this.reaches.isHeld(reach, reach.to)) return;
+      if (this.reaches.isHad(reach) || this.reaches.isHeld(reach, reach.to)) return;
       const again = at === 0 ? message : replaceElement(message, delayed(message.el, at, host.domain));
       const transit = new Transit<Message>(again, { kind: 'host', host });
       transit.leave(redelivered, reach);

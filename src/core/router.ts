@@ -82,7 +82,7 @@ export class Router {
       undelivered: (frame, node) => this.arrivals.take(frame, node),
       refuse: (element, from, to, error) => this.refuse(element, from, to, error),
     });
-    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, {
+    this.accounts = new AccountDelivery(parts.cluster, parts.sessions, parts.clock, {
       answerIq: (host, transit, targets) => this.answer(host, transit, targets),
       missed: (stanza, addressee, node) => this.missed(stanza, addressee, node),
       refuse: ({ el, from, to }, error) => void this.refuse(el, to, from, error),

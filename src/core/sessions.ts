@@ -403,16 +403,16 @@ export class Sessions {
     session.restore(saved);
     prepare?.(session);
     this.add(session);
-    await this.claim(session);
+    await this.claim(session, this.publish(session));
     this.moves.arrived([session.sid]);
     return session;
   }
 
-  /** A session that was about to leave stays: the directory has it as this node's again. */
+  /** A session that was about to leave stays, and is this node's again in the directory; or, where that throws, at least stays. */
   async keep(session: Session): Promise<void> {
     if (this.byFull.get(session.jid.full) !== session) return;
     this.cluster.directory.release(session.jid, session.sid);
-    await this.claim(session);
+    await this.claim(session, this.cluster.directory.put(session));
   }
 
   /** A session has gone to another node, whose entry in the directory it is: it is not over, only not here any more. */
@@ -437,9 +437,9 @@ export class Sessions {
   }
 
   /** Makes the directory say that a session is here. */
-  private async claim(session: Session): Promise<void> {
-    const other = await this.publish(session);
-    if (other !== undefined) await this.closings.replace(other, session.host);
+  private async claim({ host }: Session, put: MaybePromise<SessionEntry | undefined>): Promise<void> {
+    const other = await put;
+    if (other !== undefined) await this.closings.replace(other, host);
   }
 
   private async end(session: Session, error: StreamError): Promise<void> {

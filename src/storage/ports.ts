@@ -276,7 +276,7 @@ export interface ItemsStore {
   trim(owner: string, node: string, most: number): Promise<readonly string[]>;
   /** Lets what the node has expire so many milliseconds after it was published, or never. What is there from now on says for itself. */
   expire(owner: string, node: string, ttl: number | undefined): Promise<void>;
-  /** Makes room: removes the first `most` of all that has expired, of whatever owner; returns how many there were. */
+  /** Makes room: removes the first `most` of all that has expired, of whatever owner, perhaps of other hosts too; returns how many there were. */
   sweep(most: number): Promise<number>;
 }
 

@@ -93,13 +93,13 @@ export function hiddenField(): Field<string> {
   return field<string>('hidden', undefined, {}, (value) => [value], one);
 }
 
-/** Yes or no; XEP-0004 3.3: 1 and 0 are other words for true and false. */
+/** Yes or no; XEP-0004 3.3: true and false are other words for 1 and 0, which some clients, as Conversations, do not understand. */
 export function booleanField(label: string, options: FieldOptions = {}): Field<boolean> {
   return field(
     'boolean',
     label,
     options,
-    (value) => [value ? 'true' : 'false'],
+    (value) => [value ? '1' : '0'],
     (values) => booleans.get(one(values) ?? 'none'),
   );
 }

@@ -50,13 +50,18 @@ export class UnackedQueue<R = never> {
     this.size += entry.xml.length;
   }
 
-  /** Forgets what the peer has handled; false, and nothing is forgotten, when it cannot have handled so many. */
-  acknowledge(h: number): boolean {
+  /**
+   * Forgets what the peer has handled; false, and nothing is forgotten, when it cannot have handled so many.
+   * @param listener hears of what others have, too
+   */
+  acknowledge(h: number, listener?: { had(reach: R): void }): boolean {
     const count = wrap(h - this.acked);
     if (count > this.length) return false;
     this.acked = wrap(h);
     for (let i = 0; i < count; i++) {
-      this.size -= this.entries[this.head]!.xml.length;
+      const { xml, reach } = this.entries[this.head]!;
+      this.size -= xml.length;
+      if (reach !== undefined) listener?.had(reach);
       // the place may stay in the list for a while, its text must not
       this.entries[this.head++] = undefined as never;
     }

@@ -46,6 +46,8 @@ export interface Reach extends Holders {
   readonly copied: string[];
   /** Those of them that gave it back, because their clients never had it; true at home only. */
   readonly back: string[];
+  /** One of those that it was delivered to has acknowledged it: nobody is to be given it anew. */
+  isHad?: boolean;
 }
 export interface Presence extends Base {
   readonly kind: 'presence';

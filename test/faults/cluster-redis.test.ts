@@ -105,6 +105,78 @@ test('what a dead node had handled is not dealt with again', async () => {
   expect(ours.undelivered).toEqual([]);
 });
 
+test('what a node takes long over holds nothing else up: when it dies, that alone is dealt with by others, before what was never read', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const ours = listen(one);
+  const theirs: number[] = [];
+  const slow = [1, 5, 6];
+  const ends = new Map<number, () => void>();
+  two.receive((one) => {
+    const number = numberOf(one);
+    theirs.push(number);
+    return slow.includes(number) ? new Promise<void>((resolve) => ends.set(number, resolve)) : undefined;
+  });
+  for (const n of upTo(10)) await one.send(two.self, frame(n));
+  await expect.poll(() => theirs).toEqual(upTo(10));
+  // its sender hears that nothing of it has to be sent again
+  await nodes.idle();
+  ends.get(5)!();
+  const aside = `${nodes.prefix}{${two.self}}:aside`;
+  await expect.poll(() => redis.ask(`HLEN ${aside}`)).toContain(':2');
+  const { self } = two;
+  nodes.kill(self);
+  await one.send(self, frame(10));
+  await expect.poll(() => ours.undelivered).toEqual([1, 6, 10]);
+  await expect.poll(() => redis.ask(`EXISTS ${aside}`)).toContain(':0');
+  await sleep(300);
+  expect(ours.undelivered).toEqual([1, 6, 10]);
+});
+
+test('what a node takes long over is there again when Redis comes back empty', async () => {
+  nodes = await startRedisNodes(redis.url);
+  const [one, two] = all();
+  const ours = listen(one);
+  two.receive((one) => (numberOf(one) === 1 ? new Promise(() => {}) : undefined));
+  for (const n of upTo(4)) await one.send(two.self, frame(n));
+  await nodes.idle();
+  await redis.stop('empty');
+  await redis.start();
+  const aside = `${nodes.prefix}{${two.self}}:aside`;
+  await expect.poll(() => redis.ask(`HLEN ${aside}`)).toContain(':1');
+  nodes.kill(two.self);
+  await expect.poll(() => ours.undelivered).toEqual([1]);
+  await sleep(300);
+  expect(ours.undelivered).toEqual([1]);
+});
+
+test('what a node had handled before Redis lost its memory is not dealt with again when it dies, as soon as it has reached Redis once more', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(redis.url, ['two']);
+  const one = await nodes.add('one', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  const [two] = all();
+  const [ours, theirs] = [listen(one), listen(two)];
+  // the sender is never told what became of it
+  await one.send(two.self, frame(0));
+  pipe.downstream = { frozen: true };
+  const fates = send(one, two.self, 1, 9);
+  await expect.poll(() => theirs.deliver).toEqual(upTo(10));
+  await redis.stop('empty');
+  pipe.isShut = true;
+  pipe.reset();
+  pipe.downstream = {};
+  await redis.start();
+  const { self } = two;
+  await expect.poll(() => redis.ask(`EXISTS ${nodes.prefix}{${self}}:inbox`)).toContain(':1');
+  nodes.kill(self);
+  pipe.isShut = false;
+  await expect.poll(() => [...one.nodes]).toEqual([one.self]);
+  await expect.poll(() => fates).toEqual(new Array(9).fill(1));
+  await sleep(300);
+  expect(ours.undelivered).toEqual([]);
+});
+
 test('the sessions of a dead node are told of, and again by another node if the first dies over it', async () => {
   nodes = await startRedisNodes(redis.url, ['one', 'two', 'three']);
   const [one, two, three] = all();
@@ -209,6 +281,35 @@ test('Redis is restarted empty, twice: nodes, inboxes and sessions are there aga
     })
     .toEqual(['s1']);
   expect((await one.members()).map(({ name }) => name).sort()).toEqual(['one', 'two']);
+});
+
+test('Redis comes back empty, and is away once more before all have reached it: nobody is held for dead for that', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  // there is time to reconnect
+  nodes = await startRedisNodes(redis.url, ['one'], { beat: 350 });
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}`, beat: 350 });
+  await nodes.idle();
+  const seen: boolean[] = [];
+  let expelled = 0;
+  one.onNode((_, isUp) => seen.push(isUp));
+  two.onExpelled(() => expelled++);
+  await redis.stop('empty');
+  pipe.isShut = true;
+  pipe.reset();
+  await redis.start();
+  await expect.poll(() => redis.ask(`EXISTS ${nodes.prefix}{${one.self}}:inbox`)).toContain(':1');
+  // it has seen that the other one is not there
+  await sleep(500);
+  await redis.stop('keep');
+  await sleep(3_000);
+  await redis.start();
+  // one of them reaches it sooner
+  await sleep(500);
+  pipe.isShut = false;
+  await expect.poll(() => redis.ask(`EXISTS ${nodes.prefix}{${two.self}}:inbox`)).toContain(':1');
+  await sleep(500);
+  expect({ seen, expelled }).toEqual({ seen: [], expelled: 0 });
 });
 
 test('Redis stands still for a while: what was sent waits, and arrives', async () => {
@@ -347,6 +448,29 @@ test('what a node has for others while it is cut off comes to them when it is ba
   await expect.poll(() => heard.deliver.length).toBe(1010);
   expect(heard.deliver).toEqual(upTo(1010));
   await expect.poll(() => fates.flat()).toEqual(new Array(1010).fill(1));
+});
+
+test('what a node asks in its next life is not given up with what was left of the last one', async () => {
+  await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
+  nodes = await startRedisNodes(redis.url, ['one'], { callTimeout: 5_000 });
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
+  one.answer('think', async () => {
+    await sleep(400);
+    return 'well';
+  });
+  const former = two.self;
+  let answer: Promise<unknown> | undefined;
+  two.onExpelled(() => {
+    answer = two.call(one.self, 'think', undefined).catch(String);
+  });
+  pipe.isShut = true;
+  pipe.reset();
+  await expect.poll(() => one.nodes.has(former)).toBe(false);
+  pipe.isShut = false;
+  await expect.poll(() => answer !== undefined).toBe(true);
+  expect(await answer).toBe('well');
 });
 
 test.each([

@@ -62,6 +62,19 @@ class Phone {
     this.id = String(enabled?.kind === 'element' && enabled.element.attrs.id);
   }
 
+  /** How much it has sent since it began, handled or not. */
+  get sent(): number {
+    return this.acked + this.unacked.length;
+  }
+
+  /** Asks how much is handled, which is said when all before it is. */
+  async count(): Promise<number> {
+    this.client.write(`<r xmlns='${SM}'/>`);
+    await this.client.fence();
+    this.read();
+    return this.acked;
+  }
+
   send(xml: string): void {
     this.unacked.push(xml);
     this.client.writeQuietly(xml);
@@ -99,6 +112,7 @@ class Phone {
   }
 
   private takeAck(h: number): void {
+    if (h > this.sent) throw new Error(`${h} are said to be handled, more than were sent`);
     this.unacked = this.unacked.slice(h - this.acked);
     this.acked = h;
   }
@@ -138,6 +152,39 @@ describe('connections that break anywhere', () => {
     }
     expect(romeo.heard).toEqual(numbers(sent));
     expect(juliet.heard).toEqual(numbers(sent));
+  });
+
+  test('what is said in a room, by others and by oneself, is counted as it was sent', async () => {
+    const room = `hall@groups.${domain}`;
+    const [romeo, juliet] = [new Phone('romeo'), new Phone('juliet')];
+    await Promise.all([romeo.start(), juliet.start()]);
+    const enterAs = (nick: string): string =>
+      `<presence to='${room}/${nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>`;
+    romeo.send(enterAs('romeo'));
+    const asItIs =
+      "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>";
+    romeo.send(`<iq type='set' to='${room}' id='c'>${asItIs}</iq>`);
+    expect(await romeo.count()).toBe(2);
+    juliet.send(enterAs('juliet'));
+    expect(await juliet.count()).toBe(1);
+    const said = (id: string): string => `<message to='${room}' type='groupchat' id='${id}'><body>x</body></message>`;
+    const own: string[] = [];
+    for (let round = 0; round < 40; round++) {
+      for (let i = 0; i < round % 5; i++) {
+        own.push(`r${round}.${i}`);
+        romeo.send(said(`r${round}.${i}`));
+        juliet.send(said(`j${round}.${i}`));
+      }
+      own.push(`r${round}`);
+      const next = said(`r${round}`);
+      await romeo.breakOff(next, (round * 11) % (next.length + 1), round % 2 === 0 ? 'destroy' : 'reset');
+      juliet.send(said(`j${round}`));
+      await romeo.resume();
+    }
+    expect(await romeo.count()).toBe(romeo.sent);
+    expect(await juliet.count()).toBe(juliet.sent);
+    expect(romeo.heard.filter((id) => id.startsWith('r'))).toEqual(own);
+    expect(romeo.heard.filter((id) => id.startsWith('j'))).toEqual(own.map((id) => id.replace('r', 'j')));
   });
 });
 

@@ -9,6 +9,8 @@ import { WebSocket } from 'ws';
 /** How long a start and an end may take, in milliseconds. */
 const START = 20_000;
 const STOP = 5_000;
+/** How long a page may take to show something, in milliseconds. */
+const PATIENCE = 8_000;
 
 interface Reply {
   readonly id?: number;
@@ -71,9 +73,12 @@ export class Chromium implements AsyncDisposable {
     }
   }
 
-  /** Opens a page. */
-  async open(url: string): Promise<ChromiumPage> {
-    const { targetId } = await this.call<{ targetId: string }>('Target.createTarget', { url: 'about:blank' });
+  /** Opens a page; pages that are not `apart` share what they store. */
+  async open(url: string, apart = false): Promise<ChromiumPage> {
+    // the first page of its kind is a window, whose size can be told
+    const window = apart && { ...(await this.call<object>('Target.createBrowserContext')), width: 1100, height: 800 };
+    const target = { url: 'about:blank', ...window };
+    const { targetId } = await this.call<{ targetId: string }>('Target.createTarget', target);
     const flat = { targetId, flatten: true };
     const { sessionId } = await this.call<{ sessionId: string }>('Target.attachToTarget', flat);
     const page = new ChromiumPage(<T>(method: string, params: object) => this.call<T>(method, params, sessionId));
@@ -136,6 +141,55 @@ export class ChromiumPage {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     return false;
+  }
+
+  /** Waits until it is to be read. @throws Error with all there is to read, when it is not within `ms` milliseconds */
+  async shows(text: string, ms = PATIENCE): Promise<void> {
+    if (await this.until(ms, `document.body.innerText.includes(${JSON.stringify(text)})`)) return;
+    throw new Error(`${text} is not shown:\n${await this.evaluate('document.body.innerText')}`);
+  }
+
+  /**
+   * Clicks with the mouse on the first element of a selector whose text begins so: when it is there, stands still, and nothing covers it.
+   * @throws Error with all there is to read, when that is not so within `ms` milliseconds
+   */
+  async click(selector: string, text = '', ms = PATIENCE): Promise<void> {
+    const find = `(() => {
+      for (const element of document.querySelectorAll(${JSON.stringify(selector)})) {
+        if (!element.innerText?.trim().startsWith(${JSON.stringify(text)})) continue;
+        element.scrollIntoView({ block: 'center', behavior: 'instant' });
+        const { x, y, width, height } = element.getBoundingClientRect();
+        const place = [x + width / 2, y + height / 2];
+        const top = document.elementFromPoint(...place);
+        if (top !== null && (element.contains(top) || top.contains(element))) return place;
+      }
+      return [];
+    })()`;
+    let last: readonly number[] = [];
+    for (const end = Date.now() + ms; Date.now() < end; ) {
+      const place = await this.evaluate<readonly number[]>(find);
+      const [x, y] = place;
+      if (x !== undefined && x === last[0] && y === last[1]) {
+        const mouse = { x, y, button: 'left', clickCount: 1 };
+        for (const type of ['mousePressed', 'mouseReleased'])
+          await this.call('Input.dispatchMouseEvent', { type, ...mouse });
+        return;
+      }
+      last = place;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error(`${selector} ${text} cannot be clicked:\n${await this.evaluate('document.body.innerText')}`);
+  }
+
+  /** Types into what has the focus. */
+  async type(text: string): Promise<void> {
+    await this.call('Input.insertText', { text });
+  }
+
+  async pressEnter(): Promise<void> {
+    const key = { key: 'Enter', code: 'Enter', windowsVirtualKeyCode: 13 };
+    await this.call('Input.dispatchKeyEvent', { type: 'keyDown', text: '\r', ...key });
+    await this.call('Input.dispatchKeyEvent', { type: 'keyUp', ...key });
   }
 
   /** For the browser: something has happened in the page. */

@@ -33,6 +33,7 @@ export class Bus {
   /** Nodes that were not told everything. */
   private readonly missing = new Set<NodeId>();
   private isClosed = false;
+  private isRetired = false;
 
   /** @param options with a membership that has begun */
   constructor(options: BusOptions) {
@@ -129,6 +130,7 @@ export class Bus {
 
   /** This life is over, and its inbox is others': nothing is read any more, and what this node has to say goes out still. */
   retire(): void {
+    this.isRetired = true;
     this.options.calls.lose();
     void this.inbox.close();
   }
@@ -149,7 +151,8 @@ export class Bus {
     this.isClosed = true;
     this.stop();
     for (const outbox of this.outboxes.values()) outbox.close();
-    this.options.calls.lose();
+    // those who wait by now have asked in the next life
+    if (!this.isRetired) this.options.calls.lose();
   }
 
   private wake(): void {

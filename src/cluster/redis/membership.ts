@@ -395,8 +395,11 @@ export class Membership {
     for (const node of this.nodes) {
       if (present.has(node)) this.missing.delete(node);
       else if (!this.missing.has(node)) this.missing.set(node, now);
-      // lost with the memory of Redis, and it did not come back
-      else if (this.isSure && now - this.missing.get(node)! > GRACE * this.options.beat) void this.mourn(node);
+      else {
+        // lost with the memory of Redis, and it did not come back although it could
+        const since = Math.max(this.missing.get(node)!, this.unbrokenSince);
+        if (this.isSure && now - since > GRACE * this.options.beat) void this.mourn(node);
+      }
     }
   }
 

@@ -47,6 +47,8 @@ const NO_ENTRY = '0-1';
 interface Audit {
   readonly handled: number;
   readonly isThere: boolean;
+  /** The other node has an inbox. */
+  readonly isOpen: boolean;
   readonly taken: number | undefined;
 }
 
@@ -96,14 +98,15 @@ class Parcel {
 
 /**
  * Where a batch is. Keys: inbox, positions, closing report. Arguments: sender, number, entry. Returns the last number that was
- * handled, whether the entry is still there, and after the death of the node, when all was dealt with, the last that was taken over.
+ * handled, whether the entry is still there, whether there is an inbox, and after the death of the node, when all was dealt with, the
+ * last that was taken over.
  */
 const auditScript = defineScript(`
 local handled = redis.call('HGET', KEYS[2], ARGV[1]) or '0'
 local there = #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])
 local taken = false
 if redis.call('HEXISTS', KEYS[3], '') == 1 then taken = redis.call('HGET', KEYS[3], ARGV[1]) or '0' end
-return {handled, there, taken}
+return {handled, there, redis.call('EXISTS', KEYS[1]), taken}
 `);
 
 export class Outbox {
@@ -185,10 +188,12 @@ export class Outbox {
     const { redis, to } = this.options;
     this.isAuditing = true;
     try {
-      const { handled, isThere, taken } = await this.look(oldest.number, oldest.entry);
+      const { handled, isThere, isOpen, taken } = await this.look(oldest.number, oldest.entry);
       if (taken !== undefined) return this.bury(taken);
       this.forget(handled);
       if (handled >= oldest.number || isThere) return;
+      // Redis has lost its memory: what is handled is known when the other node has opened its inbox again
+      if (!isOpen && (await this.options.isThere())) return;
       this.options.log.info({ node: to }, 'what was sent to a node was lost on its way; it is sent again');
       this.mustRewind = true;
       this.schedule();
@@ -319,8 +324,13 @@ export class Outbox {
     const { redis, self, to } = this.options;
     const keys = [this.inbox, redis.key(to, 'handled'), redis.key(to, 'closed')];
     const reply = await redis.run(auditScript, keys, [self, number, entry]);
-    const [handled, isThere, taken] = reply as [string, number, string | null];
-    return { handled: Number(handled), isThere: isThere === 1, taken: taken === null ? undefined : Number(taken) };
+    const [handled, isThere, isOpen, taken] = reply as [string, number, number, string | null];
+    return {
+      handled: Number(handled),
+      isThere: isThere === 1,
+      isOpen: isOpen === 1,
+      taken: taken === null ? undefined : Number(taken),
+    };
   }
 
   private forget(handled: number): void {

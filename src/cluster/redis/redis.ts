@@ -15,6 +15,7 @@ import { Calls } from './calls.ts';
 import { RedisDirectory } from './directory.ts';
 import type { DirectoryFigures } from './directory-options.ts';
 import { checkFitness } from './fitness.ts';
+import { depthOf } from './inbox.ts';
 import { FORGET, inherit, RECALL } from './inheritance.ts';
 import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
@@ -262,14 +263,12 @@ class RedisNode implements RedisCluster {
 
   private async ask(): Promise<readonly Member[]> {
     const members = await this.life.membership.members();
-    const depths = await Promise.all(
-      members.map(({ node }) => this.redis.command('XLEN', this.redis.key(node, 'inbox'))),
-    );
+    const depths = await Promise.all(members.map(({ node }) => depthOf(this.redis, node)));
     return members.map(({ node, info, isDraining }, i) => ({
       node,
       name: nameOf(node),
       ...info,
-      inbox: Number(depths[i]),
+      inbox: depths[i]!,
       isDraining,
     }));
   }

@@ -88,6 +88,8 @@ const infoFields = {
   'muc#roominfo_description': textField('Description'),
   'muc#roominfo_subject': textField('Subject'),
   'muc#roominfo_subjectmod': booleanField('Participants may change the subject'),
+  // what it was called in an example once, and is called by Converse.js still
+  'muc#roominfo_changesubject': booleanField('Participants may change the subject'),
   'muc#roominfo_occupants': integerField('Number of occupants'),
   'muc#roominfo_lang': textField('Language of discussion'),
   'muc#maxhistoryfetch': integerField('Past messages that are sent on entry, at most'),
@@ -107,6 +109,8 @@ function infoOf(context: RoomContext): Readonly<Record<keyof typeof infoFields, 
     'muc#roominfo_description': config.description,
     'muc#roominfo_subject': maySeeInside(context) ? subject && textOf(subject) : undefined,
     'muc#roominfo_subjectmod': config.changeSubject,
+    // (whose value is not looked at, only whether it is there)
+    'muc#roominfo_changesubject': config.changeSubject || undefined,
     'muc#roominfo_occupants': occupants.size,
     'muc#roominfo_lang': config.language || undefined,
     'muc#maxhistoryfetch': config.maxHistory,

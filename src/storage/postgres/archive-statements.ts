@@ -19,7 +19,7 @@ export type Wanted = readonly (readonly string[])[];
 
 // as few different statements as there are sizes of pages; the limit stands in the text, for the planner to see
 const sizes = [2, 6, 11, 21, 31, 51, 101, 201, 301, 501, 1001];
-const roundUp = (rows: number): number => sizes.find((size) => size >= rows) ?? rows;
+export const roundUp = (rows: number): number => sizes.find((size) => size >= rows) ?? rows;
 
 // messages that nobody has to read (markers, reactions) are more than the others, but not without end
 const LOOKED_THROUGH = 20;

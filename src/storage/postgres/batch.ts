@@ -48,6 +48,8 @@ export class Batcher {
   #client: pg.Client | undefined;
   #timer: NodeJS.Timeout | NodeJS.Immediate | undefined;
   #isSoon = false;
+  /** Somebody waits for what comes after the batch that is being written. */
+  #isNextSoon = false;
   #writing: Promise<void> | undefined;
   /** When the next batch is due; behind the present after a pause. */
   #due = 0;
@@ -75,8 +77,11 @@ export class Batcher {
     if (why !== undefined) throw new StorageUnavailable(why);
   }
 
-  /** Queues a row of so many characters; settled when it is on disk, or when it never will be. */
-  append<R>(target: Target<R>, row: R, size: number): Promise<void> {
+  /**
+   * Queues a row of so many characters; settled when it is on disk, or when it never will be.
+   * @param isAwaited somebody does nothing until it is written: where nothing else waits, it is, at once
+   */
+  append<R>(target: Target<R>, row: R, size: number, isAwaited = false): Promise<void> {
     const why = this.#refusal();
     if (why !== undefined) return refused(why);
     this.#characters += size;
@@ -95,7 +100,7 @@ export class Batcher {
     });
     this.#queue.push(waiting);
     target.last = waiting;
-    this.#schedule(false);
+    this.#schedule(isAwaited && this.#queue.length === 1);
     return waiting.durable;
   }
 
@@ -164,6 +169,7 @@ export class Batcher {
   }
 
   #schedule(isUrgent: boolean): void {
+    if (this.#writing !== undefined) this.#isNextSoon ||= isUrgent;
     if (this.#writing !== undefined || this.#queue.length === 0) return;
     const isSoon = isUrgent || this.#queue.length >= enough;
     if (this.#timer !== undefined && (this.#isSoon || !isSoon)) return;
@@ -185,11 +191,15 @@ export class Batcher {
   }
 
   #start(): void {
-    this.#due = Math.max(this.#due, performance.now() - burst * pace) + pace;
+    const now = performance.now();
+    // (those that were written at once are no reason to wait for longer)
+    this.#due = Math.min(Math.max(this.#due, now - burst * pace) + pace, now + pace);
     const rows = this.#queue.splice(0, this.#next());
     this.#writing = this.#write(rows, this.#database.life).finally(() => {
       this.#writing = undefined;
-      this.#schedule(false);
+      const isUrgent = this.#isNextSoon;
+      this.#isNextSoon = false;
+      this.#schedule(isUrgent);
     });
   }
 

@@ -2,7 +2,7 @@
 import pg from 'pg';
 import type { Logger } from '../../base/log.ts';
 import { StorageUnavailable } from '../errors.ts';
-import { describe, isFull, isLost, isRejected, translate } from './failures.ts';
+import { describe, isDeadlock, isFull, isLost, isRejected, translate } from './failures.ts';
 import { connectionName, introduce, LifeOver } from './fence.ts';
 
 export interface DatabaseOptions {
@@ -91,7 +91,7 @@ export class Database {
 
   /**
    * Runs a prepared statement. A statement that does the same when it is done twice (`repeatable`) is tried again when the
-   * connection breaks under it. Throws {@link StorageUnavailable} when the database is away for longer than our patience.
+   * connection breaks under it; any is that had to give way to another. Throws {@link StorageUnavailable} when the database is away for longer than our patience.
    */
   async run(text: string, values: readonly unknown[], repeatable: boolean, life = this.#life): Promise<readonly Row[]> {
     const deadline = performance.now() + this.patience;
@@ -122,7 +122,8 @@ export class Database {
         return (await client.query<unknown[]>(query)).rows;
       } catch (error) {
         broken = isLost(error);
-        if (!broken || !repeatable || performance.now() > deadline) throw translate(error);
+        const mayRepeat = broken ? repeatable : isDeadlock(error);
+        if (!mayRepeat || performance.now() > deadline) throw translate(error);
       } finally {
         client.release(broken);
       }

@@ -6,7 +6,7 @@ import { createEphemeral, type Ephemeral, type OpenEphemeral } from '../ephemera
 import { StorageMismatch } from '../errors.ts';
 import { createIds } from '../ids.ts';
 import { checkText } from '../json.ts';
-import type { Driver, LogStore } from '../ports.ts';
+import type { Driver, ItemsStore, LogStore } from '../ports.ts';
 import { checkMigrations, type Spec } from '../specs.ts';
 import { type ArchiveTable, createArchiveTable } from './archive.ts';
 import { secretsTable } from './archive-tables.ts';
@@ -14,7 +14,8 @@ import { Batcher } from './batch.ts';
 import { Database } from './database.ts';
 import { translate } from './failures.ts';
 import { connectionName, fenceOff, fenceTables } from './fence.ts';
-import { createKv, createMap } from './keyed.ts';
+import { createItemsTable } from './items.ts';
+import { createKv, createMap, createPairs } from './keyed.ts';
 import { createLogTable } from './log.ts';
 import {
   type Declared,
@@ -66,6 +67,7 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
   const mint = createIds(clock);
   const logs = new Map<string, (host: string) => LogStore<unknown, Record<string, string>>>();
   const archives = new Map<string, ArchiveTable>();
+  const itemsTables = new Map<string, (host: string) => ItemsStore>();
   const ephemerals = new Map<string, Map<string, Ephemeral>>();
   let versions: Versions | undefined;
   let hasFences = false;
@@ -105,10 +107,17 @@ export function createPostgresDriver(options: PostgresOptions): PostgresDriver {
     archives.set(store.name, table);
     return table;
   };
+  const openItems = (store: Declared): ((host: string) => ItemsStore) => {
+    const table = itemsTables.get(store.name) ?? createItemsTable(store, { database, batcher, clock });
+    itemsTables.set(store.name, table);
+    return table;
+  };
   const openTable = async (host: string, store: Declared): Promise<unknown> => {
     if (store.kind === 'archive') return (await openArchive(store)).open(host, store.spec.searchable);
     if (store.kind === 'kv') return createKv(database, store, host);
     if (store.kind === 'map') return createMap(database, store, host);
+    if (store.kind === 'pairs') return createPairs(database, store, host);
+    if (store.kind === 'items') return openItems(store)(host);
     let table = logs.get(store.name);
     if (table === undefined) {
       table = createLogTable(store, { database, batcher, mint });
@@ -186,7 +195,6 @@ function declare(module: string, specs: Readonly<Record<string, Spec<unknown>>>)
     const title = `${module}.${store}`;
     checkMigrations(title, spec);
     if (spec.kind === 'ephemeral') continue;
-    if (spec.kind === 'pairs' || spec.kind === 'items') throw new StorageMismatch(`${title}: no ${spec.kind} here yet`);
     const name = tableName(module, store);
     const twin = declared.find((other) => other.name === name);
     if (twin !== undefined) throw new StorageMismatch(`${title} and ${twin.title} would share the table ${name}`);

@@ -24,6 +24,9 @@ export function isPassing(error: unknown): boolean {
 // what pg says where the server asks for a password and it was given none
 const noPassword = /client password must be a string/;
 
+/** Whether two waited for each other, and this one was chosen to give way: none of it was done. */
+export const isDeadlock = (error: unknown): boolean => code(error) === '40P01';
+
 /** Whether the server is there but will not have us: user, password, or name of the database. Only the operator can help. */
 export const isRejected = (error: unknown): boolean =>
   /^(28|3D)/.test(code(error)) || (error instanceof Error && noPassword.test(error.message));

@@ -1,7 +1,7 @@
-// Stores of one value per owner, and of many keyed values per owner, as tables.
+// Stores of one value per owner, of many keyed values per owner, and of pairs, as tables.
 import { StorageUnavailable } from '../errors.ts';
 import { checkText, encode, freeze } from '../json.ts';
-import type { KvStore, MapStore } from '../ports.ts';
+import type { KvStore, MapStore, PairsStore } from '../ports.ts';
 import type { Database } from './database.ts';
 import { keyColumns, qualified, type TableShape } from './tables.ts';
 
@@ -117,6 +117,46 @@ export function createMap(database: Database, shape: TableShape, host: string): 
     async all(owner) {
       const found = await database.run(all, [host, checkText(owner)], true);
       return new Map(found.map((row) => [row[0] as string, row[1]]));
+    },
+  };
+}
+
+export function createPairs(database: Database, shape: TableShape, host: string): PairsStore<unknown> {
+  const rows = createRows(database, shape, host);
+  const table = qualified(shape);
+  const isOwn = 'host = $1 AND owner = $2';
+  const sql = {
+    left: `SELECT right_key, value FROM ${table} WHERE ${isOwn} AND left_key = $3`,
+    right: `SELECT left_key, value FROM ${table} WHERE ${isOwn} AND right_key = $3`,
+    clear: `WITH gone AS (DELETE FROM ${table} WHERE ${isOwn} AND left_key = $3 RETURNING 1) SELECT count(*) FROM gone`,
+    setAll:
+      `WITH gone AS (DELETE FROM ${table} WHERE ${isOwn} AND left_key = $3 AND right_key = ANY($4::text[])) ` +
+      `INSERT INTO ${table} (host, owner, left_key, right_key, value) ` +
+      'SELECT $1, $2, $3, new.key, new.value FROM unnest($5::text[], $6::jsonb[]) AS new (key, value) ' +
+      'ON CONFLICT (host, owner, left_key, right_key) DO UPDATE SET value = excluded.value',
+  };
+  const list = async (text: string, owner: string, key: string): Promise<ReadonlyMap<string, unknown>> => {
+    const found = await database.run(text, [host, checkText(owner), checkText(key)], true);
+    return new Map(found.map((row) => [row[0] as string, row[1]]));
+  };
+  return {
+    get: (owner, left, right) => rows.get([owner, left, right]),
+    set: (owner, left, right, value) => rows.set([owner, left, right], value),
+    async setAll(owner, left, values) {
+      const gone: string[] = [];
+      const kept: [string, string][] = [];
+      for (const [right, value] of values) {
+        if (value === undefined) gone.push(checkText(right));
+        else kept.push([checkText(right), encode(value)]);
+      }
+      const row = [host, checkText(owner), checkText(left)];
+      await database.run(sql.setAll, [...row, gone, kept.map(([key]) => key), kept.map(([, json]) => json)], true);
+    },
+    left: (owner, left) => list(sql.left, owner, left),
+    right: (owner, right) => list(sql.right, owner, right),
+    async clear(owner, left) {
+      const [row] = await database.run(sql.clear, [host, checkText(owner), checkText(left)], true);
+      return Number(row![0]);
     },
   };
 }

@@ -6,6 +6,7 @@ import { encode } from '../json.ts';
 import { migrateValue, type Spec } from '../specs.ts';
 import { createArchive } from './archive-tables.ts';
 import type { Database } from './database.ts';
+import { createItems } from './items-tables.ts';
 import {
   addIndex,
   createTable,
@@ -93,7 +94,7 @@ function planStore(has: Existing | undefined, store: Declared): Step[] {
   const { title, kind, spec, index } = store;
   const now = { title, kind, version: spec.version, index };
   if (has === undefined) {
-    const texts = kind === 'archive' ? createArchive(store) : createTable(store);
+    const texts = creation(store);
     return [statements(`create ${title} (${kind})`, texts), record(store.name, now)];
   }
   if (has.title !== title) throw new StorageMismatch(`${title} and ${has.title} would share the table ${store.name}`);
@@ -114,6 +115,11 @@ function planStore(has: Existing | undefined, store: Declared): Step[] {
     });
   }
   return steps.length > 0 ? [...steps, record(store.name, now)] : [];
+}
+
+function creation(store: Declared): string[] {
+  if (store.kind === 'archive') return createArchive(store);
+  return store.kind === 'items' ? createItems(store) : createTable(store);
 }
 
 function statements(what: string, texts: readonly string[]): Step {

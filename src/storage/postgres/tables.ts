@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Spec } from '../specs.ts';
 
-export type TableKind = Exclude<Spec<unknown>['kind'], 'ephemeral' | 'pairs' | 'items'>;
+export type TableKind = Exclude<Spec<unknown>['kind'], 'ephemeral'>;
 
 /** What a declared store is in the database. */
 export interface TableShape {
@@ -38,8 +38,10 @@ export const qualified = (shape: TableShape): string => `${schema}.${quoted(shap
 export const keyColumns: Readonly<Record<TableKind, readonly string[]>> = {
   kv: ['host', 'owner'],
   map: ['host', 'owner', 'key'],
+  pairs: ['host', 'owner', 'left_key', 'right_key'],
   log: ['host', 'owner', 'id'],
   archive: ['owner', 'id'],
+  items: ['id', 'node'],
 };
 
 // An index entry must stay below 2704 bytes, and a JID may have 3071: only the beginning is indexed
@@ -58,9 +60,14 @@ export function createTable(shape: TableShape): string[] {
   const options = shape.kind === 'log' ? '' : ' WITH (fillfactor = 85)';
   return [
     `CREATE TABLE ${qualified(shape)} (${columns.join(', ')})${options}`,
+    ...(shape.kind === 'pairs' ? [indexByRight(shape)] : []),
     ...shape.index.flatMap((name) => addIndex(shape, name)),
   ];
 }
+
+/** Pairs are listed from either side. */
+const indexByRight = (shape: TableShape): string =>
+  `CREATE INDEX ${quoted(`${shape.name}_right`)} ON ${qualified(shape)} (host, owner, right_key, left_key)`;
 
 /** The statements that add an indexed column to a log; older rows have the empty text there. */
 export function addIndex(shape: TableShape, name: string): string[] {

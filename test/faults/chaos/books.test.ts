@@ -12,6 +12,7 @@ const session = (number: number, placed = now - MINUTE): SessionMark => ({
   placed,
   nodes: new Set(['north']),
   confirmed: 0,
+  told: [],
 });
 
 function open() {
@@ -181,6 +182,40 @@ test('on the same session again, or after the server knew, is excused where that
     broke(kind, node, at, 30_000);
     const message = say().well();
     message.live(first, undefined, 2);
+    expect(told(books)).toEqual({ ...one, ...outcome });
+  }
+});
+
+test('on the next session again is excused where a node died that had just heard of the acknowledgement, and not later', () => {
+  for (const [died, outcome] of [
+    [6_000, { again: 1 }],
+    [9_000, { reshown: 1 }],
+    [4_000, { reshown: 1 }],
+  ] as const) {
+    const { books, say, broke, first } = open();
+    broke('kill', 'north', died, 30_000);
+    const message = say().well();
+    first.told.push({ count: 0, at: now + 1_000 }, { count: 1, at: now + 5_000 });
+    first.confirmed = 1;
+    message.live(session(2));
+    expect(told(books)).toEqual({ ...one, ...outcome });
+  }
+});
+
+test('on the next session again is excused where Redis lost its memory just after it had come, and a node died before it was back', () => {
+  for (const [lost, back, node, died, outcome] of [
+    [800, 9_000, 'north', 12_000, { again: 1 }],
+    [800, 9_000, 'south', 12_000, { reshown: 1 }],
+    [800, 9_000, 'north', 30_000, { reshown: 1 }],
+    [5_000, 9_000, 'north', 12_000, { reshown: 1 }],
+    [-9_000, -5_000, 'north', 4_000, { reshown: 1 }],
+  ] as const) {
+    const { books, say, broke, first } = open();
+    broke('redis-empty', undefined, lost, back);
+    broke('kill', node, died, 40_000);
+    const message = say().well();
+    first.confirmed = 1;
+    message.live(session(2));
     expect(told(books)).toEqual({ ...one, ...outcome });
   }
 });

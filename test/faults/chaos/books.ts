@@ -12,6 +12,8 @@ export interface SessionMark {
   readonly nodes: Set<string>;
   /** How many of the stanzas that came the server is known to know of: it has answered what was sent after they were acknowledged. */
   confirmed: number;
+  /** When how many of them were acknowledged. */
+  readonly told: { readonly count: number; readonly at: number }[];
 }
 
 /** One time that a message turned up on a session. */
@@ -294,7 +296,10 @@ const isSeen = ({ hearings, isCaughtUp }: Entry): boolean => hearings.length > 0
 function describe(entry: Entry): string {
   const { body, attempts, hearings, routes, isCaughtUp, isOverdue, archived, kept, ids, isAcknowledged } = entry;
   const clock = (at: number): string => new Date(performance.timeOrigin + at).toISOString().slice(11, 23);
-  const shown = hearings.map(({ session, at }) => `${session.number} (${[...session.nodes].at(-1)}) at ${clock(at)}`);
+  const shown = hearings.map(
+    ({ session, count, at }) =>
+      `${session.number} (${[...session.nodes].join(', ')}) at ${clock(at)} as stanza ${count} of ${session.confirmed} known to be had`,
+  );
   const sent = routes.map(({ node, at }) => `${node} at ${clock(at)}`);
   return (
     `"${body}", sent ${attempts} times (${sent.join(', ')})${isAcknowledged ? ', acknowledged' : ''}; on sessions ${shown.join(', ') || 'none'}` +

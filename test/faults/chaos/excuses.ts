@@ -12,8 +12,14 @@ const DEATH = 8_000;
 const RECOVERY = 10_000;
 /** Until rooms have written down again who is in them: a beat of their node or two, and what a busy machine adds. */
 const LISTING = 5_000;
-/** What a node has handled, and not yet cut off: some milliseconds; and how long it takes until a client on a busy machine reads it. */
-const HANDLING = 3_000;
+/** How long it takes until a client on a busy machine reads what it was sent. */
+const READING = 2_000;
+/** What a node has handled, and not yet cut off: half a second; and until a client reads it. */
+const HANDLING = 500 + READING;
+/** Until the other nodes have heard of an acknowledgement: half a second. */
+const NEWS = 500 + READING;
+/** Until who has sent something knows that it was handled: a second. */
+const BEAT = 1_000 + READING;
 
 const set = (...some: Kind[]): ReadonlySet<Kind> => new Set<Kind>(some);
 /** Others' words do not come through. */
@@ -58,14 +64,23 @@ export class Excuses {
 
   /**
    * Was shown again under the same stanza-id. It may on another session, where the one before ended before its client's word of the
-   * message had arrived; and where the node that had just passed it on died ("what a node had handled within the last few
-   * milliseconds and not yet cut off is dealt with twice if it dies just then").
+   * message had arrived. Else only where a node of that session died: within half a second of passing it on, or of its
+   * acknowledgement ("dealt with twice if it dies just then", "is shown again if it waits for another session, too"); or
+   * after Redis had come back empty within a second ("and dies before it has reached Redis again").
    */
   isShownAgain(before: Hearing, mark: SessionMark): boolean {
     const { session, count, at } = before;
     if (session !== mark && count > session.confirmed) return true;
+    const toldAt = session.told.find((one) => one.count >= count)?.at ?? at;
     return [...session.nodes].some((node) =>
-      this.troubles.some(ENDS_LIVES, node, ({ from }) => Math.abs(from - at) < HANDLING),
+      this.troubles.some(ENDS_LIVES, node, ({ from }) => {
+        if (Math.abs(from - at) < HANDLING || (from >= toldAt && from < toldAt + NEWS)) return true;
+        return this.troubles.some(
+          FORGETS,
+          undefined,
+          (loss) => Math.abs(loss.from - at) < BEAT && from >= loss.from && from < loss.to + RECOVERY,
+        );
+      }),
     );
   }
 

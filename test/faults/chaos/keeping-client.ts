@@ -25,6 +25,7 @@ export class KeepingClient extends Client {
   mark = '';
   /** How many stanzas it has acknowledged last. */
   told = 0;
+  onTold: (count: number) => void = () => {};
   /** Since when it has asked for an acknowledgement, and heard nothing at all. */
   askedAt: number | undefined;
 
@@ -40,7 +41,10 @@ export class KeepingClient extends Client {
 
   override write(xml: string): void {
     // what is written may be a stanza with a request behind it, or an acknowledgement, but never both
-    if (this.sm && xml.startsWith('<a ')) this.told = this.sm.received;
+    if (this.sm && xml.startsWith('<a ')) {
+      this.told = this.sm.received;
+      this.onTold(this.told);
+    }
     super.write(xml);
   }
 }

@@ -40,7 +40,7 @@ export class Person implements Line {
   private roomBooks: RoomBooks | undefined;
   private readonly random: () => number;
   private reader: ArchiveReader;
-  session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0 };
+  session: SessionMark = { number: 0, placed: 0, nodes: new Set(), confirmed: 0, told: [] };
   private node: ServiceNode;
   /** Since when something was not answered, while it is not served. */
   private awaySince: number | undefined;
@@ -310,7 +310,7 @@ export class Person implements Line {
     this.guest?.sessionOver(this.client.open.flatMap(({ spoken }) => spoken ?? []));
     this.due.archive = this.session.number > 0;
     this.due.roster = this.due.presence = true;
-    this.session = { number: this.session.number + 1, placed: 0, nodes: new Set(), confirmed: 0 };
+    this.session = { number: this.session.number + 1, placed: 0, nodes: new Set(), confirmed: 0, told: [] };
     this.fortunes.begun++;
     this.client = this.makeClient(node);
     this.isPlaced(node);
@@ -408,6 +408,9 @@ export class Person implements Line {
     client.patience = PATIENCE;
     client.onStanza = (xml) => {
       if (client === this.client) this.hear(xml);
+    };
+    client.onTold = (count) => {
+      if (client === this.client) this.session.told.push({ count, at: performance.now() });
     };
     client.onAck = (acked) => {
       if (client === this.client) this.acknowledge(acked);

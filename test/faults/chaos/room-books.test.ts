@@ -13,6 +13,7 @@ const session = (number = 1): SessionMark => ({
   placed: now - MINUTE,
   nodes: new Set(['north']),
   confirmed: 0,
+  told: [],
 });
 
 function open() {

@@ -279,6 +279,32 @@ describe('where nodes fail', () => {
     expect(await heard(back.client)).toEqual(['a', 'b']);
   });
 
+  test('a session that stays while the directory does not answer is there still, and says so later', async () => {
+    const { directory } = group.bus.clusters.find(({ self }) => self === one.id) as Cluster;
+    const put = directory.put.bind(directory);
+    let attempts = 0;
+    const id = await dieOver('sm.take');
+    directory.put = () => {
+      attempts++;
+      return Promise.reject(new StorageUnavailable('away'));
+    };
+    const three = await group.join();
+    onCall(three, 'sm.take', nobody);
+    onCall(three, 'sm.take', nobody);
+    onCall(three, 'sm.take', nobody);
+    expect((await resume(three, id)).answered).toBe('failed item-not-found 1');
+    await group.clock.advance(20_000);
+    await group.settle();
+    expect(attempts).toBeGreaterThan(1);
+    directory.put = put;
+    await group.clock.advance(1_000);
+    await group.settle();
+    expect(await count(one)).toBe(1);
+    const { client, answered } = await resume(one, id);
+    expect(answered).toBe('resumed 1');
+    expect(await heard(client)).toEqual(['a']);
+  });
+
   test('what waits is given back where the node that took it dies over it', async () => {
     await dieOver('sm.done');
     const garden = await enter(one, 'romeo', 'garden');

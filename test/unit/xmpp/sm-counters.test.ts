@@ -42,6 +42,20 @@ describe('what was sent and is not acknowledged', () => {
     );
   });
 
+  test('who else has a message is told of when it is acknowledged, and of no other', () => {
+    const queue = new UnackedQueue<string>();
+    for (const reach of ['a', undefined, 'b', 'c']) queue.push({ xml: '<x/>', isFlat: true, at: 0, reach });
+    const heard: string[] = [];
+    const listener = { had: (reach: string) => void heard.push(reach) };
+    expect(queue.acknowledge(9, listener)).toBe(false);
+    expect(heard).toEqual([]);
+    queue.acknowledge(3, listener);
+    queue.acknowledge(3, listener);
+    expect(heard).toEqual(['a', 'b']);
+    queue.acknowledge(4);
+    expect(heard).toEqual(['a', 'b']);
+  });
+
   test('keeps no text of what was acknowledged', () => {
     const queue = new UnackedQueue();
     for (let i = 0; i < 1000; i++) {

@@ -17,6 +17,10 @@ interface World {
   isOwed: boolean;
   /** What the closing report says. */
   taken: string | null;
+  /** The last number that the other node says to have handled; and whether it has an inbox. */
+  handled: string;
+  isOpen: boolean;
+  sent: number;
 }
 
 function start(): World {
@@ -24,11 +28,12 @@ function start(): World {
     isUp: true,
     key: (tag: string, name: string) => `{${tag}}:${name}`,
     async command() {
+      world.sent++;
       const answer = world.answers.shift() ?? null;
       if (answer instanceof Error) throw answer;
       return answer;
     },
-    run: async () => ['0', 0, world.taken],
+    run: async () => [world.handled, 0, world.isOpen ? 1 : 0, world.taken],
   };
   const outbox = new Outbox({
     redis: redis as unknown as RedisConnection,
@@ -43,7 +48,10 @@ function start(): World {
       world.done++;
     },
   });
-  const world: World = { outbox, lost: [], done: 0, answers: [], isThere: true, isOwed: true, taken: null };
+  const world: World = {
+    ...{ outbox, lost: [], done: 0, answers: [], isThere: true, isOwed: true, taken: null },
+    ...{ handled: '0', isOpen: false, sent: 0 },
+  };
   return world;
 }
 
@@ -112,4 +120,24 @@ test('an answer is not kept waiting by what gathers', async () => {
   expect(world.answers).toHaveLength(0);
   await urgent;
   world.outbox.close();
+});
+
+test('what Redis has lost is sent again when the other node has opened its inbox, and said what it had handled', async () => {
+  for (const [handled, sent] of [
+    ['1', 1],
+    ['0', 2],
+  ] as const) {
+    const world = start();
+    world.answers = ['1-1', '2-1'];
+    await world.outbox.push('one');
+    // Redis is there again, and the other node has not seen that yet
+    await world.outbox.audit();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(world.sent).toBe(1);
+    Object.assign(world, { isOpen: true, handled });
+    await world.outbox.audit();
+    await expect.poll(() => world.sent).toBe(sent);
+    expect(world.outbox.backlog).toBe(handled === '1' ? 0 : 3);
+    world.outbox.close();
+  }
 });

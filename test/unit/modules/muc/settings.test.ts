@@ -53,11 +53,11 @@ describe('the form of a room', () => {
   it('shows what holds now', () => {
     const values = rawValues(formOf(config));
     expect(values.get('muc#roomconfig_roomname')).toEqual(['A Dark Cave']);
-    expect(values.get('muc#roomconfig_passwordprotectedroom')).toEqual(['true']);
+    expect(values.get('muc#roomconfig_passwordprotectedroom')).toEqual(['1']);
     expect(values.get('muc#roomconfig_roomsecret')).toEqual(['cauldronburn']);
     expect(values.get('muc#roomconfig_maxusers')).toEqual(['20']);
-    expect(values.get('muc#roomconfig_allowinvites')).toEqual(['true']);
-    expect(values.get(memberInvites)).toEqual(['true']);
+    expect(values.get('muc#roomconfig_allowinvites')).toEqual(['1']);
+    expect(values.get(memberInvites)).toEqual(['1']);
     expect(values.get('muc#roomconfig_roomadmins')).toEqual([witch.full]);
     expect(values.get('muc#roomconfig_roomowners')).toEqual([crone.full]);
   });
@@ -204,7 +204,7 @@ describe('a field that a module adds', () => {
   it('has its fallback until somebody chooses', () => {
     expect(chosen(plainConfig, quiet)).toBe(true);
     const form = findForm(settingsForm(room, settings, [quiet]))!;
-    expect(rawValues(form).get(quiet.name)).toEqual(['true']);
+    expect(rawValues(form).get(quiet.name)).toEqual(['1']);
     expect(readSettings(room, plainConfig, form.with({ type: 'submit' }), [quiet]).config).toBe(plainConfig);
   });
 

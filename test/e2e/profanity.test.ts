@@ -1,0 +1,139 @@
+// Profanity, of Debian's packages, as somebody uses it who types: what is expected is what is on the screen.
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ChildServer, passwordOf } from '../kit/child-server.ts';
+import { Terminal } from '../kit/terminal.ts';
+
+const program = '/usr/bin/profanity';
+const domain = 'chat.example';
+
+let server: ChildServer;
+let romeo: Terminal;
+let juliet: Terminal;
+
+beforeAll(async () => {
+  if (!existsSync(program)) throw new Error('profanity is missing; run: node scripts/test-deps.js');
+  server = await ChildServer.start({ hosts: { [domain]: {} }, database: 'memory' });
+  await server.addUsers(domain, ['romeo', 'juliet']);
+  [romeo, juliet] = await Promise.all([connect('romeo'), connect('juliet')]);
+});
+afterAll(async () => {
+  await Promise.all([romeo, juliet].map((terminal) => terminal?.[Symbol.asyncDispose]()));
+  await server?.[Symbol.asyncDispose]();
+});
+
+/** Starts it with a home of its own, and logs in. */
+async function connect(user: string): Promise<Terminal> {
+  const home = join(server.folder, user);
+  mkdirSync(home);
+  const terminal = await Terminal.start(program, { HOME: home });
+  await terminal.shows('Type /help for help information.');
+  const { address, port } = server.address('c2s');
+  // (that the machine does not know the certificate's authority is what the last word is about)
+  terminal.type(`/connect ${user}@${domain} server ${address} port ${port} tls trust`);
+  await terminal.shows('Enter password:');
+  terminal.type(passwordOf(user));
+  await terminal.shows('logged in successfully');
+  await terminal.shows('[TLS]');
+  return terminal;
+}
+
+/** Sets a field of the form that is shown, found by its label, which is the only one that begins so. */
+async function fill(terminal: Terminal, label: string, value: string): Promise<void> {
+  await terminal.shows(`] ${label}`);
+  const field = new RegExp(`\\[(field\\d+)\\] ${label}`).exec(terminal.text)?.[1];
+  terminal.type(`/${field} ${value}`);
+  await terminal.shows(new RegExp(`Field updated\\.\\.\\..*\\[${field}\\] ${label}`));
+}
+
+test('a room is made by its form and found in the list, and people talk in it, under other names too', async () => {
+  const room = `hall@groups.${domain}`;
+  romeo.type(`/join ${room}`);
+  await romeo.shows('You have joined the room as romeo, role: moderator, affiliation: owner');
+  await romeo.shows('Room locked, requires configuration.');
+  romeo.type('/room config');
+  await romeo.shows("Use '/form submit' to save changes.");
+  await fill(romeo, 'Name:', '"The hall"');
+  await fill(romeo, 'Participants may change the subject:', 'on');
+  romeo.type('/form submit');
+  await romeo.shows('Room configuration successful');
+
+  juliet.type(`/rooms service groups.${domain}`);
+  await juliet.shows(`${room} (The hall)`);
+  juliet.type(`/join ${room} nick jule`);
+  await juliet.shows('You have joined the room as jule, role: participant, affiliation: none');
+  romeo.type('good morrow');
+  await juliet.shows('romeo: good morrow');
+  juliet.type('ay me');
+  await romeo.shows('jule: ay me');
+  await juliet.shows('jule: ay me');
+  juliet.type('/nick moon');
+  await romeo.shows('jule is now known as moon');
+  juliet.type('/subject set Feuds');
+  await romeo.shows('*moon has set the room subject: Feuds');
+
+  juliet.type('/msg romeo a word with you');
+  await juliet.shows('me: a word with you');
+  romeo.type('/win 1');
+  await romeo.shows(`<< private message: moon in ${room}`);
+  romeo.type(`/win ${room}/moon`);
+  await romeo.shows('moon: a word with you');
+  romeo.type('and with you');
+  await juliet.shows('romeo: and with you');
+});
+
+test('a moderator puts somebody out, who comes back to what was said, and an owner does so for good', async () => {
+  const room = `hall@groups.${domain}`;
+  romeo.type(`/win ${room}`);
+  await romeo.shows('jule: ay me');
+  romeo.type('/kick moon hush');
+  await romeo.shows('<- moon has been kicked from the room by romeo, reason: hush');
+  juliet.type('/win 1');
+  await juliet.shows(`<- Kicked from ${room} by romeo, reason: hush`);
+  juliet.type(`/join ${room}`);
+  await juliet.shows('You have joined the room as juliet');
+  await juliet.shows(/romeo: good morrow .*jule: ay me/);
+  await juliet.shows('moon has set the room subject: Feuds');
+
+  romeo.type(`/ban juliet@${domain} hush!`);
+  await romeo.shows('<- juliet has been banned from the room by romeo, reason: hush!');
+  juliet.type('/win 1');
+  await juliet.shows(`<- Banned from ${room} by romeo, reason: hush!`);
+  juliet.type(`/join ${room}`);
+  await juliet.shows(`Error joining room ${room}, reason: forbidden`);
+  romeo.type('/affiliation list outcast');
+  await romeo.shows(new RegExp(`Affiliation: outcast \\S+ ! juliet@${domain}`));
+  romeo.type('/room destroy');
+  await romeo.shows(`<- Room destroyed: ${room}`);
+});
+
+test('an invitation lets somebody into a room that is for members', async () => {
+  const room = `club@groups.${domain}`;
+  romeo.type(`/join ${room}`);
+  await romeo.shows('Room locked, requires configuration.');
+  romeo.type('/room config');
+  await fill(romeo, 'Only members may enter:', 'on');
+  romeo.type('/form submit');
+  await romeo.shows('Room configuration successful');
+  juliet.type(`/join ${room}`);
+  await juliet.shows(`Error joining room ${room}, reason: registration-required`);
+
+  romeo.type(`/invite send juliet@${domain} come`);
+  await juliet.shows(
+    new RegExp(`Chat room invite received: .*From : romeo@${domain} .*Room : ${room} .*Message: come`),
+  );
+  juliet.type(`/join ${room}`);
+  await juliet.shows('You have joined the room as juliet, role: participant, affiliation: member');
+  juliet.type('here I am');
+  await romeo.shows('juliet: here I am');
+  juliet.type('/leave');
+  romeo.type('gone so soon?');
+  await romeo.shows('romeo: gone so soon?');
+  juliet.type(`/join ${room}`);
+  await juliet.shows('romeo: gone so soon?');
+});
+
+test('the server never logged an error', () => {
+  expect(server.output.split('\n').filter((line) => line.includes('"level":"error"'))).toEqual([]);
+});
