@@ -8,6 +8,7 @@
 // - XEP-0060 9.1: whom presence is only directed to is sent nothing.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { pause } from '../../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
@@ -47,6 +48,8 @@ interface Removal {
 
 type Asking = OfNode | LastAsked | Lowered | Removal;
 
+/** Before what could not be read is read again, in milliseconds. */
+const PAUSE = 1000;
 const SWEEP_EVERY = 60_000;
 /** Expired items that are removed at a time. */
 const SWEPT = 1000;
@@ -78,7 +81,7 @@ export default defineModule({
     }),
   }),
 
-  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every, signal }) {
     const roster = use(rosterService);
     const caps = use(capsService);
     const index = new NodeIndex(stores.nodes, cluster, host.domain);
@@ -211,6 +214,7 @@ export default defineModule({
       roster,
       defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
       newId,
+      pause: () => pause(clock, PAUSE, signal),
       ask: (user, asked) => accounts.send(user, asked),
     });
 
