@@ -87,7 +87,7 @@ export class Arrears {
       const items = await roster.all(jid.local);
       for (const contact of contacts) {
         const item = items.get(contact.bare);
-        if (item === undefined || !isFrom(item)) continue;
+        if (contact.bare !== jid.bare && (item === undefined || !isFrom(item))) continue;
         const presence = router.sessionOf(full)?.presence ?? presenceOf('unavailable', jid, contact);
         await router.attempt(sentTo(presence, contact), host);
       }
