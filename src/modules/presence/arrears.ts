@@ -48,8 +48,8 @@ export class Arrears {
 
   private owe(session: string, contact: Jid): void {
     const contacts = this.owed.get(session);
-    if (contacts === undefined) this.owed.set(session, new Map([[contact.bare, contact]]));
-    else contacts.set(contact.bare, contact);
+    if (contacts === undefined) this.owed.set(session, new Map([[contact.full, contact]]));
+    else contacts.set(contact.full, contact);
     if (this.isAtIt) return;
     this.isAtIt = true;
     this.parts.background(this.makeUp(), 'telling contacts of presence when Redis is back');
