@@ -23,6 +23,8 @@ import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
 import { stores as roomStores } from './modules/muc/stores.ts';
+import { nodeAdministration } from './modules/pubsub/administration.ts';
+import { stores as nodeStores } from './modules/pubsub/stores.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
@@ -64,6 +66,13 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     roomsOf(domain) {
       const host = server.hosts.get(domain);
       return host?.kind === 'rooms' ? roomAdministration(host, server.router) : undefined;
+    },
+    async nodesOf(domain) {
+      const host = server.hosts.get(domain);
+      if (!host?.instances.some(({ name }) => name === 'pubsub')) return undefined;
+      const known = { nodes: nodeStores.nodes, items: nodeStores.items };
+      const opened = (await server.driver.open(domain, 'pubsub', known)) as Opened<typeof known>;
+      return nodeAdministration(host, server.router, opened);
     },
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),

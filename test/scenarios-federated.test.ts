@@ -25,6 +25,8 @@ const abroad: ReadonlySet<string> = new Set(
     'ping',
     'presence',
     'pep',
+    'pep-access',
+    'pep-last',
     'privileged-presence',
     'rfc7622-addresses',
     'roster',

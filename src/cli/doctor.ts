@@ -4,6 +4,7 @@ import { Resolver } from 'node:dns/promises';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
+import type { DatabaseRoom } from '../composition/database-room.ts';
 import type { RedisState } from '../composition/redis-state.ts';
 import { isLocalName } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
@@ -30,6 +31,8 @@ export interface DoctorParts {
   readonly status: Pick<ServerStatus, 'listeners' | 'certificates' | 'database'> | undefined;
   /** Rejects when the database does not answer; asked only while the server is stopped. */
   ping(): Promise<void>;
+  /** What room the database has for connections; asked only of a Postgres elsewhere. */
+  room(): Promise<DatabaseRoom>;
   /** How Redis is; asked only where it is configured. */
   redis(): Promise<RedisState>;
   readonly dns: Dns;
@@ -56,6 +59,7 @@ export async function examine(config: Config, parts: DoctorParts): Promise<reado
     checkConfig(config),
     checkData(config.data),
     checkDatabase(config, parts),
+    checkRoom(config, parts),
     checkRedis(config, parts),
     parts.status ? checkRunningCertificates(parts.status, parts.now) : checkCertificates(config, parts.now),
     ...Object.keys(config.hosts).map((host) => checkDns(host, config, parts.dns)),
@@ -119,6 +123,16 @@ async function checkDatabase(config: Config, { status, ping }: DoctorParts): Pro
   } catch (error) {
     return [fail(subject, `${kind}: ${text(error)}`, remedy)];
   }
+}
+
+/** A database that does not answer is told of elsewhere. */
+async function checkRoom({ database }: Config, { room }: DoctorParts): Promise<Check[]> {
+  if (database === 'embedded' || database === 'memory') return [];
+  const found = await room().catch(() => undefined);
+  if (found === undefined || found.connections >= found.wanted) return [];
+  const { connections, wanted, nodes } = found;
+  const message = `has room for ${connections} connections, and ${nodes === 1 ? 'the node' : `the ${nodes} nodes`} may want ${wanted}`;
+  return [warn('database room', message, `raise its max_connections by ${wanted - connections} or more`)];
 }
 
 /** A round trip longer than this, in milliseconds, is felt in every login. */

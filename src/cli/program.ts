@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { openOffline } from '../admin.ts';
 import { silent } from '../base/log.ts';
 import { softwareVersion } from '../base/software.ts';
+import type { DatabaseRoom } from '../composition/database-room.ts';
 import type { RedisState } from '../composition/redis-state.ts';
 import { describe } from '../config/describe.ts';
 import { findDataFolder, type LoadOptions, loadConfig } from '../config/load.ts';
@@ -70,6 +71,10 @@ class CommandLine {
     this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
     this.addArchiveCommands(this.common(program.command('archive').description('Message archives')));
     this.addRoomCommands(this.common(program.command('room').description('Rooms')));
+    const nodes = this.common(program.command('pubsub').description('Nodes of publish-subscribe'));
+    this.admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
+    this.admin(nodes, 'show <domain> <node>', 'pubsub show', (service, _, node) => ({ service, node }));
+    this.admin(nodes, 'delete <domain> <node>', 'pubsub delete', (service, _, node) => ({ service, node }));
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -355,7 +360,13 @@ class CommandLine {
         const { examineRedis } = await import('../composition/redis-state.ts');
         return examineRedis(config.redis!, silent);
       };
-      checks = await examine(config, { status, ping, redis, dns: systemDns(config.dns.servers), now: Date.now() });
+      const room = async (): Promise<DatabaseRoom> => {
+        const { examineRoom } = await import('../composition/database-room.ts');
+        const { countProcesses } = await import('./start.ts');
+        return examineRoom(config, countProcesses(config));
+      };
+      const dns = systemDns(config.dns.servers);
+      checks = await examine(config, { status, ping, room, redis, dns, now: Date.now() });
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       checks = error.problems.map((problem) => ({

@@ -39,7 +39,8 @@ export async function start(load: () => Config, configOption: string | undefined
   return code;
 }
 
-function countProcesses({ cluster }: Config): number {
+/** How many nodes there are to be on this machine. */
+export function countProcesses({ cluster }: Config): number {
   return cluster.processes === 'auto' ? availableParallelism() : cluster.processes;
 }
 

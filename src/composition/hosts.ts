@@ -148,13 +148,13 @@ export class Hosts {
       user: string,
       error: StreamError,
       isMeant?: (entry: SessionEntry) => boolean,
-    ): Promise<unknown> => {
+    ): Promise<void> => {
       try {
-        return await parts.sessions.closings.closeAccount(Jid.of(user, domain).bare, error, isMeant);
+        await parts.sessions.closings.endAccount(Jid.of(user, domain).bare, error, isMeant);
       } catch (err) {
         if (!(err instanceof StorageUnavailable)) throw err;
-        const again = 'its sessions cannot be ended just now; do it again when they can be';
-        throw new StorageUnavailable(`${again} (${err.message})`, { cause: err });
+        const later = 'its sessions cannot be found just now, and are ended when they can be';
+        throw new StorageUnavailable(`${later} (${err.message})`, { cause: err });
       }
     };
     accounts.listen({
@@ -164,11 +164,9 @@ export class Hosts {
         const below = [...this.all.values()].filter(({ parent }) => parent === host);
         for (const one of [host, ...below]) await one.collect(accountRemoving, { user });
       },
-      disabled: async (user) =>
-        void (await close(user, new StreamError('not-authorized', 'this account was disabled'))),
-      passwordChanged: async (user, by) => {
-        await close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by);
-      },
+      disabled: (user) => close(user, new StreamError('not-authorized', 'this account was disabled')),
+      passwordChanged: (user, by) =>
+        close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by),
       clientRevoked: async (user, client) => {
         const error = new StreamError('not-authorized', 'this client was logged out');
         await close(user, error, (entry) => clientOf(entry) === client);

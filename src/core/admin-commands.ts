@@ -16,6 +16,7 @@ import {
   type SessionInfo,
 } from './commands.ts';
 import { logLevels } from './log.ts';
+import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 
@@ -434,6 +435,7 @@ export const adminCommands: readonly AnyCommand[] = [
   clientRevoke,
   ...archiveCommands,
   ...roomCommands,
+  ...pubsubCommands,
   sessionLs,
   sessionKick,
   ...s2sCommands,

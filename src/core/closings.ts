@@ -120,6 +120,25 @@ export class Closings {
   }
 
   /**
+   * As {@link closeAccount}, for sessions that must not go on: those that cannot be found for the moment are ended when they can be.
+   * @throws StorageUnavailable where nothing is known of them until then
+   */
+  async endAccount(
+    user: BareJid,
+    error: StreamError,
+    isMeant: (entry: SessionEntry) => boolean = () => true,
+  ): Promise<void> {
+    const unsure = (): void => void this.clock.after(AGAIN, () => void this.endLater(user, error, isMeant));
+    const entries = await this.sessionsOf(user, unsure);
+    await Promise.all(entries.filter(isMeant).map((entry) => this.close(entry, error)));
+  }
+
+  private async endLater(user: BareJid, error: StreamError, isMeant: (entry: SessionEntry) => boolean): Promise<void> {
+    if (this.isStopped) return;
+    await this.endAccount(user, error, isMeant).catch(() => {});
+  }
+
+  /**
    * Where an account has more sessions than it may have on all nodes together, one of them ends that waits for its client. Returns
    * whether there are no more than it may have.
    */
@@ -137,12 +156,13 @@ export class Closings {
     return false;
   }
 
-  /** All that there are by now; all that are known, where that cannot be told. */
-  private async sessionsOf(user: BareJid): Promise<readonly SessionEntry[]> {
+  /** All that there are by now; all that are known, where that cannot be told: `unsure` is called then. */
+  private async sessionsOf(user: BareJid, unsure?: () => void): Promise<readonly SessionEntry[]> {
     const { directory } = this.cluster;
     try {
       return await directory.sessions(user, true);
     } catch {
+      unsure?.();
       return directory.sessions(user);
     }
   }

@@ -97,6 +97,39 @@ export interface AdminRooms {
   ): Promise<boolean>;
 }
 
+/** A node of publish-subscribe among others. */
+export interface NodeSummary {
+  /** The domain it is at. */
+  readonly service: string;
+  readonly node: string;
+  /** The empty text where it has none. */
+  readonly title: string;
+  /** Bare JID. */
+  readonly creator: string;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+  readonly items: number;
+  /** Of payloads. */
+  readonly bytes: number;
+}
+
+interface NodeDetails extends Pick<NodeSummary, 'service' | 'node' | 'items' | 'bytes'> {
+  readonly subscriptions: number;
+  /** By bare JID. */
+  readonly affiliations: Readonly<Record<string, string>>;
+  /** By the names of the owner's form, without `pubsub#`. */
+  readonly settings: Readonly<Record<string, readonly string[]>>;
+}
+
+/** The nodes at one domain, whatever process has them. All reject with an error called `NodeRefusal` for what is refused. */
+export interface AdminNodes {
+  list(): Promise<readonly NodeSummary[]>;
+  /** Undefined where there is no such node. */
+  show(node: string): Promise<NodeDetails | undefined>;
+  /** With all that is published there; false where there is no such node. */
+  delete(node: string): Promise<boolean>;
+}
+
 export interface SessionInfo {
   /** The full JID. */
   readonly jid: string;
@@ -273,6 +306,8 @@ export interface AdminContext {
   archives(host: string): MaybePromise<AdminArchives | undefined>;
   /** The rooms at a domain; nothing where there are none. */
   roomsOf(domain: string): MaybePromise<AdminRooms | undefined>;
+  /** The nodes of publish-subscribe at a domain; nothing where there are none. */
+  nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** The names of nodes that cannot be asked for theirs just now. */
   unknown(): MaybePromise<readonly string[]>;

@@ -194,7 +194,7 @@ export class Session implements SessionEntry {
     return andThen(this.owner.changed(this), () => {});
   }
 
-  /** Sets a shared slot of a session that is about to become available: the directory is told of both at once. */
+  /** Sets a shared slot that the directory may hear of with the next change, as of a session that is about to become available. */
   carry<T>(slot: Slot<T>, value: T | undefined): void {
     const shared = { ...this.shared };
     if (value === undefined) delete shared[slot.name];

@@ -1,6 +1,6 @@
-// Floods in rooms: how fast one person may speak, come and go, and change nick or presence in a room, and how much there is of it in a room
-// at all. Who is beyond is told to wait; of presence, the last one is shown when there is time for it. Admins and owners speak as fast as
-// they like, but for what a room as a whole may hear. What holds for a stream (`limits`) comes before all that.
+// Floods in rooms: how fast one person may speak, come and go, invite others, and change nick or presence in a room, and how much there is of it
+// in a room at all. Who is beyond is told to wait; of presence, the last one is shown when there is time for it. Admins and owners speak as fast
+// as they like, but for what a room as a whole may hear; they invite no faster than others: whom they invite has not asked for it. What holds for a stream (`limits`) comes before all that.
 import { z } from 'zod';
 import { type Rate, TokenBucket } from '../base/token-bucket.ts';
 import { defineModule, on } from '../core/module.ts';
@@ -10,7 +10,16 @@ import { StanzaError } from '../xmpp/errors.ts';
 import type { BareJid, Jid } from '../xmpp/jid.ts';
 import { isAtLeast } from './muc/associations.ts';
 import type { Affiliation } from './muc/config.ts';
-import { type RoomShow, roomJoin, roomMessage, roomNick, roomPrivate, roomShow } from './muc/hooks.ts';
+import {
+  type RoomInvitation,
+  type RoomShow,
+  roomInvitation,
+  roomJoin,
+  roomMessage,
+  roomNick,
+  roomPrivate,
+  roomShow,
+} from './muc/hooks.ts';
 import { applyPresence } from './muc/nick-change.ts';
 import type { Room } from './muc/room.ts';
 import { defineRoomSlot } from './muc/slots.ts';
@@ -26,6 +35,7 @@ interface Person {
   readonly messages: TokenBucket;
   readonly entries: TokenBucket;
   readonly shows: TokenBucket;
+  readonly invitations: TokenBucket;
   /** Milliseconds since 1970. */
   seenAt: number;
 }
@@ -58,6 +68,8 @@ export default defineModule({
     'room-entries-burst': burst(1000),
     'presence-per-second': rate(0.5, 'Changes of presence of one person in a room that are shown, in the long run.'),
     'presence-burst': burst(20),
+    'invitations-per-second': rate(0.2, 'People whom one person invites to a room, in the long run.'),
+    'invitations-burst': burst(50),
   }),
 
   setup({ host, config, clock, every }) {
@@ -65,6 +77,7 @@ export default defineModule({
     const ofAllMessages: Rate = { rate: config['room-messages-per-second'], burst: config['room-messages-burst'] };
     const ofEntries: Rate = { rate: config['entries-per-second'], burst: config['entries-burst'] };
     const ofAllEntries: Rate = { rate: config['room-entries-per-second'], burst: config['room-entries-burst'] };
+    const ofInvitations: Rate = { rate: config['invitations-per-second'], burst: config['invitations-burst'] };
     const ofShows: Rate = { rate: config['presence-per-second'], burst: config['presence-burst'] };
     /** Presence that waits, the last one of each device, by its real full JID. */
     const late = new Map<string, RoomShow>();
@@ -86,6 +99,7 @@ export default defineModule({
           messages: new TokenBucket(ofMessages, now),
           entries: new TokenBucket(ofEntries, now),
           shows: new TokenBucket(ofShows, now),
+          invitations: new TokenBucket(ofInvitations, now),
           seenAt: now,
         };
         people.set(bare, person);
@@ -110,6 +124,12 @@ export default defineModule({
       if (!personOf(all, bare, now).entries.tryTake(1, now)) return tooFast('you come and go too fast');
       if (!isNew || affiliation !== 'none' || all.entries.tryTake(1, now)) return undefined;
       return tooFast('too many people enter this room');
+    }
+
+    function checkInvitations({ room, inviter, people }: RoomInvitation): StanzaError | undefined {
+      const now = clock.now();
+      const { invitations } = personOf(crowdOf(room, now), inviter.withResource('').bare, now);
+      return invitations.tryTake(people.length, now) ? undefined : tooFast('you invite too many people');
     }
 
     function checkShow(event: RoomShow): 'handled' | undefined {
@@ -154,6 +174,7 @@ export default defineModule({
           checkEntry(room, occupant.shown.jid, occupant.affiliation, false),
         ),
         on(roomShow, { phase: 'check' }, checkShow),
+        on(roomInvitation, { phase: 'check' }, checkInvitations),
       ],
     };
   },

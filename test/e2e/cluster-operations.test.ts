@@ -92,7 +92,7 @@ test('while Redis is away the other nodes are not known, which is said at once',
   // what holds now, and what does not yet
   const disabled = await server.cli(['user', 'disable', 'romeo@localhost']);
   expect(disabled.code).toBe(1);
-  expect(disabled.stderr).toContain('its sessions cannot be ended just now; do it again when they can be');
+  expect(disabled.stderr).toContain('its sessions cannot be found just now, and are ended when they can be');
   // the processes of this machine are told all the same
   const drained = performance.now();
   expect((await server.cli(['drain', 'on', other])).stdout).toContain(`${other} drains`);

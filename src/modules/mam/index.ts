@@ -34,12 +34,11 @@ import { applyRetraction } from './retract.ts';
 import { isWorthArchiving } from './rules.ts';
 import { settings, stores } from './settings.ts';
 import { stanzaIdElement, stanzaIdOf, withoutStanzaIds } from './stanza-ids.ts';
+import { archiveFeatures, Upkeep } from './upkeep.ts';
 
 export { readBefore, receivedAs, sentAs } from './notes.ts';
 export { stanzaIdElement } from './stanza-ids.ts';
 
-/** How often what is too old is looked for. */
-const PRUNE_EVERY = 6 * 3_600_000;
 /** Characters of XML of a page, at most. */
 const PAGE_LENGTH = 1024 * 1024;
 /** The part of what a session may still be sent that one page takes: who asks for many at once gets smaller ones. */
@@ -215,22 +214,14 @@ export default defineModule({
       return prefsElement(wanted);
     }
 
-    let stopped = false;
     const retention = new Retention({ messages, retention: stores.retention, default: config.retention });
-    every(PRUNE_EVERY, 'removal of old messages', async () => {
-      const isOurs = (): boolean => cluster.owner(`mam ${host.domain}`) === cluster.self;
-      if (isOurs()) metrics.pruned.inc(await retention.prune(clock.now(), () => !stopped && isOurs()));
+    const upkeep = new Upkeep({
+      cluster,
+      every,
+      name: `mam ${host.domain}`,
+      work: async (goesOn) => metrics.pruned.inc(await retention.prune(clock.now(), goesOn)),
     });
-
-    const features = [
-      NS.mam,
-      NS.mamExtended,
-      NS.mamGroupchatField,
-      NS.stanzaIds,
-      NS.retraction,
-      NS.retractionTombstone,
-      ...(config.search ? [NS.fullText] : []),
-    ];
+    const features = archiveFeatures(config.search);
     return {
       // ids are given by archives, never by the host: who claims that it did is not to be believed (XEP-0359 3, 7)
       features: { server: [NS.retraction, NS.retractionTombstone], account: features },
@@ -259,7 +250,7 @@ export default defineModule({
         iqSet(['account', 'nobody'], NS.mam, 'prefs', forbid),
       ],
       stop() {
-        stopped = true;
+        upkeep.stop();
       },
     };
   },

@@ -91,7 +91,8 @@ export async function removeBefore(
 
 const milliseconds = (own: OwnRetention): number => (own === 'forever' ? Number.POSITIVE_INFINITY : own);
 
-async function* everybody(store: Pick<ArchiveStore, 'owners'>): AsyncGenerator<string> {
+/** Every owner of something, a page at a time. */
+export async function* everybody(store: Pick<ArchiveStore, 'owners'>): AsyncGenerator<string> {
   for (let after: string | undefined; ; ) {
     const owners = await store.owners(after, PAGE);
     yield* owners;

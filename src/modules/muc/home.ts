@@ -14,7 +14,7 @@ import { arrive, type Bringer, isEntering } from './arrivals.ts';
 import { plainConfig } from './config.ts';
 import { goneError, mayFollow } from './destroy.ts';
 import { checkNick, enter, notInside } from './enter.ts';
-import { removeGhost, vanishIfEmpty } from './exit.ts';
+import { endRoom, evictAll, removeGhost, vanishIfEmpty } from './exit.ts';
 import { welcome } from './fan-out.ts';
 import { roomCreated, roomCreating, roomOpening } from './hooks.ts';
 import { type Device, deviceRow } from './occupant.ts';
@@ -65,7 +65,10 @@ export class Home {
     const { key } = home;
     const row = await stores.rooms.get(key);
     home.rows.gone = row === undefined ? await stores.gone.get(key) : undefined;
-    if (row === undefined) return home;
+    if (row === undefined) {
+      await home.clearAway();
+      return home;
+    }
     const affiliations = (await stores.affiliations.all(key)) as ReadonlyMap<BareJid, AffiliationRow>;
     const parked = await stores.parked.get(key);
     const room = new Room(jid, { ...row, affiliations, slots: handed?.slots }, home.ports);
@@ -76,6 +79,15 @@ export class Home {
     if (parked !== undefined) home.ports.background(home.rows.park(undefined), 'forgetting who was in a room');
     vanishIfEmpty(room);
     return home;
+  }
+
+  /** What is left of a room whose end its server did not live to see is ended now: nobody is anything in the next one by that. */
+  private async clearAway(): Promise<void> {
+    const affiliations = (await this.parts.stores.affiliations.all(this.key)) as ReadonlyMap<BareJid, AffiliationRow>;
+    if (affiliations.size === 0) return;
+    const room = new Room(this.jid, { config: plainConfig, createdAt: 0, affiliations }, this.ports);
+    await this.ports.hooks.collect(roomOpening, { room });
+    await endRoom(room, false);
   }
 
   /**
@@ -251,8 +263,10 @@ export class Home {
     const state = { config, createdAt: this.ports.now(), isLocked: true, affiliations: new Map([[owner, row]]) };
     const room = new Room(this.jid, state, this.ports);
     this.room = room;
-    bringer.keep(room.save());
-    bringer.keep(this.rows.saveAffiliation(owner, row));
+    const stored = Promise.all([room.save(), this.rows.saveAffiliation(owner, row)]);
+    bringer.keep(stored);
+    // a room that is nowhere is none
+    stored.catch(() => void room.run(() => this.unmake(room)));
     this.ports.hooks.notify(roomCreated, { room, creator: from });
     // refused after all: nothing is left of it
     const end = (): void => vanishIfEmpty(room);
@@ -263,6 +277,12 @@ export class Home {
       end();
       throw error;
     }
+  }
+
+  private unmake(room: Room): void {
+    if (room.isOver) return;
+    evictAll(room, { codes: [333] });
+    this.ports.background(endRoom(room, false), 'removing a room that could not be stored');
   }
 
   private async lookFor(room: Room, devices: readonly Device[]): Promise<void> {

@@ -124,6 +124,15 @@ export const roomPrivate = gate<{
   element: Element;
 }>()('room-private', ['check', 'change']);
 
+/** Somebody who may do so invites people through the room (7.8.2), or lets them in who are invited directly (XEP-0249). `check` may refuse. */
+export interface RoomInvitation {
+  readonly room: Room;
+  /** The real full JID of the inviter. */
+  readonly inviter: Jid;
+  readonly people: readonly Jid[];
+}
+export const roomInvitation = gate<RoomInvitation>()('room-invitation', ['check']);
+
 /**
  * The presence of an occupant is being made, for all who see it: handlers push elements that stand beside `<x/>`, which stays the last
  * one; at once, without a promise. Not called for each reader, but when something changed: `showPresence` (presence.ts) says so.

@@ -222,7 +222,10 @@ export default defineModule({
         }),
         ...requests,
         on(accountRemoving, ({ user }) => forget(user)),
-        provide(roomDirectory, { all: () => stores.directory.all('') }),
+        provide(roomDirectory, {
+          all: () => stores.directory.all(''),
+          createdAt: (room) => andThen(stores.rooms.get(room), (row) => row?.createdAt),
+        }),
         on(roomMessageSent, () => metrics.messages.inc()),
         // what the host asks itself for its operators
         iqGet('host', NS.mucOwner, 'query', ({ iq }) => {

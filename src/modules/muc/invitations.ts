@@ -10,6 +10,7 @@ import { actorOf } from './actor.ts';
 import { changeAffiliations } from './affiliations.ts';
 import { isAtLeast } from './associations.ts';
 import { tell } from './fan-out.ts';
+import { roomInvitation } from './hooks.ts';
 import { hasInvited, type Invitation, sendInvitation, takeInvitation } from './invited.ts';
 import type { RoomContext } from './request.ts';
 import type { Room } from './room.ts';
@@ -19,18 +20,15 @@ const MOST = 20;
 /**
  * Sends the invitations of a message on to whom they are for; all of them or none.
  * @param x that of muc#user in it
- * @throws StanzaError `jid-malformed`, `bad-request`, `forbidden`, `not-allowed`
+ * @throws StanzaError `jid-malformed`, `bad-request`, `forbidden`, `not-allowed`; `policy-violation` for too many
  */
 export async function invite(context: RoomContext, message: Element, x: Element): Promise<void> {
   const { room, asker } = context;
   const asked = x.getChildren('invite').map(readInvitation);
   if (asked.length > MOST) throw new StanzaError('not-acceptable', `no more than ${MOST} at a time`);
-  for (const { to } of asked) checkInvitation(context, to);
-  if (room.config.isMembersOnly)
-    await letIn(
-      context,
-      asked.map(({ to }) => to),
-    );
+  const people = asked.map(({ to }) => to);
+  await checkAll(context, people);
+  if (room.config.isMembersOnly) await letIn(context, people);
   const id = message.attrs.id ?? room.ports.newId();
   for (const invitation of asked) sendInvitation(room, { ...invitation, by: asker.full, id });
 }
@@ -44,6 +42,14 @@ function readInvitation(invitation: Element): Pick<Invitation, 'to' | 'reason' |
     reason: invitation.getChildText('reason') || undefined,
     goesOn: goesOn && el('continue', NS.mucUser, { thread: goesOn.attrs.thread }),
   };
+}
+
+/** @throws StanzaError where one of them may not be invited, or a module refuses it */
+async function checkAll(context: RoomContext, people: readonly Jid[]): Promise<void> {
+  const { room, asker } = context;
+  for (const to of people) checkInvitation(context, to);
+  const verdict = await room.ports.hooks.gate(roomInvitation, { room, inviter: asker, people });
+  if (verdict instanceof StanzaError) throw verdict;
 }
 
 /**
@@ -79,7 +85,7 @@ async function letIn(context: RoomContext, people: readonly Jid[]): Promise<void
  */
 export async function admit(context: RoomContext, to: Jid): Promise<void> {
   if (!context.room.config.isMembersOnly) return;
-  checkInvitation(context, to);
+  await checkAll(context, [to]);
   await letIn(context, [to]);
 }
 

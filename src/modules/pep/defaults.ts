@@ -7,6 +7,8 @@ export function personalConfig(mostPayload: number): NodeConfig {
     ...plainConfig,
     accessModel: 'presence',
     maxItems: 1,
+    // a new song does not take back the one before
+    whenFull: 'discard-oldest',
     sendLast: 'on_sub_and_presence',
     isPresenceBased: true,
     maxPayload: mostPayload,

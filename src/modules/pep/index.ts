@@ -25,7 +25,7 @@ import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
 import type { Errand } from '../pubsub/errands.ts';
-import { itemPublished, nodeConfigured, nodeCreated, nodeDeleted } from '../pubsub/hooks.ts';
+import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
 import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
@@ -35,6 +35,7 @@ import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } 
 import { personalConfig } from './defaults.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
+import { Limits } from './limits.ts';
 import { visibleNodes } from './listing.ts';
 import { NodeIndex } from './node-index.ts';
 import { pep, personalNodes } from './service.ts';
@@ -66,6 +67,15 @@ export default defineModule({
       .min(1024)
       .prefault(200_000)
       .meta({ description: 'Bytes of one item, at most. Clients have to be able to send them, too.' }),
+    'max-nodes': z.int().min(1).prefault(500).meta({ description: 'Nodes of one account, at most.' }),
+    'max-bytes': z
+      .int()
+      .min(1)
+      .prefault(50_000_000)
+      .meta({ description: 'Bytes of all items at the nodes of one account, at most.' }),
+    'publishes-per-minute': z.int().min(1).prefault(60).meta({
+      description: 'Items that one account publishes in a minute, for long; those of ten minutes may come at once.',
+    }),
   }),
 
   setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every }) {
@@ -76,6 +86,17 @@ export default defineModule({
     const newId = (): string => randomBytes(9).toString('base64url');
     const plain = personalConfig(config['max-payload']);
     const hearing = new Hearing({ domain: host.domain, directory: cluster.directory, roster, caps, now });
+
+    const limits = new Limits({
+      quota: {
+        nodes: config['max-nodes'],
+        bytes: config['max-bytes'],
+        perMinute: config['publishes-per-minute'],
+      },
+      items: stores.items,
+      clock,
+      countNodes: (user) => andThen(index.of(user), ({ size }) => size),
+    });
 
     const people = (account: Jid): ServicePorts['people'] => ({
       contact: (owner, who): MaybePromise<Contact | undefined> =>
@@ -313,6 +334,8 @@ export default defineModule({
         }),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
         on(rosterItemChanged, ({ account, contact, was, is }) => rosterChanged(account, contact, was, is)),
+        on(nodeCreating, { phase: 'check' }, ({ service }) => limits.another(service.local)),
+        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event.service.local, event)),
         on(nodeCreated, changed),
         on(nodeConfigured, changed),
         on(nodeDeleted, changed),

@@ -13,7 +13,7 @@ import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { accountRemoving, nodeAsked, serviceIn } from '../../core/events.ts';
-import { counter } from '../../core/metrics.ts';
+import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type IqHandler, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -26,16 +26,17 @@ import { decidedNode, isDecision } from './authorize.ts';
 import { plainConfig } from './config.ts';
 import { featuresWith, listNodes } from './discovery.ts';
 import { type Errand, run } from './errands.ts';
+import { SWEEP_EVERY, sweepExpired } from './expiry.ts';
 import { itemPublished } from './hooks.ts';
 import { pendingCommand } from './pending.ts';
 import type { People, Policy, ServicePorts, ShelfPorts } from './ports.ts';
 import { heedsPresence } from './presence.ts';
 import { answerOfService, nodeNamed, withInstantName } from './requests.ts';
 import { type Remembered, Service, Shelf } from './shelf.ts';
-import { confirm, directoryOf, StoredRows, stores } from './stores.ts';
+import { confirm, directoryOf, OWNER, StoredRows, stores } from './stores.ts';
 
-/** Whose the rows of all nodes of a host are. */
-const OWNER = 'pubsub';
+/** For the metrics, in milliseconds. */
+const COUNT_EVERY = 10_000;
 
 /** A node, on the node of the cluster that owns it. */
 interface Home {
@@ -50,7 +51,11 @@ export default defineModule({
   summary: 'Nodes that people publish at and subscribe to',
   hosts: ['pubsub'],
   stores,
-  metrics: { published: counter('Items published') },
+  metrics: {
+    published: counter('Items published'),
+    expired: counter('Items removed because their time was over'),
+    nodes: gauge('Nodes in the memory of this process'),
+  },
   config: z.strictObject({
     creation: z.enum(['local', 'admins', 'anyone']).prefault('local').meta({
       description: 'Who may make nodes: the people of the host, its admins alone, or people of other servers too.',
@@ -72,7 +77,7 @@ export default defineModule({
       .meta({ description: 'A node that nobody asks for is out of memory after so long.' }),
   }),
 
-  setup({ host, config, stores: opened, metrics, router, cluster, owners, clock, background }) {
+  setup({ host, config, stores: opened, metrics, router, cluster, owners, clock, every, background }) {
     const domain = host.parent?.domain ?? host.domain;
     const isOperator = ({ full }: Jid): boolean => full === host.domain;
     const newId = (): string => randomBytes(12).toString('base64url');
@@ -172,17 +177,33 @@ export default defineModule({
       return { name, shelf: new Shelf(host.jid, ports, handed), rows, drop };
     };
 
+    const homes = new Set<Home>();
     const nodes = owners.declare<Home, Errand, Answered>('node', {
-      thaw: (key, lease, handed) => open(key, lease, handed as Remembered | undefined),
+      thaw(key, lease, handed) {
+        const home = open(key, lease, handed as Remembered | undefined);
+        homes.add(home);
+        return home;
+      },
       handle: ({ shelf, name }, errand) => run(shelf, name, errand),
-      async freeze({ shelf, rows }) {
+      async freeze(home) {
+        homes.delete(home);
+        const { shelf, rows } = home;
         await shelf.settled();
         await rows.settled();
         return shelf.remembered();
       },
-      drop: (home) => home.drop(),
+      drop(home) {
+        homes.delete(home);
+        home.drop();
+      },
       idleAfter: config['unload-after'],
       isIdle: ({ shelf }) => shelf.isQuiet,
+    });
+
+    every(COUNT_EVERY, 'counting nodes', () => metrics.nodes.set(homes.size));
+    every(SWEEP_EVERY, 'removal of items whose time is over', async () => {
+      const isOurs = (): boolean => cluster.owner(`pubsub ${host.domain}`) === cluster.self;
+      metrics.expired.inc(await sweepExpired(opened.items, isOurs));
     });
 
     const ask = (name: string, errand: Errand): MaybePromise<Element | undefined> =>

@@ -7,6 +7,9 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Directory, ItemRows, ShelfRows } from './ports.ts';
 import type { EntityRow, NodeRow } from './rows.ts';
 
+/** Whose the rows of all nodes of a host are. */
+export const OWNER = 'pubsub';
+
 /** What a module that has nodes declares: nodes by name, who has to do with which (a bare JID), and items. The owner is whose the nodes are. */
 export const stores = { nodes: map<NodeRow>(), entities: pairs<EntityRow>(), items: items() };
 

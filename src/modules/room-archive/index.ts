@@ -20,19 +20,22 @@ import { refBy, retractedId } from '../mam/references.ts';
 import { Retention, removeBefore } from '../mam/retention.ts';
 import { isWorthKeepingInRoom } from '../mam/rules.ts';
 import { stanzaIdElement, withoutStanzaIds } from '../mam/stanza-ids.ts';
+import { archiveFeatures, Upkeep } from '../mam/upkeep.ts';
+import { roomDirectory } from '../muc/directory.ts';
 import { type RoomMessage, roomDestroyed, roomFields, roomHistory, roomInfo, roomMessage } from '../muc/hooks.ts';
 import { type RoomContext, roomOf } from '../muc/request.ts';
 import type { Room } from '../muc/room.ts';
 import { chosen, type ExtraField } from '../muc/settings.ts';
 import { checkReader, narrowed } from './access.ts';
 import { historyOf, sayLater } from './history.ts';
+import { sweepArchives } from './leftovers.ts';
 import { paced } from './pace.ts';
 import { Graves, roomArchive } from './retractions.ts';
 import { isToRead, kept, shownTo, sightOf } from './said.ts';
 import { keeping, settings, stores } from './settings.ts';
 
-/** How often what is too old is looked for. */
-const PRUNE_EVERY = 6 * 3_600_000;
+/** After a start, in milliseconds: whoever comes back is served first. */
+const FIRST_AFTER = 2 * 60_000;
 /** Characters of XML of a page, at most. */
 const PAGE_LENGTH = 256 * 1024;
 /** Messages of a page where none says how many it wants. */
@@ -53,7 +56,7 @@ export default defineModule({
     pruned: counter('Messages of rooms removed because they were too old'),
   },
 
-  setup({ host, config, stores, metrics, cluster, clock, every, background }) {
+  setup({ host, config, stores, metrics, cluster, clock, every, background, find }) {
     const { messages } = stores;
     const limits: QueryLimits = {
       pageSize: config['page-size'],
@@ -143,24 +146,21 @@ export default defineModule({
       return el('query', NS.mam, undefined, filterForm(limits));
     }
 
-    let stopped = false;
     const remove = (room: Room): Promise<unknown> =>
-      removeBefore(messages, room.jid.local, clock.now() + 1, () => !stopped);
+      removeBefore(messages, room.jid.local, clock.now() + 1, () => !upkeep.isStopped);
     const retention = new Retention({ messages, retention: stores.retention, default: config.retention });
-    every(PRUNE_EVERY, 'removal of old messages', async () => {
-      const isOurs = (): boolean => cluster.owner(`room-archive ${host.domain}`) === cluster.self;
-      if (isOurs()) metrics.pruned.inc(await retention.prune(clock.now(), () => !stopped && isOurs()));
+    const upkeep = new Upkeep({
+      cluster,
+      every,
+      name: `room-archive ${host.domain}`,
+      async work(goesOn) {
+        const rooms = find(roomDirectory);
+        if (rooms !== undefined) metrics.pruned.inc(await sweepArchives(messages, rooms, clock, goesOn));
+        metrics.pruned.inc(await retention.prune(clock.now(), goesOn));
+      },
     });
-
-    const features = [
-      NS.mam,
-      NS.mamExtended,
-      NS.mamGroupchatField,
-      NS.stanzaIds,
-      NS.retraction,
-      NS.retractionTombstone,
-      ...(config.search ? [NS.fullText] : []),
-    ];
+    const cancelFirst = clock.after(FIRST_AFTER, () => background(upkeep.run(), 'looking what is left of rooms'));
+    const features = archiveFeatures(config.search);
     return {
       handlers: [
         provide(roomArchive, graves),
@@ -179,7 +179,8 @@ export default defineModule({
         iqGet('room', NS.mam, 'metadata', (request) => metadata(roomOf(request))),
       ],
       stop() {
-        stopped = true;
+        upkeep.stop();
+        cancelFirst();
       },
     };
   },

@@ -10,7 +10,7 @@ import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { type Iq, type Presence, replaceElement } from '../../xmpp/stanza.ts';
+import { type Iq, type Presence, replaceElement, type Stanza } from '../../xmpp/stanza.ts';
 import {
   isFrom,
   isTombstone,
@@ -31,8 +31,23 @@ import {
   type SubscriptionType,
 } from './subscription.ts';
 
-/** The resource asked for the roster, and is told of every change ("interested resource", RFC 6121 2.2). */
+/**
+ * The resource asked for the roster, and is told of every change ("interested resource", RFC 6121 2.2). The directory hears of it with
+ * the next thing that it is told of the session.
+ */
 export const interested = defineSlot<boolean>('interested', { shared: true });
+
+/** Whether a stanza is for a resource only if that is interested; it is sent to all, and their nodes know. */
+export function isForInterested(stanza: Stanza, to: Jid): boolean {
+  switch (stanza.kind) {
+    case 'message':
+      return false;
+    case 'presence':
+      return stanza.type === 'subscribed' || stanza.type === 'unsubscribe' || stanza.type === 'unsubscribed';
+    case 'iq':
+      return stanza.type === 'set' && stanza.payload?.ns === NS.roster && stanza.from.full === to.bare;
+  }
+}
 
 /** What a subscription stanza changed. */
 export interface Transition {
@@ -111,6 +126,13 @@ export class RosterBook implements Roster {
     return this.parts.items.all(user);
   }
 
+  /** Reads a roster, as it is now; false where it was remembered, and may be older. */
+  async isFresh(user: string): Promise<boolean> {
+    const parts = [this.parts.items.all(user), this.parts.floors.get(user)];
+    await Promise.all(parts);
+    return parts.every(isPromise);
+  }
+
   canSee(account: Jid, who: Jid): MaybePromise<boolean> {
     if (account.bare === who.bare) return true;
     return andThen(this.get(account.local, who.bare), (item) => item !== undefined && isFrom(item));
@@ -187,7 +209,7 @@ export class RosterBook implements Roster {
       this.parts.changed(account, contact, old, item);
       // RFC 6121 3.1.6, 3.2.3, 3.3.3: the stanza goes before the push
       if (toInterested && step.pass && stanza !== undefined) {
-        this.parts.router.delivery.write(stanza, (await this.sessions(account)).filter(isInterested));
+        this.parts.router.delivery.write(stanza, await this.sessions(account));
       }
       if (item?.ver === ver || (isAgain && item !== undefined && item.ver > 0)) await this.push(account, contact, item);
       return { was: subscriptionOf(old), is: step.state, pass: step.pass, approve: step.approve };
@@ -257,7 +279,7 @@ export class RosterBook implements Roster {
   private async push(account: Jid, contact: Jid, item: RosterItem | undefined): Promise<void> {
     if (item === undefined) return;
     for (const to of this.parts.watchers) await this.parts.tell(this.pushFor(account, to, contact.bare, item));
-    const entries = (await this.sessions(account)).filter(isInterested);
+    const entries = await this.sessions(account);
     if (entries.length === 0) return;
     const push = this.pushFor(account, account, contact.bare, item);
     for (const entry of entries) {
@@ -310,10 +332,6 @@ export function formatVersion(version: number): string {
 /** The version that a client knows; undefined when it is none of ours. */
 export function parseVersion(text: string): number | undefined {
   return /^v[0-9a-z]{1,10}$/.test(text) ? Number.parseInt(text.slice(1), 36) : undefined;
-}
-
-function isInterested(entry: SessionEntry): boolean {
-  return entry.shared[interested.name] === true;
 }
 
 function highestVersion(items: ReadonlyMap<string, RosterItem>): number {

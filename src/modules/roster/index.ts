@@ -1,7 +1,7 @@
 // RFC 6121 section 2: the roster. Item rules are in item.ts, subscription states in subscription.ts, storage in book.ts.
 import { z } from 'zod';
 import { mayReadRosters } from '../../config/components.ts';
-import { streamFeatures } from '../../core/events.ts';
+import { sessionOut, streamFeatures } from '../../core/events.ts';
 import { notify } from '../../core/hooks.ts';
 import { defineModule, defineService, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import { kv, map } from '../../storage/specs.ts';
@@ -9,7 +9,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { formatVersion, interested, type Roster, RosterBook } from './book.ts';
+import { formatVersion, interested, isForInterested, type Roster, RosterBook } from './book.ts';
 import { isVisible, itemElement, parseRosterSet, type RosterItem } from './item.ts';
 import { SharedRoster } from './shared.ts';
 
@@ -77,9 +77,10 @@ export default defineModule({
 
     async function getRoster({ iq, payload, session, afterReply }: IqRequest): Promise<Element | undefined> {
       const account = iq.to;
-      // before reading: what changes from now on is pushed
-      await session?.set(interested, true);
-      await shared.catchUp(account);
+      // before reading: what changes from now on is pushed. Other nodes need not know: this one takes out what is not for its sessions
+      session?.carry(interested, true);
+      // what is not remembered is read as it is now
+      if (!(await book.isFresh(account.local))) await shared.catchUp(account);
       // (only a session can be sent pushes in place of the roster)
       const known = session === undefined ? undefined : payload.attrs.ver;
       const changes = known === undefined ? undefined : await book.changesSince(account.local, known);
@@ -118,6 +119,9 @@ export default defineModule({
       features: { server: [NS.roster] },
       handlers: [
         provide(roster, shared),
+        on(sessionOut, { phase: 'filter' }, ({ session, stanza }) =>
+          isForInterested(stanza, session.jid) && session.get(interested) !== true ? 'handled' : undefined,
+        ),
         iqGet('self', NS.roster, 'query', getRoster),
         iqSet('self', NS.roster, 'query', setRoster),
         iqGet('account', NS.roster, 'query', forPrivileged('get', getRoster)),

@@ -73,7 +73,7 @@ export class SharedRoster implements Roster {
 
   /**
    * Resolves when this node reads all that has been written of a roster before: word of it came before the answer. What is
-   * written from now on is pushed to the sessions that are interested by now.
+   * written from now on is pushed to the sessions that are there by now.
    */
   async catchUp(account: Jid): Promise<void> {
     const owner = this.ownerOf(account);

@@ -127,6 +127,7 @@ function fakeServer() {
             },
           },
     roomsOf: () => undefined,
+    nodesOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,

@@ -31,7 +31,8 @@ async function look(
 ): Promise<(subject: string) => Check | undefined> {
   const config = parseConfig({ data: './data', ...input }, { baseFolder: folder });
   const redis = async () => ({ ok: true, version: 'Redis 7.0.15', latency: 0.4 });
-  const usual = { status: undefined, ping: async () => {}, redis, dns, now: Date.now() };
+  const room = async () => ({ connections: 97, wanted: 10, nodes: 1 });
+  const usual = { status: undefined, ping: async () => {}, room, redis, dns, now: Date.now() };
   const checks = await examine(config, { ...usual, ...parts });
   for (const { state, fix } of checks) expect(fix === undefined).toBe(state === 'ok');
   return (subject) => checks.find((check) => check.subject === subject);
@@ -112,6 +113,22 @@ describe('DNS', () => {
 });
 
 describe('this machine', () => {
+  it('a Postgres has to let in all connections of all nodes', async () => {
+    const database = 'postgres://parley@db.example/parley';
+    const room = (connections: number, nodes: number) => async () => ({ connections, wanted: 10 * nodes, nodes });
+    expect((await look({ database }, { room: room(40, 4) }))('database room')).toBeUndefined();
+    expect((await look({ database }, { room: room(39, 4) }))('database room')).toEqual({
+      state: 'warn',
+      subject: 'database room',
+      message: 'has room for 39 connections, and the 4 nodes may want 40',
+      fix: 'raise its max_connections by 1 or more',
+    });
+    // the embedded one is made large enough; one that does not answer is told of once
+    expect((await look({ database: 'embedded' }, { room: room(1, 4) }))('database room')).toBeUndefined();
+    const silent = await look({ database }, { room: () => Promise.reject(new Error('away')) });
+    expect(silent('database room')).toBeUndefined();
+  });
+
   it('ports that are free, picked, or taken', async () => {
     const taken = createServer();
     await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done));

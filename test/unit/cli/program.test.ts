@@ -95,7 +95,7 @@ describe('usage', () => {
     const { code, out } = await run(['user', 'add', '--help']);
     expect(code).toBe(0);
     expect(out).toContain('--password-stdin');
-    expect((await run(['--help'])).out).not.toMatch(/\b(invite|pubsub)\b/);
+    expect((await run(['--help'])).out).not.toMatch(/\binvite\b/);
   });
 
   it('help is given on a command of two words', async () => {

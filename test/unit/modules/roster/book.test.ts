@@ -3,7 +3,7 @@ import type { SessionEntry } from '../../../../src/cluster/cluster.ts';
 import { createSolo } from '../../../../src/cluster/solo.ts';
 import type { Router } from '../../../../src/core/router.ts';
 import { presenceOf } from '../../../../src/modules/presence/stanzas.ts';
-import { formatVersion, parseVersion, RosterBook } from '../../../../src/modules/roster/book.ts';
+import { formatVersion, isForInterested, parseVersion, RosterBook } from '../../../../src/modules/roster/book.ts';
 import type { RosterItem } from '../../../../src/modules/roster/item.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
 import type { KvStore, MapStore } from '../../../../src/storage/ports.ts';
@@ -32,7 +32,13 @@ beforeEach(async () => {
   await cluster.directory.put(resource('chamber', false));
   written = [];
   removed = [];
-  const delivery = { write: (stanza: Stanza, to: readonly SessionEntry[]) => written.push({ stanza, to }) };
+  // (as `session-out` does on the node of each)
+  const delivery = {
+    write(stanza: Stanza, all: readonly SessionEntry[]) {
+      const to = all.filter(({ jid, shared }) => shared.interested === true || !isForInterested(stanza, jid));
+      if (to.length > 0) written.push({ stanza, to });
+    },
+  };
   const router = { delivery } as unknown as Router;
   book = new RosterBook({
     ...stores,
