@@ -34,7 +34,7 @@ export function enter(room: Room, jid: Jid, nick: string, presence: Element, isN
   checkEntry(room, jid, affiliation, x);
   const occupant = room.occupantOf(jid) ?? ownOccupant(room, jid, nick);
   checkPlace(room, jid, nick, affiliation, occupant);
-  const role = occupant?.role ?? initialRole(affiliation, room.config.isModerated);
+  const role = occupant?.role ?? initialRole(affiliation, room.config);
   const event: RoomJoin = { room, jid, nick, affiliation, role, presence, occupant };
   const verdict = room.ports.hooks.gate(roomJoin, event);
   if (!isPromise(verdict)) {
