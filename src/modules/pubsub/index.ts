@@ -19,10 +19,11 @@ import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
+import { stanzaOf } from '../../xmpp/stanza.ts';
 import { isFrom, roster } from '../roster/index.ts';
 import { Answered, Asked } from './asked.ts';
 import { decidedNode, isDecision } from './authorize.ts';
+import { Comings } from './comings.ts';
 import { plainConfig } from './config.ts';
 import { featuresWith, listNodes } from './discovery.ts';
 import { type Errand, run } from './errands.ts';
@@ -226,14 +227,16 @@ export default defineModule({
       return andThen(ask(node, { is, asked }), (query) => query?.elements() ?? []);
     };
 
-    /** Somebody comes or goes: nodes that heed it are told. */
-    const follow = async ({ from, type }: Presence): Promise<void> => {
-      const errand: Errand = { is: type === 'available' ? 'coming' : 'going', who: from.full };
-      for (const [name, entity] of await opened.entities.right(OWNER, from.bare)) {
-        const row = await opened.nodes.get(OWNER, name);
-        if (row !== undefined && heedsPresence(service, name, row, entity)) await nodes.call(name, errand);
-      }
-    };
+    const comings = new Comings({
+      background,
+      async tell(who, is) {
+        for (const [name, entity] of await opened.entities.right(OWNER, who.bare)) {
+          const row = await opened.nodes.get(OWNER, name);
+          if (row !== undefined && heedsPresence(service, name, row, entity))
+            await nodes.call(name, { is, who: who.full });
+        }
+      },
+    });
 
     const forget = async (user: string): Promise<void> => {
       const { bare } = Jid.of(user, domain);
@@ -278,9 +281,7 @@ export default defineModule({
         on(serviceIn, { phase: 'handle' }, ({ stanza }) => {
           if (stanza.to.local !== '') return;
           if (stanza.kind === 'presence') {
-            if (stanza.type === 'available' || stanza.type === 'unavailable') {
-              background(follow(stanza), 'following who is online');
-            }
+            comings.take(stanza);
             return 'handled';
           }
           if (stanza.kind !== 'message') return;
