@@ -305,7 +305,7 @@ export default defineModule({
           'instant-nodes',
           'last-published',
           // (a command of a host of nodes)
-        ).filter((name) => !name.endsWith('#get-pending')),
+        ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
       items: (of, by) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by)),

@@ -244,7 +244,12 @@ export default defineModule({
 
     return {
       features: {
-        server: featuresWith('access-open', 'instant-nodes', ...(config['auto-create'] ? ['auto-create'] : [])),
+        server: featuresWith(
+          'access-open',
+          'get-pending',
+          'instant-nodes',
+          ...(config['auto-create'] ? ['auto-create'] : []),
+        ),
       },
       items: (of, by) => (of.full === host.domain ? listNodes(service, by) : []),
       commands: [pendingCommand(service, (name, from) => ask(name, { is: 'reminder', from: from.full }))],
