@@ -1,7 +1,8 @@
 // What the server itself does in the name of an account: as if one of its devices had, so that everybody who listens hears of it.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { defineService } from '../../core/module.ts';
-import { type Element, el } from '../../xml/element.ts';
+import { parseElement } from '../../xml/document.ts';
+import { type Element, el, Element as XmlElement } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { Asked } from '../pubsub/asked.ts';
@@ -80,7 +81,7 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
         return request(user, 'get', NS.pubsub, el('items', NS.pubsub, attrs, ...wanted));
       });
       const items = found?.getChild('items')?.getChildren('item') ?? [];
-      return items.map((item) => ({ id: item.attrs.id ?? '', payload: item.elements()[0] }));
+      return items.map((item) => ({ id: item.attrs.id ?? '', payload: payloadIn(item) }));
     },
     async configure(user, node, values) {
       const configure = el('configure', NS.pubsubOwner, { node }, form(NS.pubsubNodeConfig, values));
@@ -90,6 +91,15 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
       await request(user, 'set', NS.pubsubOwner, el('delete', NS.pubsubOwner, { node }));
     },
   };
+}
+
+/** What is read from the store of this very node is text still. */
+function payloadIn(item: Element): Element | undefined {
+  for (const child of item.children) {
+    if (child instanceof XmlElement) return child;
+    if (typeof child !== 'string') return parseElement(child.raw);
+  }
+  return undefined;
 }
 
 function form(formType: string, values: Readonly<Record<string, string>>): Element {
