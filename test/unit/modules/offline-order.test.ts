@@ -162,6 +162,8 @@ test('what waited for a session that is over is kept, after what was', async () 
   await say('2');
   juliet.write('</stream:stream>');
   expect(await juliet.closed()).toBe(true);
+  while (!server.log.some(({ message }) => message === 'client gone')) await turn();
+  await turn();
   go();
   await turn();
   const { client } = await logIn(server.c2s, { domain, user: 'juliet', password: 'secret' });
