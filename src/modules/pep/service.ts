@@ -1,6 +1,7 @@
 // What the server itself does in the name of an account: as if one of its devices had, so that everybody who listens hears of it.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { defineService } from '../../core/module.ts';
+import { parseElement } from '../../xml/document.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
@@ -87,7 +88,7 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
         return request(user, 'get', NS.pubsub, items, as === undefined ? {} : { as });
       });
       const items = found?.getChild('items')?.getChildren('item') ?? [];
-      return items.map((item) => ({ id: item.attrs.id ?? '', payload: item.elements()[0] }));
+      return items.map((item) => ({ id: item.attrs.id ?? '', payload: payloadIn(item) }));
     },
     async configure(user, node, values) {
       const configure = el('configure', NS.pubsubOwner, { node }, form(NS.pubsubNodeConfig, values));
@@ -97,6 +98,12 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
       await request(user, 'set', NS.pubsubOwner, el('delete', NS.pubsubOwner, { node }));
     },
   };
+}
+
+/** As it came, or as it is in the store. */
+function payloadIn({ children }: Element): Element | undefined {
+  const payload = children.find((child) => typeof child !== 'string');
+  return payload !== undefined && 'raw' in payload ? parseElement(payload.raw) : payload;
 }
 
 function form(formType: string, values: FormValues): Element {

@@ -125,8 +125,9 @@ function convert(property: Element): Element | undefined {
   }
 }
 
+/** (an empty text would be one more than what is read back) */
 const v4 = (name: string, ...children: readonly (Element | string)[]): Element =>
-  el(name, NS.vcard4Xml, undefined, ...children);
+  el(name, NS.vcard4Xml, undefined, ...children.filter((child) => child !== ''));
 
 const textOf = (property: Element, name: string): string => property.getChildText(name)?.trim() ?? '';
 

@@ -25,7 +25,7 @@ export function vcardTempFrom(card: Element): Element {
 }
 
 const temp = (name: string, ...children: readonly (Element | string)[]): Element =>
-  el(name, NS.vcardTemp, undefined, ...children);
+  el(name, NS.vcardTemp, undefined, ...children.filter((child) => child !== ''));
 
 function convert(property: Element): Element[] {
   const { name } = property;
