@@ -10,6 +10,11 @@ export class Turns<K> {
     return this.last.size === 0;
   }
 
+  /** Whether work of that key is under way. */
+  has(key: K): boolean {
+    return this.last.has(key);
+  }
+
   /** Runs the work now when nothing of that key is under way, else after it; whatever it throws reaches only the caller. */
   run<T>(key: K, work: () => MaybePromise<T>): MaybePromise<T> {
     const before = this.last.get(key);

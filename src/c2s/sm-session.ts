@@ -163,6 +163,10 @@ export class ManagedSession implements Outbox {
     if (this.unwritten > 0) this.catchUp();
   }
 
+  get sent(): number {
+    return this.queue.sent;
+  }
+
   /** What the client has acknowledged others need not have, unless it was given a copy only. */
   had(reach: Reach): void {
     if (reach.to.includes(this.session.sid)) this.keeper.delivery.had(reach);
@@ -219,6 +223,7 @@ export class ManagedSession implements Outbox {
     this.cancelExpiry?.();
     this.carrier = undefined;
     const waiting = this.queue.waiting();
+    this.inbound.end(this.queue.acked);
     this.queue.acknowledge(this.queue.sent);
     return this.keeper.ended(this, waiting);
   }

@@ -30,6 +30,8 @@ export interface Directory {
    * @param isFresh whatever any node had put by now has to be in it, whatever is remembered here
    */
   sessions(user: BareJid, isFresh?: boolean): MaybePromise<readonly SessionEntry[]>;
+  /** For some seconds after what was put may have been lost: nodes put it again, and until then somebody may be there who is not found. */
+  readonly isInDoubt?: boolean;
   /**
    * Adds an entry, or replaces the one with the same full JID; returns the one replaced, if it was another session. A session that has
    * moved is put by its new node, with the `sid` that it had: from then on the entry is that node's, and stays when the other one dies.
@@ -53,8 +55,11 @@ interface ToSessions {
   readonly xml: string;
   /** All that are given the message. */
   readonly had?: Holders;
-  /** The stanza has no `to`: each has it with its own address. Whoever is not there is answered for by an error. */
-  readonly each?: true;
+  /**
+   * The stanza has no `to`: each has it with its own address. Whoever is not there is answered for by an error. The number is the token of
+   * the lease by which its speaker speaks: after what was said under a later one nobody hears it. 0: it needs none.
+   */
+  readonly each?: number;
 }
 
 /** What travels between nodes. */

@@ -10,6 +10,10 @@ const preset = z.strictObject({
   public: z.boolean().optional().meta({ description: 'It is listed.' }),
   'members-only': z.boolean().optional().meta({ description: 'Only members may enter.' }),
   moderated: z.boolean().optional().meta({ description: 'Only members, and who is given voice, may speak.' }),
+  'members-listen': z
+    .boolean()
+    .optional()
+    .meta({ description: 'Where it is moderated, members listen, too, until they are given voice.' }),
   'real-addresses': z
     .enum(['anyone', 'moderators'])
     .optional()
@@ -34,6 +38,7 @@ const knownPresets: Readonly<Record<string, RoomPreset>> = {
   plain: {},
   'public channel': { ...inTeams, public: true, invitations: true },
   'private channel': { ...inTeams, public: false, 'members-only': true, invitations: true, registration: false },
+  announcements: { persistent: true, public: true, moderated: true, 'members-listen': true },
   group: { ...inTeams, public: false, 'members-only': true, invitations: false, registration: false },
 };
 
@@ -63,7 +68,7 @@ export const rooms = z
       .meta({ description: 'Rooms that one person may own, made by entering them; 0 for no limit.' }),
     presets: z.record(z.string(), preset).prefault({}).meta({
       description:
-        'Sets of settings that new rooms may begin with, by name, beside `plain`, `public channel`, `private channel` and `group`, which may be replaced.',
+        'Sets of settings that new rooms may begin with, by name, beside `plain`, `public channel`, `private channel`, `group` and `announcements`, which may be replaced.',
     }),
     'default-preset': z
       .string()

@@ -1,15 +1,17 @@
 // What other nodes send: to sessions of this node, to those that have moved on, and back from nodes that do not have them.
 import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
-import type { Addressee, Cluster, Frame, NodeId, SessionFrame } from '../cluster/cluster.ts';
+import type { Addressee, Cluster, Frame, NodeId, SessionEntry, SessionFrame } from '../cluster/cluster.ts';
 import { parseElement, unfoldable } from '../xml/document.ts';
 import type { Element } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { type Holders, type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import type { AccountDelivery } from './account.ts';
+import { placeOf } from './elsewhere.ts';
 import type { Host } from './host.ts';
 import type { Multicast } from './multicast.ts';
-import type { Sessions } from './sessions.ts';
+import { Session, type Sessions } from './sessions.ts';
+import { whereabouts } from './whereabouts.ts';
 
 export interface ArrivalsParts {
   readonly hosts: ReadonlyMap<string, Host>;
@@ -40,11 +42,12 @@ export class Arrivals {
     const element = frame.kind === 'deliver' ? unfoldable(frame.xml) : parseElement(frame.xml);
     if (frame.kind === 'stanza') return this.parts.forThisNode(element);
     if (frame.kind === 'undelivered') return this.redeliverAll(element, frame, from);
-    if (frame.each !== true) return this.toSessions(element, frame, from);
+    if (frame.each === undefined) return this.toSessions(element, frame, from);
     const speaker = Jid.parse(element.attrs.from ?? '');
-    if (speaker === undefined) return;
+    if (speaker === undefined || !this.parts.multicasts.mayBeHeard(speaker.bare, frame.each)) return;
     return this.parts.multicasts.inTurn(speaker.bare, frame.to, (to) =>
-      this.toSessions(element, { ...frame, to }, from),
+      // (whoever it is passed on to may hear it later)
+      this.toSessions(element, { ...frame, to, each: 0 }, from),
     );
   }
 
@@ -57,7 +60,7 @@ export class Arrivals {
       const session = sessions.get(addressee.jid);
       // another session may have come under its name
       if (session?.sid === addressee.sid) {
-        const own = each === true ? element.with({ to: session.jid.full }) : element;
+        const own = each !== undefined ? element.with({ to: session.jid.full }) : element;
         session.deliver(withReach(stanzaOf(own, addressOf(element.attrs.from, session.jid), session.jid), reach));
         return false;
       }
@@ -84,9 +87,10 @@ export class Arrivals {
   /** @param node where they were not reached */
   private redeliverAll(element: Element, frame: SessionFrame, node: NodeId): MaybePromise<void> {
     const { to, had, each } = frame;
-    const speaker = each === true ? Jid.parse(element.attrs.from ?? '') : undefined;
+    const speaker = each === undefined ? undefined : Jid.parse(element.attrs.from ?? '');
+    if (speaker !== undefined && !this.parts.multicasts.mayBeHeard(speaker.bare, each!)) return;
     return inOrder(to, (addressee) => {
-      if (each !== true) return this.redeliver(element, addressee, had, node);
+      if (each === undefined) return this.redeliver(element, addressee, had, node);
       const gone = Jid.parse(addressee.jid);
       if (gone === undefined || speaker === undefined) return;
       const session = this.parts.sessions.get(addressee.jid);
@@ -94,14 +98,17 @@ export class Arrivals {
         session.deliver(stanzaOf(element.with({ to: session.jid.full }), speaker, session.jid));
         return;
       }
-      return this.parts.guard(element, speaker, gone, () =>
-        andThen(this.parts.accounts.whereNow(addressee, node), (entry) => {
-          if (entry === undefined || entry.node === this.parts.cluster.self) {
-            throw new StanzaError('service-unavailable');
-          }
-          return this.pass(entry.node, { ...frame, kind: 'deliver', to: [addressee] }, element);
-        }),
-      );
+      return this.parts.guard(element, speaker, gone, async () => {
+        const { cluster, sessions } = this.parts;
+        const isElsewhere = ({ sid, node: place }: SessionEntry): boolean =>
+          sid === addressee.sid && place !== node && cluster.nodes.has(place);
+        const entry = await whereabouts(cluster, gone.bare, isElsewhere);
+        if (entry !== undefined) sessions.moves.learn(entry);
+        const place = entry && placeOf(entry, sessions, cluster.self);
+        if (place === undefined) throw new StanzaError('service-unavailable');
+        if (place instanceof Session) place.deliver(stanzaOf(element.with({ to: place.jid.full }), speaker, place.jid));
+        else await this.pass(place, { ...frame, kind: 'deliver', to: [addressee], each: 0 }, element);
+      });
     });
   }
 

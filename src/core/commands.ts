@@ -113,7 +113,7 @@ export interface NodeSummary {
   readonly bytes: number;
 }
 
-interface NodeDetails extends Pick<NodeSummary, 'service' | 'node' | 'items' | 'bytes'> {
+export interface NodeDetails extends Pick<NodeSummary, 'service' | 'node' | 'items' | 'bytes'> {
   readonly subscriptions: number;
   /** By bare JID. */
   readonly affiliations: Readonly<Record<string, string>>;

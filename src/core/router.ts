@@ -8,6 +8,7 @@ import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
+import { refused } from '../xmpp/sm-counters.ts';
 import {
   errorReply,
   type Iq,
@@ -37,7 +38,10 @@ export interface Remote {
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
-  /** Resolves to false where it has failed and its sender, whose session is over, cannot be told: then the stanza was not handled. */
+  /**
+   * Resolves to false where it has failed and its sender, whose session is over, cannot be told: then the stanza was not handled. To
+   * {@link refused} where its sender is told.
+   */
   readonly settled: Promise<unknown>;
 }
 
@@ -75,6 +79,7 @@ export class Router {
     this.multicasts = new Multicast({
       ...parts,
       abroad: (stanza, host) => this.abroad(new Transit(stanza, { kind: 'host', host })),
+      undelivered: (frame, node) => this.arrivals.take(frame, node),
       refuse: (element, from, to, error) => this.refuse(element, from, to, error),
     });
     this.accounts = new AccountDelivery(parts.cluster, parts.sessions, parts.clock, {
@@ -151,12 +156,13 @@ export class Router {
     return isOver && this.parts.sessions.moves.whither(sid) === undefined;
   }
 
-  private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<void> {
+  private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<typeof refused> {
     try {
       await this.refuse(header, to, from, error);
     } catch (failure) {
       this.parts.log.error({ err: failure }, 'a failure could not be told');
     }
+    return refused;
   }
 
   /**
@@ -258,10 +264,12 @@ export class Router {
    * A host says one thing to many sessions, of any domain: an element with a `from` and without `to`, to full JIDs. The gates of the
    * readers' hosts do not see it, `sessionOut` does. What comes from one bare JID (a room's) arrives in its order, also with what
    * is sent to a single reader this way. A reader that is not there is answered for by a stanza error from that address.
+   * @param lease the token of the lease by which it is said, where it is said by something that has one owner: nobody hears it after
+   * what was said under a later one
    * @returns when other nodes have what is for their sessions. Never rejects.
    */
-  multicast(element: Element, from: Jid, to: readonly Jid[], host: Host): MaybePromise<void> {
-    return this.multicasts.send(element, from, to, host);
+  multicast(element: Element, from: Jid, to: readonly Jid[], host: Host, lease?: number): MaybePromise<void> {
+    return this.multicasts.send(element, from, to, host, lease);
   }
 
   /** Sends what somebody may like to know and did not ask for: where it cannot be delivered, nobody hears of that. */

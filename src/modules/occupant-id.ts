@@ -2,7 +2,7 @@
 // after every restart: the HMAC of room and bare JID with a secret of the host's rooms that never leaves the store. What somebody sends of
 // the kind themselves is taken out by the room (`isReserved`, muc/fan-out.ts).
 //
-// - 4, "every message and every presence": of what an occupant says and is. What the room itself says is nobody's.
+// - 4, "every message and every presence": of what an occupant says and is, errors to private messages too. What the room itself says is nobody's.
 import { createHmac, randomBytes } from 'node:crypto';
 import { defineModule, defineService, on, provide } from '../core/module.ts';
 import { kv } from '../storage/specs.ts';

@@ -86,6 +86,9 @@ export class UnackedQueue<R = never> {
   }
 }
 
+/** So many refusals are remembered, the last ones. */
+const MOST_REFUSALS = 256;
+
 /** Work that a stanza's sender is not to hear of before it is done. */
 interface Step {
   isDone: boolean;
@@ -99,6 +102,25 @@ interface Step {
 
 const nothing: Step[] = Object.freeze([]) as never;
 
+/** How the work of a stanza ended that was answered by an error: the answer was written. */
+export const refused = 'refused';
+
+/** A stanza that was refused. */
+interface Refusal {
+  readonly step: Step;
+  /** Counted as `h` is. */
+  readonly number: number;
+  /** How much was sent to the peer by then, the answer being part of it. */
+  readonly sent: number;
+}
+
+/** Who tells the peer what was handled. */
+export interface Answering {
+  sendAck(): void;
+  /** What was sent to the peer so far, where that is counted. */
+  readonly sent?: number;
+}
+
 /** What came from the peer and was handled: the longest run of stanzas all of whose work is done. */
 export class HandledCounter {
   h: number;
@@ -106,21 +128,23 @@ export class HandledCounter {
   private steps = nothing;
   private whenIdle: (() => void)[] | undefined;
   private isHalted = false;
-  private readonly answers: { sendAck(): void };
+  private refusals: Refusal[] | undefined;
+  private readonly answers: Answering;
 
   /**
    * @param answers is told once for each acknowledgement that was asked for, when it may be given
    * @param start where the counter begins
    */
-  constructor(answers: { sendAck(): void }, start = 0) {
+  constructor(answers: Answering, start = 0) {
     this.h = wrap(start);
     this.answers = answers;
     this.whenIdle = undefined;
+    this.refusals = undefined;
   }
 
   /**
    * A stanza was handled; `work` is what it still waits for. The promise must not reject; where it resolves to false the stanza was
-   * not handled after all, and counting ends before it.
+   * not handled after all, and counting ends before it. Where it resolves to {@link refused}, that is known in the end: see `end`.
    */
   add(work?: Promise<unknown>): void {
     if (this.isHalted) return;
@@ -134,11 +158,41 @@ export class HandledCounter {
     const step: Step = { isDone: false, stanzas: 1, asked: 0 };
     if (last === undefined) this.steps = [step];
     else this.steps.push(step);
-    void work.then((isHandled) => {
-      step.isLost = isHandled === false;
+    void work.then((outcome) => {
+      if (outcome === refused) this.refuse(step);
+      step.isLost = outcome === false;
       step.isDone = true;
       this.advance();
     });
+  }
+
+  /**
+   * Nothing more will be sent to the peer, which has acknowledged so much of what was. It has not read the other refusals: what they were
+   * about does not count as handled, and it says that again.
+   */
+  end(acknowledged: number): void {
+    const unread = this.refusals?.find(({ sent }) => isBehind(acknowledged, sent));
+    if (unread === undefined) return;
+    unread.step.isLost = true;
+    if (this.steps.includes(unread.step)) this.advance();
+    else {
+      this.h = wrap(unread.number - 1);
+      this.isHalted = true;
+      this.finish();
+    }
+  }
+
+  private refuse(step: Step): void {
+    const { sent } = this.answers;
+    if (sent === undefined || this.isHalted) return;
+    let number = this.h + 1;
+    for (const before of this.steps) {
+      if (before === step) break;
+      number += before.stanzas;
+    }
+    this.refusals ??= [];
+    this.refusals.push({ step, number, sent });
+    if (this.refusals.length > MOST_REFUSALS) this.refusals.shift();
   }
 
   /** The peer wants to know: it is told when everything that came before is done. */
@@ -183,7 +237,16 @@ export class HandledCounter {
       this.steps.splice(0, done);
       return;
     }
+    this.finish();
+  }
+
+  private finish(): void {
     this.steps = nothing;
     for (const resolve of this.whenIdle?.splice(0) ?? []) resolve();
   }
+}
+
+/** Whether one count is less than another: both go on at 0 after the greatest, and are never far apart. */
+function isBehind(one: number, other: number): boolean {
+  return one !== other && wrap(other - one) < 2 ** 31;
 }

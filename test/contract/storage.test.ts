@@ -132,6 +132,26 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (_name, build) => {
       expect(new Map(await counters.all('counting'))).toEqual(new Map(Object.entries({ odd: 20, even: 20 })));
     });
 
+    test('gives back some values of many owners at once, in the order asked for', async () => {
+      await stores.items.set('many1', 'a', { text: '1a' });
+      await stores.items.set('many1', '{"b,c}', { text: '1b' });
+      await stores.items.set('many2', 'a', { text: '2a' });
+      const asked = [
+        { owner: 'many2', key: 'a' },
+        { owner: 'many1', key: 'none' },
+        { owner: 'nobody', key: 'a' },
+        { owner: 'many1', key: '{"b,c}' },
+        { owner: 'many1', key: 'a' },
+        { owner: 'many1', key: 'a' },
+      ];
+      const found = await stores.items.several(asked);
+      expect(found.map((value) => value?.text)).toEqual(['2a', undefined, undefined, '1b', '1a', '1a']);
+      expect(await stores.items.several([])).toEqual([]);
+      await expect((async () => stores.items.several([{ owner: 'a', key: '\ud800' }]))()).rejects.toThrow(
+        UnstorableValue,
+      );
+    });
+
     test('takes any key, also the names of what objects have', async () => {
       for (const key of ['__proto__', 'constructor', "quo'te", 'back\\slash', '"', '%', ' ', 'ñ 𝒳', '']) {
         await stores.items.set('odd', key, { text: key });

@@ -12,6 +12,8 @@ import { startRedisNodes } from './redis-nodes.ts';
 import { mergeSettings, TestServer, type TestServerOptions } from './test-server.ts';
 
 export const DOMAIN = 'verona.test';
+/** For an answer of another node, in milliseconds: on a busy machine none is to be given up. */
+const PATIENCE = 5_000;
 
 export interface Joined {
   readonly servers: readonly TestServer[];
@@ -38,7 +40,10 @@ export async function joinServers(
 ): Promise<Joined> {
   const clock = new FakeClock();
   const driver = createMemoryDriver(clock);
-  const nodes = redis === undefined ? createNodes(names) : await startRedisNodes(redis, names, nodeOptions);
+  const nodes =
+    redis === undefined
+      ? createNodes(names)
+      : await startRedisNodes(redis, names, { callTimeout: PATIENCE, ...nodeOptions });
   const clusters: Cluster[] = [];
   const servers: TestServer[] = [];
   const all = mergeSettings({ hosts: { [DOMAIN]: {} } }, settings);

@@ -95,6 +95,11 @@ export class DirectoryMemory {
     this.doubtAt = this.options.clock.now();
   }
 
+  /** Redis may have lost what it had, and other nodes may not have put it again yet. */
+  get isInDoubt(): boolean {
+    return this.options.clock.now() - this.doubtAt < presumedFor;
+  }
+
   /** What is known for certain, but for changes on their way. */
   find(user: BareJid): Known | undefined {
     const account = this.accountOf(user);
@@ -150,7 +155,7 @@ export class DirectoryMemory {
     if (isSame && state.version < account.version && !isLoss) return;
     const now = this.options.clock.now();
     const had = account.presumed;
-    if (now - this.doubtAt >= presumedFor) account.presumed = nobody;
+    if (!this.isInDoubt) account.presumed = nobody;
     else if (account.birth !== 0 && account.birth !== state.birth) account.presumed = account.stored;
     // what is only presumed has to be asked for again soon
     account.at = account.presumed.length === 0 ? now : now - this.options.maxAge + askAgainAfter;
@@ -241,9 +246,8 @@ export class DirectoryMemory {
   }
 
   private noticeLoss(): void {
-    const now = this.options.clock.now();
-    if (now - this.doubtAt < presumedFor) return;
-    this.doubtAt = now;
+    if (this.isInDoubt) return;
+    this.doubtAt = this.options.clock.now();
     this.options.onLoss();
   }
 

@@ -113,6 +113,10 @@ export class RedisDirectory implements Directory {
     return this.asking.get(user) ?? this.ask(user);
   }
 
+  get isInDoubt(): boolean {
+    return this.memory.isInDoubt;
+  }
+
   /** @throws StorageUnavailable for a session that is new, where Redis does not answer; others are put when it does again */
   put(entry: SessionEntry): Promise<SessionEntry | undefined> {
     const { jid, sid } = entry;

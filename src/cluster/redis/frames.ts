@@ -52,7 +52,10 @@ export function writeFrame(frame: Frame): string {
   // neither addresses nor names of sessions have control characters
   const list = to.length === 1 ? `${first!.jid}\t${first!.sid}` : to.map(({ jid, sid }) => `${jid}\t${sid}`).join('\t');
   // (a release before this part leaves the address out, which clients do without)
-  if (each === true) return `${letter}${list.length},${xml.length},0,1;${list}${xml}+`;
+  if (each !== undefined) {
+    const mark = `+${each}`;
+    return `${letter}${list.length},${xml.length},0,${mark.length};${list}${xml}${mark}`;
+  }
   if (had === undefined) return `${letter}${list.length},${xml.length};${list}${xml}`;
   const holders = JSON.stringify(had);
   return `${letter}${list.length},${xml.length},${holders.length};${list}${xml}${holders}`;
@@ -152,7 +155,7 @@ function contentOf(
 }
 
 function frameOf(kind: 'deliver' | 'undelivered', list: string, xml: string, had: string, each: string): Frame {
-  if (each !== '') return { kind, to: addressees(list), xml, each: true };
+  if (each !== '') return { kind, to: addressees(list), xml, each: Number(each.slice(1)) };
   return had === '' ? { kind, to: addressees(list), xml } : { kind, to: addressees(list), xml, had: holders(had) };
 }
 

@@ -1,24 +1,29 @@
 // XEP-0030: Service Discovery, from what modules declare; the server's capabilities in stream features (XEP-0115, XEP-0390).
-import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { softwareName } from '../../base/software.ts';
 import { type NodeAsked, nodeAsked, streamFeatures } from '../../core/events.ts';
 import type { Host, Instance } from '../../core/host.ts';
 import { defineModule, type Identity, type IqRequest, type Item, iqGet, on } from '../../core/module.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
+import { ephemeral } from '../../storage/specs.ts';
+import { parseElement } from '../../xml/document.ts';
 import { type Element, el } from '../../xml/element.ts';
+import { parseCaps2Node } from '../../xmpp/caps.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { pageElement, pageOf, parsePageRequest } from '../../xmpp/rsm.ts';
 import { delegations, type Nested } from '../delegation/index.ts';
 import { roster as rosterService } from '../roster/index.ts';
-import { type Info, infoQuery, makeInfo } from './info.ts';
+import { capsNode, type Info, infoQuery, makeInfo } from './info.ts';
 
 export default defineModule({
   xeps: ['XEP-0030 2.5.0', 'XEP-0115 1.6.0', 'XEP-0128 1.0.1', 'XEP-0390 0.3.2'],
   summary: 'Tells what the server and its accounts are and can do',
   hosts: ['users', 'rooms', 'pubsub'],
+  stores: { announced: ephemeral<string>() },
 
-  setup({ host, find }) {
+  setup({ host, stores, find, every, background }) {
     const isAnonymous = host.settings.authentication === 'anonymous';
     let made:
       | { readonly of: readonly Instance[]; readonly nested: Nested | undefined; readonly info: Info }
@@ -33,14 +38,30 @@ export default defineModule({
           account: { category: 'account', type: isAnonymous ? 'anonymous' : 'registered' },
         };
         made = { of: host.instances, nested, info: makeInfo(host.instances, own, nested) };
+        if (host.kind === 'users') remember(made.info);
       }
       return made.info;
     }
 
+    /** What is announced can be asked for also when something else is, and on other nodes, which may have other modules (XEP-0390 6.1). */
+    function remember({ nodes, host: children }: Info): void {
+      const xml = infoQuery(children).toXml();
+      for (const node of nodes) {
+        const done = stores.announced.set(EVERYBODY, node, xml, REMEMBERED_FOR);
+        // Redis is away: said again in time
+        if (isPromise(done)) background(done.catch(unlessAway), 'remembering what was announced');
+      }
+    }
+    if (host.kind === 'users') every(REMEMBERED_FOR / 4, 'remembering of what is announced', () => remember(info()));
+
     function hostInfo(request: IqRequest): MaybePromise<Element> {
       const { node } = request.payload.attrs;
       if (!isNode(node) || info().nodes.has(node)) return infoQuery(info().host, node);
-      return andThen(askOthers(request, 'host', node, 'info'), (children) => infoQuery(children, node));
+      const former = isAnnounced(node) ? stores.announced.get(EVERYBODY, node) : undefined;
+      return andThen(former, (xml) => {
+        if (xml !== undefined) return parseElement(xml).with({ node });
+        return andThen(askOthers(request, 'host', node, 'info'), (children) => infoQuery(children, node));
+      });
     }
 
     /** @throws StanzaError `item-not-found` for a node that no module knows */
@@ -121,6 +142,19 @@ function identityOf({ kind }: Host): Identity {
   // XEP-0060 5.1
   if (kind === 'pubsub') return { category: 'pubsub', type: 'service', name: 'Publish-subscribe' };
   return { category: 'server', type: 'im', name: softwareName };
+}
+
+/** Whose it is what the server has announced of itself, and for how long it is known, in milliseconds. */
+const EVERYBODY = '';
+const REMEMBERED_FOR = 24 * 3_600_000;
+
+/** Whether a node may be the name of a hash of ours. */
+function isAnnounced(node: string): boolean {
+  return node.startsWith(`${capsNode}#`) || parseCaps2Node(node) !== undefined;
+}
+
+function unlessAway(error: unknown): void {
+  if (!(error instanceof StorageUnavailable)) throw error;
 }
 
 /** Items in one answer. */

@@ -241,7 +241,7 @@ function outBy(room: Room, affiliation: Affiliation): GoneParts | undefined {
 
 /** 5.1.3: what an affiliation brings is had at once; the role of moderator goes with the affiliation that brought it. */
 function roleAfter(room: Room, { affiliation, role }: Occupant, was: Affiliation): Occupant['role'] {
-  const initial = initialRole(affiliation, room.config.isModerated);
+  const initial = initialRole(affiliation, room.config);
   if (isAtLeast(was, 'admin') && !isAtLeast(affiliation, 'admin')) return initial;
   return mayAs(role, initial) || affiliation === 'none' ? role : initial;
 }

@@ -1,5 +1,13 @@
 // What comes with roles and affiliations (XEP-0045 5).
-import { type Affiliation, affiliationRank, affiliations, type Role, roleRank, roles } from './config.ts';
+import {
+  type Affiliation,
+  affiliationRank,
+  affiliations,
+  type Role,
+  type RoomConfig,
+  roleRank,
+  roles,
+} from './config.ts';
 
 export function isAffiliation(text: string | undefined): text is Affiliation {
   return (affiliations as readonly (string | undefined)[]).includes(text);
@@ -20,8 +28,11 @@ export function mayAs(role: Role, wanted: Role): boolean {
 }
 
 /** The role that somebody has on entering (5.1.2). */
-export function initialRole(affiliation: Affiliation, isModerated: boolean): Role {
+export function initialRole(
+  affiliation: Affiliation,
+  { isModerated, membersListen }: Pick<RoomConfig, 'isModerated' | 'membersListen'>,
+): Role {
   if (isAtLeast(affiliation, 'admin')) return 'moderator';
   if (affiliation === 'outcast') return 'none';
-  return isModerated && affiliation === 'none' ? 'visitor' : 'participant';
+  return isModerated && (affiliation === 'none' || membersListen) ? 'visitor' : 'participant';
 }

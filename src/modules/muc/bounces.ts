@@ -1,9 +1,11 @@
 // What comes back: errors from those whom the room, or one of its occupants, has sent something (XEP-0045 18.1.2, 10.10.1).
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { type Element, el } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { removeGhost } from './exit.ts';
 import { tell } from './fan-out.ts';
+import { roomPrivate } from './hooks.ts';
 import { invitationBounced } from './invitations.ts';
 import type { Room } from './room.ts';
 
@@ -25,7 +27,13 @@ const goneInRoom: ReadonlySet<string> = new Set([...gone, 'service-unavailable']
  * @param look where this server says so instead of the device: finds out whether that is gone. What was not delivered may have been for a
  * session that had the same address before.
  */
-export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element, look?: (device: Jid) => void): void {
+export function takeBounce(
+  room: Room,
+  from: Jid,
+  nick: string,
+  stanza: Element,
+  look?: (device: Jid) => void,
+): MaybePromise<void> {
   if (nick === '' && stanza.name === 'message' && invitationBounced(room, from, stanza)) return;
   const occupant = room.occupantOf(from);
   if (occupant === undefined) return;
@@ -41,8 +49,11 @@ export function takeBounce(room: Room, from: Jid, nick: string, stanza: Element,
   if (error === undefined) return;
   // nothing but the error: it would be a private message past all that is asked of those
   const attrs = { from: occupant.jid.full, id: stanza.attrs.id, type: 'error' };
-  const told = el('message', null, attrs, error.with({ by: undefined }));
-  tell(room, told, occupant.jid, [writer]);
+  const element = el('message', null, attrs, error.with({ by: undefined }));
+  const event = { room, occupant, reader: writer, sender: from, element };
+  return andThen(room.ports.hooks.gate(roomPrivate, event), (verdict) => {
+    if (verdict === undefined) tell(room, event.element, occupant.jid, [writer]);
+  });
 }
 
 /** The answer to a ping of the room's. */

@@ -28,6 +28,8 @@ export interface RoomConfig {
   readonly isMembersOnly: boolean;
   /** Who has no affiliation enters without voice. */
   readonly isModerated: boolean;
+  /** In a moderated room members enter without voice, too. */
+  readonly membersListen: boolean;
   /** Somebody publishes what is said: who enters is warned. */
   readonly isLogged: boolean;
   /** Asked for on entry; `''` where none is. */
@@ -68,6 +70,7 @@ export const plainConfig: RoomConfig = {
   isPublic: true,
   isMembersOnly: false,
   isModerated: false,
+  membersListen: false,
   isLogged: false,
   password: '',
   whois: 'moderators',

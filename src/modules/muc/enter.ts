@@ -13,7 +13,7 @@ import { tellAffiliations } from './following.ts';
 import { type HistoryRequest, type RoomJoin, roomHistory, roomJoin, roomJoined } from './hooks.ts';
 import { isNick } from './nicks.ts';
 import { type Device, deviceRow, Occupant } from './occupant.ts';
-import { presenceXml, showOthersTo, showToOthers, showToSelf } from './presence.ts';
+import { presenceXml, showAddress, showOthersTo, showToOthers, showToSelf } from './presence.ts';
 import type { Room } from './room.ts';
 import { itemElement, userElement } from './x.ts';
 
@@ -34,7 +34,7 @@ export function enter(room: Room, jid: Jid, nick: string, presence: Element, isN
   checkEntry(room, jid, affiliation, x);
   const occupant = room.occupantOf(jid) ?? ownOccupant(room, jid, nick);
   checkPlace(room, jid, nick, affiliation, occupant);
-  const role = occupant?.role ?? initialRole(affiliation, room.config.isModerated);
+  const role = occupant?.role ?? initialRole(affiliation, room.config);
   const event: RoomJoin = { room, jid, nick, affiliation, role, presence, occupant };
   const verdict = room.ports.hooks.gate(roomJoin, event);
   if (!isPromise(verdict)) {
@@ -124,7 +124,7 @@ function come(
   const occupant =
     event.occupant ?? new Occupant(room.jid.withResource(nick), jid.withResource('').bare, role, affiliation);
   const former = occupant.device(jid);
-  const before = isFirst ? undefined : occupant.shown.presence;
+  const before = isFirst ? undefined : { ...occupant.shown };
   // what waits for history goes on waiting for it
   const device: Device = { jid, presence: xml, held: former?.held, follows: false };
   if (former !== undefined) room.replaceDevice(occupant, former, device);
@@ -137,7 +137,9 @@ function come(
     room.place(occupant);
   } else if (former === undefined) room.placeDevice(occupant, device);
   rows.saveDevice(jid, deviceRow(occupant, device));
-  if (before !== occupant.shown.presence) showToOthers(room, occupant);
+  const { shown } = occupant;
+  if (before?.presence !== shown.presence) showToOthers(room, occupant);
+  else if (before.jid.full !== shown.jid.full) showAddress(room, occupant);
   showToSelf(room, occupant, { codes: entryCodes(room, isNew), asked: { device, id: presence.attrs.id } });
   sendHistory(room, occupant, device, history);
   if (former === undefined) hooks.notify(roomJoined, { room, occupant, device, isFirst });

@@ -4,7 +4,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { isReserved } from './fan-out.ts';
 import { roomDestroyed, roomLeft } from './hooks.ts';
 import type { Device, Occupant } from './occupant.ts';
-import { type GoneParts, sayGone, sayGoneToOthers, showToOthers } from './presence.ts';
+import { type GoneParts, sayGone, sayGoneToOthers, showAddress, showToOthers } from './presence.ts';
 import type { Room } from './room.ts';
 
 /** A device leaves by unavailable presence, to whatever nick; who is not in the room is ignored (16.3). */
@@ -36,7 +36,7 @@ function removeDevice(room: Room, occupant: Occupant, device: Device, parts: Gon
   } else {
     room.removeDevice(occupant, device);
     if (wasShown && occupant.shown.presence !== device.presence) showToOthers(room, occupant);
-    else occupant.seen = undefined;
+    else if (wasShown) showAddress(room, occupant);
   }
   hooks.notify(roomLeft, { room, occupant, device, isLast });
   vanishIfEmpty(room);

@@ -18,6 +18,7 @@ import { duration } from '../../config/schema.ts';
 import { accountRemoving, serviceIn } from '../../core/events.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
+import { whereabouts } from '../../core/whereabouts.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -105,7 +106,7 @@ export default defineModule({
         now: () => clock.now(),
         newId: () => randomBytes(9).toString('base64url'),
         multicast(element, from, to) {
-          if (!isDropped()) return router.multicast(element, from, to, host);
+          if (!isDropped()) return router.multicast(element, from, to, host, lease.token);
         },
         send: (element, from, to) => void deliver(element, from, to),
         answer: deliver,
@@ -120,8 +121,8 @@ export default defineModule({
       mostOwned: host.settings.rooms['per-account'],
       async isConnected(device) {
         if (device.domain !== people) return undefined;
-        const sessions = await cluster.directory.sessions(device.withResource('').bare, true);
-        return sessions.some(({ jid }) => jid.full === device.full);
+        const session = await whereabouts(cluster, device.withResource('').bare, ({ jid }) => jid.full === device.full);
+        return session !== undefined;
       },
       fault: (err) => log.error({ err }, 'a stanza to a room failed'),
     };

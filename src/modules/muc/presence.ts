@@ -72,6 +72,17 @@ export function showToOthers(room: Room, occupant: Occupant, { by, step }: Omit<
   );
 }
 
+/**
+ * Another device of an occupant's is shown, which says what the one before has said: its address is all that is new, and for those who
+ * see real JIDs (4.2).
+ */
+export function showAddress(room: Room, occupant: Occupant): void {
+  occupant.seen = undefined;
+  if (!occupant.isShown) return;
+  const seeing = [...room.occupants.values()].filter((reader) => reader !== occupant && room.showsJidsTo(reader));
+  if (seeing.length > 0) tell(room, presenceFor(room, occupant, true), occupant.jid, seeing);
+}
+
 /** The occupant's own part (7.2.3). */
 export function showToSelf(room: Room, occupant: Occupant, { by, step, codes = [], asked }: ShowParts): void {
   const jid = room.showsJidsTo(occupant);

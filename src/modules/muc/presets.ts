@@ -10,6 +10,7 @@ export function configOf(preset: RoomPreset): RoomConfig {
     isPublic: preset.public ?? plainConfig.isPublic,
     isMembersOnly: preset['members-only'] ?? plainConfig.isMembersOnly,
     isModerated: preset.moderated ?? plainConfig.isModerated,
+    membersListen: preset['members-listen'] ?? plainConfig.membersListen,
     whois: preset['real-addresses'] ?? plainConfig.whois,
     changeSubject: preset['change-subject'] ?? plainConfig.changeSubject,
     allowInvites: preset.invitations ?? plainConfig.allowInvites,

@@ -8,6 +8,7 @@
 // - XEP-0060 9.1: whom presence is only directed to is sent nothing.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { pause } from '../../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
@@ -25,6 +26,7 @@ import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
 import type { Errand } from '../pubsub/errands.ts';
+import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
@@ -47,9 +49,8 @@ interface Removal {
 
 type Asking = OfNode | LastAsked | Lowered | Removal;
 
-const SWEEP_EVERY = 60_000;
-/** Expired items that are removed at a time. */
-const SWEPT = 1000;
+/** Before what could not be read is read again, in milliseconds. */
+const PAUSE = 1000;
 /** Items in one answer to who asks for all of them: clients that know no pages have hundreds of bookmarks. */
 const PAGE = 1000;
 
@@ -59,7 +60,10 @@ export default defineModule({
   provides: [pep],
   needs: [rosterService, capsService],
   stores: { ...stores, guarded: kv<true>({ cache: true }) },
-  metrics: { published: counter('Items published at nodes of accounts') },
+  metrics: {
+    published: counter('Items published at nodes of accounts'),
+    expired: counter('Items at nodes of accounts that were removed because their time was over'),
+  },
   config: z.strictObject({
     'max-items': z.int().min(1).prefault(10_000).meta({ description: 'Items that one node keeps, at most.' }),
     'max-payload': z
@@ -78,7 +82,7 @@ export default defineModule({
     }),
   }),
 
-  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every, signal }) {
     const roster = use(rosterService);
     const caps = use(capsService);
     const index = new NodeIndex(stores.nodes, cluster, host.domain);
@@ -211,6 +215,7 @@ export default defineModule({
       roster,
       defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
       newId,
+      pause: () => pause(clock, PAUSE, signal),
       ask: (user, asked) => accounts.send(user, asked),
     });
 
@@ -277,9 +282,9 @@ export default defineModule({
         return { ...new Service(account, servicePorts(account)).defaults(node), ...row.config };
       });
 
-    every(SWEEP_EVERY, 'removal of items that have expired', async () => {
-      if (cluster.owner(`pep ${host.domain}`) !== cluster.self) return;
-      while ((await stores.items.sweep(SWEPT)) === SWEPT);
+    every(SWEEP_EVERY, 'removal of items whose time is over', async () => {
+      const isOurs = (): boolean => cluster.owner(`pep ${host.domain}`) === cluster.self;
+      metrics.expired.inc(await sweepExpired(stores.items, isOurs));
     });
 
     const stopListening = index.listen();
@@ -300,7 +305,7 @@ export default defineModule({
           'instant-nodes',
           'last-published',
           // (a command of a host of nodes)
-        ).filter((name) => !name.endsWith('#get-pending')),
+        ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
       items: (of, by) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by)),

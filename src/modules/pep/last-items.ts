@@ -5,6 +5,7 @@
 // What is published while they are read is not followed by what was there before.
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Session } from '../../core/sessions.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
 import type { Item, ItemsStore, KvStore } from '../../storage/ports.ts';
 import type { Element } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -25,6 +26,8 @@ export interface LastItemsParts {
   /** What a node of an account is, unless somebody decides otherwise. */
   defaults(account: Jid, name: string): NodeConfig;
   newId(): string;
+  /** Waits a moment; false when there is no time for it any more. */
+  pause(): Promise<boolean>;
   /** Asks the owner of an account's nodes. */
   ask(user: string, asked: LastAsked): MaybePromise<void>;
 }
@@ -45,21 +48,32 @@ export class LastItems {
     this.parts = parts;
   }
 
-  /** Sends a session of this node what it wants. */
+  /** Sends a session of this node what it wants: now, or when the database is back. */
   async toSession(session: Session, wanted: ReadonlySet<string>): Promise<void> {
     const told = new Set<string>();
     this.begin(session, told);
     try {
-      const found = await this.find(session.jid, wanted);
-      const items = found.length === 0 ? [] : await this.newest(found);
-      for (const [i, node] of found.entries()) {
-        const item = items[i];
-        if (item === undefined || !session.available || told.has(keyOf(node.account.bare, node.name))) continue;
+      const batch = await this.read(session, wanted);
+      for (const [node, item] of batch) {
+        if (!session.available || told.has(keyOf(node.account.bare, node.name))) continue;
         session.deliver(this.message(node, item, session.jid));
       }
     } finally {
       this.end(session, told);
     }
+  }
+
+  private async read(session: Session, wanted: ReadonlySet<string>): Promise<readonly (readonly [Found, Item])[]> {
+    while (session.available) {
+      try {
+        const found = await this.find(session.jid, wanted);
+        const items = found.length === 0 ? [] : await this.newest(found);
+        return found.flatMap((node, i) => (items[i] === undefined ? [] : [[node, items[i]] as const]));
+      } catch (error) {
+        if (!(error instanceof StorageUnavailable) || !(await this.parts.pause())) throw error;
+      }
+    }
+    return [];
   }
 
   /** Has a contact at another domain sent what it wants of an account's nodes. */

@@ -48,8 +48,8 @@ export class Arrears {
 
   private owe(session: string, contact: Jid): void {
     const contacts = this.owed.get(session);
-    if (contacts === undefined) this.owed.set(session, new Map([[contact.bare, contact]]));
-    else contacts.set(contact.bare, contact);
+    if (contacts === undefined) this.owed.set(session, new Map([[contact.full, contact]]));
+    else contacts.set(contact.full, contact);
     if (this.isAtIt) return;
     this.isAtIt = true;
     this.parts.background(this.makeUp(), 'telling contacts of presence when Redis is back');
@@ -87,7 +87,7 @@ export class Arrears {
       const items = await roster.all(jid.local);
       for (const contact of contacts) {
         const item = items.get(contact.bare);
-        if (item === undefined || !isFrom(item)) continue;
+        if (contact.bare !== jid.bare && (item === undefined || !isFrom(item))) continue;
         const presence = router.sessionOf(full)?.presence ?? presenceOf('unavailable', jid, contact);
         await router.attempt(sentTo(presence, contact), host);
       }

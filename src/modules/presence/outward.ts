@@ -27,7 +27,7 @@ export interface OutwardParts {
   readonly router: Router;
   readonly cluster: Cluster;
   readonly background: (work: Promise<unknown>, what: string) => void;
-  /** Sends presence to a contact, now or when it can be told where that is. */
+  /** Sends presence to a contact, or to the account's own client, now or when it can be told where that is. */
   readonly tell: (stanza: Presence) => MaybePromise<void>;
 }
 
@@ -157,7 +157,7 @@ export class Outward {
   private showAll(entries: readonly SessionEntry[], to: Jid): MaybePromise<void> {
     return inOrder(entries, (entry) => {
       const presence = this.parts.router.sessionOf(entry.jid.full)?.presence;
-      if (presence !== undefined) return this.send(sentTo(presence, to));
+      if (presence !== undefined) return this.parts.tell(sentTo(presence, to));
     });
   }
 }

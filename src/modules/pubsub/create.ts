@@ -1,6 +1,7 @@
 // Making nodes (XEP-0060 8.1), also by publishing to one that is not there (7.1.4).
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { type Element, el } from '../../xml/element.ts';
+import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
@@ -11,6 +12,7 @@ import { type ExtraField, readConfig } from './forms.ts';
 import { nodeCreated, nodeCreating, nodeFields } from './hooks.ts';
 import { Node } from './node.ts';
 import { pubsub } from './respond.ts';
+import type { EntityRow } from './rows.ts';
 import type { Service, Shelf } from './shelf.ts';
 
 /** Of a NodeID, in characters: those of a resourcepart (4.6.2). */
@@ -68,21 +70,34 @@ function isEmpty(x: Element): boolean {
 export function createNode(shelf: Shelf, name: string, creator: Jid, config: NodeConfig): MaybePromise<Node> {
   const { ports, jid: service } = shelf;
   if (name.length > MOST_NAME) throw pubsubError('nodeid-required', 'the name is too long', 'not-acceptable');
-  return andThen(ports.policy.mayCreate(creator), (may) => {
+  return andThen(ports.policy.mayCreate(creator), async (may) => {
     if (!may) throw forbidden('you may not make nodes here');
+    await checkNumber(shelf, creator);
     return andThen(ports.hooks.gate(nodeCreating, { service, name, creator, config }), async (verdict) => {
       if (verdict instanceof StanzaError) throw verdict;
       const at = ports.now();
-      const owner = creator.bare;
-      const entities = new Map([[owner as string, { affiliation: 'owner' as const }]]);
-      const node = new Node({ name, config, creator: owner, createdAt: at, entities });
-      await Promise.all([
-        ports.rows.saveEntities(name, entities),
-        ports.rows.saveNode(name, { config: differences(config, shelf.defaults(name)), creator: owner, at }),
-      ]);
+      const owner = flatten(creator.bare);
+      const entities = new Map<string, EntityRow>([[owner, { affiliation: 'owner' }]]);
+      const node = new Node({ name: flatten(name), config, creator: owner, createdAt: at, entities });
+      await ports.rows.saveEntities(name, new Map([...(await leftovers(shelf, name)), ...entities]));
+      await ports.rows.saveNode(name, { config: differences(config, shelf.defaults(name)), creator: owner, at });
       shelf.add(node);
       ports.hooks.notify(nodeCreated, { service, node, creator });
       return node;
     });
   });
+}
+
+/** @throws StanzaError `max-nodes-exceeded` where somebody owns as many as may be */
+async function checkNumber({ ports }: Shelf, creator: Jid): Promise<void> {
+  const { mostNodes } = ports.policy;
+  if (mostNodes === undefined) return;
+  let owned = 0;
+  for (const { affiliation } of (await ports.directory.of(creator.bare)).values()) if (affiliation === 'owner') owned++;
+  if (owned >= mostNodes) throw pubsubError('max-nodes-exceeded', `nobody may own more than ${mostNodes} nodes`);
+}
+
+/** What a server that died has left of an earlier node of that name is nobody's right. */
+async function leftovers({ ports }: Shelf, name: string): Promise<ReadonlyMap<string, EntityRow | undefined>> {
+  return new Map([...(await ports.rows.entities(name)).keys()].map((bare) => [bare, undefined]));
 }

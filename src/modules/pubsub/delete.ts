@@ -44,8 +44,9 @@ export async function removeNode(shelf: Shelf, node: Node, by: Jid, movedTo?: st
   const listeners = await ports.listeners(node);
   // 8.4: "it MUST remove all items from persistent storage before the node itself is deleted"
   await ports.rows.items.clear(name);
-  await ports.rows.clearEntities(name);
+  // a node that is there has owners, whatever happens in between
   await ports.rows.saveNode(name, movedTo === undefined ? undefined : { config: {}, creator, at, movedTo });
+  await ports.rows.clearEntities(name);
   shelf.remove(node, movedTo);
   tellEverybody(shelf, node, listeners, movedTo);
   ports.hooks.notify(nodeDeleted, { service, node, by });

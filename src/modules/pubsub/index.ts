@@ -64,6 +64,11 @@ export default defineModule({
       .boolean()
       .prefault(false)
       .meta({ description: 'Publishing to a node that is not there makes it.' }),
+    'per-account': z
+      .int()
+      .min(0)
+      .prefault(1000)
+      .meta({ description: 'Nodes that one person may own, by making them; 0 for no limit.' }),
     'max-items': z
       .int()
       .min(1)
@@ -107,6 +112,7 @@ export default defineModule({
       },
       createsOnPublish: config['auto-create'],
       defaults: () => plain,
+      ...(config['per-account'] > 0 && { mostNodes: config['per-account'] }),
       mostItems: config['max-items'],
       mostPayload: config['max-payload'],
       mostSubscriptions: config['max-subscriptions'],
@@ -238,7 +244,12 @@ export default defineModule({
 
     return {
       features: {
-        server: featuresWith('access-open', 'instant-nodes', ...(config['auto-create'] ? ['auto-create'] : [])),
+        server: featuresWith(
+          'access-open',
+          'get-pending',
+          'instant-nodes',
+          ...(config['auto-create'] ? ['auto-create'] : []),
+        ),
       },
       items: (of, by) => (of.full === host.domain ? listNodes(service, by) : []),
       commands: [pendingCommand(service, (name, from) => ask(name, { is: 'reminder', from: from.full }))],

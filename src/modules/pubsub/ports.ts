@@ -40,6 +40,8 @@ export interface Policy {
   readonly createsOnPublish: boolean;
   /** What a new node of that name is. */
   defaults(name: string): NodeConfig;
+  /** Nodes that one person may own, by making them; no limit, unless said. */
+  readonly mostNodes?: number;
   /** Items at a node, which is what `max` stands for. */
   readonly mostItems: number;
   /** Of a payload, in bytes. */

@@ -2,6 +2,7 @@
 import { StorageUnavailable } from '../errors.ts';
 import { checkText, encode, freeze } from '../json.ts';
 import type { KvStore, MapStore, PairsStore } from '../ports.ts';
+import { textArray } from './arrays.ts';
 import type { Database } from './database.ts';
 import { keyColumns, qualified, type TableShape } from './tables.ts';
 
@@ -109,7 +110,11 @@ export function createKv(database: Database, shape: TableShape, host: string): K
 
 export function createMap(database: Database, shape: TableShape, host: string): MapStore<unknown> {
   const rows = createRows(database, shape, host);
-  const all = `SELECT key, value FROM ${qualified(shape)} WHERE host = $1 AND owner = $2`;
+  const table = qualified(shape);
+  const all = `SELECT key, value FROM ${table} WHERE host = $1 AND owner = $2`;
+  const several =
+    'SELECT a.n, m.value FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS a (owner, key, n) CROSS JOIN LATERAL ' +
+    `(SELECT value FROM ${table} WHERE host = $1 AND owner = a.owner AND key = a.key LIMIT 1) AS m`;
   return {
     get: (owner, key) => rows.get([owner, key]),
     set: (owner, key, value) => rows.set([owner, key], value),
@@ -117,6 +122,13 @@ export function createMap(database: Database, shape: TableShape, host: string): 
     async all(owner) {
       const found = await database.run(all, [host, checkText(owner)], true);
       return new Map(found.map((row) => [row[0] as string, row[1]]));
+    },
+    async several(asked) {
+      if (asked.length === 0) return [];
+      const owners = textArray(asked, ({ owner }) => checkText(owner));
+      const found = await database.run(several, [host, owners, textArray(asked, ({ key }) => checkText(key))], true);
+      const values = new Map(found.map((row) => [Number(row[0]), row[1]]));
+      return asked.map((_, i) => values.get(i + 1));
     },
   };
 }

@@ -10,6 +10,8 @@ const WORD = 2_000;
 const DEATH = 8_000;
 /** How long a node takes to be itself again when nothing is broken any more: about two seconds, and what a busy machine adds. */
 const RECOVERY = 10_000;
+/** Until rooms have written down again who is in them: a beat of their node or two, and what a busy machine adds. */
+const LISTING = 5_000;
 /** How long it takes until a client on a busy machine reads what it was sent. */
 const READING = 2_000;
 /** What a node has handled, and not yet cut off: half a second; and until a client reads it. */
@@ -138,20 +140,21 @@ export class Excuses {
   }
 
   /**
-   * Was out of a room without having left. It may be where Redis came back empty ("a node that dies before it has done so takes the
-   * lists of its rooms with it", "the room may take them for gone").
+   * Was out of a room without having left. It may be where Redis came back empty, and the room's node died before it had written down again
+   * who is there ("takes the lists of its rooms with it").
    */
   isForgottenInRoom({ sureAt }: Stay, at: number): boolean {
-    return this.troubles.some(FORGETS, undefined, ({ from, to }) => {
-      if (from > at) return false;
-      if (to + RECOVERY >= sureAt) return true;
+    return this.troubles.some(FORGETS, undefined, ({ from, to }) =>
       // the list goes with the node, which is given up after some seconds
-      return this.troubles.some(
+      this.troubles.some(
         ENDS_LIVES,
         undefined,
         (end) =>
-          end.from >= from && end.from <= to + RECOVERY && end.from <= at && end.from + DEATH + RECOVERY >= sureAt,
-      );
-    });
+          end.from + DEATH >= from &&
+          end.from <= to + LISTING &&
+          end.from <= at &&
+          end.from + DEATH + RECOVERY >= sureAt,
+      ),
+    );
   }
 }

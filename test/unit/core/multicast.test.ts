@@ -1,5 +1,6 @@
 // One stanza to many: whom it reaches, as what, in which order, and who is told that it did not.
 import { afterEach, describe, expect, test } from 'vitest';
+import type { NodeId } from '../../../src/cluster/cluster.ts';
 import { createSolo } from '../../../src/cluster/solo.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
 import type { Host } from '../../../src/core/host.ts';
@@ -8,7 +9,7 @@ import type { Sessions } from '../../../src/core/sessions.ts';
 import type { Server } from '../../../src/server.ts';
 import { createMemoryDriver } from '../../../src/storage/memory.ts';
 import { type Element, el } from '../../../src/xml/element.ts';
-import { Jid } from '../../../src/xmpp/jid.ts';
+import { type BareJid, Jid } from '../../../src/xmpp/jid.ts';
 import type { StreamClient } from '../../kit/client.ts';
 import { FakeClock, turn } from '../../kit/clock.ts';
 import { createNodes } from '../../kit/cluster-pair.ts';
@@ -140,7 +141,7 @@ describe('on two nodes', () => {
       expect([await hears(client), await hears(client)]).toEqual([`${jids[i]} a`, `${jids[i]} b`]);
     }
     expect(frames).toHaveLength(2);
-    expect(frames[0]).toMatchObject({ kind: 'deliver', each: true, to: [{ jid: juliet }, { jid: gone }] });
+    expect(frames[0]).toMatchObject({ kind: 'deliver', each: 0, to: [{ jid: juliet }, { jid: gone }] });
   });
 
   test('whoever has left the other node meanwhile is answered for', async () => {
@@ -172,11 +173,72 @@ describe('on two nodes', () => {
     await one.rooms.say('a', juliet);
     expect(await hears(client)).toBe(`${juliet} a`);
     const third = nodes.add('three');
-    const frame = { kind: 'deliver', to: [{ jid: juliet, sid }], xml: said('b').toXml(), each: true } as const;
+    const frame = { kind: 'deliver', to: [{ jid: juliet, sid }], xml: said('b').toXml(), each: 0 } as const;
     third.receive(() => {});
     await third.send(self, frame);
     expect(await hears(client)).toBe(`${juliet} b`);
     expect([...one.rooms.heard, ...two.rooms.heard]).toEqual([]);
+  });
+
+  test('what is said under a lease that was lost nobody hears after what was said under the next one', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const { sid } = two.server.sessions.get(juliet)!;
+    const say = ({ rooms }: typeof one, text: string, lease: number) =>
+      rooms.router.multicast(said(text), speaker, [Jid.parse(juliet)!], rooms.host, lease);
+    const [here, there] = nodes.clusters;
+    const late = (text: string, each: number) =>
+      here!.send(there!.self, { kind: 'deliver', to: [{ jid: juliet, sid }], xml: said(text).toXml(), each });
+    await late('first', 4);
+    await nodes.idle();
+    // its own node speaks by now, and what was under way comes after that
+    await say(two, 'second', 5);
+    await late('too late', 4);
+    await say(two, 'not any more', 4);
+    await say(one, 'third', 6);
+    await nodes.idle();
+    expect([await hears(client), await hears(client), await hears(client)]).toEqual(
+      ['first', 'second', 'third'].map((text) => `${juliet} ${text}`),
+    );
+    expect([...one.rooms.heard, ...two.rooms.heard]).toEqual([]);
+  });
+
+  test('who may only be forgotten for the moment is waited for, and what is said later does not overtake', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const { directory } = nodes.clusters[0]!;
+    const here = await enter(one.server, 'romeo');
+    let isForgotten = true;
+    const sessions = async (user: BareJid) => (isForgotten ? [] : directory.sessions(user));
+    const known = { ...directory, isInDoubt: true, sessions };
+    Object.assign(nodes.clusters[0]!, { directory: known });
+    const all = [one.rooms.say('a', juliet, gone, romeo), one.rooms.say('b', juliet, romeo)];
+    // nobody else waits
+    expect([await hears(here), await hears(here)]).toEqual([`${romeo} a`, `${romeo} b`]);
+    expect(one.rooms.heard).toEqual([]);
+    isForgotten = false;
+    expect([await hears(client), await hears(client)]).toEqual([`${juliet} a`, `${juliet} b`]);
+    // and when all is known again, who is not found is not there
+    known.isInDoubt = false;
+    await Promise.all(all);
+    await expect.poll(() => one.rooms.heard).toEqual([`message error service-unavailable ${gone} > ${speaker.full}`]);
+  });
+
+  test('a session is followed that was thought to be on a node that has died', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const { directory } = nodes.clusters[0]!;
+    const [entry] = await directory.sessions(Jid.parse(juliet)!.bare);
+    const dead = 'three' as NodeId;
+    const { send } = nodes.clusters[0]!;
+    nodes.clusters[0]!.send = (node, frame) =>
+      node === dead ? Promise.reject(new Error('it is no more')) : send.call(nodes.clusters[0], node, frame);
+    const late = { ...entry!, node: dead };
+    const sessions = (user: BareJid, isFresh?: boolean) => (isFresh === true ? directory.sessions(user) : [late]);
+    Object.assign(nodes.clusters[0]!, { directory: { ...directory, sessions } });
+    await one.rooms.say('a', juliet);
+    expect(await hears(client)).toBe(`${juliet} a`);
+    expect(one.rooms.heard).toEqual([]);
   });
 
   test('where it is not known who is there nobody is taken for gone', async () => {
@@ -222,6 +284,7 @@ describe('to thousands', () => {
       sessions: sessions as unknown as Sessions,
       cluster: createSolo(),
       abroad() {},
+      undelivered() {},
       refuse() {},
     });
     const from = speaker;

@@ -1,7 +1,7 @@
 // The counters of XEP-0198 against models of a few lines, also where they start again at zero.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { HandledCounter, UnackedQueue } from '../../../src/xmpp/sm-counters.ts';
+import { HandledCounter, refused, UnackedQueue } from '../../../src/xmpp/sm-counters.ts';
 
 const WRAP = 2 ** 32;
 const start = fc.oneof(fc.integer({ min: WRAP - 20, max: WRAP - 1 }), fc.constant(0));
@@ -144,6 +144,47 @@ describe('what came and was handled', () => {
     ends[1]!(false);
     await counter.idle();
     counter.add();
+    expect(counter.h).toBe(1);
+  });
+
+  test.each([
+    ['before it was read', 4, 1],
+    ['when it was read', 5, 4],
+    ['when more was read', 6, 4],
+  ])('what was refused counts if the peer has read so: an end %s', async (_, acknowledged, h) => {
+    let sent = 0;
+    const counter = new HandledCounter({
+      sendAck() {},
+      get sent() {
+        return (WRAP - 5 + sent) % WRAP;
+      },
+    });
+    let end = (_outcome: unknown): void => {};
+    counter.add();
+    counter.add(new Promise((ok) => (end = ok)));
+    counter.add();
+    sent = 5;
+    end(refused);
+    await counter.idle();
+    sent = 6;
+    counter.add();
+    counter.end((WRAP - 5 + acknowledged) % WRAP);
+    expect(counter.h).toBe(h);
+    // (whose end it was counts no more)
+    counter.add();
+    expect(counter.h).toBe(h === 4 ? 5 : h);
+  });
+
+  test('a refusal that nobody has read ends the count where it was, though what came before it is not done yet', async () => {
+    const counter = new HandledCounter({ sendAck() {}, sent: 7 });
+    let done = (): void => {};
+    counter.add(new Promise<void>((ok) => (done = ok)));
+    counter.add(Promise.resolve(refused));
+    counter.add();
+    await Promise.resolve();
+    counter.end(6);
+    done();
+    await counter.idle();
     expect(counter.h).toBe(1);
   });
 });

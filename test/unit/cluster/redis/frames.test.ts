@@ -35,7 +35,7 @@ const kind = fc.constantFrom('deliver' as const, 'undelivered' as const);
 const frames: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({ kind, to: addressees, xml: text }),
   fc.record({ kind, to: addressees, xml: text, had: holders }),
-  fc.record({ kind, to: addressees, xml: text, each: fc.constant(true as const) }),
+  fc.record({ kind, to: addressees, xml: text, each: fc.nat() }),
 );
 const body = fc.oneof(fc.jsonValue(), fc.constant(undefined)).map((value) => {
   // (JSON knows no negative zero)

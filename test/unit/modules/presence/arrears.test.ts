@@ -43,3 +43,30 @@ test.each([...Array(12).keys()])(
     expect(told).toEqual([first.bare, second.bare]);
   },
 );
+
+test("another client of the account's own is told as contacts are, and who is no contact any more is not", async () => {
+  let isAway = true;
+  const told: string[] = [];
+  const arrears = new Arrears({
+    router: {
+      sessionOf: () => undefined,
+      attempt: ({ to }: { readonly to: Jid }) => {
+        if (isAway) throw new StorageUnavailable('Redis is away');
+        told.push(to.full);
+      },
+    },
+    roster: { all: () => new Map([[first.bare, { subscription: 'from' }]]) },
+    inTurn: (_: Jid, work: () => void) => work(),
+    showElsewhere: async () => false,
+    background: () => {},
+    pause: async () => {
+      await undefined;
+      isAway = false;
+      return true;
+    },
+  } as unknown as ArrearsParts);
+  const [own, other] = [romeo.withResource('balcony'), romeo.withResource('garden')];
+  for (const to of [own, second, other, first]) void arrears.tell(presenceOf('unavailable', romeo, to));
+  await turn();
+  expect(told).toEqual([own.full, other.full, first.full]);
+});

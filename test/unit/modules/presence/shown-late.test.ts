@@ -173,6 +173,24 @@ test('contacts that could not be found are told when they can be, and of what ho
   expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
 });
 
+test('the node of a contact cannot find who has just come, for a moment: the contact is shown when it can', async () => {
+  await start(2);
+  await befriend();
+  const juliet = await enter(0, 'juliet', 'balcony');
+  juliet.write('<presence/>');
+  await settle();
+  const romeo = await enter(1, 'romeo', 'orchard');
+  await romeo.fence();
+  const blindness = blind(0, 'romeo');
+  romeo.write('<presence/>');
+  await settle();
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(0);
+  blindness.isOn = false;
+  await clock.advance(1_500);
+  await settle();
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
+});
+
 test('contacts that could not be found when somebody left hear of it later', async () => {
   await start(2);
   await befriend();
