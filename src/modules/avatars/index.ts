@@ -100,7 +100,9 @@ export default defineModule({
     async function current(user: string, as?: Jid): Promise<Picture | undefined> {
       const reader = as === undefined ? {} : { as };
       const [item] = await nodes.items(user, NS.avatarMetadata, { most: 1, ...reader });
-      const infos = (item?.payload === undefined ? [] : infosOf(item.payload)).filter(({ attrs: { url } }) => url === undefined);
+      const infos = (item?.payload === undefined ? [] : infosOf(item.payload)).filter(
+        ({ attrs: { url } }) => url === undefined,
+      );
       if (infos.length === 0) return undefined;
       const found = await nodes.items(user, NS.avatarData, { ids: infos.map(({ attrs }) => attrs.id!), ...reader });
       for (const { attrs } of infos) {
