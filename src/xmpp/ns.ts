@@ -71,6 +71,7 @@ export const NS = {
   // XEP-0080
   geoloc: 'http://jabber.org/protocol/geoloc',
   // XEP-0084
+  avatarData: 'urn:xmpp:avatar:data',
   avatarMetadata: 'urn:xmpp:avatar:metadata',
   // XEP-0085
   chatStates: 'http://jabber.org/protocol/chatstates',
@@ -121,6 +122,7 @@ export const NS = {
   bidiFeature: 'urn:xmpp:features:bidi',
   // XEP-0292
   vcard4: 'urn:xmpp:vcard4',
+  vcard4Xml: 'urn:ietf:params:xml:ns:vcard-4.0',
   // XEP-0297
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
@@ -172,6 +174,8 @@ export const NS = {
   caps2Optimize: 'urn:xmpp:caps:optimize',
   // ours, in archives only: who spoke in a room, where not everybody knows
   hiddenUser: 'urn:parley:muc-user:hidden',
+  // XEP-0398
+  pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422
