@@ -54,9 +54,7 @@ describe.each([
   let romeo: StreamClient;
 
   const ask = (id: string, type: 'get' | 'set', children: string): void =>
-    romeo.write(
-      `<iq type='${type}' id='${id}' to='${service}'><pubsub xmlns='${NS.pubsub}'>${children}</pubsub></iq>`,
-    );
+    romeo.write(`<iq type='${type}' id='${id}' to='${service}'><pubsub xmlns='${NS.pubsub}'>${children}</pubsub></iq>`);
   const publish = (id: string, node = 'urn:tune'): void =>
     ask(id, 'set', `<publish node='${node}'><item id='${id}'><tune xmlns='urn:tune'/></item></publish>`);
   /** The next so many answers, by id and type. */
