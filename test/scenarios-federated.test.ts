@@ -7,12 +7,14 @@ import { twoServers } from './kit/worlds.ts';
 /** What is between people, and so must be the same when they live at different servers; the rest would only be played again. */
 const abroad: ReadonlySet<string> = new Set(
   [
+    'bookmarks',
     'carbons',
     'channel-search',
     'commands',
     'csi',
     'delivered-once',
     'delivery',
+    'displayed-sync',
     'hats',
     'last-activity',
     'mam',
@@ -22,6 +24,9 @@ const abroad: ReadonlySet<string> = new Set(
     'moderation',
     'occupant-id',
     'offline',
+    'omemo',
+    'persistent-data',
+    'personal-events',
     'ping',
     'presence',
     'privileged-presence',
@@ -38,7 +43,7 @@ const abroad: ReadonlySet<string> = new Set(
 );
 
 /** Rooms, and what is published, are for people from everywhere. */
-const isAbroad = (file: string): boolean => abroad.has(file) || /^(muc|room|pubsub|pep)/.test(file);
+const isAbroad = (file: string): boolean => abroad.has(file) || /^(muc|room|pubsub|pep|vcard|avatars)/.test(file);
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? isAbroad(file));
