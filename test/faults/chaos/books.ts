@@ -103,7 +103,7 @@ export type Account = Readonly<Record<Told | Wrong, number>>;
 const BODY = /<body>say (\d+) (\d+) (\d+)<\/body>/;
 const ID = / id=['"]say-(\d+)-(\d+)-(\d+)['"]/;
 const STANZA_ID = /<stanza-id [^>]*>/g;
-const EXAMPLES = 12;
+const EXAMPLES = 4;
 /** Dealt with twice, by a node that died and by the one that took over. */
 const MOST_AGAIN = 2;
 

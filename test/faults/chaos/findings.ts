@@ -9,7 +9,7 @@ export class Findings<Told extends string, Wrong extends string> {
   /**
    * @param told what is told, and is no fault
    * @param wrong what must not be
-   * @param most how many examples of that are kept
+   * @param most how many examples are kept of each of that
    * @param where what they begin with
    */
   constructor(told: readonly Told[], wrong: readonly Wrong[], most: number, where = '') {
@@ -21,6 +21,6 @@ export class Findings<Told extends string, Wrong extends string> {
   wrong(what: Wrong, how: string): void {
     // (what is in the sum is of either kind, which the compiler cannot count in)
     (this.sum as Record<Wrong, number>)[what]++;
-    if (this.examples.length < this.most) this.examples.push(`${this.where}${what}: ${how}`);
+    if (this.sum[what] <= this.most) this.examples.push(`${this.where}${what}: ${how}`);
   }
 }
