@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import type { Cluster, Frame, NodeId, SessionEntry } from '../../src/cluster/cluster.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
-import { type ChaosPipe, openChaosPipe } from '../kit/chaos.ts';
+import { openChaosPipe } from '../kit/chaos.ts';
 import { startRedisCluster, startSentinel } from '../kit/redis.ts';
 import { redisForAll } from '../kit/redis-for-all.ts';
 import { type NodeProcess, type RedisNodes, startNodeProcess, startRedisNodes } from '../kit/redis-nodes.ts';
@@ -29,17 +29,6 @@ const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) =
 
 function all(): readonly [Cluster, Cluster, Cluster, ...Cluster[]] {
   return nodes.clusters as unknown as readonly [Cluster, Cluster, Cluster, ...Cluster[]];
-}
-
-/** Two nodes, of which the second one's way to Redis goes through the pipe. */
-async function startBehind(
-  pipe: ChaosPipe,
-  options: Parameters<typeof startRedisNodes>[2] = {},
-): Promise<readonly [Cluster, Cluster]> {
-  nodes = await startRedisNodes(redis.url, ['one'], options);
-  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
-  await nodes.idle();
-  return [all()[0], two];
 }
 
 /** What a node hears, by the kind of the frames. */
@@ -297,7 +286,10 @@ test('Redis is restarted empty, twice: nodes, inboxes and sessions are there aga
 test('Redis comes back empty, and is away once more before all have reached it: nobody is held for dead for that', async () => {
   await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
   // there is time to reconnect
-  const [one, two] = await startBehind(pipe, { beat: 350 });
+  nodes = await startRedisNodes(redis.url, ['one'], { beat: 350 });
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}`, beat: 350 });
+  await nodes.idle();
   const seen: boolean[] = [];
   let expelled = 0;
   one.onNode((_, isUp) => seen.push(isUp));
@@ -414,7 +406,10 @@ test('a killed node is replaced within the time that is stated, and calls to it 
 
 test('a node that is cut off from Redis is replaced, and comes back as another', async () => {
   await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
-  const [one, two] = await startBehind(pipe);
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
   const heard = [listen(one), listen(two)];
   let expelled = 0;
   two.onExpelled(() => expelled++);
@@ -436,7 +431,10 @@ test('a node that is cut off from Redis is replaced, and comes back as another',
 
 test('what a node has for others while it is cut off comes to them when it is back in another life', async () => {
   await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
-  const [one, two] = await startBehind(pipe);
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
   const heard = listen(one);
   const former = two.self;
   pipe.isShut = true;
@@ -455,7 +453,10 @@ test('what a node has for others while it is cut off comes to them when it is ba
 
 test('what a node asks in its next life is not given up with what was left of the last one', async () => {
   await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
-  const [one, two] = await startBehind(pipe, { callTimeout: 5_000 });
+  nodes = await startRedisNodes(redis.url, ['one'], { callTimeout: 5_000 });
+  const [one] = all();
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
   one.answer('think', async () => {
     await sleep(400);
     return 'well';
@@ -480,7 +481,10 @@ test.each([
   'Redis is emptied while a node that %s is held for dead: what it has for others comes to them all the same',
   async (_how, isShut) => {
     await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
-    const [one, two] = await startBehind(pipe);
+    nodes = await startRedisNodes(redis.url, ['one']);
+    const [one] = all();
+    const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+    await nodes.idle();
     const heard = listen(one);
     const former = two.self;
     const fates = [send(two, one.self, 0, 100)];
@@ -581,8 +585,11 @@ test('a node that is about to stop owns nothing, and goes on owning when it stay
 });
 
 test('a node that is about to stop says so again when Redis has forgotten it, and in its next life', async () => {
+  nodes = await startRedisNodes(redis.url, ['one']);
+  const [one] = all();
   await using pipe = await openChaosPipe({ address: '127.0.0.1', port: redis.port });
-  const [one, two] = await startBehind(pipe);
+  const two = await nodes.add('two', { target: `redis://127.0.0.1:${pipe.address.port}` });
+  await nodes.idle();
   const drained = async (): Promise<string[]> =>
     (await one.members()).filter(({ isDraining }) => isDraining).map(({ node }) => node);
   await two.drain(true);
