@@ -176,6 +176,8 @@ export const NS = {
   hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0398
   pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  // XEP-0413
+  orderBy: 'urn:xmpp:order-by:1',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422
@@ -203,6 +205,8 @@ export const NS = {
   fileSharing: 'urn:xmpp:sfs:0',
   // XEP-0461
   replies: 'urn:xmpp:reply:0',
+  // XEP-0462
+  pubsubFilter: 'urn:xmpp:pubsub-filter:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
   // XEP-0480

@@ -26,8 +26,10 @@ import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
 import type { Errand } from '../pubsub/errands.ts';
+import { pubsubError } from '../pubsub/errors.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
+import { Limits } from '../pubsub/limits.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
 import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
@@ -37,7 +39,6 @@ import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } 
 import { personalConfig } from './defaults.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
-import { Limits } from './limits.ts';
 import { visibleNodes } from './listing.ts';
 import { NodeIndex } from './node-index.ts';
 import { pep, personalNodes } from './service.ts';
@@ -55,7 +56,7 @@ const PAUSE = 1000;
 const PAGE = 1000;
 
 export default defineModule({
-  xeps: ['XEP-0163 1.2.2'],
+  xeps: ['XEP-0163 1.2.2', 'XEP-0413 0.2.1', 'XEP-0462 0.1.1'],
   summary: "Accounts' own nodes: avatars, keys, bookmarks and whatever else contacts and devices want to hear of",
   provides: [pep],
   needs: [rosterService, capsService],
@@ -92,15 +93,17 @@ export default defineModule({
     const hearing = new Hearing({ domain: host.domain, directory: cluster.directory, roster, caps, now });
 
     const limits = new Limits({
-      quota: {
-        nodes: config['max-nodes'],
-        bytes: config['max-bytes'],
-        perMinute: config['publishes-per-minute'],
-      },
-      items: stores.items,
+      quota: { bytes: config['max-bytes'], perMinute: config['publishes-per-minute'] },
       clock,
-      countNodes: (user) => andThen(index.of(user), ({ size }) => size),
+      bytesOf: async (account) => (await stores.items.usage(Jid.parse(account)!.local)).bytes,
     });
+    /** Why an account is to have no other node; undefined where it may. */
+    const another = (user: string): MaybePromise<StanzaError | undefined> =>
+      andThen(index.of(user), ({ size }) =>
+        size < config['max-nodes']
+          ? undefined
+          : pubsubError('max-nodes-exceeded', `${config['max-nodes']} nodes at most`),
+      );
 
     const people = (account: Jid): ServicePorts['people'] => ({
       contact: (owner, who): MaybePromise<Contact | undefined> =>
@@ -308,7 +311,7 @@ export default defineModule({
         ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
-      items: (of, by) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by)),
+      items: (of, by, query) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by, query)),
       handlers: [
         provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),
@@ -339,8 +342,8 @@ export default defineModule({
         }),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
         on(rosterItemChanged, ({ account, contact, was, is }) => rosterChanged(account, contact, was, is)),
-        on(nodeCreating, { phase: 'check' }, ({ service }) => limits.another(service.local)),
-        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event.service.local, event)),
+        on(nodeCreating, { phase: 'check' }, ({ service }) => another(service.local)),
+        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
         on(nodeCreated, changed),
         on(nodeConfigured, changed),
         on(nodeDeleted, changed),
