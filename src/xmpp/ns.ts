@@ -40,6 +40,8 @@ export const NS = {
   mucTraffic: 'http://jabber.org/protocol/muc#traffic',
   mucUnique: 'http://jabber.org/protocol/muc#unique',
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',
+  // XEP-0048
+  bookmarksLegacy: 'storage:bookmarks',
   // XEP-0049
   private: 'jabber:iq:private',
   // XEP-0050
@@ -164,7 +166,10 @@ export const NS = {
   omemo: 'urn:xmpp:omemo:2',
   omemoSiacs: 'eu.siacs.conversations.axolotl',
   omemoDevices: 'urn:xmpp:omemo:2:devices',
+  omemoBundles: 'urn:xmpp:omemo:2:bundles',
   omemoSiacsDevices: 'eu.siacs.conversations.axolotl.devicelist',
+  /** A node for each device follows it, by its id. */
+  omemoSiacsBundles: 'eu.siacs.conversations.axolotl.bundles:',
   // XEP-0386
   bind2: 'urn:xmpp:bind:0',
   // XEP-0388
@@ -222,6 +227,10 @@ export const NS = {
   callInvites: 'urn:xmpp:call-invites:0',
   // XEP-0490
   displayedSync: 'urn:xmpp:mds:displayed:0',
+  displayedAssist: 'urn:xmpp:mds:server-assist:0',
+  // XEP-0492
+  notificationSettings: 'urn:xmpp:notification-settings:1',
+  notificationSettingsFormer: 'urn:xmpp:notification-settings:0',
   // RFC 7395
   framing: 'urn:ietf:params:xml:ns:xmpp-framing',
   // XEP-0156, link relations

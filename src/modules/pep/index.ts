@@ -219,6 +219,7 @@ export default defineModule({
       defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
       newId,
       pause: () => pause(clock, PAUSE, signal),
+      background,
       ask: (user, asked) => accounts.send(user, asked),
     });
 

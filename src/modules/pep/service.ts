@@ -2,7 +2,7 @@
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { defineService } from '../../core/module.ts';
 import { parseElement } from '../../xml/document.ts';
-import { type Element, el, Element as XmlElement } from '../../xml/element.ts';
+import { type Element, el } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { Asked } from '../pubsub/asked.ts';
@@ -100,13 +100,10 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
   };
 }
 
-/** What is read from the store of this very node is text still. */
-function payloadIn(item: Element): Element | undefined {
-  for (const child of item.children) {
-    if (child instanceof XmlElement) return child;
-    if (typeof child !== 'string') return parseElement(child.raw);
-  }
-  return undefined;
+/** As it came, or as it is in the store. */
+function payloadIn({ children }: Element): Element | undefined {
+  const payload = children.find((child) => typeof child !== 'string');
+  return payload !== undefined && 'raw' in payload ? parseElement(payload.raw) : payload;
 }
 
 function form(formType: string, values: FormValues): Element {
