@@ -181,6 +181,12 @@ export const NS = {
   hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0398
   pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  // RFC 4287; XEP-0277, XEP-0472
+  atom: 'http://www.w3.org/2005/Atom',
+  microblog: 'urn:xmpp:microblog:0',
+  microblogComments: 'urn:xmpp:microblog:0:comments',
+  socialFeed: 'urn:xmpp:pubsub-social-feed:1',
+  gallery: 'urn:xmpp:pubsub-social-feed:gallery:1',
   // XEP-0413
   orderBy: 'urn:xmpp:order-by:1',
   // XEP-0421
