@@ -32,6 +32,7 @@ const abroad: ReadonlySet<string> = new Set(
     'rfc7622-addresses',
     'roster',
     'slow-mode',
+    'social-feed',
     'stanzas',
     'stream-management',
     'stream-resumption',
