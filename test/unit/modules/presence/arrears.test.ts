@@ -32,6 +32,7 @@ test.each([...Array(12).keys()])(
       roster: { all: () => new Map([first, second].map(({ bare }) => [bare, { subscription: 'from' }])) },
       inTurn: (_: Jid, work: () => void) => work(),
       showElsewhere: async () => false,
+      note: () => {},
       background: () => {},
       pause: async () => {
         isAway = false;
@@ -58,6 +59,7 @@ test("another client of the account's own is told as contacts are, and who is no
     roster: { all: () => new Map([[first.bare, { subscription: 'from' }]]) },
     inTurn: (_: Jid, work: () => void) => work(),
     showElsewhere: async () => false,
+    note: () => {},
     background: () => {},
     pause: async () => {
       await undefined;
