@@ -90,6 +90,7 @@ const titles = {
   'XEP-0494': 'Client Access Management',
   'XEP-0500': 'MUC Slow Mode',
   'XEP-0502': 'MUC Activity Indicator',
+  'XEP-0503': 'Server-side spaces',
   'XEP-0509': 'Initial Authentication Pipelining',
   'XEP-0515': 'TLS Channel-Binding Downgrade Protection',
 };

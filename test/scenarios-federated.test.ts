@@ -33,6 +33,7 @@ const abroad: ReadonlySet<string> = new Set(
     'roster',
     'slow-mode',
     'social-feed',
+    'spaces',
     'stanzas',
     'stream-management',
     'stream-resumption',

@@ -227,6 +227,8 @@ export const NS = {
   fast: 'urn:xmpp:fast:0',
   // XEP-0494
   clientAccess: 'urn:xmpp:cam:0',
+  // XEP-0503
+  spaces: 'urn:xmpp:spaces:0',
   // XEP-0509
   iap: 'urn:xmpp:iap:0',
   // XEP-0482
