@@ -29,12 +29,9 @@ import type { Errand } from '../pubsub/errands.ts';
 import { pubsubError } from '../pubsub/errors.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
-<<<<<<< HEAD
 import { Limits } from '../pubsub/limits.ts';
-=======
 import type { Node } from '../pubsub/node.ts';
 import { Pipeline } from '../pubsub/pipeline.ts';
->>>>>>> main
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
 import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
@@ -338,12 +335,8 @@ export default defineModule({
         ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
-<<<<<<< HEAD
-      items: (of, by, query) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by, query)),
-=======
-      items: (of, by) =>
-        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by)),
->>>>>>> main
+      items: (of, by, query) =>
+        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by, query)),
       handlers: [
         provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),
