@@ -297,7 +297,8 @@ export default defineModule({
           ...(config['auto-create'] ? ['auto-create'] : []),
         ),
       },
-      items: (of, by, query) => (of.full === host.domain ? pipeline.after(by, of, () => listNodes(service, by, query)) : []),
+      items: (of, by, query) =>
+        of.full === host.domain ? pipeline.after(by, of, () => listNodes(service, by, query)) : [],
       commands: [pendingCommand(service, (name, from) => ask(name, { is: 'reminder', from: from.full }))],
       handlers: [
         iqGet('host', NS.pubsub, 'pubsub', answer),
