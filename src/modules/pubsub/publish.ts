@@ -113,6 +113,7 @@ function issue(shelf: Shelf, node: Node, { publisher, item }: Publication): Mayb
   const { ports } = shelf;
   const event: ItemPublish = {
     service: shelf.jid,
+    shelf,
     node,
     publisher,
     id: idOf(item) ?? ports.newId(),
