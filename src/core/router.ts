@@ -26,6 +26,7 @@ import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionO
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
+import { refusalOf } from './owners/reply.ts';
 import { Questions } from './questions.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { checkFrom, restamp, stamp } from './stamps.ts';
@@ -461,8 +462,8 @@ export class Router {
 
   /** What the sender is told. Never more than the condition when the fault is ours. */
   private explain(element: Element, error: unknown): StanzaError {
-    if (error instanceof StanzaError) return error;
-    if (error instanceof StorageUnavailable) return new StanzaError('resource-constraint', undefined, { type: 'wait' });
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) return refusal;
     this.parts.log.error(
       { err: error, stanza: element.name, type: element.attrs.type, id: element.attrs.id },
       'a stanza failed',
