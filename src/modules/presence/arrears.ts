@@ -6,13 +6,15 @@ import type { Router } from '../../core/router.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
-import { isFrom, type Roster } from '../roster/index.ts';
+import { isFrom } from '../roster/index.ts';
+import type { Items } from './outward.ts';
 import { presenceOf, sentTo } from './stanzas.ts';
 
 export interface ArrearsParts {
   readonly host: Host;
   readonly router: Router;
-  readonly roster: Roster;
+  /** But for those who are blocked. */
+  readonly contactsOf: (user: string) => MaybePromise<Items>;
   /** Does something after all that an account has broadcast before. */
   readonly inTurn: (account: Jid, work: () => MaybePromise<void>) => MaybePromise<void>;
   /** Has a session that is on another node by now shown by that one; false where it is on none. */
@@ -79,12 +81,12 @@ export class Arrears {
   }
 
   private async say(full: string, contacts: readonly Jid[]): Promise<void> {
-    const { host, router, roster, inTurn, showElsewhere } = this.parts;
+    const { host, router, contactsOf, inTurn, showElsewhere } = this.parts;
     const jid = Jid.parse(full);
     if (jid === undefined) return;
     await inTurn(jid, async () => {
       if (router.sessionOf(full) === undefined && (await showElsewhere(jid))) return;
-      const items = await roster.all(jid.local);
+      const items = await contactsOf(jid.local);
       for (const contact of contacts) {
         const item = items.get(contact.bare);
         if (contact.bare !== jid.bare && (item === undefined || !isFrom(item))) continue;
