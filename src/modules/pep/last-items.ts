@@ -11,6 +11,7 @@ import type { Element } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { messageOf, type Stanza } from '../../xmpp/stanza.ts';
+import type { BlockList } from '../blocking/index.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
 import { lastItemMessage } from '../pubsub/notices.ts';
 import type { NodeRow } from '../pubsub/rows.ts';
@@ -23,6 +24,8 @@ export interface LastItemsParts {
   /** The nodes of an account, by name. */
   nodes(user: string): MaybePromise<ReadonlyMap<string, NodeRow>>;
   readonly roster: Roster;
+  /** Whom an account has blocked (XEP-0191). */
+  blockedBy(user: string): MaybePromise<BlockList | undefined>;
   /** What a node of an account is, unless somebody decides otherwise. */
   defaults(account: Jid, name: string): NodeConfig;
   newId(): string;
@@ -129,9 +132,9 @@ export class LastItems {
 
   /** What a contact may read, as far as the rosters tell. */
   private async judge(account: Jid, reader: Jid, nodes: readonly Found[], found: Found[]): Promise<void> {
-    const { roster, stores } = this.parts;
+    const { roster, stores, blockedBy } = this.parts;
     const item = await roster.get(account.local, reader.bare);
-    if (item === undefined || !isFrom(item)) return;
+    if (item === undefined || !isFrom(item) || (await blockedBy(account.local))?.has(reader)) return;
     const isGuarded = (await stores.guarded.get(account.local)) === true;
     const asked: Found[] = [];
     for (const one of nodes) {
