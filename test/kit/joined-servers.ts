@@ -40,7 +40,10 @@ export async function joinServers(
 ): Promise<Joined> {
   const clock = new FakeClock();
   const driver = createMemoryDriver(clock);
-  const nodes = redis === undefined ? createNodes(names) : await startRedisNodes(redis, names, { callTimeout: PATIENCE, ...nodeOptions });
+  const nodes =
+    redis === undefined
+      ? createNodes(names)
+      : await startRedisNodes(redis, names, { callTimeout: PATIENCE, ...nodeOptions });
   const clusters: Cluster[] = [];
   const servers: TestServer[] = [];
   const all = mergeSettings({ hosts: { [DOMAIN]: {} } }, settings);

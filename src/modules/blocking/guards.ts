@@ -66,7 +66,7 @@ export class Guards {
     if (from.full === session.host.domain) return true;
     const guard = session.get(guards) ?? this.begin(session);
     if (guard.epoch !== this.epoch) this.read(session, guard);
-    if (!guard.isKnown) {
+    if (!guard.isKnown && !tellsOfBlocking(stanza)) {
       guard.held ??= [];
       if (guard.held.length < MOST_HELD) guard.held.push(stanza);
       return false;
@@ -76,18 +76,31 @@ export class Guards {
 
   /** A session has begun: its list is read, also for those who ask for it while the database is away. */
   begin(session: Session): Guard {
-    const guard: Guard = { list: undefined, isKnown: false, epoch: undefined, readings: 0, held: undefined };
-    void session.set(guards, guard);
+    const guard = unread(session);
     this.read(session, guard);
     return guard;
   }
 
-  /** The list of these sessions, of one account, has changed. */
-  refresh(sessions: readonly Session[]): void {
+  /** An account's list is that now: its sessions on this node. */
+  set(sessions: readonly Session[], list: BlockList | undefined): void {
     for (const session of sessions) {
-      const guard = session.get(guards);
-      if (guard === undefined) this.begin(session);
-      else this.read(session, guard);
+      const guard = session.get(guards) ?? unread(session);
+      guard.epoch = this.epoch;
+      guard.readings++;
+      take(session, guard, list);
+    }
+  }
+
+  /** Another node has changed the list of these sessions: that holds at once, and what is stored when it is read. */
+  change(sessions: readonly Session[], blocked: readonly string[], unblocked: readonly string[]): void {
+    for (const session of sessions) {
+      const guard = session.get(guards) ?? unread(session);
+      if (guard.isKnown) {
+        const jids = new Set([...(guard.list?.jids ?? []), ...blocked]);
+        for (const jid of unblocked) jids.delete(jid);
+        guard.list = jids.size === 0 ? undefined : new BlockList([...jids]);
+      }
+      this.read(session, guard);
     }
   }
 
@@ -122,6 +135,12 @@ export class Guards {
       }
     }
   }
+}
+
+function unread(session: Session): Guard {
+  const guard: Guard = { list: undefined, isKnown: false, epoch: undefined, readings: 0, held: undefined };
+  void session.set(guards, guard);
+  return guard;
 }
 
 function take(session: Session, guard: Guard, list: BlockList | undefined): void {

@@ -102,8 +102,9 @@ export default defineModule({
       transit: Transit<S>,
       judge: (list: BlockList, transit: Transit<S>) => Verdict | undefined,
     ): MaybePromise<Verdict | undefined> {
-      const { from, to } = transit.stanza;
-      if (isOwn(to, from)) return undefined;
+      const { from, to, type } = transit.stanza;
+      // why something could not be delivered the server says in the name of whom it was for, and guards.ts looks at that
+      if (isOwn(to, from) || (type === 'error' && transit.origin.kind === 'host')) return undefined;
       const list = lists.of(to.local);
       if (list === undefined) return undefined;
       if (isPromise(list)) return list.then((late) => late && counted(judge(late, transit)));
@@ -153,7 +154,7 @@ export default defineModule({
       return turns.run(account.local, async () => {
         const { was, is } = await work();
         const word = differenceOf(account.local, was, is);
-        guards.refresh(router.sessionsOfAccount(account.bare));
+        guards.set(router.sessionsOfAccount(account.bare), is);
         if (word.blocked.length > 0 || word.unblocked.length > 0) {
           cluster.publish(topic, word);
           tell(word, is, true);
@@ -189,7 +190,7 @@ export default defineModule({
     const stops = [
       cluster.subscribe(topic, (body) => {
         const word = body as Word;
-        guards.refresh(router.sessionsOfAccount(Jid.of(word.user, host.domain).bare));
+        guards.change(router.sessionsOfAccount(Jid.of(word.user, host.domain).bare), word.blocked, word.unblocked);
         tell(word, undefined, false);
       }),
       cluster.onGap(() => guards.doubt()),

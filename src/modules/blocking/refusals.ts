@@ -39,7 +39,6 @@ function isEmpty(element: Element | undefined): boolean {
 /** What becomes of a message for an account that has that list; undefined: it passes. */
 export function judgeMessage(list: BlockList, message: Message, isAgain: boolean): Verdict | undefined {
   if (list.has(message.from)) {
-    if (tellsOfBlocking(message)) return undefined;
     // what is of the moment has no answer from who is away either; what was delivered before is not refused now
     if (isAgain || message.type === 'groupchat' || message.type === 'headline' || message.type === 'error') {
       return 'handled';
@@ -52,7 +51,7 @@ export function judgeMessage(list: BlockList, message: Message, isAgain: boolean
 
 /** The same of an IQ. */
 export function judgeIq(list: BlockList, iq: Iq): Verdict | undefined {
-  if (!list.has(iq.from) || tellsOfBlocking(iq)) return undefined;
+  if (!list.has(iq.from)) return undefined;
   return iq.type === 'get' || iq.type === 'set' ? new StanzaError('service-unavailable') : 'handled';
 }
 

@@ -21,7 +21,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Message, stanzaOf } from '../../xmpp/stanza.ts';
-import { type BlockList, blockListChanged, blocking } from '../blocking/index.ts';
+import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
@@ -167,7 +167,11 @@ export default defineModule({
     function tell(account: Jid, element: Element, to: readonly Jid[]): void {
       const told = telling.run(account.bare, () =>
         andThen(blockedBy(account.local), (list) =>
-          tellAll(account, element, list === undefined ? to : to.filter((one) => !list.has(one) || one.bare === account.bare)),
+          tellAll(
+            account,
+            element,
+            list === undefined ? to : to.filter((one) => !list.has(one) || one.bare === account.bare),
+          ),
         ),
       );
       if (isPromise(told)) background(told, 'telling what was published');

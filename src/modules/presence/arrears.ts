@@ -6,15 +6,16 @@ import type { Router } from '../../core/router.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
-import { isFrom } from '../roster/index.ts';
-import type { Items } from './outward.ts';
+import type { BlockList } from '../blocking/index.ts';
+import { isFrom, type Roster } from '../roster/index.ts';
 import { presenceOf, sentTo } from './stanzas.ts';
 
 export interface ArrearsParts {
   readonly host: Host;
   readonly router: Router;
-  /** But for those who are blocked. */
-  readonly contactsOf: (user: string) => MaybePromise<Items>;
+  readonly roster: Roster;
+  /** Whom an account has blocked: they are told that it has gone. */
+  readonly blockedBy: (user: string) => MaybePromise<BlockList | undefined>;
   /** Does something after all that an account has broadcast before. */
   readonly inTurn: (account: Jid, work: () => MaybePromise<void>) => MaybePromise<void>;
   /** Has a session that is on another node by now shown by that one; false where it is on none. */
@@ -81,16 +82,17 @@ export class Arrears {
   }
 
   private async say(full: string, contacts: readonly Jid[]): Promise<void> {
-    const { host, router, contactsOf, inTurn, showElsewhere } = this.parts;
+    const { host, router, roster, blockedBy, inTurn, showElsewhere } = this.parts;
     const jid = Jid.parse(full);
     if (jid === undefined) return;
     await inTurn(jid, async () => {
       if (router.sessionOf(full) === undefined && (await showElsewhere(jid))) return;
-      const items = await contactsOf(jid.local);
+      const [items, blocked] = [await roster.all(jid.local), await blockedBy(jid.local)];
       for (const contact of contacts) {
         const item = items.get(contact.bare);
         if (contact.bare !== jid.bare && (item === undefined || !isFrom(item))) continue;
-        const presence = router.sessionOf(full)?.presence ?? presenceOf('unavailable', jid, contact);
+        const shown = blocked?.has(contact) ? undefined : router.sessionOf(full)?.presence;
+        const presence = shown ?? presenceOf('unavailable', jid, contact);
         await router.attempt(sentTo(presence, contact), host);
       }
     });

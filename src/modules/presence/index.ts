@@ -76,7 +76,8 @@ export default defineModule({
     const arrears = new Arrears({
       host,
       router,
-      contactsOf,
+      roster,
+      blockedBy,
       inTurn: (account, work) => turns.run(account.bare, work),
       showElsewhere: (jid) => vanished.showElsewhere(jid),
       background,
