@@ -13,6 +13,7 @@ const abroad: ReadonlySet<string> = new Set(
     'csi',
     'delivered-once',
     'delivery',
+    'displayed-sync',
     'hats',
     'last-activity',
     'mam',
@@ -22,6 +23,9 @@ const abroad: ReadonlySet<string> = new Set(
     'moderation',
     'occupant-id',
     'offline',
+    'omemo',
+    'persistent-data',
+    'personal-events',
     'ping',
     'presence',
     'privileged-presence',
@@ -38,7 +42,8 @@ const abroad: ReadonlySet<string> = new Set(
 );
 
 /** Rooms, and what is published, are for people from everywhere. */
-const isAbroad = (file: string): boolean => abroad.has(file) || /^(blocking|muc|room|pubsub|pep)/.test(file);
+const isAbroad = (file: string): boolean =>
+  abroad.has(file) || /^(blocking|muc|room|pubsub|pep|vcard|avatars)/.test(file);
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? isAbroad(file));

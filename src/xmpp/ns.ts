@@ -40,6 +40,8 @@ export const NS = {
   mucTraffic: 'http://jabber.org/protocol/muc#traffic',
   mucUnique: 'http://jabber.org/protocol/muc#unique',
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',
+  // XEP-0048
+  bookmarksLegacy: 'storage:bookmarks',
   // XEP-0049
   private: 'jabber:iq:private',
   // XEP-0050
@@ -71,6 +73,7 @@ export const NS = {
   // XEP-0080
   geoloc: 'http://jabber.org/protocol/geoloc',
   // XEP-0084
+  avatarData: 'urn:xmpp:avatar:data',
   avatarMetadata: 'urn:xmpp:avatar:metadata',
   // XEP-0085
   chatStates: 'http://jabber.org/protocol/chatstates',
@@ -124,6 +127,7 @@ export const NS = {
   bidiFeature: 'urn:xmpp:features:bidi',
   // XEP-0292
   vcard4: 'urn:xmpp:vcard4',
+  vcard4Xml: 'urn:ietf:params:xml:ns:vcard-4.0',
   // XEP-0297
   forward: 'urn:xmpp:forward:0',
   // XEP-0300
@@ -165,7 +169,10 @@ export const NS = {
   omemo: 'urn:xmpp:omemo:2',
   omemoSiacs: 'eu.siacs.conversations.axolotl',
   omemoDevices: 'urn:xmpp:omemo:2:devices',
+  omemoBundles: 'urn:xmpp:omemo:2:bundles',
   omemoSiacsDevices: 'eu.siacs.conversations.axolotl.devicelist',
+  /** A node for each device follows it, by its id. */
+  omemoSiacsBundles: 'eu.siacs.conversations.axolotl.bundles:',
   // XEP-0386
   bind2: 'urn:xmpp:bind:0',
   // XEP-0388
@@ -175,6 +182,8 @@ export const NS = {
   caps2Optimize: 'urn:xmpp:caps:optimize',
   // ours, in archives only: who spoke in a room, where not everybody knows
   hiddenUser: 'urn:parley:muc-user:hidden',
+  // XEP-0398
+  pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422
@@ -217,6 +226,10 @@ export const NS = {
   callInvites: 'urn:xmpp:call-invites:0',
   // XEP-0490
   displayedSync: 'urn:xmpp:mds:displayed:0',
+  displayedAssist: 'urn:xmpp:mds:server-assist:0',
+  // XEP-0492
+  notificationSettings: 'urn:xmpp:notification-settings:1',
+  notificationSettingsFormer: 'urn:xmpp:notification-settings:0',
   // RFC 7395
   framing: 'urn:ietf:params:xml:ns:xmpp-framing',
   // XEP-0156, link relations

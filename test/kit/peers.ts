@@ -153,6 +153,8 @@ export interface PeerOptions {
   readonly isDirectTls?: boolean;
   /** Whether the peer refuses whoever has no valid certificate. */
   readonly isStrict?: boolean;
+  /** Its accounts have nodes (XEP-0163). */
+  readonly hasNodes?: boolean;
 }
 
 export abstract class PeerServer implements AsyncDisposable {
@@ -244,7 +246,7 @@ export class Prosody extends PeerServer {
   }
 
   protected async prepare(): Promise<void> {
-    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false } = this.options;
+    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false, hasNodes = false } = this.options;
     const { folder } = this;
     mkdirSync(join(folder, 'data'));
     writeFileSync(
@@ -272,7 +274,7 @@ authentication = "internal_plain"
 storage = "internal"
 allow_registration = true
 ssl = { key = "${folder}/server.key"; certificate = "${folder}/server.crt"; cafile = "${folder}/ca.crt" }
-modules_enabled = { "disco"; "roster"; "saslauth"; "tls"; "dialback"; "register_ibr"; "ping"; "smacks"; "offline"; "s2s_bidi" }
+modules_enabled = { "disco"; "roster"; "saslauth"; "tls"; "dialback"; "register_ibr"; "ping"; "smacks"; "offline"; "s2s_bidi"${hasNodes ? '; "pep"' : ''} }
 modules_disabled = { "posix" }
 VirtualHost "${domain}"
 Component "${this.rooms}" "muc"
@@ -300,7 +302,7 @@ export class Ejabberd extends PeerServer {
   }
 
   protected async prepare(): Promise<void> {
-    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false } = this.options;
+    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false, hasNodes = false } = this.options;
     const { folder } = this;
     for (const name of ['log', 'spool']) mkdirSync(join(folder, name));
     writeFileSync(
@@ -331,7 +333,7 @@ modules:
   mod_register: { access: register, ip_access: all }
   mod_roster: {}
 ${isStrict ? '' : '  mod_s2s_dialback: {}\n'}  mod_stream_mgmt: {}
-`,
+${hasNodes ? '  mod_caps: {}\n  mod_pubsub: { plugins: [flat, pep] }\n' : ''}`,
     );
   }
 

@@ -1,20 +1,25 @@
 // What contacts of other domains can do, as their presence tells: kept for each account that shares presence with them, by full JID, as long
 // as they are there.
+import { LruCache } from '../../base/lru.ts';
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
+import type { Session } from '../../core/sessions.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import type { EphemeralStore } from '../../storage/ports.ts';
-import type { Jid } from '../../xmpp/jid.ts';
+import { el } from '../../xml/element.ts';
+import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import type { Presence } from '../../xmpp/stanza.ts';
+import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
 import { isFrom, isTo, type Roster } from '../roster/index.ts';
 import { type Announced, announcedBy } from './announced.ts';
 import { isOwnValue } from './answer.ts';
 
 /** Who has not said for so long that he is gone is taken to be, in milliseconds; presence of people who stay is rare between servers. */
 const BELIEVED_FOR = 14 * 24 * 3_600_000;
+
+const LOOKED_AFTER = 20_000;
 
 export interface ElsewhereParts {
   readonly host: Host;
@@ -38,6 +43,8 @@ export class Elsewhere {
   private readonly turns = new Turns<string>();
   /** What somebody announced last, while it is found out what that is. */
   private readonly latest = new Map<string, string>();
+  /** Accounts that were looked after once. */
+  private readonly looked = new LruCache<string, true>(LOOKED_AFTER);
 
   constructor(parts: ElsewhereParts) {
     this.parts = parts;
@@ -56,6 +63,26 @@ export class Elsewhere {
       announced === undefined ? this.gone(account, from) : this.come(account, from, announced),
     );
     return isPromise(done) ? done.catch(unlessAway) : done;
+  }
+
+  /**
+   * A session goes on that may be older than what is remembered of its contacts, as after a start of the server: they are asked for their presence
+   * (RFC 6121 4.3), once for each account of whose contacts nothing is known.
+   */
+  lookAgain({ jid, available }: Pick<Session, 'jid' | 'available'>): MaybePromise<void> {
+    const { store, roster, router, host } = this.parts;
+    if (!available || this.looked.get(jid.local) === true) return;
+    this.looked.set(jid.local, true);
+    return andThen(store.all(jid.local), (known) =>
+      andThen(known.size > 0 ? undefined : roster.all(jid.local), (contacts) => {
+        for (const [contact, item] of contacts ?? []) {
+          const to = isTo(item) && !contact.endsWith(`@${host.domain}`) ? Jid.parse(contact) : undefined;
+          if (to === undefined) continue;
+          const probe = el('presence', null, { type: 'probe', from: jid.full, to: to.full });
+          void router.tell(stanzaOf(probe, jid, to), host);
+        }
+      }),
+    );
   }
 
   private gone(account: Jid, from: Jid): MaybePromise<void> {

@@ -70,6 +70,7 @@ export default defineModule({
   },
 
   setup({ host, stores, metrics, router, cluster, clock, use, every, background, signal }) {
+    const begun = clock.now();
     const known = new Known({ store: stores.known, clock, background });
     const counted = (what: 'asked' | 'refused'): void => metrics[what].inc();
     const inquiries = new Inquiries({ host, router, clock, signal, background, counted });
@@ -194,8 +195,12 @@ export default defineModule({
         }),
         on(presenceOut, { phase: 'check' }, before),
         on(sessionPresence, ({ session, was }) => after(session, was === undefined)),
-        // it came from another node while it was being asked there
-        on(sessionResumed, ({ session }) => (session.get(capsSlot) === undefined ? after(session, false) : undefined)),
+        on(sessionResumed, ({ session }) =>
+          // it may have come from another node while it was being asked there
+          andThen(session.get(capsSlot) === undefined ? after(session, false) : undefined, () =>
+            session.since < begun ? elsewhere.lookAgain(session) : undefined,
+          ),
+        ),
         on(presenceNews, ({ stanza }) => elsewhere.heard(stanza)),
       ],
     };

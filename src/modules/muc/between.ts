@@ -27,7 +27,7 @@ const MOST_FORWARDED = 2000;
 
 const discovery: ReadonlySet<string> = new Set([NS.discoInfo, NS.discoItems]);
 /** What accounts answer for their people, not the devices. */
-const ofAccounts: ReadonlySet<string> = new Set([NS.vcardTemp, NS.pubsub]);
+const ofAccounts: ReadonlySet<string> = new Set([NS.vcardTemp, NS.vcard4Xml, NS.pubsub]);
 
 /** @throws StanzaError from who is not in the room not-acceptable (XEP-0410 4), bad-request for discovery (6.6); item-not-found */
 export function ask(room: Room, iq: Iq): void {

@@ -235,6 +235,7 @@ export default defineModule({
       defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
       newId,
       pause: () => pause(clock, PAUSE, signal),
+      background,
       ask: (user, asked) => accounts.send(user, asked),
     });
 
@@ -333,7 +334,7 @@ export default defineModule({
           'instant-nodes',
           'last-published',
           // (a command of a host of nodes)
-        ).filter((name) => !name.endsWith('#get-pending')),
+        ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
       items: (of, by) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by)),

@@ -3,11 +3,12 @@
 // at other domains, the owner of the nodes is asked.
 //
 // What is published while they are read is not followed by what was there before.
-import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Session } from '../../core/sessions.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import type { Item, ItemsStore, KvStore } from '../../storage/ports.ts';
 import type { Element } from '../../xml/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { messageOf, type Stanza } from '../../xmpp/stanza.ts';
@@ -30,10 +31,16 @@ export interface LastItemsParts {
   defaults(account: Jid, name: string): NodeConfig;
   newId(): string;
   /** Waits a moment; false when there is no time for it any more. */
-  pause(): Promise<boolean>;
+  readonly pause: () => Promise<boolean>;
+  readonly background: (work: Promise<unknown>, what: string) => void;
   /** Asks the owner of an account's nodes. */
-  ask(user: string, asked: LastAsked): MaybePromise<void>;
+  readonly ask: (user: string, asked: LastAsked) => MaybePromise<void>;
 }
+
+/** So often the owner of nodes is asked who cannot be reached. */
+const MOST_ASKED = 5;
+/** Contacts that are looked at together. */
+const AT_ONCE = 100;
 
 /** A node that something is to be sent of. */
 interface Found {
@@ -83,7 +90,7 @@ export class LastItems {
   toContact(account: Jid, contact: Jid, wanted: ReadonlySet<string>): MaybePromise<void> {
     return andThen(this.parts.nodes(account.local), (nodes) => {
       const names = [...wanted].filter((name) => nodes.has(name));
-      if (names.length > 0) return this.parts.ask(account.local, { to: contact.full, nodes: names });
+      if (names.length > 0) this.ask(account, contact, names);
     });
   }
 
@@ -98,25 +105,31 @@ export class LastItems {
   /** The nodes to read; of those that are not to be judged from here the owners are asked. */
   private async find(resource: Jid, wanted: ReadonlySet<string>): Promise<Found[]> {
     const { domain, roster } = this.parts;
-    const found: Found[] = [];
-    const here = `@${domain}`;
-    for (const [contact, item] of await roster.all(resource.local)) {
-      const account = isTo(item) && contact.endsWith(here) ? Jid.parse(contact) : undefined;
-      if (account === undefined) continue;
-      const nodes = this.parts.nodes(account.local);
-      const names = this.wantedOf(account, isPromise(nodes) ? await nodes : nodes, wanted);
-      if (names.length > 0) await this.judge(account, resource, names, found);
-    }
     const account = resource.withResource('');
     const own = this.wantedOf(account, await this.parts.nodes(account.local), wanted);
-    const kept = own.filter(({ config }) => config.isPersistent);
-    if (kept.length < own.length)
-      await this.askFor(
-        account,
-        resource,
-        own.filter((one) => !kept.includes(one)),
-      );
-    return [...kept, ...found];
+    const found = own.filter(({ config }) => config.isPersistent);
+    if (found.length < own.length) this.ask(account, resource, namesOf(own.filter((one) => !found.includes(one))));
+    const here = `@${domain}`;
+    const contacts: string[] = [];
+    for (const [contact, item] of await roster.all(resource.local)) {
+      if (isTo(item) && contact.endsWith(here)) contacts.push(contact.slice(0, -here.length));
+    }
+    // what is not in memory is read for many at a time, and not for all at once
+    for (let i = 0; i < contacts.length; i += AT_ONCE) {
+      const some = contacts.slice(i, i + AT_ONCE);
+      for (const list of await Promise.all(some.map((user) => this.ofContact(user, resource, wanted)))) {
+        found.push(...list);
+      }
+    }
+    return found;
+  }
+
+  /** What of a contact's nodes is to be read. */
+  private ofContact(user: string, reader: Jid, wanted: ReadonlySet<string>): MaybePromise<readonly Found[]> {
+    return andThen(this.parts.nodes(user), (nodes) => {
+      const names = nodes.size === 0 ? [] : this.wantedOf(Jid.of(user, this.parts.domain), nodes, wanted);
+      return names.length === 0 ? names : this.judge(user, reader, names);
+    });
   }
 
   private wantedOf(account: Jid, nodes: ReadonlyMap<string, NodeRow>, wanted: ReadonlySet<string>): Found[] {
@@ -131,22 +144,33 @@ export class LastItems {
   }
 
   /** What a contact may read, as far as the rosters tell. */
-  private async judge(account: Jid, reader: Jid, nodes: readonly Found[], found: Found[]): Promise<void> {
-    const { roster, stores, blockedBy } = this.parts;
-    const item = await roster.get(account.local, reader.bare);
-    if (item === undefined || !isFrom(item) || (await blockedBy(account.local))?.has(reader)) return;
-    const isGuarded = (await stores.guarded.get(account.local)) === true;
-    const asked: Found[] = [];
-    for (const one of nodes) {
-      const { accessModel, isPersistent } = one.config;
-      if (!isGuarded && isPersistent && (accessModel === 'open' || accessModel === 'presence')) found.push(one);
-      else asked.push(one);
-    }
-    if (asked.length > 0) await this.askFor(account, reader, asked);
+  private async judge(user: string, reader: Jid, nodes: readonly Found[]): Promise<readonly Found[]> {
+    const { roster, stores, blockedBy, domain } = this.parts;
+    const item = await roster.get(user, reader.bare);
+    if (item === undefined || !isFrom(item) || (await blockedBy(user))?.has(reader)) return [];
+    const isGuarded = (await stores.guarded.get(user)) === true;
+    const isPlain = ({ config: { accessModel, isPersistent } }: Found): boolean =>
+      !isGuarded && isPersistent && (accessModel === 'open' || accessModel === 'presence');
+    const asked = nodes.filter((one) => !isPlain(one));
+    if (asked.length > 0) this.ask(Jid.of(user, domain), reader, namesOf(asked));
+    return nodes.filter(isPlain);
   }
 
-  private async askFor({ local }: Jid, { full }: Jid, nodes: readonly Found[]): Promise<void> {
-    await this.parts.ask(local, { to: full, nodes: nodes.map(({ name }) => name) });
+  /** Nobody waits for it; where the owner cannot be reached for the moment, it is asked again some times. */
+  private ask({ local }: Jid, { full }: Jid, nodes: readonly string[]): void {
+    const { background, pause, ask } = this.parts;
+    const asking = async (): Promise<void> => {
+      for (let tries = 1; ; tries++) {
+        try {
+          await ask(local, { to: full, nodes });
+          return;
+        } catch (error) {
+          const isForNow = error instanceof StanzaError && error.type === 'wait';
+          if (!isForNow || tries === MOST_ASKED || !(await pause())) throw error;
+        }
+      }
+    };
+    background(asking(), 'asking for last items');
   }
 
   private newest(found: readonly Found[]): Promise<readonly (Item | undefined)[]> {
@@ -168,6 +192,8 @@ export class LastItems {
     else this.under.set(session, rest);
   }
 }
+
+const namesOf = (nodes: readonly Found[]): string[] => nodes.map(({ name }) => name);
 
 const keyOf = (account: string, node: string): string => `${account} ${node}`;
 

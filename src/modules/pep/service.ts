@@ -1,6 +1,7 @@
 // What the server itself does in the name of an account: as if one of its devices had, so that everybody who listens hears of it.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { defineService } from '../../core/module.ts';
+import { parseElement } from '../../xml/document.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
@@ -11,6 +12,9 @@ export interface PersonalItem {
   readonly id: string;
   readonly payload: Element | undefined;
 }
+
+/** By the fields' names without `pubsub#`. */
+export type FormValues = Readonly<Record<string, string | readonly string[]>>;
 
 /** Accounts are localparts of this host. Whatever is refused is thrown, as a StanzaError. */
 export interface PersonalNodes {
@@ -24,20 +28,23 @@ export interface PersonalNodes {
     user: string,
     node: string,
     payload: Element,
-    options?: { readonly id?: string; readonly expected?: Readonly<Record<string, string>> },
+    options?: { readonly id?: string; readonly expected?: FormValues },
   ): Promise<string>;
   /** Takes items back; subscribers are told. */
   retract(user: string, node: string, ids: readonly string[]): Promise<void>;
-  /** Those of these ids, or so many of the newest, newest first; none where there is no such node. */
+  /**
+   * Those of these ids, or so many of the newest, newest first; none where there is no such node.
+   * @param query as: who reads, if not the account itself: what may not be read is refused
+   */
   items(
     user: string,
     node: string,
-    query?: { readonly ids?: readonly string[]; readonly most?: number },
+    query?: { readonly ids?: readonly string[]; readonly most?: number; readonly as?: Jid },
   ): Promise<readonly PersonalItem[]>;
   /** What a node is; undefined where there is none. */
   config(user: string, node: string): MaybePromise<NodeConfig | undefined>;
   /** Changes values of the node's form, by the fields' names without `pubsub#`. */
-  configure(user: string, node: string, values: Readonly<Record<string, string>>): Promise<void>;
+  configure(user: string, node: string, values: FormValues): Promise<void>;
   /** Deletes a node and its items. */
   remove(user: string, node: string): Promise<void>;
 }
@@ -54,9 +61,9 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
     user: string,
     type: 'get' | 'set',
     ns: string,
-    ...children: readonly Element[]
-  ): Promise<Element | undefined> =>
-    ask(user, new Asked(Jid.of(user, domain), type, el('pubsub', ns, undefined, ...children)));
+    child: Element,
+    { options = [], as = Jid.of(user, domain) }: { readonly options?: readonly Element[]; readonly as?: Jid } = {},
+  ): Promise<Element | undefined> => ask(user, new Asked(as, type, el('pubsub', ns, undefined, child, ...options)));
   return {
     config,
     async publish(user, node, payload, { id, expected } = {}) {
@@ -65,22 +72,23 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
         expected === undefined
           ? []
           : [el('publish-options', NS.pubsub, undefined, form(NS.pubsubPublishOptions, expected))];
-      const answer = await request(user, 'set', NS.pubsub, publish, ...options);
+      const answer = await request(user, 'set', NS.pubsub, publish, { options });
       return answer?.getChild('publish')?.getChild('item')?.attrs.id ?? '';
     },
     async retract(user, node, ids) {
       const items = ids.map((id) => el('item', NS.pubsub, { id }));
       await request(user, 'set', NS.pubsub, el('retract', NS.pubsub, { node, notify: 'true' }, ...items));
     },
-    async items(user, node, { ids = [], most } = {}) {
+    async items(user, node, { ids = [], most, as } = {}) {
       const found = await andThen(config(user, node), (there) => {
         if (there === undefined) return undefined;
         const wanted = ids.map((id) => el('item', NS.pubsub, { id }));
         const attrs = { node, max_items: most?.toString() };
-        return request(user, 'get', NS.pubsub, el('items', NS.pubsub, attrs, ...wanted));
+        const items = el('items', NS.pubsub, attrs, ...wanted);
+        return request(user, 'get', NS.pubsub, items, as === undefined ? {} : { as });
       });
       const items = found?.getChild('items')?.getChildren('item') ?? [];
-      return items.map((item) => ({ id: item.attrs.id ?? '', payload: item.elements()[0] }));
+      return items.map((item) => ({ id: item.attrs.id ?? '', payload: payloadIn(item) }));
     },
     async configure(user, node, values) {
       const configure = el('configure', NS.pubsubOwner, { node }, form(NS.pubsubNodeConfig, values));
@@ -92,9 +100,22 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
   };
 }
 
-function form(formType: string, values: Readonly<Record<string, string>>): Element {
-  const field = (name: string, value: string, type?: string): Element =>
-    el('field', NS.dataForms, { var: name, type }, el('value', NS.dataForms, undefined, value));
+/** As it came, or as it is in the store. */
+function payloadIn({ children }: Element): Element | undefined {
+  const payload = children.find((child) => typeof child !== 'string');
+  return payload !== undefined && 'raw' in payload ? parseElement(payload.raw) : payload;
+}
+
+function form(formType: string, values: FormValues): Element {
+  const field = (name: string, value: string | readonly string[], type?: string): Element => {
+    const all = typeof value === 'string' ? [value] : value;
+    return el(
+      'field',
+      NS.dataForms,
+      { var: name, type },
+      ...all.map((one) => el('value', NS.dataForms, undefined, one)),
+    );
+  };
   const fields = Object.entries(values).map(([name, value]) => field(`pubsub#${name}`, value));
   return el('x', NS.dataForms, { type: 'submit' }, field('FORM_TYPE', formType, 'hidden'), ...fields);
 }

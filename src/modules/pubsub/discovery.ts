@@ -24,7 +24,6 @@ const common = [
   'create-nodes',
   'delete-items',
   'delete-nodes',
-  'get-pending',
   'item-ids',
   'leased-subscription',
   'manage-subscriptions',

@@ -15,25 +15,28 @@ import { duration } from '../../config/schema.ts';
 import { accountRemoving, nodeAsked, serviceIn } from '../../core/events.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type IqHandler, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
+import { kv } from '../../storage/specs.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
+import { stanzaOf } from '../../xmpp/stanza.ts';
 import { isFrom, roster } from '../roster/index.ts';
 import { Answered, Asked } from './asked.ts';
 import { decidedNode, isDecision } from './authorize.ts';
+import { Comings } from './comings.ts';
 import { plainConfig } from './config.ts';
 import { featuresWith, listNodes } from './discovery.ts';
 import { type Errand, run } from './errands.ts';
 import { SWEEP_EVERY, sweepExpired } from './expiry.ts';
+import { HeedingRows } from './heeding.ts';
 import { itemPublished } from './hooks.ts';
 import { pendingCommand } from './pending.ts';
 import type { People, Policy, ServicePorts, ShelfPorts } from './ports.ts';
 import { heedsPresence } from './presence.ts';
 import { answerOfService, nodeNamed, withInstantName } from './requests.ts';
 import { type Remembered, Service, Shelf } from './shelf.ts';
-import { confirm, directoryOf, OWNER, StoredRows, stores } from './stores.ts';
+import { confirm, directoryOf, OWNER, type StoredRows, stores } from './stores.ts';
 
 /** For the metrics, in milliseconds. */
 const COUNT_EVERY = 10_000;
@@ -50,7 +53,7 @@ export default defineModule({
   xeps: ['XEP-0060 1.30.0'],
   summary: 'Nodes that people publish at and subscribe to',
   hosts: ['pubsub'],
-  stores,
+  stores: { ...stores, heeding: kv<true>({ cache: true }) },
   metrics: {
     published: counter('Items published'),
     expired: counter('Items removed because their time was over'),
@@ -165,7 +168,7 @@ export default defineModule({
 
     const open = (name: string, lease: Lease, handed: Remembered | undefined): Home => {
       let isDropped = false;
-      const rows = new StoredRows(opened, OWNER, lease);
+      const rows = new HeedingRows(opened, OWNER, lease, beginHeeding, service.defaults(name));
       const ports: ShelfPorts = {
         ...common,
         hooks: hooksUnder(lease),
@@ -226,14 +229,22 @@ export default defineModule({
       return andThen(ask(node, { is, asked }), (query) => query?.elements() ?? []);
     };
 
-    /** Somebody comes or goes: nodes that heed it are told. */
-    const follow = async ({ from, type }: Presence): Promise<void> => {
-      const errand: Errand = { is: type === 'available' ? 'coming' : 'going', who: from.full };
-      for (const [name, entity] of await opened.entities.right(OWNER, from.bare)) {
-        const row = await opened.nodes.get(OWNER, name);
-        if (row !== undefined && heedsPresence(service, name, row, entity)) await nodes.call(name, errand);
-      }
+    /** Some node does something from now on when people come or go. */
+    const beginHeeding = async (): Promise<void> => {
+      if ((await opened.heeding.get(OWNER)) === undefined) await opened.heeding.set(OWNER, true);
     };
+
+    const comings = new Comings({
+      background,
+      async tell(who, is) {
+        if ((await opened.heeding.get(OWNER)) === undefined) return;
+        for (const [name, entity] of await opened.entities.right(OWNER, who.bare)) {
+          const row = await opened.nodes.get(OWNER, name);
+          if (row !== undefined && heedsPresence(service, name, row, entity))
+            await nodes.call(name, { is, who: who.full });
+        }
+      },
+    });
 
     const forget = async (user: string): Promise<void> => {
       const { bare } = Jid.of(user, domain);
@@ -244,7 +255,12 @@ export default defineModule({
 
     return {
       features: {
-        server: featuresWith('access-open', 'instant-nodes', ...(config['auto-create'] ? ['auto-create'] : [])),
+        server: featuresWith(
+          'access-open',
+          'get-pending',
+          'instant-nodes',
+          ...(config['auto-create'] ? ['auto-create'] : []),
+        ),
       },
       items: (of, by) => (of.full === host.domain ? listNodes(service, by) : []),
       commands: [pendingCommand(service, (name, from) => ask(name, { is: 'reminder', from: from.full }))],
@@ -273,9 +289,7 @@ export default defineModule({
         on(serviceIn, { phase: 'handle' }, ({ stanza }) => {
           if (stanza.to.local !== '') return;
           if (stanza.kind === 'presence') {
-            if (stanza.type === 'available' || stanza.type === 'unavailable') {
-              background(follow(stanza), 'following who is online');
-            }
+            comings.take(stanza);
             return 'handled';
           }
           if (stanza.kind !== 'message') return;

@@ -3,6 +3,7 @@
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { mayNotRead } from './access.ts';
+import { heedsComings, isWhileOnline } from './heeding.ts';
 import { sendLastItem } from './last-item.ts';
 import { isActive, type Node, optionsOf, withAffiliation, withSubscriptions } from './node.ts';
 import type { EntityRow, NodeRow, SubscriptionRow } from './rows.ts';
@@ -10,19 +11,9 @@ import type { Service, Shelf } from './shelf.ts';
 import { ended, saveSubscriptions } from './subscriptions.ts';
 
 /** Whether it matters to a node that a person comes or goes, by what is stored. */
-export function heedsPresence(
-  service: Service,
-  name: string,
-  node: NodeRow,
-  { subscriptions = [] }: EntityRow,
-): boolean {
-  if (subscriptions.length === 0) return false;
-  const { sendLast, isTemporary } = { ...service.defaults(name), ...node.config };
-  return (
-    sendLast === 'on_sub_and_presence' ||
-    isTemporary ||
-    subscriptions.some(({ options }) => options?.expire === 'presence')
-  );
+export function heedsPresence(service: Service, name: string, node: NodeRow, entity: EntityRow): boolean {
+  if ((entity.subscriptions ?? []).length === 0) return false;
+  return heedsComings({ ...service.defaults(name), ...node.config }) || isWhileOnline(entity);
 }
 
 /** A resource became available: it is sent the last item, where its person has subscribed and the node is to. */

@@ -186,7 +186,10 @@ export function createItemsTarget(shape: TableShape, database: Database): Target
       await client.query('BEGIN; SET LOCAL enable_seqscan = off');
       try {
         const nodes = [...new Map(writes.map((write) => [nameOf(write), write])).values()];
-        await run(statements.lock, [...names(nodes), plainArray(nodes, (one) => String(puts.has(nameOf(one))))]);
+        const lock = [...names(nodes), plainArray(nodes, (one) => String(puts.has(nameOf(one))))];
+        const [locked] = await run(statements.lock, lock);
+        // another process has made one of them at this very moment
+        if (Number(locked?.[0]) < puts.size) await run(statements.lock, lock);
         for (const together of grouped(writes)) await group(run, together);
         if (writes.some(({ kind }) => kind !== 'put')) await run(statements.tidy, names(nodes));
         await client.query('COMMIT');
@@ -267,8 +270,8 @@ export function itemStatements(shape: TableShape) {
     // in one order, and before anything else, so that no two wait for each other
     lock:
       `WITH enrolled AS (INSERT INTO ${nodes} (host, owner, node) SELECT a.host, a.owner, a.node FROM ${list('is_new, ', '$4::boolean[]')} ` +
-      'WHERE a.is_new ORDER BY a.host, a.owner, a.node ON CONFLICT DO NOTHING) ' +
-      `SELECT n.key FROM (SELECT * FROM ${list('is_new, ', '$4::boolean[]')} ORDER BY a.host, a.owner, a.node) AS a CROSS JOIN LATERAL ` +
+      'WHERE a.is_new ORDER BY a.host, a.owner, a.node ON CONFLICT DO NOTHING RETURNING 1) ' +
+      `SELECT (SELECT count(*) FROM enrolled) + count(*) FILTER (WHERE a.is_new) FROM (SELECT * FROM ${list('is_new, ', '$4::boolean[]')} ORDER BY a.host, a.owner, a.node) AS a CROSS JOIN LATERAL ` +
       `(SELECT key FROM ${nodes} WHERE host = a.host AND owner = a.owner AND node = a.node LIMIT 1 FOR NO KEY UPDATE) AS n`,
     publish:
       `INSERT INTO ${items} AS i (node, seq, first, at, created, until, id, publisher, xml) ` +

@@ -9,6 +9,7 @@ import type { Roster, RosterItem } from '../../../../src/modules/roster/index.ts
 import { StorageUnavailable } from '../../../../src/storage/errors.ts';
 import type { Item } from '../../../../src/storage/ports.ts';
 import { parseElement } from '../../../../src/xml/document.ts';
+import { StanzaError } from '../../../../src/xmpp/errors.ts';
 import { Jid } from '../../../../src/xmpp/jid.ts';
 import { messageOf, type Stanza } from '../../../../src/xmpp/stanza.ts';
 import { turn } from '../../../kit/clock.ts';
@@ -28,6 +29,8 @@ let reads: { readonly names: string[]; release(): void; fail(): void }[];
 let heard: string[];
 let isAvailable: boolean;
 let pauses: number;
+/** What the owner of nodes refuses with, one time each. */
+let refusals: StanzaError[];
 let items: LastItems;
 
 const session = {
@@ -57,6 +60,7 @@ beforeEach(() => {
   heard = [];
   isAvailable = true;
   pauses = 0;
+  refusals = [];
   const contacts = (user: string): Map<string, RosterItem> =>
     new Map(
       Object.entries(rosters[user] ?? {}).map(([who, subscription]) => [who, { subscription, groups: [], ver: 0 }]),
@@ -92,7 +96,11 @@ beforeEach(() => {
       pauses++;
       return true;
     },
-    ask: (user, last) => void asked.push({ user, ...last }),
+    background: (work) => void work,
+    ask: (user, last) => {
+      if (refusals.length > 0) throw refusals.shift();
+      asked.push({ user, ...last });
+    },
   });
 });
 
@@ -171,6 +179,16 @@ describe('the owner of the nodes is asked', () => {
   test('where somebody is kept out', async () => {
     guarded = ['juliet'];
     expect(await others()).toEqual([{ user: 'juliet', to: orchard.full, nodes: ['tune', 'mood'] }]);
+  });
+
+  test('again where it cannot be reached for the moment, and the others get what there is', async () => {
+    refusals = [1, 2, 3].map(() => new StanzaError('remote-server-timeout'));
+    nodes.juliet!.mood = { accessModel: 'roster' };
+    await others();
+    await turn();
+    expect(asked).toEqual([{ user: 'juliet', to: orchard.full, nodes: ['mood'] }]);
+    expect(pauses).toBe(3);
+    expect(heard).toHaveLength(2);
   });
 
   test('of nothing that is not to be sent', async () => {

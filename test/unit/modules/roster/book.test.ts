@@ -5,16 +5,19 @@ import type { Router } from '../../../../src/core/router.ts';
 import { presenceOf } from '../../../../src/modules/presence/stanzas.ts';
 import { formatVersion, isForInterested, parseVersion, RosterBook } from '../../../../src/modules/roster/book.ts';
 import type { RosterItem } from '../../../../src/modules/roster/item.ts';
+import { cached } from '../../../../src/storage/cached.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
 import type { KvStore, MapStore } from '../../../../src/storage/ports.ts';
 import { kv, map } from '../../../../src/storage/specs.ts';
 import { Jid } from '../../../../src/xmpp/jid.ts';
 import type { Presence, Stanza } from '../../../../src/xmpp/stanza.ts';
+import { lateDriver } from '../../../kit/late-driver.ts';
 
 const juliet = Jid.parse('juliet@example.com')!;
 const contact = (name: string) => Jid.parse(`${name}@example.net`)!;
 const limits = { maxItems: 5, maxRequests: 2, maxRequestSize: 200, maxRemoved: 3 };
 
+let parts: ConstructorParameters<typeof RosterBook>[0];
 let book: RosterBook;
 let written: { stanza: Stanza; to: readonly SessionEntry[] }[];
 let removed: string[];
@@ -40,7 +43,7 @@ beforeEach(async () => {
     },
   };
   const router = { delivery } as unknown as Router;
-  book = new RosterBook({
+  parts = {
     ...stores,
     cluster,
     router,
@@ -50,7 +53,8 @@ beforeEach(async () => {
     tell: () => {},
     changed: () => {},
     removed: (_account, jid) => void removed.push(jid.bare),
-  });
+  };
+  book = new RosterBook(parts);
 });
 
 function resource(name: string, interested: boolean): SessionEntry {
@@ -64,6 +68,20 @@ const versions = () =>
   pushes().map(({ stanza }) => parseVersion((stanza.kind === 'iq' && stanza.payload?.attrs.ver) || '')!);
 const add = (name: string) => book.set(juliet, contact(name), undefined, []);
 const request = (from: Jid): Presence => presenceOf('subscribe', from, juliet);
+
+test('a roster that was not in memory is known to be as it is now; one that was may be older', async () => {
+  const late = cached(lateDriver(createMemoryDriver(), async () => {}));
+  const stores = (await late.open('example.com', 'roster', {
+    items: map<RosterItem>({ cache: true }),
+    floors: kv<number>({ cache: true }),
+  })) as { items: MapStore<RosterItem>; floors: KvStore<number> };
+  const remembering = new RosterBook({ ...parts, ...stores });
+  expect(await remembering.isFresh('juliet')).toBe(true);
+  expect(await remembering.isFresh('juliet')).toBe(false);
+  await stores.items.set('juliet', 'a@example.net', undefined);
+  // (the other part of it is remembered still)
+  expect(await remembering.isFresh('juliet')).toBe(false);
+});
 
 describe('a push', () => {
   test('goes to every interested resource and to no other (RFC 6121 2.1.6)', async () => {
