@@ -7,6 +7,7 @@ import { twoServers } from './kit/worlds.ts';
 /** What is between people, and so must be the same when they live at different servers; the rest would only be played again. */
 const abroad: ReadonlySet<string> = new Set(
   [
+    'bookmarks',
     'carbons',
     'channel-search',
     'commands',

@@ -150,6 +150,11 @@ export interface Cluster {
    */
   readonly gate?: Gate;
   /**
+   * Whether the others cannot have gone on without this node yet: all that it has said up to now came in time. Undefined where there are
+   * no others.
+   */
+  readonly isSure?: boolean;
+  /**
    * In order between two nodes, at most once.
    * @returns when the frame will be dealt with even if this node dies: by the receiver or, if that dies, by another node;
    *   undefined where there is nothing to wait for. Rejects when it is known that nobody will.

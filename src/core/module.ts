@@ -31,6 +31,8 @@ export interface IqRequest {
   readonly transit: Transit<Iq>;
   /** Has something done right after the answer is on its way. */
   afterReply(next: () => void): void;
+  /** What comes after the request need not wait for its answer, but for what is done until this is called. */
+  release(): void;
 }
 /** Answers with what it returns (nothing: an empty result) or refuses by throwing a StanzaError. */
 export type IqHandler = (request: IqRequest) => MaybePromise<Element | undefined | void>;

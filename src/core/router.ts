@@ -142,8 +142,7 @@ export class Router {
     const work = transit?.settled;
     if (transit === undefined || work === undefined) return undefined;
     const { el: element, from, to } = transit.stanza;
-    // (an answer needs no more of it, and what hangs on the rest would have to be carried along until then)
-    const header = new Element(element.name, element.ns, element.attrs, []);
+    const header = headerOf(element);
     const { origin } = transit;
     const settled = work.then<unknown, unknown>(nothing, (error: unknown) =>
       origin.kind === 'client' && this.isOut(origin.session) ? false : this.failed(header, from, to, error),
@@ -387,9 +386,16 @@ export class Router {
     const afterReply = (next: () => void): void => {
       after = next;
     };
-    return andThen(handler({ iq: stanza, payload, session, transit, afterReply }), (result) =>
+    let isReleased = false;
+    const release = (): void => {
+      isReleased = true;
+    };
+    const done = andThen(handler({ iq: stanza, payload, session, transit, afterReply, release }), (result) =>
       andThen(this.send(iqResult(stanza, result ?? undefined), host), () => after?.()),
     );
+    if (!isReleased || !isPromise(done)) return done;
+    const { from, to } = stanza;
+    transit.settle(done.catch((error: unknown) => this.failed(headerOf(stanza.el), from, to, error)));
   }
 
   /** A stanza that another node has sent here because of what this one looks after. */
@@ -473,5 +479,8 @@ export class Router {
 export function isStanzaName(name: string): boolean {
   return name === 'message' || name === 'presence' || name === 'iq';
 }
+
+/** What answers need of a stanza: with its content, all that hangs on it would have to be kept until then. */
+const headerOf = ({ name, ns, attrs }: Element): Element => new Element(name, ns, attrs, []);
 
 const theHost: readonly Target[] = ['host'];

@@ -1,10 +1,20 @@
 // XEP-0049: Private XML Storage. One element of each namespace and name, for the account itself only.
 import { z } from 'zod';
+import { gate } from '../core/hooks.ts';
 import { defineModule, type IqRequest, iqGet, iqSet } from '../core/module.ts';
 import { map } from '../storage/specs.ts';
 import { type Element, el } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
+
+/** A device asks for an element: whoever keeps such elements elsewhere sets the answer. */
+export const privateAsked = gate<{ readonly user: string; readonly wanted: Element; answer: Element | undefined }>()(
+  'private-asked',
+  ['answer'],
+);
+/** A device wants an element to be kept. `take` keeps it elsewhere ('handled'), or refuses it. */
+export const privateKept = gate<{ readonly by: Jid; readonly element: Element }>()('private-kept', ['take']);
 
 export default defineModule({
   xeps: ['XEP-0049 1.2'],
@@ -19,12 +29,17 @@ export default defineModule({
   }),
   stores: { elements: map<string>() },
 
-  setup({ config, stores }) {
+  setup({ host, config, stores }) {
     async function get({ iq, payload }: IqRequest): Promise<Element> {
       const [wanted, ...others] = payload.elements();
       // 2: one namespace at a time
       if (wanted === undefined || others.length > 0) throw new StanzaError('bad-request', 'ask for one element');
-      const xml = await stores.elements.get(iq.to.local, keyOf(wanted));
+      const key = keyOf(wanted);
+      const asked = { user: iq.to.local, wanted, answer: undefined as Element | undefined };
+      const verdict = await host.gate(privateAsked, asked);
+      if (verdict instanceof StanzaError) throw verdict;
+      if (asked.answer !== undefined) return el('query', NS.private, undefined, asked.answer);
+      const xml = await stores.elements.get(iq.to.local, key);
       return el('query', NS.private, undefined, xml === undefined ? el(wanted.name, wanted.ns) : { raw: xml });
     }
 
@@ -32,7 +47,7 @@ export default defineModule({
       const user = iq.to.local;
       const elements = payload.elements();
       if (elements.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep');
-      const changes = elements.map((element) => ({ key: keyOf(element), xml: element.toXml() }));
+      const changes = elements.map((element) => ({ element, key: keyOf(element), xml: element.toXml() }));
       if (changes.some(({ xml }) => Buffer.byteLength(xml) > config['max-bytes'])) {
         throw new StanzaError('policy-violation', `an element has at most ${config['max-bytes']} bytes`);
       }
@@ -41,7 +56,11 @@ export default defineModule({
       if (all.size > config['max-elements']) {
         throw new StanzaError('resource-constraint', `an account keeps at most ${config['max-elements']} elements`);
       }
-      for (const { key, xml } of changes) await stores.elements.set(user, key, xml);
+      for (const { element, key, xml } of changes) {
+        const verdict = await host.gate(privateKept, { by: iq.from, element });
+        if (verdict instanceof StanzaError) throw verdict;
+        if (verdict !== 'handled') await stores.elements.set(user, key, xml);
+      }
     }
 
     // 2: "Forbidden" is preferable

@@ -184,6 +184,13 @@ export const NS = {
   hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0398
   pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  // XEP-0402, and the conversion that there was before (XEP-0411)
+  bookmarks: 'urn:xmpp:bookmarks:1',
+  bookmarksCompat: 'urn:xmpp:bookmarks:1#compat',
+  bookmarksCompatPep: 'urn:xmpp:bookmarks:1#compat-pep',
+  bookmarksConversion: 'urn:xmpp:bookmarks-conversion:0',
+  // ours: stands for the list of before, until that is made
+  bookmarksList: 'urn:parley:bookmarks:list',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422

@@ -442,9 +442,10 @@ test('what a node has for others while it is cut off comes to them when it is ba
   const fates = [send(two, one.self, 0, 500)];
   await expect.poll(() => one.nodes.has(former)).toBe(false);
   fates.push(send(two, one.self, 500, 500));
+  // in its order, however soon that is
+  two.onExpelled(() => fates.push(send(two, one.self, 1000, 10)));
   pipe.isShut = false;
   await expect.poll(() => two.self).not.toBe(former);
-  fates.push(send(two, one.self, 1000, 10));
   await expect.poll(() => heard.deliver.length).toBe(1010);
   expect(heard.deliver).toEqual(upTo(1010));
   await expect.poll(() => fates.flat()).toEqual(new Array(1010).fill(1));

@@ -24,7 +24,7 @@ export interface Joined {
   /** The node of a server dies. */
   kill(at: number): void;
   /** One more node of that name starts, on Redis. */
-  join(name: string): Promise<void>;
+  join(name: string, more?: Partial<RedisClusterOptions>): Promise<void>;
   /** A client of a new or known account, with a session at one of the servers. */
   enter(at: number, user: string, resource: string): Promise<StreamClient>;
   stop(): Promise<void>;
@@ -60,7 +60,7 @@ export async function joinServers(
     clock,
     prefix: 'prefix' in nodes ? nodes.prefix : '',
     kill: (at) => nodes.kill(clusters[at]!.self as NodeId),
-    join: async (name) => serve(await nodes.add(name)),
+    join: async (name, more) => serve(await nodes.add(name, more)),
     async enter(at, user, resource) {
       if (!known.has(user)) await servers[at]!.server.accounts.create(`${user}@${DOMAIN}`, 'secret');
       known.add(user);

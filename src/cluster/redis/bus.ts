@@ -34,6 +34,8 @@ export class Bus {
   private readonly missing = new Set<NodeId>();
   private isClosed = false;
   private isRetired = false;
+  /** What was to be said in the life before is not said yet. */
+  private isHeld = false;
 
   /** @param options with a membership that has begun */
   constructor(options: BusOptions) {
@@ -123,9 +125,13 @@ export class Bus {
   /** Sends what waits, for so many milliseconds at the most; then reads no more. */
   async close(patience: number): Promise<void> {
     const late = new Promise((resolve) => setTimeout(resolve, patience).unref());
+    await this.sayAll(late);
+    await Promise.race([this.inbox.close(), late]);
+  }
+
+  private async sayAll(late: Promise<unknown>): Promise<void> {
     await Promise.race([Promise.all([...this.outboxes.values()].map((outbox) => outbox.flushed())), late]);
     this.end();
-    await Promise.race([this.inbox.close(), late]);
   }
 
   /** This life is over, and its inbox is others': nothing is read any more, and what this node has to say goes out still. */
@@ -138,7 +144,16 @@ export class Bus {
   /** The next life has begun: what waits for nodes that live is sent, for so many milliseconds at the most, and the rest given up. */
   async finish(nodes: ReadonlySet<NodeId>, patience: number): Promise<void> {
     for (const [node, outbox] of this.outboxes) if (!nodes.has(node)) outbox.close();
-    await this.close(patience);
+    await this.sayAll(new Promise((resolve) => setTimeout(resolve, patience).unref()));
+  }
+
+  /** Nothing is sent before what the life before had to say: the others shall hear of both in their order. */
+  follow(before: Promise<void>): void {
+    this.isHeld = true;
+    void before.finally(() => {
+      this.isHeld = false;
+      for (const outbox of this.outboxes.values()) outbox.wake();
+    });
   }
 
   /** Ends at once, as if the process had died. */
@@ -172,6 +187,7 @@ export class Bus {
         to: node,
         isThere: () => this.isThere(node),
         isOwed: () => this.membership.isOwed(node),
+        isHeld: () => this.isHeld,
         onLost: (items) => this.recover(items, node),
         onDone: () => {
           if (this.outboxes.get(node) === outbox) this.outboxes.delete(node);

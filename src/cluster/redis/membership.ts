@@ -19,7 +19,7 @@ import {
   runOnNodes,
   settleScript,
 } from './membership-scripts.ts';
-import { type NodeInfo, readInfo } from './node-info.ts';
+import { type NodeInfo, nameOf, readInfo } from './node-info.ts';
 import { isUnderstood, ProtocolMismatch } from './protocol.ts';
 import { RedisTime } from './time.ts';
 
@@ -175,7 +175,7 @@ export class Membership {
     const own = this.options.info().protocol;
     for (const { node, info, isOverdue } of await this.members()) {
       if (!isOverdue && !isUnderstood(own, info.protocol)) {
-        throw new ProtocolMismatch(node.slice(0, node.lastIndexOf(':')), info.version, info.protocol, own);
+        throw new ProtocolMismatch(nameOf(node), info.version, info.protocol, own);
       }
     }
   }
@@ -338,7 +338,7 @@ export class Membership {
       if (this.isRefused) this.options.log.info({}, 'Redis takes writes again');
       this.isRefused = false;
       if (status === 'over') return this.over();
-      if (status === 'unknown') return await this.enter(this.self.slice(0, this.self.lastIndexOf(':')));
+      if (status === 'unknown') return await this.enter(nameOf(this.self));
       const view = readView(packed);
       this.accepted(sent, view);
       this.last = view.last;

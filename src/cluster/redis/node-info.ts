@@ -1,4 +1,5 @@
 // What a node says of itself, as Redis keeps it; other releases may say less, or more.
+import type { NodeId } from '../cluster.ts';
 import type { Protocol } from './protocol.ts';
 
 /** What a node says of itself with every beat. */
@@ -24,4 +25,9 @@ export function readInfo(json: string | undefined): NodeInfo {
     settings,
   } = JSON.parse(json ?? '{}') as Partial<NodeInfo>;
   return { version, started, sessions, lag, protocol, ...(settings === undefined ? {} : { settings }) };
+}
+
+/** As it stands before the life of a node. */
+export function nameOf(node: NodeId): string {
+  return node.slice(0, node.lastIndexOf(':'));
 }

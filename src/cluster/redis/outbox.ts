@@ -17,6 +17,8 @@ export interface OutboxOptions {
   readonly isThere: () => Promise<boolean>;
   /** Of a node that is no member: whether what it left is still to be dealt with. */
   readonly isOwed: () => Promise<boolean>;
+  /** Nothing is to be sent for the moment; `wake` is called after that. */
+  readonly isHeld: () => boolean;
   /** Items that the other node never had though Redis had them; nobody else has them. */
   readonly onLost: (items: string) => void;
   /** Nothing is left to be said to a node that is no more. */
@@ -247,7 +249,7 @@ export class Outbox {
   private async run(): Promise<void> {
     this.isBusy = true;
     try {
-      while (!this.isClosed && this.options.redis.isUp) {
+      while (!this.isClosed && this.options.redis.isUp && !this.options.isHeld()) {
         if (this.mustRewind) this.waiting.unshift(...this.sent.splice(0));
         this.mustRewind = false;
         const parcel = this.waiting[0];

@@ -19,6 +19,7 @@ import { depthOf } from './inbox.ts';
 import { FORGET, inherit, RECALL } from './inheritance.ts';
 import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
+import { nameOf } from './node-info.ts';
 import type { RedisClusterOptions } from './options.ts';
 import { ownProtocol } from './protocol.ts';
 
@@ -162,6 +163,10 @@ class RedisNode implements RedisCluster {
 
   get isRefused(): boolean {
     return this.life.membership.isRefused;
+  }
+
+  get isSure(): boolean {
+    return this.rebirth === undefined && this.life.membership.isSure;
   }
 
   get backlog(): number {
@@ -467,8 +472,8 @@ class RedisNode implements RedisCluster {
     }
     if (this.isClosed) return this.abandon();
     this.ring = undefined;
-    // what its people have said meanwhile is known to be on its way: whoever it is for shall have it
-    void old.bus.finish(this.nodes, LAST_WORDS);
+    // what its people have said meanwhile is known to be on its way: whoever it is for shall have it, before all that is said from now on
+    this.life.bus.follow(old.bus.finish(this.nodes, LAST_WORDS));
     this.tellAll(this.losers);
     const { self, nodes } = this;
     const before = [...old.membership.nodes].filter((node) => node !== old.membership.self);
@@ -484,11 +489,6 @@ function end({ membership, bus, directory, leases }: Life): void {
   leases.close();
   membership.abandon();
   directory.close();
-}
-
-/** As it stands before the life of a node. */
-function nameOf(node: NodeId): string {
-  return node.slice(0, node.lastIndexOf(':'));
 }
 
 /** Names of nodes stand in names of sessions and of keys. */

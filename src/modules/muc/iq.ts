@@ -9,11 +9,11 @@ import { isOperator } from './operator.ts';
 import { type RoomContext, roomNote } from './request.ts';
 import type { Room } from './room.ts';
 
-/** Who asks, and what they are here; `release` does nothing. */
+/** Who asks, and what they are here. */
 export function contextOf(room: Room, asker: Jid): RoomContext {
   const occupant = room.occupantOf(asker);
   const affiliation = isOperator(asker, room.jid.domain) ? 'owner' : room.affiliationOf(asker);
-  return { room, asker, occupant, affiliation, release: () => {} };
+  return { room, asker, occupant, affiliation };
 }
 
 /**
@@ -35,7 +35,7 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
   const release = (): void => {
     isReleased = true;
   };
-  transit.leave(roomNote, { ...context, release });
+  transit.leave(roomNote, context);
   let after: (() => void) | undefined;
   const afterReply = (next: () => void): void => {
     after = next;
@@ -45,7 +45,7 @@ export function answer(room: Room, iq: Iq, refuse: (error: unknown) => void): Ma
     // what goes to all takes another way, and must not be there first
     if (after !== undefined) return andThen(sent, after);
   };
-  const result = handler({ iq, payload, session: undefined, transit, afterReply });
+  const result = handler({ iq, payload, session: undefined, transit, afterReply, release });
   if (!isPromise(result)) return reply(result);
   const done = result.then(reply);
   if (!isReleased) return done;

@@ -14,16 +14,15 @@ export interface RoomContext {
   /** The occupant that asks; undefined where whoever asks is not in the room. */
   readonly occupant: Occupant | undefined;
   readonly affiliation: Affiliation;
-  /**
-   * The room goes on while this request is waited for: for what reads much and changes nothing. To be called before anything is waited
-   * for; from then on the room may change between any two steps.
-   */
-  release(): void;
 }
 
 export const roomNote = defineNote<RoomContext>('room');
 
-/** The room that a request is for. Its handler runs in the room's turn: nothing else happens until it is done. @throws Error where it was not for a room */
+/**
+ * The room that a request is for. Its handler runs in the room's turn: nothing else happens until it is done, or it calls `request.release`, which is
+ * for what reads much and changes nothing. To be called before anything is waited for; from then on the room may change between any two steps.
+ * @throws Error where it was not for a room
+ */
 export function roomOf(request: IqRequest): RoomContext {
   const context = request.transit.note(roomNote);
   if (context === undefined) throw new Error('a request that is for no room');

@@ -4,6 +4,7 @@ import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Directory, SessionEntry } from '../../cluster/cluster.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Caps } from '../caps/index.ts';
+import type { NodeConfig } from '../pubsub/config.ts';
 import { isActive, type Node } from '../pubsub/node.ts';
 import { isFrom, type Roster, type RosterItem } from '../roster/index.ts';
 
@@ -15,8 +16,17 @@ export interface HearingParts {
   now(): number;
 }
 
-/** Whether a contact who shares the account's presence may hear of a node (XEP-0060 4.5, as in pubsub/access.ts). */
-export function mayHear(node: Node, contact: string, { groups }: Pick<RosterItem, 'groups'>, now: number): boolean {
+/**
+ * Whether a contact who shares the account's presence may hear of a node (XEP-0060 4.5, as in pubsub/access.ts).
+ * @param config of the node
+ */
+export function mayHear(
+  node: Node,
+  contact: string,
+  { groups }: Pick<RosterItem, 'groups'>,
+  now: number,
+  config: Pick<NodeConfig, 'accessModel' | 'rosterGroups'> = node.config,
+): boolean {
   switch (node.affiliationOf(contact)) {
     case 'owner':
     case 'publisher':
@@ -26,7 +36,7 @@ export function mayHear(node: Node, contact: string, { groups }: Pick<RosterItem
     case 'publish-only':
       return false;
     case 'none': {
-      const { accessModel, rosterGroups } = node.config;
+      const { accessModel, rosterGroups } = config;
       switch (accessModel) {
         case 'open':
         case 'presence':
@@ -51,10 +61,19 @@ export class Hearing {
 
   /** Full JIDs, here and at other domains. */
   of(account: Jid, node: Node): MaybePromise<readonly Jid[]> {
+    return this.round(account, node, undefined);
+  }
+
+  /** Those of contacts who may hear of it now, and might not before it was configured anew. */
+  newTo(account: Jid, node: Node, before: NodeConfig): MaybePromise<readonly Jid[]> {
+    return this.round(account, node, before);
+  }
+
+  private round(account: Jid, node: Node, before: NodeConfig | undefined): MaybePromise<readonly Jid[]> {
     const { roster, caps } = this.parts;
     return andThen(roster.all(account.local), (contacts) =>
       andThen(caps.elsewhere(account.local), (elsewhere) =>
-        new Round(this.parts, node).gather(account, contacts, elsewhere),
+        new Round(this.parts, node, before).gather(account, contacts, elsewhere),
       ),
     );
   }
@@ -64,14 +83,17 @@ export class Hearing {
 class Round {
   private readonly parts: HearingParts;
   private readonly node: Node;
+  private readonly before: NodeConfig | undefined;
   private readonly found: Jid[] = [];
   /** Whether those want it who have announced the same: many have. */
   private readonly known = new Map<string, MaybePromise<boolean>>();
   private waiting: Promise<void>[] | undefined;
 
-  constructor(parts: HearingParts, node: Node) {
+  /** @param before leaves out who might hear when the node was configured so */
+  constructor(parts: HearingParts, node: Node, before: NodeConfig | undefined) {
     this.parts = parts;
     this.node = node;
+    this.before = before;
   }
 
   gather(
@@ -79,23 +101,28 @@ class Round {
     contacts: ReadonlyMap<string, RosterItem>,
     elsewhere: ReadonlyMap<string, string>,
   ): MaybePromise<readonly Jid[]> {
-    const { node } = this;
-    const now = this.parts.now();
     const here = `@${this.parts.domain}`;
-    this.devices(account.bare);
+    if (this.before === undefined) this.devices(account.bare);
     for (const [contact, item] of contacts) {
-      if (isFrom(item) && contact.endsWith(here) && mayHear(node, contact, item, now)) this.devices(contact as BareJid);
+      if (contact.endsWith(here) && this.isMeant(contact, item)) this.devices(contact as BareJid);
     }
     for (const [full, value] of elsewhere) {
       const contact = full.slice(0, full.indexOf('/'));
       const item = contacts.get(contact);
-      if (item === undefined || !isFrom(item) || !mayHear(node, contact, item, now)) continue;
+      if (item === undefined || !this.isMeant(contact, item)) continue;
       this.ifWanted(value, () => {
         const jid = Jid.parse(full);
         if (jid !== undefined) this.found.push(jid);
       });
     }
     return this.waiting === undefined ? this.found : this.settled();
+  }
+
+  private isMeant(contact: string, item: RosterItem): boolean {
+    const { node, before } = this;
+    const now = this.parts.now();
+    if (!isFrom(item) || !mayHear(node, contact, item, now)) return false;
+    return before === undefined || !mayHear(node, contact, item, now, before);
   }
 
   private async settled(): Promise<readonly Jid[]> {

@@ -25,11 +25,13 @@ import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
-import type { NodeConfig } from '../pubsub/config.ts';
+import { isSame, type NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
 import type { Errand } from '../pubsub/errands.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
+import type { Node } from '../pubsub/node.ts';
+import { Pipeline } from '../pubsub/pipeline.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
 import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
@@ -242,8 +244,9 @@ export default defineModule({
     const askedOf = ({ iq, payload }: IqRequest): Asked =>
       withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
 
+    const pipeline = new Pipeline();
     const answer = (request: IqRequest): MaybePromise<Element | undefined> =>
-      ask(request.iq.to.local, askedOf(request));
+      pipeline.answer(request, () => ask(request.iq.to.local, askedOf(request)));
 
     /** What would be answered for an account without nodes: nobody can tell whether there is one. */
     function answerForNobody(request: IqRequest): MaybePromise<Element | undefined> {
@@ -276,11 +279,30 @@ export default defineModule({
       if (isLowered && (await stores.entities.right(account.local, contact.bare)).size > 0) {
         await accounts.call(account.local, { lowered: contact.bare });
       }
-      if (!saw && sees) await welcome(account, contact);
+      if (!saw && sees) await welcome(account, contact, () => true);
+      const joined = saw && sees ? is.groups.filter((group) => !was.groups.includes(group)) : [];
+      if (joined.length > 0) {
+        const isOf = (groups: readonly string[], { rosterGroups }: NodeConfig): boolean =>
+          groups.some((group) => rosterGroups.includes(group));
+        await welcome(
+          account,
+          contact,
+          (config) => config.accessModel === 'roster' && isOf(joined, config) && !isOf(was?.groups ?? [], config),
+        );
+      }
     }
 
-    /** Somebody may see the account's presence from now on, and is sent what he wants to know. */
-    async function welcome(account: Jid, contact: Jid): Promise<void> {
+    /** XEP-0060 12.2: a node is there for more contacts than before. */
+    async function opened(account: Jid, node: Node, before: NodeConfig): Promise<void> {
+      const { accessModel, rosterGroups } = node.config;
+      if (accessModel === before.accessModel && isSame(rosterGroups, before.rosterGroups)) return;
+      for (const jid of await hearing.newTo(account, node, before)) {
+        await accounts.send(account.local, { to: jid.full, nodes: [node.name] });
+      }
+    }
+
+    /** Somebody may read nodes from now on, and is sent what he wants to know. */
+    async function welcome(account: Jid, contact: Jid, isMeant: (config: NodeConfig) => boolean): Promise<void> {
       const known =
         contact.domain === host.domain
           ? (await cluster.directory.sessions(contact.bare)).flatMap((entry) =>
@@ -291,7 +313,7 @@ export default defineModule({
               return jid?.bare === contact.bare ? [[jid, value] as const] : [];
             });
       for (const [jid, value] of known) {
-        if (value !== undefined) await lastItems.toContact(account, jid, await caps.wants(value));
+        if (value !== undefined) await lastItems.toContact(account, jid, await caps.wants(value), isMeant);
       }
     }
 
@@ -333,11 +355,13 @@ export default defineModule({
           'filtered-notifications',
           'instant-nodes',
           'last-published',
-          // (a command of a host of nodes)
+          'presence-subscribe',
+          'pubsub-on-a-jid',
         ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
-      items: (of, by) => (of.local === '' ? [] : visibleNodes(new Service(of, servicePorts(of)), by)),
+      items: (of, by) =>
+        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by)),
       handlers: [
         provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),
@@ -355,7 +379,8 @@ export default defineModule({
           const { iq, payload } = request;
           try {
             const asked = new Asked(iq.from, 'get', payload);
-            event.answer = (await askNode(iq.to.local, node, { is: what, asked }))?.elements();
+            const found = pipeline.after(iq.from, iq.to, () => askNode(iq.to.local, node, { is: what, asked }));
+            event.answer = (await found)?.elements();
           } catch (error) {
             if (!(error instanceof StanzaError)) throw error;
             event.answer = error;
@@ -375,6 +400,9 @@ export default defineModule({
         on(itemPublish, { phase: 'check' }, (event) => limits.publish(event.service.local, event)),
         on(nodeCreated, changed),
         on(nodeConfigured, changed),
+        on(nodeConfigured, ({ service, node, before }) =>
+          background(opened(service, node, before), 'sending last items'),
+        ),
         on(nodeDeleted, changed),
         on(itemPublished, () => metrics.published.inc()),
         on(accountRemoving, async ({ user }) => {

@@ -86,10 +86,18 @@ export class LastItems {
     return [];
   }
 
-  /** Has a contact at another domain sent what it wants of an account's nodes. */
-  toContact(account: Jid, contact: Jid, wanted: ReadonlySet<string>): MaybePromise<void> {
+  /**
+   * Has a resource of a contact sent what it wants of an account's nodes.
+   * @param isMeant by what a node is
+   */
+  toContact(
+    account: Jid,
+    contact: Jid,
+    wanted: ReadonlySet<string>,
+    isMeant: (config: NodeConfig) => boolean = () => true,
+  ): MaybePromise<void> {
     return andThen(this.parts.nodes(account.local), (nodes) => {
-      const names = [...wanted].filter((name) => nodes.has(name));
+      const names = this.wantedOf(account, nodes, wanted).flatMap(({ name, config }) => (isMeant(config) ? name : []));
       if (names.length > 0) this.ask(account, contact, names);
     });
   }

@@ -22,13 +22,14 @@ export interface PersonalNodes {
    * Publishes, and makes the node where there is none.
    * @param id of its own, unless given
    * @param expected values of the node's form, by the fields' names without `pubsub#`: what the node is to be, or is made with
+   * @param as: who publishes, if not the account itself: one of its devices
    * @returns the id, when the item is stored
    */
   publish(
     user: string,
     node: string,
     payload: Element,
-    options?: { readonly id?: string; readonly expected?: FormValues },
+    options?: { readonly id?: string; readonly expected?: FormValues; readonly as?: Jid },
   ): Promise<string>;
   /** Takes items back; subscribers are told. */
   retract(user: string, node: string, ids: readonly string[]): Promise<void>;
@@ -66,13 +67,13 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
   ): Promise<Element | undefined> => ask(user, new Asked(as, type, el('pubsub', ns, undefined, child, ...options)));
   return {
     config,
-    async publish(user, node, payload, { id, expected } = {}) {
+    async publish(user, node, payload, { id, expected, as } = {}) {
       const publish = el('publish', NS.pubsub, { node }, el('item', NS.pubsub, { id }, payload));
       const options =
         expected === undefined
           ? []
           : [el('publish-options', NS.pubsub, undefined, form(NS.pubsubPublishOptions, expected))];
-      const answer = await request(user, 'set', NS.pubsub, publish, { options });
+      const answer = await request(user, 'set', NS.pubsub, publish, { options, ...(as !== undefined && { as }) });
       return answer?.getChild('publish')?.getChild('item')?.attrs.id ?? '';
     },
     async retract(user, node, ids) {

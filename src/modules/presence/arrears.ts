@@ -20,6 +20,8 @@ export interface ArrearsParts {
   readonly inTurn: (account: Jid, work: () => MaybePromise<void>) => MaybePromise<void>;
   /** Has a session that is on another node by now shown by that one; false where it is on none. */
   readonly showElsewhere: (session: Jid) => Promise<boolean>;
+  /** A session is about to be shown, or to be said to be gone. */
+  readonly note: (session: Jid) => void;
   readonly background: (work: Promise<unknown>, what: string) => void;
   /** Waits a moment; false when there is no time for it any more. */
   readonly pause: () => Promise<boolean>;
@@ -82,12 +84,13 @@ export class Arrears {
   }
 
   private async say(full: string, contacts: readonly Jid[]): Promise<void> {
-    const { host, router, roster, blockedBy, inTurn, showElsewhere } = this.parts;
+    const { host, router, roster, blockedBy, inTurn, showElsewhere, note } = this.parts;
     const jid = Jid.parse(full);
     if (jid === undefined) return;
     await inTurn(jid, async () => {
       if (router.sessionOf(full) === undefined && (await showElsewhere(jid))) return;
       const [items, blocked] = [await roster.all(jid.local), await blockedBy(jid.local)];
+      note(jid);
       for (const contact of contacts) {
         const item = items.get(contact.bare);
         if (contact.bare !== jid.bare && (item === undefined || !isFrom(item))) continue;

@@ -64,6 +64,11 @@ export class Directed {
     });
   }
 
+  /** Everybody who was told. */
+  toldBy(session: Session): readonly Jid[] {
+    return [...(session.get(directed)?.values() ?? [])];
+  }
+
   /** Everybody who was told, once: they are forgotten. */
   take(session: Session): readonly Jid[] {
     const told = session.get(directed);
@@ -104,9 +109,19 @@ export class Directed {
     const { local } = entry.jid;
     const told = (await store.get(local, entry.sid)) ?? [];
     if (told.length === 0) return [];
-    const again = (successor && (await store.get(local, successor.sid))) ?? [];
+    const left = await this.untold(
+      told.flatMap((full) => Jid.parse(full) ?? []),
+      successor,
+    );
     await store.set(local, entry.sid, undefined, 0);
-    return told.filter((full) => !again.includes(full)).flatMap((full) => Jid.parse(full) ?? []);
+    return left;
+  }
+
+  /** Those whom a session has not told of itself that has come under the full JID of another one. */
+  async untold(told: readonly Jid[], successor: SessionEntry | undefined): Promise<readonly Jid[]> {
+    if (told.length === 0 || successor === undefined) return told;
+    const again = await this.parts.store.get(successor.jid.local, successor.sid);
+    return told.filter(({ full }) => again?.includes(full) !== true);
   }
 
   private note(session: Session, to: Jid): void {

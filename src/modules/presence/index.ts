@@ -17,6 +17,7 @@ import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts
 import { isFrom, isTo, rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
 import { Arrears } from './arrears.ts';
 import { Directed, SHARE_AGAIN } from './directed.ts';
+import { LATELY, Late } from './late.ts';
 import { type Items, Outward } from './outward.ts';
 import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -50,7 +51,9 @@ export default defineModule({
       andThen(roster.all(user), (items) =>
         andThen(blockedBy(user), (list) => (list === undefined ? items : withoutBlocked(items, list))),
       );
-    const outward = new Outward({ host, router, cluster, background, tell: (stanza) => arrears.tell(stanza) });
+    const late = new Late(() => cluster.isSure);
+    const note = (session: Jid): void => late.note(session);
+    const outward = new Outward({ host, router, cluster, background, note, tell: (stanza) => arrears.tell(stanza) });
     const subscriptions = new Subscriptions({ host, router, cluster, roster, contactsOf, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
@@ -80,6 +83,7 @@ export default defineModule({
       blockedBy,
       inTurn: (account, work) => turns.run(account.bare, work),
       showElsewhere: (jid) => vanished.showElsewhere(jid),
+      note,
       background,
       pause: wait,
     });
@@ -87,6 +91,24 @@ export default defineModule({
       for (const session of router.sessionsOf(host)) directed.shareAgain(session);
     };
     every(SHARE_AGAIN, 'sharing of directed presence', shareAgain);
+    every(LATELY, 'forgetting whose presence came in time', () => late.settle());
+    /** Sessions that have ended since the others held this node for dead. */
+    let lost: Session[] = [];
+    const retract = (): void => {
+      const said = late.take();
+      const sessions = lost;
+      lost = [];
+      for (const session of sessions) {
+        const isLate = (): boolean => said.has(session.jid.full) || late.has(session.jid);
+        background(vanished.lost(session, isLate), 'telling what holds of a session of the life before');
+      }
+      const ended = new Set(said);
+      for (const { jid } of sessions) ended.delete(jid.full);
+      for (const full of ended) {
+        const jid = Jid.parse(full);
+        if (jid !== undefined) background(vanished.overtaken(jid), 'showing who has come meanwhile');
+      }
+    };
     const stops = [
       outward.listen(),
       vanished.listen(),
@@ -94,6 +116,8 @@ export default defineModule({
       cluster.onGap((isOurs) => {
         if (isOurs) shareAgain();
       }),
+      // (its sessions have ended by then)
+      cluster.onExpelled(retract),
     ];
 
     // RFC 6121 4.2, 4.4
@@ -174,6 +198,7 @@ export default defineModule({
           return subscriptions.sent(transit, stanza.type).then(done);
         case 'available':
         case 'unavailable':
+          note(stanza.from);
           return andThen(directed.track(origin.session, stanza), () => undefined);
         case 'probe':
         case 'error':
@@ -289,7 +314,10 @@ export default defineModule({
         on(presenceIn, { phase: 'handle' }, handleIn),
         // RFC 6121 4.5.4: whoever just vanishes is unavailable too
         on(sessionClosed, ({ session, isOrphan }) => {
-          if (isOrphan) return;
+          if (isOrphan) {
+            lost.push(session);
+            return;
+          }
           const { jid } = session;
           const stanza = presenceOf('unavailable', jid, jid.withResource(''));
           return persist('telling that a session has ended', () =>

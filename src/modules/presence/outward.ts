@@ -29,6 +29,8 @@ export interface OutwardParts {
   readonly background: (work: Promise<unknown>, what: string) => void;
   /** Sends presence to a contact, or to the account's own client, now or when it can be told where that is. */
   readonly tell: (stanza: Presence) => MaybePromise<void>;
+  /** A session is about to be shown, or to be said to be gone. */
+  readonly note: (session: Jid) => void;
 }
 
 export class Outward {
@@ -56,6 +58,7 @@ export class Outward {
   /** Sends a presence to everybody who is subscribed to it, and to the account's own resources (4.2.2, 4.4.2, 4.5.2). */
   broadcast(stanza: Presence, items: Items, own: readonly SessionEntry[]): MaybePromise<void> {
     const account = stanza.from.withResource('');
+    this.parts.note(stanza.from);
     this.parts.router.delivery.write(sentTo(stanza, account), own);
     const waiting: Promise<void>[] = [];
     for (const [contact, item] of items) {
@@ -157,7 +160,9 @@ export class Outward {
   private showAll(entries: readonly SessionEntry[], to: Jid): MaybePromise<void> {
     return inOrder(entries, (entry) => {
       const presence = this.parts.router.sessionOf(entry.jid.full)?.presence;
-      if (presence !== undefined) return this.parts.tell(sentTo(presence, to));
+      if (presence === undefined) return;
+      this.parts.note(entry.jid);
+      return this.parts.tell(sentTo(presence, to));
     });
   }
 }

@@ -4,6 +4,7 @@ import { andThen, inOrder, type MaybePromise } from '../../base/maybe.ts';
 import type { Cluster, SessionEntry } from '../../cluster/cluster.ts';
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
+import type { Session } from '../../core/sessions.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
@@ -43,10 +44,42 @@ export class Vanished {
   }
 
   /** The node of a session has died. */
-  async orphaned(entry: SessionEntry): Promise<void> {
+  orphaned(entry: SessionEntry): Promise<void> {
+    return this.persist(() => this.tell(entry));
+  }
+
+  /**
+   * This node was held for dead, and a session of it has ended: everybody was told so, and may have heard later what it had still said.
+   * @param isLate whether it has said anything that may have come after that; asked when all of it is said
+   */
+  lost(session: Session, isLate: () => boolean): Promise<void> {
+    const { directed, inTurn, roster, outward } = this.parts;
+    const { jid } = session;
+    const account = jid.withResource('');
+    const stanza = presenceOf('unavailable', jid, account);
+    const told = directed.toldBy(session);
+    return this.persist(async () => {
+      await inTurn(account, async () => {
+        if (!isLate()) return;
+        const successor = await this.successor(jid);
+        if (successor?.available !== true) {
+          await outward.broadcast(stanza, await roster.all(jid.local), await outward.available(jid));
+        }
+        await inOrder(await directed.untold(told, successor), (to) => outward.send(sentTo(stanza, to)));
+      });
+      if (isLate()) await this.correct(jid);
+    });
+  }
+
+  /** A session has ended while this node may have been held for dead: its end may be what is heard after somebody else has come. */
+  overtaken(jid: Jid): Promise<void> {
+    return this.persist(() => this.correct(jid));
+  }
+
+  private async persist(work: () => Promise<void>): Promise<void> {
     for (;;) {
       try {
-        return await this.tell(entry);
+        return await work();
       } catch (error) {
         // nobody else will tell them: the database, or Redis, is waited for
         if (!(error instanceof StorageUnavailable) || !(await this.parts.pause())) throw error;

@@ -1,6 +1,6 @@
 // Subscriptions that owners have to agree to (XEP-0060 6.1.4, 8.6, 8.7): the form that asks them, and what they answer.
 //
-// - 8.6: all owners are asked, and the first answer counts (12.10).
+// - 8.6: all owners are asked, and the first answer counts (12.13).
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { booleanField, type Form, findForm, formElement, jidField, readForm, textField } from '../../xmpp/dataform.ts';
@@ -109,7 +109,7 @@ async function settle(shelf: Shelf, node: Node, { subscriber, subid, isAllowed }
   await settlePending(shelf, node, subscriber.bare, isMeant, isAllowed);
 }
 
-/** Approves of requests of a person, or denies them, and tells (8.6, 12.11). */
+/** Approves of requests of a person, or denies them, and tells (8.6, 12.14). */
 export async function settlePending(
   shelf: Shelf,
   node: Node,

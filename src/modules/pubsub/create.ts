@@ -15,8 +15,10 @@ import { pubsub } from './respond.ts';
 import type { EntityRow } from './rows.ts';
 import type { Service, Shelf } from './shelf.ts';
 
-/** Of a NodeID, in characters: those of a resourcepart (4.6.2). */
+/** Of a NodeID, in bytes: those of a resourcepart (4.6.2). */
 const MOST_NAME = 1023;
+/** Whose turn it is to be made; no node has that name. */
+const CREATION = '';
 
 /** Fields that modules have added to the forms of a node. */
 export function extraFields({ jid, ports }: Service, name: string): readonly ExtraField<unknown>[] {
@@ -69,8 +71,9 @@ function isEmpty(x: Element): boolean {
  */
 export function createNode(shelf: Shelf, name: string, creator: Jid, config: NodeConfig): MaybePromise<Node> {
   const { ports, jid: service } = shelf;
-  if (name.length > MOST_NAME) throw pubsubError('nodeid-required', 'the name is too long', 'not-acceptable');
-  return andThen(ports.policy.mayCreate(creator), async (may) => {
+  if (Buffer.byteLength(name) > MOST_NAME)
+    throw pubsubError('nodeid-required', 'the name is too long', 'not-acceptable');
+  const make = async (may: boolean): Promise<Node> => {
     if (!may) throw forbidden('you may not make nodes here');
     await checkNumber(shelf, creator);
     return andThen(ports.hooks.gate(nodeCreating, { service, name, creator, config }), async (verdict) => {
@@ -85,7 +88,9 @@ export function createNode(shelf: Shelf, name: string, creator: Jid, config: Nod
       ports.hooks.notify(nodeCreated, { service, node, creator });
       return node;
     });
-  });
+  };
+  // one after another, lest two be the last that may be
+  return shelf.run(CREATION, () => andThen(ports.policy.mayCreate(creator), make));
 }
 
 /** @throws StanzaError `max-nodes-exceeded` where somebody owns as many as may be */

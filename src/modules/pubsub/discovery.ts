@@ -1,5 +1,7 @@
 // What a service and its nodes tell of themselves (XEP-0060 5.1 to 5.5): its features, its nodes, and what a node is and has.
 //
+// - 6.1.6: several subscriptions of one address are not announced (`multi-subscribe`): whoever is told of them takes it that each request makes
+//   another, which here only those with other options do (subscribe.ts).
 // - 5.3, 5.5: of a node that somebody may not subscribe to they learn nothing; in the list of nodes those with a whitelist stand only for those on it.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Item } from '../../core/module.ts';
@@ -31,7 +33,6 @@ const common = [
   'meta-data',
   'modify-affiliations',
   'multi-items',
-  'multi-subscribe',
   'outcast-affiliation',
   'persistent-items',
   'presence-notifications',

@@ -1,7 +1,7 @@
 // The owner's form of a node (XEP-0060 8.2, 16.4.4): what of a configuration it shows, what a filled-in one makes of it, and whether what a
 // publisher expects is so (7.1.5).
 //
-// - Left out: `body_xslt` and `dataform_xslt`; of `itemreply` the value `owner` (12.13: not to be relied on).
+// - Left out: `body_xslt` and `dataform_xslt`; of `itemreply` the value `owner` (12.17: not to be relied on).
 // - `purge_offline` and `node_type` are there for those who ask for what they are in any case.
 import type { Element } from '../../xml/element.ts';
 import {

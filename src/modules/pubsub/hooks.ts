@@ -7,6 +7,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import type { NodeConfig } from './config.ts';
 import type { ExtraField } from './forms.ts';
 import type { Node } from './node.ts';
+import type { Shelf } from './shelf.ts';
 
 /** What all of them have: the service is a host of nodes, or an account (a bare JID). */
 interface At {
@@ -44,6 +45,8 @@ export const nodeConfiguring = gate<At & { readonly by: Jid; readonly config: No
 export interface ItemPublish extends At {
   /** A full JID; the bare one of an account where the server does it in its name. */
   readonly publisher: Jid;
+  /** The nodes beside it: what is done at one of them here is done before this item is stored. */
+  readonly shelf: Shelf;
   /** `change` may put others in place. */
   id: string;
   payload: Element | undefined;

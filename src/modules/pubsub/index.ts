@@ -2,7 +2,7 @@
 // there is, requests.ts says which request is answered where, hooks.ts what other modules attach to. The nodes of accounts (XEP-0163) are served by
 // the same engine.
 //
-// - Left out: collections (XEP-0248), digests, texts made of payloads (12.7), payment, registration with the service; and what XEP-0060 calls
+// - Left out: collections (XEP-0248), digests, texts made of payloads (12.8), payment, registration with the service; and what XEP-0060 calls
 //   deprecated.
 // - 4.3: the last item is sent to new subscribers by default, and not whenever they come online (`pubsub#last-published` is not claimed).
 // - 4.6.1: nodes have no addresses of their own. 4.6.2 SHOULD: names are taken as they are, not prepared as resourceparts.
@@ -32,6 +32,7 @@ import { SWEEP_EVERY, sweepExpired } from './expiry.ts';
 import { HeedingRows } from './heeding.ts';
 import { itemPublished } from './hooks.ts';
 import { pendingCommand } from './pending.ts';
+import { Pipeline } from './pipeline.ts';
 import type { People, Policy, ServicePorts, ShelfPorts } from './ports.ts';
 import { heedsPresence } from './presence.ts';
 import { answerOfService, nodeNamed, withInstantName } from './requests.ts';
@@ -218,15 +219,21 @@ export default defineModule({
     const ask = (name: string, errand: Errand): MaybePromise<Element | undefined> =>
       andThen(nodes.call(name, errand), Answered.read);
 
-    const answer: IqHandler = ({ iq, payload }) => {
+    const pipeline = new Pipeline();
+    const answer: IqHandler = (request) => {
+      const { iq, payload } = request;
       const asked = withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
       const name = nodeNamed(asked);
-      return name === undefined ? answerOfService(service, asked) : ask(name, { is: 'request', asked });
+      return pipeline.answer(request, () =>
+        name === undefined ? answerOfService(service, asked) : ask(name, { is: 'request', asked }),
+      );
     };
 
     const childrenOf = (request: IqRequest, node: string, is: 'info' | 'items'): MaybePromise<readonly Element[]> => {
-      const asked = new Asked(request.iq.from, 'get', request.payload);
-      return andThen(ask(node, { is, asked }), (query) => query?.elements() ?? []);
+      const { from, to } = request.iq;
+      const asked = new Asked(from, 'get', request.payload);
+      const found = pipeline.after(from, to, () => ask(node, { is, asked }));
+      return andThen(found, (query) => query?.elements() ?? []);
     };
 
     /** Some node does something from now on when people come or go. */
@@ -262,7 +269,7 @@ export default defineModule({
           ...(config['auto-create'] ? ['auto-create'] : []),
         ),
       },
-      items: (of, by) => (of.full === host.domain ? listNodes(service, by) : []),
+      items: (of, by) => (of.full === host.domain ? pipeline.after(by, of, () => listNodes(service, by)) : []),
       commands: [pendingCommand(service, (name, from) => ask(name, { is: 'reminder', from: from.full }))],
       handlers: [
         iqGet('host', NS.pubsub, 'pubsub', answer),

@@ -1,4 +1,4 @@
-// The last item, for those who come late (XEP-0060 6.1.7, 12.1).
+// The last item, for those who come late (XEP-0060 6.1.7, 12.10).
 import type { Item } from '../../storage/ports.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { Node } from './node.ts';

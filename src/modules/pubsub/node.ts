@@ -31,7 +31,7 @@ export class Node {
   isOver = false;
   /** Who hears of it, where that depends on nothing but itself; notify.ts finds it out. */
   audience: readonly Hearer[] | undefined;
-  /** The last item of a node that keeps none (XEP-0060 12.9). */
+  /** The last item of a node that keeps none (XEP-0060 12.10). */
   last: Item | undefined;
   private readonly rows: Map<string, EntityRow>;
   private current: NodeConfig;
@@ -91,7 +91,7 @@ export function isActive(subscription: SubscriptionRow, now: number): boolean {
   return subscription.state === 'subscribed' && !hasExpired(subscription, now);
 }
 
-/** XEP-0060 12.18: a lease that is over. */
+/** XEP-0060 12.19: a lease that is over. */
 export function hasExpired({ options }: SubscriptionRow, now: number): boolean {
   return typeof options?.expire === 'number' && options.expire <= now;
 }

@@ -1,4 +1,4 @@
-// What notifications look like (XEP-0060 7.1.2, 7.2.2, 8.2.5.3, 8.4.2, 8.5.2, 12.11, 12.14): messages without `to`, the same for everybody.
+// What notifications look like (XEP-0060 7.1.2, 7.2.2, 8.2.5.3, 8.4.2, 8.5.2, 12.14, 12.16): messages without `to`, the same for everybody.
 
 import type { Item } from '../../storage/ports.ts';
 import { type Element, el, type Node as XmlNode } from '../../xml/element.ts';
@@ -31,7 +31,7 @@ export function retractEvent(node: string, ids: readonly string[]): Element {
   return itemsEvent(node, ...ids.map((id) => el('retract', NS.pubsubEvent, { id })));
 }
 
-/** 12.11. */
+/** 12.14. */
 export function subscriptionEvent(
   node: string,
   { jid, subid }: { readonly jid: string; readonly subid?: string },

@@ -1,8 +1,8 @@
-// Who hears of what happens at a node (XEP-0060 4.2, 6.1.6, 12.4, 12.14): subscribers, with what they have chosen, and those who listen without.
+// Who hears of what happens at a node (XEP-0060 4.2, 6.1.6, 12.6, 12.16): subscribers, with what they have chosen, and those who listen without.
 //
-// - 12.4: whether somebody is online is known of the people of this server. For others it is their server's affair: a headline to a bare JID
+// - 12.6: whether somebody is online is known of the people of this server. For others it is their server's affair: a headline to a bare JID
 //   goes to nobody but those who are online (RFC 6121 8.5.2).
-// - 12.6 SHOULD: what comes back undelivered ends no subscription: servers answer so for people who are merely away.
+// - 12.4 SHOULD: what comes back undelivered ends no subscription: servers answer so for people who are merely away.
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Element } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -25,7 +25,7 @@ export function notifyAll(shelf: Shelf, node: Node, event: Element): void {
   if (!node.config.deliversNotifications) return;
   const message = eventMessage(letterhead(shelf, node), event);
   shelf.inOrder(node.name, 'notifying subscribers', () =>
-    andThen(hearers(shelf, node), (all) => deliver(shelf, message, all)),
+    andThen(hearers(shelf, node), (all) => deliver(shelf, message, all, event.name === 'items')),
   );
 }
 
@@ -34,11 +34,11 @@ export function notifyOne(shelf: Shelf, node: Node, message: Element, to: readon
   if (to.length > 0) shelf.inOrder(node.name, 'notifying somebody', () => shelf.ports.tell(message, to));
 }
 
-/** One element for all that hear the same; another one for each who has to be told under which subscriptions. */
-function deliver(shelf: Shelf, message: Element, all: readonly Hearer[]): void {
+/** One element for all that hear the same; another one for each who has to be told under which subscriptions: of items alone (12.16). */
+function deliver(shelf: Shelf, message: Element, all: readonly Hearer[], isOfItems: boolean): void {
   const plain: Jid[] = [];
   for (const { jid, subids } of all) {
-    if (subids.length < 2) plain.push(jid);
+    if (subids.length < 2 || !isOfItems) plain.push(jid);
     else shelf.ports.tell(withSubids(message, subids), [jid]);
   }
   if (plain.length > 0) shelf.ports.tell(message, plain);
@@ -104,7 +104,7 @@ function hearersOf(
   });
 }
 
-/** Whether somebody is to hear now, where only those are who are online (12.4). */
+/** Whether somebody is to hear now, where only those are who are online (12.6). */
 function isHere({ ports }: Shelf, { config }: Node, jid: Jid): MaybePromise<boolean> {
   return config.isPresenceBased ? andThen(ports.people.isPresent(jid), (is) => is !== false) : true;
 }

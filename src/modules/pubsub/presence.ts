@@ -1,4 +1,4 @@
-// Subscribers who come and go (XEP-0060 12.1, 12.4): the last item for those who come, the end of subscriptions that were for as long as somebody
+// Subscribers who come and go (XEP-0060 12.2, 12.5): the last item for those who come, the end of subscriptions that were for as long as somebody
 // is online; and accounts that are no more.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Jid } from '../../xmpp/jid.ts';

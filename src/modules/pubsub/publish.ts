@@ -1,6 +1,6 @@
 // Publishing (XEP-0060 7.1).
 //
-// - 7.1.1 against 12.9: one item at a time.
+// - 7.1.1 against 12.11: one item at a time.
 // - 7.1.3.6: `pubsub#type` says what items are about, and is not the namespace of a payload that would have to match (5.4; XEP-0472 has one kind of
 //   payload under the type of another).
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
@@ -23,7 +23,7 @@ import { notifyAll } from './notify.ts';
 import { pubsub } from './respond.ts';
 import type { Shelf } from './shelf.ts';
 
-/** Of an ItemID, in characters. */
+/** Of an ItemID, in bytes. */
 const MOST_ID = 1023;
 
 /** What is to be published. */
@@ -113,6 +113,7 @@ function issue(shelf: Shelf, node: Node, { publisher, item }: Publication): Mayb
   const { ports } = shelf;
   const event: ItemPublish = {
     service: shelf.jid,
+    shelf,
     node,
     publisher,
     id: idOf(item) ?? ports.newId(),
@@ -155,7 +156,7 @@ function checkItem({ config }: Node, item: Element | undefined): void {
 
 function idOf({ attrs: { id } }: Element): string | undefined {
   if (id === undefined || id === '') return undefined;
-  if (id.length > MOST_ID) throw new StanzaError('not-acceptable', 'the id is too long');
+  if (Buffer.byteLength(id) > MOST_ID) throw new StanzaError('not-acceptable', 'the id is too long');
   return id;
 }
 

@@ -1,6 +1,6 @@
 // What a subscriber decides about a subscription (XEP-0060 6.3, 16.4.2).
 //
-// - Left out: `digest` and `digest_frequency`; `include_body` (12.7 forbids to offer it where nobody can make a text of a payload);
+// - Left out: `digest` and `digest_frequency`; `include_body` (12.8 forbids to offer it where nobody can make a text of a payload);
 //   `show-values` (what people show of themselves is not shared among the nodes of a cluster); `subscription_type` and `subscription_depth`
 //   (XEP-0248).
 import type { Element } from '../../xml/element.ts';

@@ -1,4 +1,4 @@
-// What subscriptions are made of, whoever makes them, and who is told of them (XEP-0060 6.2.3, 12.11, 16.4.4).
+// What subscriptions are made of, whoever makes them, and who is told of them (XEP-0060 6.2.3, 12.14, 16.4.4).
 import type { Element } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
 import type { StanzaError } from '../../xmpp/errors.ts';
@@ -81,7 +81,7 @@ export async function saveSubscriptions(
   node.setRows(rows);
 }
 
-/** 12.11: to the address that has subscribed. */
+/** 12.14: to the address that has subscribed. */
 export function tellState(
   shelf: Shelf,
   node: Node,

@@ -10,7 +10,7 @@
 import { isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { serviceIn } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
-import { defineModule, iqGet, iqSet, on, provide } from '../../core/module.ts';
+import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { NS } from '../../xmpp/ns.ts';
@@ -115,14 +115,15 @@ export default defineModule({
       };
     };
 
-    async function query(context: RoomContext, payload: Element): Promise<Element> {
+    async function query(request: IqRequest): Promise<Element> {
+      const context = roomOf(request);
       const { room, asker } = context;
       // messages go to devices, as the answer does after them
       if (asker.isBare) throw new StanzaError('feature-not-implemented', 'archives are read by devices');
       checkReader(context);
       const archive = readable(context);
-      context.release();
-      const result = await answerQuery(archive, payload, asker, limits);
+      request.release();
+      const result = await answerQuery(archive, request.payload, asker, limits);
       metrics.queries.inc();
       metrics.replayed.inc(result.messages.length);
       // each in its turn, and the answer after them
@@ -134,10 +135,11 @@ export default defineModule({
       return result.fin;
     }
 
-    function metadata(context: RoomContext): Promise<Element> {
+    function metadata(request: IqRequest): Promise<Element> {
+      const context = roomOf(request);
       checkReader(context);
       const archive = readable(context);
-      context.release();
+      request.release();
       return metadataOf(archive);
     }
 
@@ -174,9 +176,9 @@ export default defineModule({
         }),
         on(roomFields, ({ fields }) => void fields.push(keeping as ExtraField<unknown>)),
         on(roomDestroyed, ({ room }) => background(remove(room), 'removing what was said in a room')),
-        iqSet('room', NS.mam, 'query', (request) => query(roomOf(request), request.payload)),
+        iqSet('room', NS.mam, 'query', query),
         iqGet('room', NS.mam, 'query', (request) => form(roomOf(request))),
-        iqGet('room', NS.mam, 'metadata', (request) => metadata(roomOf(request))),
+        iqGet('room', NS.mam, 'metadata', metadata),
       ],
       stop() {
         upkeep.stop();

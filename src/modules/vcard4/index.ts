@@ -6,14 +6,13 @@
 //   (Affiliations are not: an outcast of one node is none of the other.)
 // - The first versions of the XEP had requests of their own in place of nodes; clients that make them are answered.
 // - 4, contacts' vCards: nodes like any other.
-import { Turns } from '../../base/turns.ts';
+import type { MaybePromise } from '../../base/maybe.ts';
 import { defineModule, defineService, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { type FormValues, pep } from '../pep/service.ts';
-import { isSame, type NodeConfig } from '../pubsub/config.ts';
+import { pep } from '../pep/service.ts';
 import { pubsubError } from '../pubsub/errors.ts';
 import {
   itemPublish,
@@ -25,6 +24,7 @@ import {
   nodePurged,
 } from '../pubsub/hooks.ts';
 import type { Node } from '../pubsub/node.ts';
+import { Mirror, takeBackAll } from './mirror.ts';
 
 /** The profiles of accounts, by localpart. */
 export interface Profiles {
@@ -37,6 +37,13 @@ export interface Profiles {
   /** Publishes another one, or takes back what there is. */
   write(user: string, card: Element | undefined): Promise<void>;
 }
+/** What a hook tells of. */
+interface Emptied {
+  readonly service: Jid;
+  readonly node: Pick<Node, 'name'>;
+  readonly by: Jid;
+}
+
 export const profiles = defineService<Profiles>('profiles');
 
 const names: ReadonlySet<string> = new Set([NS.vcard4, NS.vcard4Xml]);
@@ -48,56 +55,21 @@ export default defineModule({
   provides: [profiles],
   needs: [pep],
 
-  setup({ use, background }) {
+  setup({ use }) {
     const nodes = use(pep);
-    const turns = new Turns<string>();
 
     const read = async (user: string, as?: Jid): Promise<Element | undefined> =>
       (await nodes.items(user, NS.vcard4, { most: 1, ...(as !== undefined && { as }) }))[0]?.payload;
 
     async function write(user: string, card: Element | undefined): Promise<void> {
-      if (card === undefined) return clear(user, NS.vcard4);
+      if (card === undefined) return takeBackAll(nodes, user, NS.vcard4);
       if ((await read(user))?.toXml() !== card.toXml()) await nodes.publish(user, NS.vcard4, card, { id: 'current' });
     }
 
-    async function clear(user: string, node: string): Promise<void> {
-      const items = await nodes.items(user, node);
-      if (items.length > 0) {
-        await nodes.retract(
-          user,
-          node,
-          items.map(({ id }) => id),
-        );
-      }
-    }
+    const mirror = new Mirror({ nodes, otherOf });
 
-    /** Makes the other node what this one is now. It finds nothing to do when that tells of itself in turn. */
-    async function mirror(user: string, from: string): Promise<void> {
-      const to = otherOf(from);
-      const [config, there] = [await nodes.config(user, from), await nodes.config(user, to)];
-      if (config === undefined) {
-        if (there !== undefined) await nodes.remove(user, to);
-        return;
-      }
-      // before anything is to be read there
-      if (there !== undefined && !isSame(accessOf(there), accessOf(config))) {
-        await nodes.configure(user, to, accessOf(config));
-      }
-      const [[item], [shown]] = [await nodes.items(user, from, { most: 1 }), await nodes.items(user, to, { most: 1 })];
-      if (item?.payload === undefined) return clear(user, to);
-      if (shown?.payload?.toXml() === item.payload.toXml()) return;
-      const expected = there === undefined ? { expected: accessOf(config) } : {};
-      await nodes.publish(user, to, item.payload, { id: item.id, ...expected });
-    }
-
-    const changed = ({ service, node }: { readonly service: Jid; readonly node: Pick<Node, 'name'> }): void => {
-      if (!names.has(node.name)) return;
-      const { local } = service;
-      background(
-        Promise.resolve(turns.run(local, () => mirror(local, node.name))),
-        'showing a profile at its other node',
-      );
-    };
+    const emptied = ({ service, node, by }: Emptied): MaybePromise<void> =>
+      names.has(node.name) && !by.isBare ? mirror.emptied(service.local, node.name) : undefined;
 
     return {
       features: { server: [NS.vcard4Xml], account: [NS.vcard4Xml] },
@@ -110,11 +82,18 @@ export default defineModule({
           if (!names.has(node.name) || payload?.is('vcard', NS.vcard4Xml)) return;
           return pubsubError('invalid-payload', 'a profile is a vCard4');
         }),
-        on(itemPublished, changed),
-        on(itemsRetracted, changed),
-        on(nodePurged, changed),
-        on(nodeConfigured, changed),
-        on(nodeDeleted, changed),
+        on(itemPublish, { phase: 'change' }, (event) =>
+          names.has(event.node.name) ? mirror.publishing(event) : undefined,
+        ),
+        on(itemPublished, (event) => (names.has(event.node.name) ? mirror.published(event) : undefined)),
+        on(itemsRetracted, ({ service, node, ids }) =>
+          names.has(node.name) ? mirror.retracted(service.local, node.name, ids) : undefined,
+        ),
+        on(nodePurged, emptied),
+        on(nodeDeleted, emptied),
+        on(nodeConfigured, ({ service, node }) =>
+          names.has(node.name) ? mirror.configured(service.local, node.name) : undefined,
+        ),
         iqGet('account', NS.vcard4Xml, 'vcard', async ({ iq }) => {
           const isOwn = iq.from.bare === iq.to.bare;
           const card = await readOr(() => read(iq.to.local, isOwn ? undefined : iq.from), undefined);
@@ -138,10 +117,4 @@ export async function readOr<T, E>(read: () => Promise<T>, otherwise: E): Promis
     if (error instanceof StanzaError && error.type !== 'wait') return otherwise;
     throw error;
   }
-}
-
-function accessOf({ accessModel, rosterGroups }: NodeConfig): FormValues {
-  return accessModel === 'roster'
-    ? { access_model: accessModel, roster_groups_allowed: rosterGroups }
-    : { access_model: accessModel };
 }

@@ -15,6 +15,7 @@ interface World {
   answers: (Error | string | null)[];
   isThere: boolean;
   isOwed: boolean;
+  isHeld: boolean;
   /** What the closing report says. */
   taken: string | null;
   /** The last number that the other node says to have handled; and whether it has an inbox. */
@@ -42,6 +43,7 @@ function start(): World {
     to: two,
     limit: { size: 1000, items: 100 },
     isThere: async () => world.isThere,
+    isHeld: () => world.isHeld,
     isOwed: async () => world.isOwed,
     onLost: (items) => world.lost.push(items),
     onDone: () => {
@@ -50,7 +52,7 @@ function start(): World {
   });
   const world: World = {
     ...{ outbox, lost: [], done: 0, answers: [], isThere: true, isOwed: true, taken: null },
-    ...{ handled: '0', isOpen: false, sent: 0 },
+    ...{ handled: '0', isHeld: false, isOpen: false, sent: 0 },
   };
   return world;
 }
@@ -140,4 +142,18 @@ test('what Redis has lost is sent again when the other node has opened its inbox
     expect(world.outbox.backlog).toBe(handled === '1' ? 0 : 3);
     world.outbox.close();
   }
+});
+
+test('while the life before has something to say nothing is sent, and then all in its order', async () => {
+  const world = start();
+  world.isHeld = true;
+  world.answers = ['1-1', '1-2'];
+  const sent = world.outbox.push('one');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(world.sent).toBe(0);
+  world.isHeld = false;
+  world.outbox.wake();
+  await sent;
+  expect(world.sent).toBe(1);
+  world.outbox.close();
 });

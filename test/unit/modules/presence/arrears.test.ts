@@ -35,6 +35,7 @@ test.each([...Array(12).keys()])(
       blockedBy: () => undefined,
       inTurn: (_: Jid, work: () => void) => work(),
       showElsewhere: async () => false,
+      note: () => {},
       background: () => {},
       pause: async () => {
         isAway = false;
@@ -62,6 +63,7 @@ test("another client of the account's own is told as contacts are, and who is no
     blockedBy: () => undefined,
     inTurn: (_: Jid, work: () => void) => work(),
     showElsewhere: async () => false,
+    note: () => {},
     background: () => {},
     pause: async () => {
       await undefined;

@@ -69,7 +69,7 @@ describe('a node is made', () => {
 
   test.each<[string, string, string]>([
     ['a name that is taken', "<create node='there'/>", 'conflict'],
-    ['a name that is too long', `<create node='${'x'.repeat(1024)}'/>`, 'not-acceptable nodeid-required'],
+    ['a name of too many bytes', `<create node='${'ü'.repeat(512)}'/>`, 'not-acceptable nodeid-required'],
     [
       'an access model that is none',
       `<create node='a'/><configure>${configure({ access_model: 'friends' })}</configure>`,

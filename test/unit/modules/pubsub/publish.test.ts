@@ -163,9 +163,9 @@ describe('a publication is refused', () => {
       'bad-request item-required',
     ],
     [
-      'with an id that is too long',
+      'with an id of too many bytes',
       {},
-      `<publish node='musings'><item id='${'x'.repeat(1024)}'>${note('a')}</item></publish>`,
+      `<publish node='musings'><item id='${'ü'.repeat(512)}'>${note('a')}</item></publish>`,
       'not-acceptable',
     ],
   ])('%s', async (_what, fields, request, conditions) => {

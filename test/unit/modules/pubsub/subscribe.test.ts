@@ -205,6 +205,15 @@ describe('several subscriptions of one address', () => {
     ]);
   });
 
+  test('are not named where they make no difference', async () => {
+    const shelf = await withNode();
+    await twice(shelf);
+    await shelf.setAsOwner(ROMEO, "<purge node='musings'/>");
+    await shelf.setAsOwner(ROMEO, "<delete node='musings'/>");
+    expect(shelf.told).toHaveLength(2);
+    expect(shelf.told.map(({ element }) => element.toXml()).join()).not.toContain('SubID');
+  });
+
   test('are told apart by the subid in every request', async () => {
     const shelf = await withNode();
     const [first, second] = await twice(shelf);
