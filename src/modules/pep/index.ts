@@ -322,7 +322,7 @@ export default defineModule({
       if (unblocked.jids.length === 0) return;
       for (const [contact, item] of await roster.all(account.local)) {
         const jid = isFrom(item) ? Jid.parse(contact) : undefined;
-        if (jid !== undefined && unblocked.of(jid).length > 0 && !is?.has(jid)) await welcome(account, jid);
+        if (jid !== undefined && unblocked.of(jid).length > 0 && !is?.has(jid)) await welcome(account, jid, () => true);
       }
     }
 

@@ -53,7 +53,7 @@ export class Vanished {
    * @param isLate whether it has said anything that may have come after that; asked when all of it is said
    */
   lost(session: Session, isLate: () => boolean): Promise<void> {
-    const { directed, inTurn, roster, outward } = this.parts;
+    const { directed, inTurn, contactsOf, outward } = this.parts;
     const { jid } = session;
     const account = jid.withResource('');
     const stanza = presenceOf('unavailable', jid, account);
@@ -63,7 +63,7 @@ export class Vanished {
         if (!isLate()) return;
         const successor = await this.successor(jid);
         if (successor?.available !== true) {
-          await outward.broadcast(stanza, await roster.all(jid.local), await outward.available(jid));
+          await outward.broadcast(stanza, await contactsOf(jid.local), await outward.available(jid));
         }
         await inOrder(await directed.untold(told, successor), (to) => outward.send(sentTo(stanza, to)));
       });

@@ -89,6 +89,7 @@ test('who is blocked meanwhile is told that the account has gone', async () => {
       },
     },
     roster: { all: () => new Map([first, second].map(({ bare }) => [bare, { subscription: 'from' }])) },
+    note: () => {},
     blockedBy: () => new BlockList([first.bare]),
     inTurn: (_: Jid, work: () => void) => work(),
     showElsewhere: async () => false,
