@@ -18,6 +18,8 @@ export interface Pair {
   otherOf(node: string): string;
 }
 
+type Publication = Pick<ItemPublish, 'service' | 'node' | 'publisher' | 'payload'>;
+
 /** The last thing that has happened. */
 interface Newest {
   readonly node: string;
@@ -38,7 +40,7 @@ export class Mirror {
   }
 
   /** An item is to be published; asked in the turn of its node. */
-  publishing(event: ItemPublish): StanzaError | undefined {
+  publishing(event: Publication): StanzaError | undefined {
     const { local } = event.service;
     const { name } = event.node;
     if (!this.isOwn(local, name, event)) {
@@ -50,7 +52,7 @@ export class Mirror {
   }
 
   /** An item is published. */
-  published(event: Pick<ItemPublish, 'service' | 'node' | 'publisher' | 'payload'>): MaybePromise<void> {
+  published(event: Publication): MaybePromise<void> {
     const { local } = event.service;
     const { name } = event.node;
     if (this.isOwn(local, name, event)) return undefined;
@@ -128,11 +130,7 @@ export class Mirror {
   }
 
   /** Whether it is done here that something is published. */
-  private isOwn(
-    user: string,
-    node: string,
-    { publisher, payload }: Pick<ItemPublish, 'publisher' | 'payload'>,
-  ): boolean {
+  private isOwn(user: string, node: string, { publisher, payload }: Publication): boolean {
     const xml = this.publishes.get(keyOf(user, node));
     return xml !== undefined && publisher.isBare && payload?.toXml() === xml;
   }
