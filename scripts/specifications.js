@@ -35,6 +35,7 @@ const titles = {
   'XEP-0175': 'Best Practices for Use of SASL ANONYMOUS',
   'XEP-0178': 'Best Practices for Use of SASL EXTERNAL with Certificates',
   'XEP-0185': 'Dialback Key Generation and Validation',
+  'XEP-0191': 'Blocking Command',
   'XEP-0198': 'Stream Management',
   'XEP-0199': 'XMPP Ping',
   'XEP-0202': 'Entity Time',

@@ -7,7 +7,7 @@ import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { refused } from '../xmpp/sm-counters.ts';
 import {
   errorReply,
@@ -308,6 +308,11 @@ export class Router {
   /** The sessions of a host on this node. */
   sessionsOf(host: Host): readonly Session[] {
     return [...this.parts.sessions.all()].filter((session) => session.host === host);
+  }
+
+  /** The sessions of an account on this node. */
+  sessionsOfAccount(account: BareJid): readonly Session[] {
+    return this.parts.sessions.ofAccount(account);
   }
 
   /** The session of a full JID, where this node holds it. */

@@ -104,6 +104,9 @@ export const NS = {
   dialbackFeature: 'urn:xmpp:features:dialback',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
+  // XEP-0191
+  blocking: 'urn:xmpp:blocking',
+  blockingErrors: 'urn:xmpp:blocking:errors',
   // XEP-0198
   sm: 'urn:xmpp:sm:3',
   // XEP-0199

@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { pause } from '../../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { Turns } from '../../base/turns.ts';
 import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
@@ -17,9 +18,10 @@ import type { Transit } from '../../core/transit.ts';
 import { kv } from '../../storage/specs.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import { Jid } from '../../xmpp/jid.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Message, stanzaOf } from '../../xmpp/stanza.ts';
+import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
@@ -85,8 +87,10 @@ export default defineModule({
     }),
   }),
 
-  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every, signal }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, find, background, every, signal }) {
     const roster = use(rosterService);
+    const blockedBy = (user: string): MaybePromise<BlockList | undefined> => find(blocking)?.of(user);
+    const telling = new Turns<BareJid>();
     const caps = use(capsService);
     const index = new NodeIndex(stores.nodes, cluster, host.domain);
     const now = (): number => clock.now();
@@ -164,8 +168,22 @@ export default defineModule({
       };
     };
 
-    /** 4.3.1, 4.3.2: to resources that are known to be there; to an address that has subscribed, unless its resources hear it as such. */
+    /** But for those whom the account has blocked (XEP-0191), in the order in which it happens. */
     function tell(account: Jid, element: Element, to: readonly Jid[]): void {
+      const told = telling.run(account.bare, () =>
+        andThen(blockedBy(account.local), (list) =>
+          tellAll(
+            account,
+            element,
+            list === undefined ? to : to.filter((one) => !list.has(one) || one.bare === account.bare),
+          ),
+        ),
+      );
+      if (isPromise(told)) background(told, 'telling what was published');
+    }
+
+    /** 4.3.1, 4.3.2: to resources that are known to be there; to an address that has subscribed, unless its resources hear it as such. */
+    function tellAll(account: Jid, element: Element, to: readonly Jid[]): void {
       const devices = to.filter(({ isBare }) => !isBare);
       if (devices.length > 0) void router.multicast(element, account, devices, host);
       if (devices.length === to.length) return;
@@ -218,6 +236,7 @@ export default defineModule({
       stores,
       nodes: (user) => index.of(user),
       roster,
+      blockedBy,
       defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
       newId,
       pause: () => pause(clock, PAUSE, signal),
@@ -301,6 +320,15 @@ export default defineModule({
       }
     }
 
+    /** Contacts who were blocked until now have missed what happened. */
+    async function welcomeBack(account: Jid, unblocked: BlockList, is: BlockList | undefined): Promise<void> {
+      if (unblocked.jids.length === 0) return;
+      for (const [contact, item] of await roster.all(account.local)) {
+        const jid = isFrom(item) ? Jid.parse(contact) : undefined;
+        if (jid !== undefined && unblocked.of(jid).length > 0 && !is?.has(jid)) await welcome(account, jid, () => true);
+      }
+    }
+
     const configOf = (user: string, node: string): MaybePromise<NodeConfig | undefined> =>
       andThen(stores.nodes.get(user, node), (row) => {
         if (row === undefined || row.movedTo !== undefined) return undefined;
@@ -368,6 +396,9 @@ export default defineModule({
         }),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
         on(rosterItemChanged, ({ account, contact, was, is }) => rosterChanged(account, contact, was, is)),
+        on(blockListChanged, ({ account, unblocked, is, isHere }) =>
+          isHere ? welcomeBack(account, unblocked, is) : undefined,
+        ),
         on(nodeCreating, { phase: 'check' }, ({ service }) => another(service.local)),
         on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
         on(nodeCreated, changed),
