@@ -33,6 +33,8 @@ const abroad: ReadonlySet<string> = new Set(
     'rfc7622-addresses',
     'roster',
     'slow-mode',
+    'social-feed',
+    'spaces',
     'stanzas',
     'stream-management',
     'stream-resumption',

@@ -28,8 +28,10 @@ import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import { isSame, type NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
 import type { Errand } from '../pubsub/errands.ts';
+import { pubsubError } from '../pubsub/errors.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
+import { Limits } from '../pubsub/limits.ts';
 import type { Node } from '../pubsub/node.ts';
 import { Pipeline } from '../pubsub/pipeline.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
@@ -41,7 +43,6 @@ import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } 
 import { personalConfig } from './defaults.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
-import { Limits } from './limits.ts';
 import { visibleNodes } from './listing.ts';
 import { NodeIndex } from './node-index.ts';
 import { pep, personalNodes } from './service.ts';
@@ -59,7 +60,7 @@ const PAUSE = 1000;
 const PAGE = 1000;
 
 export default defineModule({
-  xeps: ['XEP-0163 1.2.2'],
+  xeps: ['XEP-0163 1.2.2', 'XEP-0413 0.2.1', 'XEP-0462 0.1.1'],
   summary: "Accounts' own nodes: avatars, keys, bookmarks and whatever else contacts and devices want to hear of",
   provides: [pep],
   needs: [rosterService, capsService],
@@ -98,15 +99,17 @@ export default defineModule({
     const hearing = new Hearing({ domain: host.domain, directory: cluster.directory, roster, caps, now });
 
     const limits = new Limits({
-      quota: {
-        nodes: config['max-nodes'],
-        bytes: config['max-bytes'],
-        perMinute: config['publishes-per-minute'],
-      },
-      items: stores.items,
+      quota: { bytes: config['max-bytes'], perMinute: config['publishes-per-minute'] },
       clock,
-      countNodes: (user) => andThen(index.of(user), ({ size }) => size),
+      bytesOf: async (account) => (await stores.items.usage(Jid.parse(account)!.local)).bytes,
     });
+    /** Why an account is to have no other node; undefined where it may. */
+    const another = (user: string): MaybePromise<StanzaError | undefined> =>
+      andThen(index.of(user), ({ size }) =>
+        size < config['max-nodes']
+          ? undefined
+          : pubsubError('max-nodes-exceeded', `${config['max-nodes']} nodes at most`),
+      );
 
     const people = (account: Jid): ServicePorts['people'] => ({
       contact: (owner, who): MaybePromise<Contact | undefined> =>
@@ -360,8 +363,8 @@ export default defineModule({
         ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
-      items: (of, by) =>
-        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by)),
+      items: (of, by, query) =>
+        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by, query)),
       handlers: [
         provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),
@@ -396,8 +399,8 @@ export default defineModule({
         on(blockListChanged, ({ account, unblocked, is, isHere }) =>
           isHere ? welcomeBack(account, unblocked, is) : undefined,
         ),
-        on(nodeCreating, { phase: 'check' }, ({ service }) => limits.another(service.local)),
-        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event.service.local, event)),
+        on(nodeCreating, { phase: 'check' }, ({ service }) => another(service.local)),
+        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
         on(nodeCreated, changed),
         on(nodeConfigured, changed),
         on(nodeConfigured, ({ service, node, before }) =>
