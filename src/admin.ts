@@ -26,6 +26,7 @@ import { stores as roomStores } from './modules/muc/stores.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
 import { stores as nodeStores } from './modules/pubsub/stores.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
+import { workspaces } from './modules/workspace.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
 import type { Driver } from './storage/ports.ts';
@@ -74,6 +75,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       const opened = (await server.driver.open(domain, 'pubsub', known)) as Opened<typeof known>;
       return nodeAdministration(host, server.router, opened);
     },
+    workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),
     kick: (text, reason) => kick(server, text, reason),

@@ -33,6 +33,8 @@ const abroad: ReadonlySet<string> = new Set(
     'rfc7622-addresses',
     'roster',
     'slow-mode',
+    'social-feed',
+    'spaces',
     'stanzas',
     'stream-management',
     'stream-resumption',
@@ -43,7 +45,8 @@ const abroad: ReadonlySet<string> = new Set(
 );
 
 /** Rooms, and what is published, are for people from everywhere. */
-const isAbroad = (file: string): boolean => abroad.has(file) || /^(muc|room|pubsub|pep|vcard|avatars)/.test(file);
+const isAbroad = (file: string): boolean =>
+  abroad.has(file) || /^(blocking|muc|room|pubsub|pep|vcard|avatars)/.test(file);
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? isAbroad(file));

@@ -1,5 +1,6 @@
 // The command line: what may be typed, and what becomes of it. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or
 // configuration.
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { openOffline } from '../admin.ts';
 import { silent } from '../base/log.ts';
@@ -75,6 +76,17 @@ class CommandLine {
     this.admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
     this.admin(nodes, 'show <domain> <node>', 'pubsub show', (service, _, node) => ({ service, node }));
     this.admin(nodes, 'delete <domain> <node>', 'pubsub delete', (service, _, node) => ({ service, node }));
+    const workspace = this.common(program.command('workspace').description('What clients call a domain'));
+    this.admin(workspace, 'show [domain]', 'workspace show', (domain) => ({ domain }));
+    this.admin(workspace, 'set [domain]', 'workspace set', (domain, { name, color, icon }) => ({
+      domain,
+      name,
+      color,
+      icon: icon === undefined || icon === '' ? icon : readPicture(icon),
+    }))
+      .option('--name <text>', 'what it is called')
+      .option('--color <#rrggbb>', 'its colour')
+      .option('--icon <file>', 'its icon; "" for none');
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -440,11 +452,23 @@ class CommandLine {
 
 /** The options of those that are passed on as they are. */
 interface AdminOptions {
+  readonly name?: string;
+  readonly color?: string;
+  /** A file, or the empty text. */
+  readonly icon?: string;
   readonly owner?: string;
   readonly set?: readonly string[];
   readonly venue?: string;
   readonly reason?: string;
   readonly before?: string;
+}
+/** A picture in base64. @throws CommandError where it cannot be read */
+function readPicture(file: string): string {
+  try {
+    return readFileSync(file).toString('base64');
+  } catch (error) {
+    throw new CommandError('bad-arguments', `${file} cannot be read: ${(error as Error).message}`);
+  }
 }
 interface PasswordOptions extends Common {
   readonly passwordStdin?: boolean;

@@ -19,6 +19,7 @@ import { logLevels } from './log.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
+import { workspaceCommands } from './workspace-commands.ts';
 
 const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
 
@@ -436,6 +437,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...archiveCommands,
   ...roomCommands,
   ...pubsubCommands,
+  ...workspaceCommands,
   sessionLs,
   sessionKick,
   ...s2sCommands,

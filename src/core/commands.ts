@@ -294,6 +294,25 @@ export interface ReloadReport {
 }
 
 /** What commands may do; the server implements it, and the opened store of a stopped server in part. */
+/** What clients show of a domain. Both reject with StanzaError for what is refused. */
+export interface AdminWorkspace {
+  /** Undefined where nobody has set anything. The colour as `#rrggbb`. */
+  identity(): Promise<
+    | {
+        readonly name: string;
+        readonly color: string | undefined;
+        readonly icon: { readonly type: string | undefined; readonly size: number } | undefined;
+      }
+    | undefined
+  >;
+  /** The icon in base64, `''` for none. */
+  set(change: {
+    readonly name?: string | undefined;
+    readonly color?: string | undefined;
+    readonly icon?: string | undefined;
+  }): Promise<void>;
+}
+
 export interface AdminContext {
   /** The domains served, without those of their services. */
   readonly hosts: readonly string[];
@@ -308,6 +327,8 @@ export interface AdminContext {
   roomsOf(domain: string): MaybePromise<AdminRooms | undefined>;
   /** The nodes of publish-subscribe at a domain; nothing where there are none. */
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
+  /** What clients show of a host; nothing where it is not served, or shows nothing. */
+  workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** The names of nodes that cannot be asked for theirs just now. */
   unknown(): MaybePromise<readonly string[]>;

@@ -194,8 +194,8 @@ export interface Installed {
   /** disco#info features of the domain, and of every account on it. */
   readonly features?: { readonly server?: readonly string[]; readonly account?: readonly string[] };
   readonly identities?: { readonly server?: readonly Identity[]; readonly account?: readonly Identity[] };
-  /** disco#items of the domain or of an account. */
-  items?(of: Jid, by: Jid): MaybePromise<readonly Item[]>;
+  /** disco#items of the domain or of an account, as somebody asks for them by a `<query/>`. */
+  items?(of: Jid, by: Jid, query: Element): MaybePromise<readonly Item[]>;
   /** Extended disco#info forms of the domain (XEP-0128). */
   readonly info?: readonly Element[];
   readonly handlers?: readonly Registration[];

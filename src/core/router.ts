@@ -7,7 +7,7 @@ import { StorageUnavailable } from '../storage/errors.ts';
 import { parseElement } from '../xml/document.ts';
 import { Element } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { refused } from '../xmpp/sm-counters.ts';
 import {
   errorReply,
@@ -26,6 +26,7 @@ import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionO
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
+import { refusalOf } from './owners/reply.ts';
 import { Questions } from './questions.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { checkFrom, restamp, stamp } from './stamps.ts';
@@ -309,6 +310,11 @@ export class Router {
     return [...this.parts.sessions.all()].filter((session) => session.host === host);
   }
 
+  /** The sessions of an account on this node. */
+  sessionsOfAccount(account: BareJid): readonly Session[] {
+    return this.parts.sessions.ofAccount(account);
+  }
+
   /** The session of a full JID, where this node holds it. */
   sessionOf(full: string): Session | undefined {
     return this.parts.sessions.get(full);
@@ -461,8 +467,8 @@ export class Router {
 
   /** What the sender is told. Never more than the condition when the fault is ours. */
   private explain(element: Element, error: unknown): StanzaError {
-    if (error instanceof StanzaError) return error;
-    if (error instanceof StorageUnavailable) return new StanzaError('resource-constraint', undefined, { type: 'wait' });
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) return refusal;
     this.parts.log.error(
       { err: error, stanza: element.name, type: element.attrs.type, id: element.attrs.id },
       'a stanza failed',

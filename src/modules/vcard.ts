@@ -45,7 +45,7 @@ export default defineModule({
       const picture = await readOr(() => pictures.picture(user, as), undefined);
       const words = card && (await wordsFor(user, card));
       if (picture === undefined) return words;
-      return (words ?? el('vCard', NS.vcardTemp)).without(isPhoto).append(photo(picture));
+      return (words ?? el('vCard', NS.vcardTemp)).without(isPhoto).append(photoOf(picture));
     }
 
     async function wordsFor(user: string, card: Element): Promise<Element> {
@@ -102,7 +102,8 @@ const isPhoto = (child: Element): boolean => child.is('PHOTO', NS.vcardTemp);
 
 const dataOf = (photo: Element): string => photo.getChildText('BINVAL')?.trim() ?? '';
 
-function photo({ type, base64 }: Picture): Element {
+/** A picture as vCards have it. */
+export function photoOf({ type, base64 }: Picture): Element {
   const said = type === undefined ? [] : [el('TYPE', NS.vcardTemp, undefined, type)];
   return el('PHOTO', NS.vcardTemp, undefined, ...said, el('BINVAL', NS.vcardTemp, undefined, base64));
 }

@@ -104,6 +104,9 @@ export const NS = {
   dialbackFeature: 'urn:xmpp:features:dialback',
   // XEP-0184
   receipts: 'urn:xmpp:receipts',
+  // XEP-0191
+  blocking: 'urn:xmpp:blocking',
+  blockingErrors: 'urn:xmpp:blocking:errors',
   // XEP-0198
   sm: 'urn:xmpp:sm:3',
   // XEP-0199
@@ -188,6 +191,14 @@ export const NS = {
   bookmarksConversion: 'urn:xmpp:bookmarks-conversion:0',
   // ours: stands for the list of before, until that is made
   bookmarksList: 'urn:parley:bookmarks:list',
+  // RFC 4287; XEP-0277, XEP-0472
+  atom: 'http://www.w3.org/2005/Atom',
+  microblog: 'urn:xmpp:microblog:0',
+  microblogComments: 'urn:xmpp:microblog:0:comments',
+  socialFeed: 'urn:xmpp:pubsub-social-feed:1',
+  gallery: 'urn:xmpp:pubsub-social-feed:gallery:1',
+  // XEP-0413
+  orderBy: 'urn:xmpp:order-by:1',
   // XEP-0421
   occupantId: 'urn:xmpp:occupant-id:0',
   // XEP-0422
@@ -215,6 +226,8 @@ export const NS = {
   fileSharing: 'urn:xmpp:sfs:0',
   // XEP-0461
   replies: 'urn:xmpp:reply:0',
+  // XEP-0462
+  pubsubFilter: 'urn:xmpp:pubsub-filter:0',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
   // XEP-0480
@@ -224,6 +237,8 @@ export const NS = {
   fast: 'urn:xmpp:fast:0',
   // XEP-0494
   clientAccess: 'urn:xmpp:cam:0',
+  // XEP-0503
+  spaces: 'urn:xmpp:spaces:0',
   // XEP-0509
   iap: 'urn:xmpp:iap:0',
   // XEP-0482

@@ -1,4 +1,5 @@
 // Nodes of accounts between Parley and servers that others wrote: who wants to hear of something hears of it, in both directions, and nobody else.
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +19,12 @@ const PATIENCE = 15_000;
 const SILENCE = 1500;
 const TUNE = 'http://jabber.org/protocol/tune';
 const MOOD = 'http://jabber.org/protocol/mood';
+const DATA = 'urn:xmpp:avatar:data';
+const METADATA = 'urn:xmpp:avatar:metadata';
+const OMEMO = 'eu.siacs.conversations.axolotl';
+const DEVICES = `${OMEMO}.devicelist`;
+const PICTURE = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+const PICTURE_ID = createHash('sha1').update(Buffer.from(PICTURE, 'base64')).digest('hex');
 
 /** A client that tells what it wants to hear of, and answers who asks. */
 class Listener {
@@ -45,9 +52,28 @@ class Listener {
   }
 
   publish(node: string, text: string): void {
+    this.put(node, 'current', `<x xmlns='${node}'>${text}</x>`);
+  }
+
+  /** @param access who may read, where the node is to be made for it */
+  put(node: string, id: string, payload: string, access?: string): void {
+    const field = (name: string, value: string): string => `<field var='${name}'><value>${value}</value></field>`;
+    const form = field('FORM_TYPE', NS.pubsubPublishOptions) + field('pubsub#access_model', access ?? '');
+    const options =
+      access === undefined
+        ? ''
+        : `<publish-options><x xmlns='jabber:x:data' type='submit'>${form}</x></publish-options>`;
     this.client.write(
-      `<iq type='set' id='p'><pubsub xmlns='${NS.pubsub}'><publish node='${node}'><item id='current'><x xmlns='${node}'>${text}</x></item></publish></pubsub></iq>`,
+      `<iq type='set' id='p'><pubsub xmlns='${NS.pubsub}'><publish node='${node}'><item id='${id}'>${payload}</item></publish>${options}</pubsub></iq>`,
     );
+  }
+
+  /** Asks for the items of a node. @returns the answer, as text */
+  async read(of: string, node: string): Promise<string> {
+    this.client.write(
+      `<iq type='get' id='read' to='${of}'><pubsub xmlns='${NS.pubsub}'><items node='${node}'/></pubsub></iq>`,
+    );
+    return (await this.hear(/id="read"/)).at(-1)!;
   }
 
   /** What comes until it is what is waited for, or nothing comes for so long. */
@@ -173,21 +199,47 @@ describe.each(kinds)('with %s', (name, Kind) => {
   }, 40_000);
 
   test('items are read in both directions', async () => {
-    const ask = (to: string): string =>
-      `<iq type='get' id='i' to='${to}'><pubsub xmlns='${NS.pubsub}'><items node='${TUNE}'/></pubsub></iq>`;
-    juliet.client.write(ask(romeo.bare));
-    expect((await juliet.hear(/id="i"/)).at(-1)).toContain('from here');
-    romeo.client.write(ask(juliet.bare));
-    expect((await romeo.hear(/id="i"/)).at(-1)).toContain('from there');
+    expect(await juliet.read(romeo.bare, TUNE)).toContain('from here');
+    expect(await romeo.read(juliet.bare, TUNE)).toContain('from there');
   }, 40_000);
+
+  test('pictures are told of, and fetched, in both directions', async () => {
+    romeo.come(TUNE, METADATA);
+    juliet.come(TUNE, METADATA);
+    await Promise.all([romeo.hear(undefined), juliet.hear(undefined)]);
+    for (const [owner, contact] of [
+      [romeo, juliet],
+      [juliet, romeo],
+    ] as const) {
+      owner.put(DATA, PICTURE_ID, `<data xmlns='${DATA}'>${PICTURE}</data>`);
+      await owner.hear(/id="p"/);
+      const info = `<info id='${PICTURE_ID}' bytes='70' type='image/png'/>`;
+      owner.put(METADATA, PICTURE_ID, `<metadata xmlns='${METADATA}'>${info}</metadata>`);
+      const heard = (await contact.hear(new RegExp(`^<message (?=[^>]*from="${owner.bare}").*<metadata`))).at(-1);
+      expect(heard).toContain(PICTURE_ID);
+      expect(await contact.read(owner.bare, DATA)).toContain(PICTURE);
+    }
+  }, 60_000);
+
+  test('lists of devices are heard by contacts, and read by everybody', async () => {
+    romeo.come(TUNE, DEVICES);
+    juliet.come(TUNE, DEVICES);
+    const stranger = new Listener(await enter(server!, 'mercutio@parley.example'));
+    await Promise.all([romeo.hear(undefined), juliet.hear(undefined)]);
+    romeo.put(DEVICES, 'current', `<list xmlns='${OMEMO}'><device id='11'/></list>`, 'open');
+    expect((await juliet.hear(/<message .*<list/)).at(-1)).toContain('id="11"');
+    juliet.put(DEVICES, 'current', `<list xmlns='${OMEMO}'><device id='22'/></list>`, 'open');
+    expect((await romeo.hear(/<message .*from="juliet@.*<list/)).at(-1)).toContain('id="22"');
+    expect(await stranger.read(juliet.bare, DEVICES)).toContain('id="22"');
+    expect(await stranger.read(romeo.bare, DEVICES)).toContain('id="11"');
+    await stranger.client.destroy();
+  }, 60_000);
 
   test('who is denied presence hears no more, and reads nothing', async () => {
     romeo.client.write(`<presence type='unsubscribed' to='${juliet.bare}'/>`);
-    await juliet.hear(/from="romeo@parley.example.*type="un(subscribed|available)"/);
+    await juliet.hear(/^<presence (?=[^>]*from="romeo@parley.example)[^>]*type="un(subscribed|available)"/);
     romeo.publish(TUNE, 'in secret');
     expect((await juliet.hear(undefined)).join()).not.toContain('in secret');
-    const ask = `<iq type='get' id='n' to='${romeo.bare}'><pubsub xmlns='${NS.pubsub}'><items node='${TUNE}'/></pubsub></iq>`;
-    juliet.client.write(ask);
-    expect((await juliet.hear(/id="n"/)).at(-1)).toContain('presence-subscription-required');
+    expect(await juliet.read(romeo.bare, TUNE)).toContain('presence-subscription-required');
   }, 40_000);
 });

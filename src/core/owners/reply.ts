@@ -1,6 +1,6 @@
 // How a request to an owner ended, as it goes over the wire.
 import type { NodeId } from '../../cluster/cluster.ts';
-import { StorageUnavailable } from '../../storage/errors.ts';
+import { StorageUnavailable, UnstorableValue } from '../../storage/errors.ts';
 import { parseElement } from '../../xml/document.ts';
 import { type ErrorType, isCondition, StanzaError } from '../../xmpp/errors.ts';
 
@@ -35,6 +35,7 @@ export const unknown = (): StanzaError =>
 export function refusalOf(error: unknown): StanzaError | undefined {
   if (error instanceof StanzaError) return error;
   if (error instanceof StorageUnavailable) return new StanzaError('resource-constraint', undefined, { type: 'wait' });
+  if (error instanceof UnstorableValue) return new StanzaError('bad-request', 'nothing of that kind can be stored');
   return undefined;
 }
 

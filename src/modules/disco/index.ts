@@ -110,7 +110,8 @@ export default defineModule({
       }
       if (iq.to.local !== '' && !(await maySee(iq.to, iq.from))) return noItems({ payload });
       const list: Item[] = iq.to.local === '' ? host.services.map((domain) => ({ jid: Jid.of('', domain) })) : [];
-      for (const { installed } of host.instances) list.push(...((await installed.items?.(iq.to, iq.from)) ?? []));
+      for (const { installed } of host.instances)
+        list.push(...((await installed.items?.(iq.to, iq.from, payload)) ?? []));
       const { items: page, result } = pageOf(list, nameOf, parsePageRequest(payload), MOST_ITEMS);
       // XEP-0030 3.1, XEP-0045 6.3: who did not ask for pages is told where the list does not end
       const isPage = payload.getChild('set', NS.rsm) !== undefined || page.length < list.length;

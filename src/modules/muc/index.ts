@@ -21,9 +21,10 @@ import { defineModule, type Item, iqGet, on, provide } from '../../core/module.t
 import { whereabouts } from '../../core/whereabouts.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import { Jid } from '../../xmpp/jid.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Stanza, stanzaOf } from '../../xmpp/stanza.ts';
+import { type NotificationSettings, notificationSettings } from '../notification-settings.ts';
 import { Departures } from './departures.ts';
 import { roomDirectory } from './directory.ts';
 import { Home, type HomeParts } from './home.ts';
@@ -195,6 +196,16 @@ export default defineModule({
       }
     };
 
+    /** What people of this domain want to be told of is known here; those of others see to it themselves. */
+    function settingsOf(
+      person: BareJid,
+    ): { readonly user: string; readonly settings: NotificationSettings } | undefined {
+      const jid = Jid.parse(person);
+      const settings = host.parent?.find(notificationSettings);
+      if (settings === undefined || jid?.domain !== people) return undefined;
+      return { user: jid.local, settings };
+    }
+
     /** What the server itself says is answered here: it does not wait for what becomes of it. */
     const told = ({ el: element, from, to }: Stanza, done: Promise<void>): Promise<void> =>
       done.catch((error: unknown) => router.refuse(element, to, from, error));
@@ -219,7 +230,14 @@ export default defineModule({
       handlers: [
         provide(memberships, {
           of: (person) => membershipsOf(stores, host.domain, person),
-          wishOf: (person, room) => andThen(stores.memberships.get(person, room), (row) => row?.notify),
+          wishOf: (person, room) => {
+            const wishes = settingsOf(person);
+            return wishes?.settings.of(wishes.user, Jid.of(room, host.domain).bare);
+          },
+          wishesOf: (person) => {
+            const wishes = settingsOf(person);
+            return wishes?.settings.all(wishes.user) ?? new Map();
+          },
         }),
         ...requests,
         on(accountRemoving, ({ user }) => forget(user)),

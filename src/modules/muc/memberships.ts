@@ -2,8 +2,8 @@
 import type { MaybePromise } from '../../base/maybe.ts';
 import { defineService } from '../../core/module.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
+import type { Wish } from '../notification-settings.ts';
 import type { Affiliation } from './config.ts';
-import type { MembershipRow } from './rows.ts';
 import type { RoomStores } from './stores.ts';
 
 export interface Membership {
@@ -16,7 +16,6 @@ export interface Membership {
   readonly isProtected: boolean;
   /** The nick that is registered for the person. */
   readonly nick: string | undefined;
-  readonly notify: MembershipRow['notify'];
   /** Id, in the room's archive, of the last message that the person has read. */
   readonly lastRead: string | undefined;
   /** When the person first had to do with this room, in milliseconds since 1970. */
@@ -27,7 +26,9 @@ export interface Memberships {
   /** The rooms that a person belongs to, or reads; not those that the person may not enter. */
   of(person: BareJid): Promise<readonly Membership[]>;
   /** What a person wants to be told of a room, by its localpart; undefined where they have not said. */
-  wishOf(person: BareJid, room: string): MaybePromise<MembershipRow['notify']>;
+  wishOf(person: BareJid, room: string): MaybePromise<Wish | undefined>;
+  /** Of all rooms of which they have, by their bare addresses. */
+  wishesOf(person: BareJid): MaybePromise<ReadonlyMap<BareJid, Wish>>;
 }
 export const memberships = defineService<Memberships>('room-memberships');
 
@@ -38,7 +39,7 @@ export async function membershipsOf(
 ): Promise<Membership[]> {
   const [rows, rooms] = await Promise.all([stores.memberships.all(person), stores.directory.all('')]);
   const found: Membership[] = [];
-  for (const [local, { affiliation, nick, notify, lastRead, since = 0, readAt = since }] of rows) {
+  for (const [local, { affiliation, nick, lastRead, since = 0, readAt = since }] of rows) {
     const room = rooms.get(local);
     if (room === undefined || affiliation === 'outcast') continue;
     const { createdAt = 0 } = room;
@@ -51,7 +52,6 @@ export async function membershipsOf(
       affiliation,
       isProtected: room.isProtected,
       nick,
-      notify,
       lastRead,
       since: Math.max(since, createdAt),
     });

@@ -45,8 +45,6 @@ export interface AffiliationRow {
 export interface MembershipRow {
   readonly affiliation: Affiliation;
   readonly nick?: string;
-  /** What the person wants to be told of; the default of the host, unless said. */
-  readonly notify?: 'always' | 'on-mention' | 'never';
   /** When the person first had to do with the room, in milliseconds since 1970. */
   readonly since?: number;
   /** Id, in the room's archive, of the last message that the person has read. */

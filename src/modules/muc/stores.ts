@@ -134,15 +134,14 @@ export async function confirm(lease: Lease): Promise<void> {
   }
 }
 
-/** What a person wants to be told of a room stays when the affiliation goes. */
+/** How far a person has read stays when the affiliation goes. */
 function membership(old: MembershipRow | undefined, row: AffiliationRow | undefined): MembershipRow | undefined {
   const { affiliation = 'none', nick } = row ?? {};
-  const { notify, lastRead, readAt, since = row?.at } = old ?? {};
-  if (affiliation === 'none' && notify === undefined && lastRead === undefined) return undefined;
+  const { lastRead, readAt, since = row?.at } = old ?? {};
+  if (affiliation === 'none' && lastRead === undefined) return undefined;
   return {
     affiliation,
     ...(nick !== undefined && { nick }),
-    ...(notify !== undefined && { notify }),
     ...(since !== undefined && { since }),
     ...(lastRead !== undefined && { lastRead }),
     ...(readAt !== undefined && { readAt }),

@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { pause } from '../../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { Turns } from '../../base/turns.ts';
 import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
@@ -17,17 +18,20 @@ import type { Transit } from '../../core/transit.ts';
 import { kv } from '../../storage/specs.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import { Jid } from '../../xmpp/jid.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Message, stanzaOf } from '../../xmpp/stanza.ts';
+import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import { isSame, type NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
 import type { Errand } from '../pubsub/errands.ts';
+import { pubsubError } from '../pubsub/errors.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
+import { Limits } from '../pubsub/limits.ts';
 import type { Node } from '../pubsub/node.ts';
 import { Pipeline } from '../pubsub/pipeline.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
@@ -39,7 +43,6 @@ import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } 
 import { personalConfig } from './defaults.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
-import { Limits } from './limits.ts';
 import { visibleNodes } from './listing.ts';
 import { NodeIndex } from './node-index.ts';
 import { pep, personalNodes } from './service.ts';
@@ -57,7 +60,7 @@ const PAUSE = 1000;
 const PAGE = 1000;
 
 export default defineModule({
-  xeps: ['XEP-0163 1.2.2'],
+  xeps: ['XEP-0163 1.2.2', 'XEP-0413 0.2.1', 'XEP-0462 0.1.1'],
   summary: "Accounts' own nodes: avatars, keys, bookmarks and whatever else contacts and devices want to hear of",
   provides: [pep],
   needs: [rosterService, capsService],
@@ -84,8 +87,10 @@ export default defineModule({
     }),
   }),
 
-  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, background, every, signal }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, use, find, background, every, signal }) {
     const roster = use(rosterService);
+    const blockedBy = (user: string): MaybePromise<BlockList | undefined> => find(blocking)?.of(user);
+    const telling = new Turns<BareJid>();
     const caps = use(capsService);
     const index = new NodeIndex(stores.nodes, cluster, host.domain);
     const now = (): number => clock.now();
@@ -94,15 +99,17 @@ export default defineModule({
     const hearing = new Hearing({ domain: host.domain, directory: cluster.directory, roster, caps, now });
 
     const limits = new Limits({
-      quota: {
-        nodes: config['max-nodes'],
-        bytes: config['max-bytes'],
-        perMinute: config['publishes-per-minute'],
-      },
-      items: stores.items,
+      quota: { bytes: config['max-bytes'], perMinute: config['publishes-per-minute'] },
       clock,
-      countNodes: (user) => andThen(index.of(user), ({ size }) => size),
+      bytesOf: async (account) => (await stores.items.usage(Jid.parse(account)!.local)).bytes,
     });
+    /** Why an account is to have no other node; undefined where it may. */
+    const another = (user: string): MaybePromise<StanzaError | undefined> =>
+      andThen(index.of(user), ({ size }) =>
+        size < config['max-nodes']
+          ? undefined
+          : pubsubError('max-nodes-exceeded', `${config['max-nodes']} nodes at most`),
+      );
 
     const people = (account: Jid): ServicePorts['people'] => ({
       contact: (owner, who): MaybePromise<Contact | undefined> =>
@@ -161,8 +168,22 @@ export default defineModule({
       };
     };
 
-    /** 4.3.1, 4.3.2: to resources that are known to be there; to an address that has subscribed, unless its resources hear it as such. */
+    /** But for those whom the account has blocked (XEP-0191), in the order in which it happens. */
     function tell(account: Jid, element: Element, to: readonly Jid[]): void {
+      const told = telling.run(account.bare, () =>
+        andThen(blockedBy(account.local), (list) =>
+          tellAll(
+            account,
+            element,
+            list === undefined ? to : to.filter((one) => !list.has(one) || one.bare === account.bare),
+          ),
+        ),
+      );
+      if (isPromise(told)) background(told, 'telling what was published');
+    }
+
+    /** 4.3.1, 4.3.2: to resources that are known to be there; to an address that has subscribed, unless its resources hear it as such. */
+    function tellAll(account: Jid, element: Element, to: readonly Jid[]): void {
       const devices = to.filter(({ isBare }) => !isBare);
       if (devices.length > 0) void router.multicast(element, account, devices, host);
       if (devices.length === to.length) return;
@@ -215,6 +236,7 @@ export default defineModule({
       stores,
       nodes: (user) => index.of(user),
       roster,
+      blockedBy,
       defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
       newId,
       pause: () => pause(clock, PAUSE, signal),
@@ -298,6 +320,15 @@ export default defineModule({
       }
     }
 
+    /** Contacts who were blocked until now have missed what happened. */
+    async function welcomeBack(account: Jid, unblocked: BlockList, is: BlockList | undefined): Promise<void> {
+      if (unblocked.jids.length === 0) return;
+      for (const [contact, item] of await roster.all(account.local)) {
+        const jid = isFrom(item) ? Jid.parse(contact) : undefined;
+        if (jid !== undefined && unblocked.of(jid).length > 0 && !is?.has(jid)) await welcome(account, jid, () => true);
+      }
+    }
+
     const configOf = (user: string, node: string): MaybePromise<NodeConfig | undefined> =>
       andThen(stores.nodes.get(user, node), (row) => {
         if (row === undefined || row.movedTo !== undefined) return undefined;
@@ -332,8 +363,8 @@ export default defineModule({
         ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
-      items: (of, by) =>
-        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by)),
+      items: (of, by, query) =>
+        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by, query)),
       handlers: [
         provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),
@@ -365,8 +396,11 @@ export default defineModule({
         }),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
         on(rosterItemChanged, ({ account, contact, was, is }) => rosterChanged(account, contact, was, is)),
-        on(nodeCreating, { phase: 'check' }, ({ service }) => limits.another(service.local)),
-        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event.service.local, event)),
+        on(blockListChanged, ({ account, unblocked, is, isHere }) =>
+          isHere ? welcomeBack(account, unblocked, is) : undefined,
+        ),
+        on(nodeCreating, { phase: 'check' }, ({ service }) => another(service.local)),
+        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
         on(nodeCreated, changed),
         on(nodeConfigured, changed),
         on(nodeConfigured, ({ service, node, before }) =>

@@ -12,6 +12,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { messageOf, type Stanza } from '../../xmpp/stanza.ts';
+import type { BlockList } from '../blocking/index.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
 import { lastItemMessage } from '../pubsub/notices.ts';
 import type { NodeRow } from '../pubsub/rows.ts';
@@ -24,6 +25,8 @@ export interface LastItemsParts {
   /** The nodes of an account, by name. */
   nodes(user: string): MaybePromise<ReadonlyMap<string, NodeRow>>;
   readonly roster: Roster;
+  /** Whom an account has blocked (XEP-0191). */
+  blockedBy(user: string): MaybePromise<BlockList | undefined>;
   /** What a node of an account is, unless somebody decides otherwise. */
   defaults(account: Jid, name: string): NodeConfig;
   newId(): string;
@@ -150,9 +153,9 @@ export class LastItems {
 
   /** What a contact may read, as far as the rosters tell. */
   private async judge(user: string, reader: Jid, nodes: readonly Found[]): Promise<readonly Found[]> {
-    const { roster, stores, domain } = this.parts;
+    const { roster, stores, blockedBy, domain } = this.parts;
     const item = await roster.get(user, reader.bare);
-    if (item === undefined || !isFrom(item)) return [];
+    if (item === undefined || !isFrom(item) || (await blockedBy(user))?.has(reader)) return [];
     const isGuarded = (await stores.guarded.get(user)) === true;
     const isPlain = ({ config: { accessModel, isPersistent } }: Found): boolean =>
       !isGuarded && isPersistent && (accessModel === 'open' || accessModel === 'presence');

@@ -6,6 +6,7 @@ import type { Router } from '../../core/router.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
+import type { BlockList } from '../blocking/index.ts';
 import { isFrom, type Roster } from '../roster/index.ts';
 import { presenceOf, sentTo } from './stanzas.ts';
 
@@ -13,6 +14,8 @@ export interface ArrearsParts {
   readonly host: Host;
   readonly router: Router;
   readonly roster: Roster;
+  /** Whom an account has blocked: they are told that it has gone. */
+  readonly blockedBy: (user: string) => MaybePromise<BlockList | undefined>;
   /** Does something after all that an account has broadcast before. */
   readonly inTurn: (account: Jid, work: () => MaybePromise<void>) => MaybePromise<void>;
   /** Has a session that is on another node by now shown by that one; false where it is on none. */
@@ -81,17 +84,18 @@ export class Arrears {
   }
 
   private async say(full: string, contacts: readonly Jid[]): Promise<void> {
-    const { host, router, roster, inTurn, showElsewhere, note } = this.parts;
+    const { host, router, roster, blockedBy, inTurn, showElsewhere, note } = this.parts;
     const jid = Jid.parse(full);
     if (jid === undefined) return;
     await inTurn(jid, async () => {
       if (router.sessionOf(full) === undefined && (await showElsewhere(jid))) return;
-      const items = await roster.all(jid.local);
+      const [items, blocked] = [await roster.all(jid.local), await blockedBy(jid.local)];
       note(jid);
       for (const contact of contacts) {
         const item = items.get(contact.bare);
         if (contact.bare !== jid.bare && (item === undefined || !isFrom(item))) continue;
-        const presence = router.sessionOf(full)?.presence ?? presenceOf('unavailable', jid, contact);
+        const shown = blocked?.has(contact) ? undefined : router.sessionOf(full)?.presence;
+        const presence = shown ?? presenceOf('unavailable', jid, contact);
         await router.attempt(sentTo(presence, contact), host);
       }
     });

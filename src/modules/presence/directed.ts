@@ -7,6 +7,7 @@ import type { EphemeralStore } from '../../storage/ports.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
+import type { BlockList } from '../blocking/index.ts';
 import { isFrom, type Roster } from '../roster/index.ts';
 
 const directed = defineSlot<Map<string, Jid>>('directed', {
@@ -75,6 +76,16 @@ export class Directed {
     void session.set(directed, undefined);
     this.share(session);
     return [...told.values()];
+  }
+
+  /** Those of them who are blocked now. */
+  takeFrom(session: Session, blocked: BlockList): readonly Jid[] {
+    const told = session.get(directed);
+    if (told === undefined) return [];
+    const taken = [...told.values()].filter((to) => blocked.has(to));
+    for (const to of taken) told.delete(to.full);
+    if (taken.length > 0) this.share(session);
+    return taken;
   }
 
   /** Tells the other nodes whom a session of this one has told. */

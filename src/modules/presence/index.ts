@@ -13,7 +13,8 @@ import { ephemeral } from '../../storage/specs.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
-import { rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
+import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
+import { isFrom, isTo, rosterItemRemoved, roster as rosterService } from '../roster/index.ts';
 import { Arrears } from './arrears.ts';
 import { Directed, SHARE_AGAIN } from './directed.ts';
 import { LATELY, Late } from './late.ts';
@@ -42,12 +43,18 @@ export default defineModule({
 
   stores: { directed: ephemeral<readonly string[]>() },
 
-  setup({ host, config, stores, router, cluster, clock, use, every, background, signal }) {
+  setup({ host, config, stores, router, cluster, clock, use, find, every, background, signal }) {
     const roster = use(rosterService);
+    const blockedBy = (user: string): MaybePromise<BlockList | undefined> => find(blocking)?.of(user);
+    /** XEP-0191 3.3: contacts, but for those who are blocked. */
+    const contactsOf = (user: string): MaybePromise<Items> =>
+      andThen(roster.all(user), (items) =>
+        andThen(blockedBy(user), (list) => (list === undefined ? items : withoutBlocked(items, list))),
+      );
     const late = new Late(() => cluster.isSure);
     const note = (session: Jid): void => late.note(session);
     const outward = new Outward({ host, router, cluster, background, note, tell: (stanza) => arrears.tell(stanza) });
-    const subscriptions = new Subscriptions({ host, router, cluster, roster, outward });
+    const subscriptions = new Subscriptions({ host, router, cluster, roster, contactsOf, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
     const directed = new Directed({
@@ -61,7 +68,7 @@ export default defineModule({
       host,
       router,
       cluster,
-      roster,
+      contactsOf,
       outward,
       directed,
       inTurn: (account, work) => turns.run(account.bare, work),
@@ -73,6 +80,7 @@ export default defineModule({
       host,
       router,
       roster,
+      blockedBy,
       inTurn: (account, work) => turns.run(account.bare, work),
       showElsewhere: (jid) => vanished.showElsewhere(jid),
       note,
@@ -116,7 +124,7 @@ export default defineModule({
     function becomeAvailable(session: Session, stanza: Presence): MaybePromise<void> {
       const priority = parsePriority(stanza.el);
       return inTurn(session, () =>
-        andThen(roster.all(session.jid.local), (items) => {
+        andThen(contactsOf(session.jid.local), (items) => {
           const isFirst = !session.available;
           return andThen(session.setPresence(stanza, priority), () =>
             andThen(outward.available(session.jid), (own) =>
@@ -134,7 +142,7 @@ export default defineModule({
 
     /** Who was made a contact while a session became available was not shown it yet, by anybody. */
     function rosterNow({ jid: { local } }: Session, before: Items): MaybePromise<Items> {
-      const items = roster.all(local);
+      const items = contactsOf(local);
       return isPromise(items) ? items.catch(() => before) : items;
     }
 
@@ -156,7 +164,7 @@ export default defineModule({
         const tellDirected = (): MaybePromise<void> =>
           inOrder(directed.take(session), (to) => outward.send(sentTo(stanza, to)));
         if (!session.available) return tellDirected();
-        return andThen(roster.all(session.jid.local), (items) =>
+        return andThen(contactsOf(session.jid.local), (items) =>
           // 4.5.2: to the resource itself too, so its entry is read before it changes
           andThen(outward.available(session.jid), (own) =>
             andThen(session.setPresence(undefined, 0), () => {
@@ -259,13 +267,45 @@ export default defineModule({
     function answerProbe({ stanza, origin }: Transit<Presence>): MaybePromise<void> {
       const { from, to } = stanza;
       const account = to.withResource('');
-      return andThen(roster.canSee(account, from), (may) => {
-        if (!may) return outward.send(presenceOf('unsubscribed', account, from.withResource('')));
-        return andThen(outward.show(account, from, to.resource), (shown) => {
-          // our own probes go out for a client that knows nothing yet: silence tells it as much
-          if (shown === 0 && origin.kind !== 'host') return outward.send(presenceOf('unavailable', to, from));
+      return andThen(blockedBy(to.local), (list) => {
+        // XEP-0191 3.3: no answer at all
+        if (list?.has(from) && from.bare !== to.bare) return;
+        return andThen(roster.canSee(account, from), (may) => {
+          if (!may) return outward.send(presenceOf('unsubscribed', account, from.withResource('')));
+          return andThen(outward.show(account, from, to.resource), (shown) => {
+            // our own probes go out for a client that knows nothing yet: silence tells it as much
+            if (shown === 0 && origin.kind !== 'host') return outward.send(presenceOf('unavailable', to, from));
+          });
         });
       });
+    }
+
+    /** XEP-0191 3.3: whoever was told of the account's presence sees it go. */
+    async function hideFrom(account: Jid, blocked: BlockList): Promise<void> {
+      for (const [contact, item] of await roster.all(account.local)) {
+        const jid = isFrom(item) ? Jid.parse(contact) : undefined;
+        if (jid !== undefined) await inOrder(blocked.of(jid), (to) => outward.hide(account, to));
+      }
+    }
+
+    /** The same for those whom only this node's sessions know. */
+    function leave(account: Jid, blocked: BlockList): MaybePromise<void> {
+      return inOrder(router.sessionsOfAccount(account.bare), (session) =>
+        inOrder(directed.takeFrom(session, blocked), (to) => outward.send(presenceOf('unavailable', session.jid, to))),
+      );
+    }
+
+    /** XEP-0191 3.4: they see the account again, and it sees them. */
+    async function showTo(account: Jid, unblocked: BlockList, is: BlockList | undefined): Promise<void> {
+      for (const [contact, item] of await roster.all(account.local)) {
+        const jid = Jid.parse(contact);
+        const found = jid === undefined ? [] : unblocked.of(jid).filter((one) => !is?.has(one));
+        if (isFrom(item)) await inOrder(found, (to) => andThen(outward.show(account, to, '', true), () => {}));
+        if (isTo(item) && found.length > 0) {
+          const entries = await outward.available(account, '', true);
+          await inOrder(entries, (entry) => outward.send(presenceOf('probe', entry.jid, found[0]!.withResource(''))));
+        }
+      }
     }
 
     return {
@@ -286,6 +326,14 @@ export default defineModule({
         }),
         on(sessionOrphaned, ({ entry }) => vanished.orphaned(entry)),
         on(rosterItemRemoved, ({ account, contact, was }) => subscriptions.removed(account, contact, was)),
+        on(blockListChanged, ({ account, blocked, unblocked, is, isHere }) =>
+          turns.run(account.bare, async () => {
+            await leave(account, blocked);
+            if (!isHere) return;
+            if (blocked.jids.length > 0) await hideFrom(account, blocked);
+            if (unblocked.jids.length > 0) await showTo(account, unblocked, is);
+          }),
+        ),
         on(accountRemoving, ({ user }) => subscriptions.leave(Jid.of(user, host.domain))),
       ],
       stop() {
@@ -297,4 +345,13 @@ export default defineModule({
 
 function done(): 'handled' {
   return 'handled';
+}
+
+function withoutBlocked(items: Items, list: BlockList): Items {
+  const kept = new Map(items);
+  for (const contact of items.keys()) {
+    const jid = Jid.parse(contact);
+    if (jid !== undefined && list.has(jid)) kept.delete(contact);
+  }
+  return kept;
 }

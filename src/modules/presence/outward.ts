@@ -107,7 +107,7 @@ export class Outward {
   /** Tells somebody that each of the account's available resources is gone (3.2.2, 3.3.3). */
   hide(account: Jid, from: Jid): MaybePromise<void> {
     return andThen(this.available(account), (entries) =>
-      inOrder(entries, (entry) => this.send(presenceOf('unavailable', entry.jid, from))),
+      inOrder(entries, (entry) => this.parts.tell(presenceOf('unavailable', entry.jid, from))),
     );
   }
 

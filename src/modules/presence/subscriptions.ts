@@ -1,4 +1,5 @@
 // Subscriptions: what is done with a subscription stanza besides changing the roster (RFC 6121 section 3).
+import type { MaybePromise } from '../../base/maybe.ts';
 import type { Cluster } from '../../cluster/cluster.ts';
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
@@ -10,7 +11,7 @@ import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
 import type { Roster, RosterItem } from '../roster/index.ts';
 import { isFrom, isTo } from '../roster/index.ts';
 import type { SubscriptionType } from '../roster/subscription.ts';
-import type { Outward } from './outward.ts';
+import type { Items, Outward } from './outward.ts';
 import { presenceOf } from './stanzas.ts';
 
 export interface SubscriptionParts {
@@ -18,6 +19,8 @@ export interface SubscriptionParts {
   readonly router: Router;
   readonly cluster: Cluster;
   readonly roster: Roster;
+  /** But for those who are blocked. */
+  readonly contactsOf: (user: string) => MaybePromise<Items>;
   readonly outward: Outward;
 }
 
@@ -72,7 +75,7 @@ export class Subscriptions {
   async remind(session: Session): Promise<void> {
     const account = session.jid.withResource('');
     // read now that the resource is available: a request that came in between was sent to nobody
-    for (const [contact, item] of await this.parts.roster.all(account.local)) {
+    for (const [contact, item] of await this.parts.contactsOf(account.local)) {
       if (item.request === undefined && item.ask === undefined) continue;
       const jid = Jid.parse(contact);
       if (jid === undefined) continue;

@@ -8,16 +8,16 @@ import type { Session } from '../../core/sessions.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
-import type { Roster } from '../roster/index.ts';
 import type { Directed } from './directed.ts';
-import type { Outward } from './outward.ts';
+import type { Items, Outward } from './outward.ts';
 import { presenceOf, sentTo } from './stanzas.ts';
 
 export interface VanishedParts {
   readonly host: Host;
   readonly router: Router;
   readonly cluster: Cluster;
-  readonly roster: Roster;
+  /** But for those who are blocked. */
+  readonly contactsOf: (user: string) => MaybePromise<Items>;
   readonly outward: Outward;
   readonly directed: Directed;
   /** Does something after all that an account has broadcast before. */
@@ -53,7 +53,7 @@ export class Vanished {
    * @param isLate whether it has said anything that may have come after that; asked when all of it is said
    */
   lost(session: Session, isLate: () => boolean): Promise<void> {
-    const { directed, inTurn, roster, outward } = this.parts;
+    const { directed, inTurn, contactsOf, outward } = this.parts;
     const { jid } = session;
     const account = jid.withResource('');
     const stanza = presenceOf('unavailable', jid, account);
@@ -63,7 +63,7 @@ export class Vanished {
         if (!isLate()) return;
         const successor = await this.successor(jid);
         if (successor?.available !== true) {
-          await outward.broadcast(stanza, await roster.all(jid.local), await outward.available(jid));
+          await outward.broadcast(stanza, await contactsOf(jid.local), await outward.available(jid));
         }
         await inOrder(await directed.untold(told, successor), (to) => outward.send(sentTo(stanza, to)));
       });
@@ -107,14 +107,14 @@ export class Vanished {
   }
 
   private async tell(entry: SessionEntry): Promise<void> {
-    const { roster, outward, directed, inTurn, announce } = this.parts;
+    const { contactsOf, outward, directed, inTurn, announce } = this.parts;
     const { jid } = entry;
     const account = jid.withResource('');
     const stanza = presenceOf('unavailable', jid, account);
     const successor = await this.successor(jid);
     await inTurn(account, async () => {
       if (entry.available && successor?.available !== true) {
-        const items = await roster.all(jid.local);
+        const items = await contactsOf(jid.local);
         announce(stanza);
         await outward.broadcast(stanza, items, await outward.available(jid));
       }
@@ -138,13 +138,13 @@ export class Vanished {
   }
 
   private sayAgain(full: string): MaybePromise<void> {
-    const { router, roster, outward, inTurn } = this.parts;
+    const { router, contactsOf, outward, inTurn } = this.parts;
     const jid = Jid.parse(full);
     if (jid === undefined) return;
     return inTurn(jid, () => {
       const presence = router.sessionOf(full)?.presence;
       if (presence === undefined) return;
-      return andThen(roster.all(jid.local), (items) =>
+      return andThen(contactsOf(jid.local), (items) =>
         andThen(outward.available(jid), (own) => outward.broadcast(presence, items, own)),
       );
     });

@@ -2,6 +2,7 @@
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
+import { rawValues } from '../../xmpp/dataform.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
@@ -39,7 +40,7 @@ export function createAsAsked(
     andThen(shelf.find(name), (there) => {
       if (there !== undefined) throw new StanzaError('conflict', 'there is such a node already');
       const x = payload.getChild('configure')?.getChild('x', NS.dataForms);
-      const defaults = shelf.defaults(name);
+      const defaults = shelf.defaults(name, typeIn(x));
       const config =
         x === undefined || isEmpty(x)
           ? defaults
@@ -57,6 +58,11 @@ function checkCreate(payload: Element, create: Element): void {
   if (configure.attrs.node !== undefined || children.indexOf(configure) < children.indexOf(create)) {
     throw new StanzaError('bad-request', '<configure/> follows <create/>, and names no node');
   }
+}
+
+/** The type that a form makes a node of. */
+export function typeIn(x: Element | undefined): string | undefined {
+  return x === undefined ? undefined : rawValues(x).get('pubsub#type')?.[0];
 }
 
 /** A form that says nothing, or takes back that anything was to be said. */

@@ -16,7 +16,9 @@ import type { Asked } from './asked.ts';
 import { nodeInfo } from './hooks.ts';
 import { findItems } from './items.ts';
 import { isActive, type Node } from './node.ts';
+import { orderFeatures, usualOrder } from './order.ts';
 import type { Service, Shelf } from './shelf.ts';
+import { typeFilterIn } from './type-filter.ts';
 
 /** What every service of nodes can do (section 10), without the namespace. */
 const common = [
@@ -56,18 +58,26 @@ const common = [
 
 /** The features of a service, with those beside that only some have. */
 export function featuresWith(...others: readonly string[]): string[] {
-  return [NS.pubsub, ...[...common, ...others].sort().map((name) => `${NS.pubsub}#${name}`)];
+  const features = [...common, ...others].sort().map((name) => `${NS.pubsub}#${name}`);
+  return [NS.pubsub, ...features, ...orderFeatures, NS.pubsubFilter];
 }
 
-/** 5.2: the nodes that somebody may know of, in an order that does not change. */
-export function listNodes({ jid, ports }: Service, asker: Jid): MaybePromise<Item[]> {
+/**
+ * 5.2: the nodes that somebody may know of, in an order that does not change.
+ * @param query of disco#items
+ * @throws StanzaError where it asks for what cannot be
+ */
+export function listNodes(service: Service, asker: Jid, query: Element): MaybePromise<Item[]> {
+  const { jid, ports } = service;
+  const isWanted = typeFilterIn(query);
   return andThen(ports.directory.nodes(), (all) =>
     andThen(ports.directory.of(asker.bare), (mine) => {
       const isOwn = ports.policy.standing(asker) === 'owner';
       const items: Item[] = [];
       for (const [node, { config, movedTo }] of all) {
         if (movedTo !== undefined) continue;
-        const { accessModel, title } = { ...ports.policy.defaults(node), ...config };
+        const { accessModel, title, type } = { ...service.defaults(node), ...config };
+        if (!isWanted(type)) continue;
         const affiliation = mine.get(node)?.affiliation ?? 'none';
         if (
           !isOwn &&
@@ -110,7 +120,7 @@ export function listItems(shelf: Shelf, name: string, { from, payload }: Asked):
       if (reason !== undefined) throw reason;
       // nothing to list is no error here
       if (!node.config.isPersistent) return [];
-      const { items, set } = await findItems(shelf, node, { ids: [], most: undefined, page });
+      const { items, set } = await findItems(shelf, node, { ids: [], order: usualOrder, most: undefined, page });
       const found = items.map(({ id }) => el('item', NS.discoItems, { jid: shelf.jid.full, name: id }));
       return set === undefined ? found : [...found, set];
     }),

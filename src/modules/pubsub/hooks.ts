@@ -15,10 +15,16 @@ interface At {
   readonly node: Node;
 }
 
-/** What a node of that name is, unless somebody decides otherwise. Handlers put another `config` in place, at once. */
-export const nodeDefaults = collect<{ readonly service: Jid; readonly name: string; config: NodeConfig }>(
-  'pubsub-node-defaults',
-);
+/**
+ * What a node of that name is, unless somebody decides otherwise; and what one is that somebody makes as one of that type (`pubsub#type`).
+ * Handlers put another `config` in place, at once.
+ */
+export const nodeDefaults = collect<{
+  readonly service: Jid;
+  readonly name: string;
+  readonly type: string | undefined;
+  config: NodeConfig;
+}>('pubsub-node-defaults');
 
 /** The owner's form is being made or read (8.2); handlers push fields, the same each time. {@link chosen} tells what was chosen in them. */
 export const nodeFields = collect<{

@@ -30,7 +30,8 @@ import { featuresWith, listNodes } from './discovery.ts';
 import { type Errand, run } from './errands.ts';
 import { SWEEP_EVERY, sweepExpired } from './expiry.ts';
 import { HeedingRows } from './heeding.ts';
-import { itemPublished } from './hooks.ts';
+import { itemPublish, itemPublished } from './hooks.ts';
+import { Limits } from './limits.ts';
 import { pendingCommand } from './pending.ts';
 import { Pipeline } from './pipeline.ts';
 import type { People, Policy, ServicePorts, ShelfPorts } from './ports.ts';
@@ -41,6 +42,8 @@ import { confirm, directoryOf, OWNER, type StoredRows, stores } from './stores.t
 
 /** For the metrics, in milliseconds. */
 const COUNT_EVERY = 10_000;
+/** Nodes whose size is asked for at a time. */
+const AT_A_TIME = 16;
 
 /** A node, on the node of the cluster that owns it. */
 interface Home {
@@ -51,7 +54,7 @@ interface Home {
 }
 
 export default defineModule({
-  xeps: ['XEP-0060 1.30.0'],
+  xeps: ['XEP-0060 1.30.0', 'XEP-0413 0.2.1', 'XEP-0462 0.1.1'],
   summary: 'Nodes that people publish at and subscribe to',
   hosts: ['pubsub'],
   stores: { ...stores, heeding: kv<true>({ cache: true }) },
@@ -80,6 +83,14 @@ export default defineModule({
       .meta({ description: 'Items that one node keeps, whatever its owner says; what `max` stands for.' }),
     'max-payload': z.int().min(1).prefault(262_144).meta({ description: 'Bytes of one item.' }),
     'max-subscriptions': z.int().min(1).prefault(20).meta({ description: 'Subscriptions of one person to one node.' }),
+    'max-bytes': z
+      .int()
+      .min(1)
+      .prefault(250_000_000)
+      .meta({ description: 'Bytes of all items at the nodes that one person has made, at most.' }),
+    'publishes-per-minute': z.int().min(1).prefault(1000).meta({
+      description: 'Items that one person publishes in a minute, for long; those of ten minutes may come at once.',
+    }),
     'page-size': z.int().min(1).prefault(250).meta({ description: 'Items in one answer.' }),
     'unload-after': duration()
       .prefault('10m')
@@ -187,6 +198,23 @@ export default defineModule({
       return { name, shelf: new Shelf(host.jid, ports, handed), rows, drop };
     };
 
+    /** Of all nodes that somebody has made, in bytes. */
+    const bytesOf = async (person: string): Promise<number> => {
+      const related = [...(await opened.entities.right(OWNER, person))];
+      const owned = related.flatMap(([name, { affiliation }]) => (affiliation === 'owner' ? [name] : []));
+      let sum = 0;
+      for (let i = 0; i < owned.length; i += AT_A_TIME) {
+        const some = owned.slice(i, i + AT_A_TIME).map((name) => opened.items.usage(OWNER, name));
+        for (const { bytes } of await Promise.all(some)) sum += bytes;
+      }
+      return sum;
+    };
+    const limits = new Limits({
+      quota: { bytes: config['max-bytes'], perMinute: config['publishes-per-minute'] },
+      clock,
+      bytesOf,
+    });
+
     const homes = new Set<Home>();
     const nodes = owners.declare<Home, Errand, Answered>('node', {
       thaw(key, lease, handed) {
@@ -269,7 +297,8 @@ export default defineModule({
           ...(config['auto-create'] ? ['auto-create'] : []),
         ),
       },
-      items: (of, by) => (of.full === host.domain ? pipeline.after(by, of, () => listNodes(service, by)) : []),
+      items: (of, by, query) =>
+        of.full === host.domain ? pipeline.after(by, of, () => listNodes(service, by, query)) : [],
       commands: [pendingCommand(service, (name, from) => ask(name, { is: 'reminder', from: from.full }))],
       handlers: [
         iqGet('host', NS.pubsub, 'pubsub', answer),
@@ -309,6 +338,7 @@ export default defineModule({
           return andThen(nodes.call(name, errand), () => 'handled' as const);
         }),
         on(accountRemoving, ({ user }) => forget(user)),
+        on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
         on(itemPublished, () => metrics.published.inc()),
       ],
     };

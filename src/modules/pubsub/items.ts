@@ -1,4 +1,5 @@
-// Reading items (XEP-0060 6.5): those that are asked for by id, the newest ones, or page by page (XEP-0059), newest first.
+// Reading items (XEP-0060 6.5): those that are asked for by id, the newest ones, or page by page (XEP-0059), newest first unless
+// somebody asks for another order (XEP-0413).
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Item, ItemsPage } from '../../storage/ports.ts';
 import { type Element, el } from '../../xml/element.ts';
@@ -10,6 +11,7 @@ import type { Asked } from './asked.ts';
 import { pubsubError, unsupported } from './errors.ts';
 import { isActive, type Node } from './node.ts';
 import { itemElement, payloadOf } from './notices.ts';
+import { type Order, orderIn } from './order.ts';
 import { pubsub } from './respond.ts';
 import type { Shelf } from './shelf.ts';
 
@@ -19,7 +21,8 @@ const MOST_IDS = 1000;
 /** What is asked of a node. */
 export interface ItemsRequest {
   readonly ids: readonly string[];
-  /** So many of the newest; undefined: as many as go into an answer. */
+  readonly order: Order;
+  /** So many of the first in that order; undefined: as many as go into an answer. */
   readonly most: number | undefined;
   readonly page: PageRequest | undefined;
 }
@@ -61,6 +64,7 @@ function readRequest(payload: Element, action: Element): ItemsRequest {
       if (id === undefined || id === '') throw pubsubError('item-required');
       return id;
     }),
+    order: orderIn(payload),
     most: given === undefined ? undefined : Number(given),
     page: payload.getChild('set', NS.rsm) === undefined ? undefined : parsePageRequest(payload),
   };
@@ -87,7 +91,7 @@ export async function findItems(shelf: Shelf, node: Node, request: ItemsRequest)
   const wanted = request.most ?? Number.POSITIVE_INFINITY;
   const limit = Math.min(page?.max ?? wanted, wanted, policy.pageSize);
   const found = await rows.items.page(node.name, {
-    newestFirst: true,
+    ...request.order,
     limit,
     ...(page?.after !== undefined && { after: page.after }),
     ...(page?.before !== undefined && page.before !== '' && { before: page.before }),

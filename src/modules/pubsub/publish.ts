@@ -12,7 +12,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { checkPublisher } from './access.ts';
 import type { Asked } from './asked.ts';
-import { createNode, extraFields } from './create.ts';
+import { createNode, extraFields, typeIn } from './create.ts';
 import { pubsubError } from './errors.ts';
 import { checkPreconditions, readPreconditions } from './forms.ts';
 import { type ItemPublish, itemPublish, itemPublished, itemsRetracted } from './hooks.ts';
@@ -89,7 +89,7 @@ function place(shelf: Shelf, name: string, { publisher, options }: Publication):
       return node;
     }
     if (!policy.createsOnPublish) return shelf.get(name);
-    const defaults = shelf.defaults(name);
+    const defaults = shelf.defaults(name, typeIn(options));
     const config =
       options === undefined ? defaults : readPreconditions(options, defaults, policy, extraFields(shelf, name));
     return createNode(shelf, name, publisher, config);

@@ -23,9 +23,12 @@ export class Service<P extends ServicePorts = ServicePorts> {
     this.ports = ports;
   }
 
-  /** What a node of that name is, unless somebody decides otherwise. */
-  defaults(name: string): NodeConfig {
-    const event = { service: this.jid, name, config: this.ports.policy.defaults(name) };
+  /**
+   * What a node of that name is, unless somebody decides otherwise.
+   * @param type what it is made as; stored is how it differs from what it would be without
+   */
+  defaults(name: string, type?: string): NodeConfig {
+    const event = { service: this.jid, name, type, config: this.ports.policy.defaults(name) };
     void this.ports.hooks.collect(nodeDefaults, event);
     return event.config;
   }

@@ -101,8 +101,9 @@ export default defineModule({
 
     async function subscribe(jid: Jid): Promise<void> {
       const all = (await find(memberships)?.of(jid.bare)) ?? [];
-      const own = all.filter(({ notify, isProtected, affiliation }) => {
-        return notify !== 'never' && (!isProtected || isAtLeast(affiliation, 'admin'));
+      const wishes = await find(memberships)?.wishesOf(jid.bare);
+      const own = all.filter(({ room, isProtected, affiliation }) => {
+        return wishes?.get(room.bare) !== 'never' && (!isProtected || isAtLeast(affiliation, 'admin'));
       });
       const row: Row = { at: clock.now(), rooms: own.slice(0, MOST_ROOMS).map(({ room }) => room.local) };
       const subscription = remember(jid.full, row);

@@ -128,6 +128,7 @@ function fakeServer() {
           },
     roomsOf: () => undefined,
     nodesOf: () => undefined,
+    workspaceOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,

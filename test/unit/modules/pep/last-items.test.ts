@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Session } from '../../../../src/core/sessions.ts';
+import { BlockList } from '../../../../src/modules/blocking/list.ts';
 import type { LastAsked } from '../../../../src/modules/pep/account.ts';
 import { personalConfig } from '../../../../src/modules/pep/defaults.ts';
 import { LastItems } from '../../../../src/modules/pep/last-items.ts';
@@ -17,6 +18,8 @@ const jid = (text: string): Jid => Jid.parse(text)!;
 const orchard = jid('romeo@verona.test/orchard');
 const juliet = jid('juliet@verona.test');
 
+/** Whom an account has blocked. */
+let blocks: Record<string, readonly string[]>;
 let rosters: Record<string, Record<string, RosterItem['subscription']>>;
 let nodes: Record<string, Record<string, NodeRow['config']>>;
 let guarded: string[];
@@ -44,6 +47,7 @@ const session = {
 } as unknown as Session;
 
 beforeEach(() => {
+  blocks = {};
   rosters = {
     romeo: { 'juliet@verona.test': 'both', 'nurse@verona.test': 'to', 'paris@mantua.test': 'both' },
     juliet: { 'romeo@verona.test': 'both' },
@@ -85,6 +89,7 @@ beforeEach(() => {
       all: (user: string) => contacts(user),
       get: (user: string, who: string) => contacts(user).get(who),
     } as unknown as Roster,
+    blockedBy: (user) => (blocks[user] === undefined ? undefined : new BlockList(blocks[user])),
     defaults: () => personalConfig(1000),
     newId: () => 'id',
     pause: async () => {
@@ -197,4 +202,13 @@ describe('the owner of the nodes is asked', () => {
     await items.toContact(juliet, jid('paris@mantua.test/tomb'), new Set(['avatar']));
     expect(asked).toEqual([{ user: 'juliet', to: 'paris@mantua.test/tomb', nodes: ['mood'] }]);
   });
+});
+
+test('of a contact who has blocked the account nothing is read', async () => {
+  blocks = { juliet: ['romeo@verona.test'] };
+  const done = wanted('tune', 'mood');
+  await turn();
+  expect(reads.map(({ names }) => names)).toEqual([['romeo tune']]);
+  reads[0]!.release();
+  await done;
 });

@@ -2,13 +2,16 @@ import { expect, test } from 'vitest';
 import { on } from '../../../../src/core/module.ts';
 import { featuresWith, listNodes } from '../../../../src/modules/pubsub/discovery.ts';
 import { nodeInfo } from '../../../../src/modules/pubsub/hooks.ts';
+import { el } from '../../../../src/xml/element.ts';
+import { NS } from '../../../../src/xmpp/ns.ts';
 import { jid, TestShelf } from '../../../kit/pubsub-shelf.ts';
 
 const ROMEO = 'romeo@verona.test/orchard';
 const JULIET = 'juliet@verona.test/balcony';
 
 async function names(shelf: TestShelf, asker: string): Promise<string[]> {
-  return (await listNodes(shelf.shelf, jid(asker))).map(({ node, name }) =>
+  const query = el('query', NS.discoItems);
+  return (await listNodes(shelf.shelf, jid(asker), query)).map(({ node, name }) =>
     name === undefined ? node! : `${node}: ${name}`,
   );
 }

@@ -1,6 +1,6 @@
 // A client that does not wait for answers while it publishes: its stream goes on, and everything has its order all the same.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { StorageUnavailable } from '../../../../src/storage/errors.ts';
+import { StorageUnavailable, UnstorableValue } from '../../../../src/storage/errors.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
 import type { Driver, ItemsStore } from '../../../../src/storage/ports.ts';
 import { NS } from '../../../../src/xmpp/ns.ts';
@@ -15,7 +15,8 @@ const domain = 'verona.test';
 class Disk {
   /** Ends the wait of each that is to be kept. */
   readonly waiting: (() => void)[] = [];
-  isAway = false;
+  /** Why nothing is kept any more. */
+  failure: Error | undefined;
   private last: Promise<unknown> = Promise.resolve();
 
   driver(clock: FakeClock): Driver {
@@ -28,7 +29,7 @@ class Disk {
         const items = opened.items as ItemsStore;
         const put: ItemsStore['put'] = (...args) => {
           const kept = Promise.all([this.last, new Promise<void>((resolve) => this.waiting.push(resolve))]).then(() => {
-            if (this.isAway) throw new StorageUnavailable('the database is away');
+            if (this.failure !== undefined) throw this.failure;
             return items.put(...args);
           });
           this.last = kept.catch(() => {});
@@ -116,15 +117,18 @@ describe.each([
     expect(texts[3]).toMatch(/id="l".*node="urn:tune"/);
   });
 
-  test('what is refused is answered, at once or when it could not be kept', async () => {
+  test.each([
+    [new StorageUnavailable('the database is away'), 'resource-constraint'],
+    [new UnstorableValue('too long'), 'bad-request'],
+  ])('what is refused is answered, at once or when it could not be kept: %s', async (failure, condition) => {
     publish('a');
     while (disk.waiting.length === 0) await new Promise(setImmediate);
     ask('n', 'set', "<publish node='urn:tune'><item/><item/></publish>");
     expect(await answers(1)).toEqual(['n error']);
-    disk.isAway = true;
+    disk.failure = failure;
     disk.keep();
     const refused = await romeo.next();
-    expect(refused?.kind === 'element' && refused.element.toString()).toMatch(/id="a".*resource-constraint/);
+    expect(refused?.kind === 'element' && refused.element.toString()).toMatch(new RegExp(`id="a".*<${condition}`));
     expect(server.errors).toEqual([]);
   });
 });
