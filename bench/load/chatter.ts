@@ -1,18 +1,12 @@
 // Pairs of users that send each other messages of some 350 bytes, at a set rate or as fast as a window allows: the work of one worker.
-// Every message carries a mark with its sender, number and time of sending, so that each delivery is timed and loss shows.
 
 import { Client, type LoginOptions, nowMicros } from './client.ts';
+import { markNumber, markOf, senderName, type TakeMark, TEXT, takeMarks } from './mark.ts';
+import { sendAtRate, untilNone } from './pace.ts';
 import { eachLimited, numberOption, type Share, type Steps, sleep } from './profile.ts';
 import type { ReportBuilder } from './report.ts';
 import { Tally } from './tally.ts';
 
-// |~ sender (6 digits) number (8 digits) microseconds (13 digits) ~|
-const MARK = '|~';
-const SENDER_AT = 2;
-const NUMBER_AT = SENDER_AT + 6;
-const TIME_AT = NUMBER_AT + 8;
-const MARK_LENGTH = TIME_AT + 13 + 2;
-const TEXT = 'Shall we meet at the usual place at eight? I have the tickets with me, and Anna comes along, too.';
 const LOGINS_AT_ONCE = 32;
 
 /** Options of every profile that chats. */
@@ -117,7 +111,7 @@ export class Chatter {
 
   private join(from: Client, to: Client, number: number): void {
     const address = this.share.options.to === 'full' ? to.jid : to.bareJid;
-    const sender = String(number).padStart(SENDER_AT + 4, '0');
+    const sender = senderName(number);
     const lane: Lane = {
       from,
       to,
@@ -134,9 +128,15 @@ export class Chatter {
     };
     this.lanes.push(lane);
     let rest = '';
+    let n = 0;
+    const take: TakeMark = (from, number, delay) => {
+      n++;
+      this.take(lane, from, number, delay);
+    };
     to.onChunk = (chunk) => {
-      const text = rest === '' ? chunk.toString('latin1') : rest + chunk.toString('latin1');
-      rest = this.read(lane, text);
+      n = 0;
+      rest = takeMarks(rest + chunk.toString('latin1'), take);
+      if (n > 0 && this.window > 0 && this.isSending) this.send(lane, n);
     };
     from.onLost = (why) => this.tally.fail(`${from.user}: ${why}`);
   }
@@ -144,55 +144,35 @@ export class Chatter {
   private async listen(client: Client, device: number, options: LoginOptions): Promise<void> {
     await client.login({ ...options, resource: `bench${device}` });
     let rest = '';
+    const take = (): void => {
+      this.copies++;
+    };
     client.onChunk = (chunk) => {
-      const text = rest + chunk.toString('latin1');
-      let from = 0;
-      for (let at = text.indexOf(MARK); at >= 0; at = text.indexOf(MARK, from)) {
-        this.copies++;
-        from = at + MARK.length;
-      }
-      rest = text.endsWith('|') ? '|' : '';
+      rest = takeMarks(rest + chunk.toString('latin1'), take);
     };
     client.onLost = (why) => this.tally.fail(`${client.user}/bench${device}: ${why}`);
     this.listeners.push(client);
   }
 
-  /** Takes the marks out of what arrived and returns the beginning of one that is not complete yet. */
-  private read(lane: Lane, text: string): string {
-    let at = text.indexOf(MARK);
-    let n = 0;
-    const now = nowMicros();
-    while (at >= 0) {
-      if (at + MARK_LENGTH > text.length) break;
-      this.take(lane, text, at, now);
-      n++;
-      at = text.indexOf(MARK, at + MARK_LENGTH);
-    }
-    if (n > 0 && this.window > 0 && this.isSending) this.send(lane, n);
-    if (at >= 0) return text.slice(at);
-    return text.endsWith('|') ? '|' : '';
-  }
-
-  private take(lane: Lane, text: string, at: number, now: number): void {
-    if (text.slice(at + SENDER_AT, at + NUMBER_AT) !== lane.sender) {
+  private take(lane: Lane, sender: string, number: number, delay: number): void {
+    if (sender !== lane.sender) {
       this.tally.count('bounced'); // one's own message, come back as an error
       return;
     }
-    const number = Number(text.slice(at + NUMBER_AT, at + TIME_AT));
     // A gap is either a loss, which the sum at the end shows, or closed too late; the latter is what is counted here.
     if (number < lane.due) this.tally.count('misordered');
     else lane.due = number + 1;
     this.received++;
-    this.latency.record(now - Number(text.slice(at + TIME_AT, at + TIME_AT + 13)));
+    this.latency.record(delay);
   }
 
   private send(lane: Lane, n: number): void {
     let xml = '';
-    const time = String(nowMicros()).padStart(13, '0');
+    const time = nowMicros();
     for (let i = 0; i < n; i++) {
-      const number = String(lane.sent++).padStart(8, '0');
+      const number = markNumber(lane.sent++);
       xml +=
-        `${lane.head}-${number}'><body>${MARK}${lane.sender}${number}${time}~| ${TEXT}</body>` +
+        `${lane.head}-${number}'><body>${markOf(lane.sender, number, time)} ${TEXT}</body>` +
         `<active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/>` +
         `<origin-id xmlns='urn:xmpp:sid:0' id='b${lane.sender}-${number}'/></message>`;
     }
@@ -228,35 +208,16 @@ export class Chatter {
   }
 
   private async sendAtRate(seconds: number): Promise<void> {
+    const { lanes } = this;
     const rate = numberOption(this.share.options, 'rate') / this.share.workers;
-    const total = Math.round(rate * seconds);
-    const start = nowMicros();
-    const end = start + seconds * 1e6;
-    let next = 0;
-    while (this.sent < total) {
-      const now = nowMicros();
-      // What is still unsent a second after the end never will be: the rate is beyond the generator.
-      if (now > end + 1e6) break;
-      const due = Math.min(total, Math.floor(((now - start) * rate) / 1e6));
-      while (this.sent < due) {
-        this.send(this.lanes[next]!, 1);
-        next = (next + 1) % this.lanes.length;
-      }
-      await sleep(0.001);
-    }
-    if (this.sent < total) this.tally.count('unsent', total - this.sent);
+    const unsent = await sendAtRate(rate, seconds, (number) => this.send(lanes[number % lanes.length]!, 1));
+    if (unsent > 0) this.tally.count('unsent', unsent);
   }
 
-  private async drain(): Promise<void> {
-    const patience = numberOption(this.share.options, 'patience');
-    let quiet = 0;
+  private drain(): Promise<void> {
     const missing = () =>
       this.sent - this.received + this.expectedCopies() - this.copies + sum(this.lanes, ({ asked }) => asked.length);
-    while (missing() > 0 && quiet < patience) {
-      const before = missing();
-      await sleep(0.01);
-      quiet = missing() === before ? quiet + 0.01 : 0;
-    }
+    return untilNone(missing, numberOption(this.share.options, 'patience'));
   }
 
   /** To the bare JID all devices of the recipient get it; those of the sender get a copy, as do the recipient's others otherwise. */

@@ -2,17 +2,12 @@
 // counted, timed and checked for its order.
 
 import { Client, nowMicros } from './client.ts';
+import { markNumber, markOf, senderName, type TakeMark, TEXT, takeMarks } from './mark.ts';
+import { sendAtRate, untilNone, within } from './pace.ts';
 import { eachLimited, numberOption, type Share, type Steps, sleep, usersOf } from './profile.ts';
 import { StanzaCutter } from './stanzas.ts';
 import { Tally } from './tally.ts';
 
-// |~ sender (6 digits) number (8 digits) microseconds (13 digits) ~|
-const MARK = '|~';
-const SENDER_AT = 2;
-const NUMBER_AT = SENDER_AT + 6;
-const TIME_AT = NUMBER_AT + 8;
-const MARK_LENGTH = TIME_AT + 13 + 2;
-const TEXT = 'Shall we meet at the usual place at eight? I have the tickets with me, and Anna comes along, too.';
 const LOGINS_AT_ONCE = 32;
 /** Bytes of a message that is to fill buffers. */
 const LETTER = 16 * 1024;
@@ -37,6 +32,7 @@ interface Seat {
   /** The beginning of a mark that is not complete yet. */
   rest: string;
   cutter: StanzaCutter;
+  readonly take: TakeMark;
   sent: number;
   /** Messages that came, and a sum over them that depends on their order. */
   received: number;
@@ -158,7 +154,7 @@ export class Crowd {
   }
 
   private seat(client: Client, room: Room, isFirst: boolean): Seat {
-    const sender = String(client.index).padStart(NUMBER_AT - SENDER_AT, '0');
+    const sender = senderName(client.index);
     const seat: Seat = {
       client,
       room,
@@ -170,6 +166,7 @@ export class Crowd {
       refused: undefined,
       rest: '',
       cutter: new StanzaCutter((xml) => this.take(seat, xml)),
+      take: (from, number, delay) => this.note(seat, from, number, delay),
       sent: 0,
       received: 0,
       order: 0,
@@ -196,7 +193,7 @@ export class Crowd {
     }
     await eachLimited(queue, width, (seat) => this.join(seat));
     const missing = () => this.sum(({ neighbours, presences }) => Math.abs(neighbours - presences));
-    await this.until(() => missing() === 0, missing);
+    await this.until(missing);
     if (missing() > 0) this.tally.fail(`presence of occupants is missing or came twice: ${missing()}`);
     this.tally.count('presences', this.sum((seat) => seat.presences) - before);
     return this.tally;
@@ -220,7 +217,7 @@ export class Crowd {
 
   private read(seat: Seat, chunk: Buffer): void {
     const text = chunk.toString('latin1');
-    if (this.isTalking) seat.rest = this.hear(seat, seat.rest === '' ? text : seat.rest + text);
+    if (this.isTalking) seat.rest = takeMarks(seat.rest + text, seat.take);
     else seat.cutter.feed(text);
   }
 
@@ -296,7 +293,7 @@ export class Crowd {
     }
     const due = before + (isQuiet ? 0 : 2 * visits * (room?.seats.length ?? 0));
     const missing = () => due - this.sum((seat) => seat.presences);
-    await this.until(() => missing() === 0, missing);
+    await this.until(missing);
     if (missing() !== 0) this.tally.fail(`presence of visitors is missing: ${missing()}`);
     this.tally.count('presences', this.sum((seat) => seat.presences) - before);
     return this.tally;
@@ -342,7 +339,7 @@ export class Crowd {
     else await this.sendAtRate(seconds);
     this.isSending = false;
     const missing = () => this.ownDue - this.ownReceived;
-    await this.until(() => missing() === 0, missing);
+    await this.until(missing);
     if (missing() > 0) this.tally.count('lost', missing());
     this.tally.count('messages', this.sent);
     return this.tally;
@@ -380,57 +377,31 @@ export class Crowd {
     const [some] = talkative;
     if (some === undefined) return;
     const rate = numberOption(options, 'rate') / some.size / workers;
-    const total = Math.max(1, Math.round(rate * seconds));
-    const start = nowMicros();
-    const end = start + seconds * 1e6;
-    while (this.sent < total) {
-      const now = nowMicros();
-      if (now > end + 1e6) break;
-      const due = Math.min(total, Math.floor(((now - start) * rate) / 1e6) + 1);
-      while (this.sent < due) {
-        const { seats } = talkative[this.sent % talkative.length]!;
-        this.say(seats[Math.floor(this.sent / talkative.length) % seats.length]!);
-      }
-      await sleep(0.001);
-    }
-    await sleep(Math.max(0, (end - nowMicros()) / 1e6));
-    if (this.sent < total) this.tally.count('unsent', total - this.sent);
+    const unsent = await sendAtRate(rate, seconds, (number) => {
+      const { seats } = talkative[number % talkative.length]!;
+      this.say(seats[Math.floor(number / talkative.length) % seats.length]!);
+    });
+    if (unsent > 0) this.tally.count('unsent', unsent);
   }
 
   private say(seat: Seat): void {
-    const number = String(seat.sent++).padStart(TIME_AT - NUMBER_AT, '0');
-    const time = String(nowMicros()).padStart(13, '0');
+    const number = markNumber(seat.sent++);
     const { head, sender } = seat;
     this.sent++;
     this.ownDue += seat.room.seats.length;
     seat.client.send(
-      `${head}-${number}'><body>${MARK}${sender}${number}${time}~| ${TEXT}${this.padding}</body>` +
+      `${head}-${number}'><body>${markOf(sender, number)} ${TEXT}${this.padding}</body>` +
         `<active xmlns='http://jabber.org/protocol/chatstates'/><origin-id xmlns='urn:xmpp:sid:0' id='g${sender}-${number}'/></message>`,
     );
   }
 
-  /** Takes the marks out of what arrived and returns the beginning of one that is not complete yet. */
-  private hear(seat: Seat, text: string): string {
-    let at = text.indexOf(MARK);
-    if (at < 0) return text.endsWith('|') ? '|' : '';
-    const now = nowMicros();
-    while (at >= 0) {
-      if (at + MARK_LENGTH > text.length) return text.slice(at);
-      this.note(seat, text, at, now);
-      at = text.indexOf(MARK, at + MARK_LENGTH);
-    }
-    return text.endsWith('|') ? '|' : '';
-  }
-
-  private note(seat: Seat, text: string, at: number, now: number): void {
-    const sender = text.slice(at + SENDER_AT, at + NUMBER_AT);
-    const number = Number(text.slice(at + NUMBER_AT, at + TIME_AT));
+  private note(seat: Seat, sender: string, number: number, delay: number): void {
     if (number < (seat.due.get(sender) ?? 0)) this.tally.count('misordered');
     else seat.due.set(sender, number + 1);
     seat.order = (Math.imul(seat.order, 31) + Math.imul(Number(sender), 65_537) + number) | 0;
     seat.received++;
     this.received++;
-    this.latency.record(now - Number(text.slice(at + TIME_AT, at + TIME_AT + 13)));
+    this.latency.record(delay);
     const said = this.clients.get(Number(sender));
     if (said === undefined) return;
     this.ownReceived++;
@@ -447,27 +418,12 @@ export class Crowd {
   }
 
   /** Waits as long as something moves. */
-  private async until(isDone: () => boolean, progress: () => number): Promise<void> {
-    const patience = numberOption(this.share.options, 'patience');
-    let quiet = 0;
-    while (!isDone() && quiet < patience) {
-      const before = progress();
-      await sleep(0.01);
-      quiet = progress() === before ? quiet + 0.01 : 0;
-    }
+  private until(missing: () => number): Promise<void> {
+    return untilNone(missing, numberOption(this.share.options, 'patience'));
   }
 
-  private async bounded(work: Promise<void>, what: string): Promise<void> {
-    const patience = 4 * numberOption(this.share.options, 'patience');
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`${what} in ${patience} s`)), patience * 1000);
-    });
-    try {
-      await Promise.race([work, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+  private bounded(work: Promise<void>, what: string): Promise<void> {
+    return within(4 * numberOption(this.share.options, 'patience'), work, what);
   }
 
   private sum(value: (seat: Seat) => number): number {

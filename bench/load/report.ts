@@ -26,14 +26,14 @@ export class ReportBuilder {
     return this;
   }
 
-  /** The p50, p95, p99 and largest of a histogram, in milliseconds. */
-  latency(tally: Tally, name: string, label = name): this {
+  /** The p50, p95, p99 and largest of a histogram, in milliseconds; `key` is what they are called in `--json`. */
+  latency(tally: Tally, name: string, label = name, key = name): this {
     const histogram = tally.times[name];
     if (!histogram || histogram.count === 0) return this;
     for (const percent of [50, 95, 99]) {
-      this.add(`${name}_p${percent}_ms`, `${label} p${percent}`, histogram.quantile(percent / 100) / 1000, 'ms');
+      this.add(`${key}_p${percent}_ms`, `${label} p${percent}`, histogram.quantile(percent / 100) / 1000, 'ms');
     }
-    return this.add(`${name}_max_ms`, `${label} max`, histogram.max / 1000, 'ms');
+    return this.add(`${key}_max_ms`, `${label} max`, histogram.max / 1000, 'ms');
   }
 
   /** What the server's processes spent on `n` pieces of work, called `work` (a delivery, a login). */
@@ -47,6 +47,15 @@ export class ReportBuilder {
       this.add(`database_cpu_us_per_${work}`, `database CPU per ${work}`, (1e6 * spent.database) / n, 'us');
     }
     return this;
+  }
+
+  /** What one kind of work took, where a profile has several. */
+  cost(key: string, label: string, { server, database }: Spent, n: number, work: string): this {
+    if (server === undefined || n === 0) return this;
+    this.add(`${key}_cpu_us_per_${work}`, `${label}: server CPU per ${work}`, (1e6 * server) / n, 'us');
+    if (database === undefined) return this;
+    const spent = (1e6 * database) / n;
+    return this.add(`${key}_database_cpu_us_per_${work}`, `${label}: database CPU per ${work}`, spent, 'us');
   }
 
   memory(probe: Probe): this {

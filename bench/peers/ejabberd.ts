@@ -69,7 +69,7 @@ modules:
   mod_offline: {}
   mod_ping: {}
   mod_private: {}
-  mod_pubsub: { plugins: [flat, pep] }
+  mod_pubsub: { plugins: [flat, pep], max_items_node: 100000 }
   mod_roster: {}
   mod_time: {}
   mod_vcard: { search: false }

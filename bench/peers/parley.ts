@@ -20,8 +20,10 @@ const COMMAND = fileURLToPath(new URL('../../bin/parley.js', import.meta.url));
 const BUILD = fileURLToPath(new URL('../../scripts/build.js', import.meta.url));
 const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
 
+/** What an account may publish, as far as it is bounded by itself. */
+const PEP = 'pep: { max-items: 100000, publishes-per-minute: 10000000, max-bytes: 1000000000 }';
 /** Switches off what the others are started without, too. */
-const MINIMAL = 'modules: { carbons: false, mam: false, room-archive: false }\n';
+const MINIMAL = 'carbons: false, mam: false, room-archive: false, ';
 
 export const parley: Peer = {
   name: 'parley',
@@ -57,7 +59,8 @@ listen:
   http: ${webPort}
   https: ${secureWebPort}
 ${federation ? federationWith(federation) : 'tls: { required: false }\n'}limits: { enabled: false }
-${cluster ? `redis: ${cluster.redis}\ncluster: { name: ${cluster.name} }\n` : ''}${options.isFull ? '' : MINIMAL}log: { level: warn, format: json }
+${cluster ? `redis: ${cluster.redis}\ncluster: { name: ${cluster.name} }\n` : ''}modules: { ${options.isFull ? '' : MINIMAL}${PEP} }
+log: { level: warn, format: json }
 `,
     );
     const daemon = startDaemon(dir, process.execPath, [COMMAND, 'start', '--config', config]);

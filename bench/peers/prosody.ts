@@ -60,6 +60,8 @@ default_archive_policy = true
 archive_expires_after = "never"
 max_archive_query_results = 250
 smacks_max_queue_size = 5000
+pep_max_items = 100000
+storage_archive_item_limit = 100000
 ${federation ? '' : 'modules_disabled = { "s2s" }'}
 VirtualHost "${domain}"
 Component "groups.${domain}" "muc"

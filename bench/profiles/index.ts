@@ -8,9 +8,20 @@ import { idle } from './idle.ts';
 import { login } from './login.ts';
 import { mam } from './mam.ts';
 import { muc } from './muc.ts';
+import { pep } from './pep.ts';
 import { resume } from './resume.ts';
 
-export const profiles: Readonly<Record<string, Profile>> = { login, idle, chat, federation, cluster, resume, mam, muc };
+export const profiles: Readonly<Record<string, Profile>> = {
+  login,
+  idle,
+  chat,
+  federation,
+  cluster,
+  resume,
+  mam,
+  muc,
+  pep,
+};
 
 /** Throws for a name that is not on offer. */
 export function profileNamed(name: string): Profile {

@@ -2,10 +2,9 @@
 // for each occupant that gets it, what does it cost to fill a room and to come into a full one, and what memory do they take?
 
 import { Crowd, type Layout } from '../load/crowd.ts';
-import type { Spent } from '../load/probe.ts';
 import { type Bench, numberOption, type OptionValues, type Profile, sleep } from '../load/profile.ts';
 import { ReportBuilder } from '../load/report.ts';
-import { Tally } from '../load/tally.ts';
+import type { Tally } from '../load/tally.ts';
 
 export const muc: Profile = {
   summary:
@@ -75,7 +74,7 @@ class Day {
     await this.run('make solo');
     const spent = stop();
     report.add('solo_made_per_s', 'rooms made per second', rooms / spent.seconds, '/s');
-    this.cpu('solo', 'making rooms', spent, rooms, 'room');
+    report.cost('solo', 'making rooms', spent, rooms, 'room');
     report.add('kib_per_room', 'memory per room with one occupant, PSS', kib(empty, await this.memory(), rooms), 'KiB');
     await this.run('leave');
   }
@@ -95,8 +94,8 @@ class Day {
     report
       .add(`${layout}_fill_seconds`, `${name}, filling: seconds`, spent.seconds, 's')
       .add(`${layout}_fill_per_s`, `${name}, filling: presences per second`, presences / spent.seconds, '/s');
-    this.cpu(`${layout}_fill`, `${name}, filling`, spent, presences, 'presence');
-    this.times(`${layout}_fill_join`, `${name}, filling: join`, filled, 'join');
+    report.cost(`${layout}_fill`, `${name}, filling`, spent, presences, 'presence');
+    report.latency(filled, 'join', `${name}, filling: join`, `${layout}_fill_join`);
     const memory = kib(empty, await this.memory(), users);
     report.add(`${layout}_kib_per_occupant`, `${name}: memory per occupant, PSS`, memory, 'KiB');
     if (layout === 'big' && numberOption(options, 'visits') > 0) await this.visits(`${name}, full`);
@@ -116,8 +115,9 @@ class Day {
     const stop = this.bench.probe.start();
     const tally = await this.run('visit');
     const spent = stop();
-    this.times('visit_join', `${label}: join`, tally, 'join');
-    this.cpu('visit', `${label}, join and leave`, spent, tally.get('presences'), 'presence');
+    this.report
+      .latency(tally, 'join', `${label}: join`, 'visit_join')
+      .cost('visit', `${label}, join and leave`, spent, tally.get('presences'), 'presence');
   }
 
   private async spoken(step: 'window' | 'pace', key: string, label: string): Promise<void> {
@@ -128,8 +128,8 @@ class Day {
     const rest = await this.run('settle', 1);
     const delivered = rest.get('delivered');
     report.add(`${key}_deliveries_per_s`, `${label}: deliveries per second`, delivered / spent.seconds, '/s');
-    this.cpu(key, label, spent, delivered, 'delivery');
-    this.times(`${key}_latency`, `${label}: latency`, tally, 'latency');
+    report.cost(key, label, spent, delivered, 'delivery');
+    report.latency(tally, 'latency', `${label}: latency`, `${key}_latency`);
     const busy = tally.get('generator_cpu_us') / 1e4 / spent.seconds / bench.crew.size;
     report.add(`${key}_generator_busy_percent`, `${label}: load generator, CPU per worker`, busy, '%');
     for (const what of ['lost', 'misordered', 'seen in another order']) {
@@ -137,26 +137,6 @@ class Day {
       if (n > 0) report.fail(`${label}: ${n} messages ${what}`);
     }
     if (tally.get('unsent') > 0) report.fail(`${label}: ${tally.get('unsent')} messages were not sent in time`);
-  }
-
-  private cpu(key: string, label: string, { server, database }: Spent, n: number, work: string): void {
-    if (server === undefined || n === 0) return;
-    this.report.add(`${key}_cpu_us_per_${work}`, `${label}: server CPU per ${work}`, (1e6 * server) / n, 'us');
-    if (database === undefined) return;
-    this.report.add(
-      `${key}_database_cpu_us_per_${work}`,
-      `${label}: database CPU per ${work}`,
-      (1e6 * database) / n,
-      'us',
-    );
-  }
-
-  private times(key: string, label: string, tally: Tally, name: string): void {
-    const times = tally.times[name];
-    if (times === undefined) return;
-    const renamed = new Tally();
-    renamed.time(key).add(times.toData());
-    this.report.latency(renamed, key, label);
   }
 
   /** In bytes, after some rest. */

@@ -1,6 +1,7 @@
 // What was said to whom, what the server acknowledged of it, and what became of it: the books of a chaos run.
 
 import { Excuses } from './excuses.ts';
+import { Findings } from './findings.ts';
 import { Troubles } from './troubles.ts';
 
 /** One session of somebody, as its client sees it. */
@@ -102,7 +103,7 @@ export type Account = Readonly<Record<Told | Wrong, number>>;
 const BODY = /<body>say (\d+) (\d+) (\d+)<\/body>/;
 const ID = / id=['"]say-(\d+)-(\d+)-(\d+)['"]/;
 const STANZA_ID = /<stanza-id [^>]*>/g;
-const EXAMPLES = 12;
+const EXAMPLES = 4;
 /** Dealt with twice, by a node that died and by the one that took over. */
 const MOST_AGAIN = 2;
 
@@ -115,11 +116,7 @@ export class Books {
   private readonly numbers = new Map<string, number>();
   /** The last number, by place and pair. */
   private readonly last = new Map<string, number>();
-  private readonly sum = Object.fromEntries([...TOLD, ...WRONG].map((what) => [what, 0])) as Record<
-    Told | Wrong,
-    number
-  >;
-  private readonly examples: string[] = [];
+  private readonly found = new Findings(TOLD, WRONG, EXAMPLES);
   /** How often something was heard. */
   heard = 0;
   /** All is over, and those who were not shown something log in once more. */
@@ -174,7 +171,7 @@ export class Books {
     const entry = this.entries.get(`${from} ${to} ${number}`);
     this.heard++;
     if (entry === undefined || (from !== person && to !== person)) {
-      this.wrong('invented', `user${person} has ${xml}`);
+      this.found.wrong('invented', `user${person} has ${xml}`);
       return undefined;
     }
     if (isError) {
@@ -219,12 +216,12 @@ export class Books {
 
   /** What all comes to, when the archives were read; and the first few of what is wrong, in words. */
   close(): { readonly account: Account; readonly examples: readonly string[] } {
-    this.sum.sent = this.entries.size;
+    this.found.sum.sent = this.entries.size;
     for (const entry of this.entries.values()) {
       this.judgeCopies(entry);
       this.judgeFate(entry);
     }
-    return { account: this.sum, examples: this.examples };
+    return { account: this.found.sum, examples: this.found.examples };
   }
 
   /** Nothing is there more often than it was sent, nor than it has to be. */
@@ -232,32 +229,32 @@ export class Books {
     const { ids, archived, kept, attempts } = entry;
     const most = Math.max(archived, kept, ids.size);
     if (most < 2) return;
-    if (most <= attempts && this.excuses.isSentTwice(entry)) this.sum.repeated++;
-    else this.wrong('doubled', describe(entry));
+    if (most <= attempts && this.excuses.isSentTwice(entry)) this.found.sum.repeated++;
+    else this.found.wrong('doubled', describe(entry));
   }
 
   /** What its sender believes of it is so. */
   private judgeFate(entry: Entry): void {
     const { archived, kept, attempts, isAcknowledged, isKnown, isRefused, isOverdue } = entry;
     const wasSeen = isSeen(entry);
-    if (wasSeen) this.sum.received++;
+    if (wasSeen) this.found.sum.received++;
     if (isRefused) {
-      this.sum.refused++;
+      this.found.sum.refused++;
       // of what was sent twice, one may have been refused
-      if (attempts === 1 && (wasSeen || archived > 0)) this.wrong('undead', describe(entry));
+      if (attempts === 1 && (wasSeen || archived > 0)) this.found.wrong('undead', describe(entry));
       return;
     }
-    if (isAcknowledged) this.sum.acknowledged++;
+    if (isAcknowledged) this.found.sum.acknowledged++;
     else if (!isKnown) {
-      this.wrong('unanswered', describe(entry));
+      this.found.wrong('unanswered', describe(entry));
       return;
     }
-    if (!wasSeen && archived === 0) this.wrong('lost', describe(entry));
-    else if (archived === 0 || kept === 0) this.wrong('unkept', describe(entry));
+    if (!wasSeen && archived === 0) this.found.wrong('lost', describe(entry));
+    else if (archived === 0 || kept === 0) this.found.wrong('unkept', describe(entry));
     else if (wasSeen && !isOverdue) return;
-    else if (isOverdue && this.excuses.isForgotten(entry)) this.sum.waited++;
-    else if (!isAcknowledged && this.excuses.isHalf(entry)) this.sum.half++;
-    else this.wrong('unseen', describe(entry));
+    else if (isOverdue && this.excuses.isForgotten(entry)) this.found.sum.waited++;
+    else if (!isAcknowledged && this.excuses.isHalf(entry)) this.found.sum.half++;
+    else this.found.wrong('unseen', describe(entry));
   }
 
   private show(entry: Entry, hearing: Hearing): void {
@@ -266,9 +263,9 @@ export class Books {
     const before = entry.hearings.filter((one) => one.id === id);
     if (before.length > 0) {
       if (before.length > MOST_AGAIN || !before.some((one) => this.excuses.isShownAgain(one, session))) {
-        this.wrong('reshown', describe({ ...entry, hearings: [...entry.hearings, hearing] }));
-      } else if (before.at(-1)!.session === session) this.sum.twice++;
-      else this.sum.again++;
+        this.found.wrong('reshown', describe({ ...entry, hearings: [...entry.hearings, hearing] }));
+      } else if (before.at(-1)!.session === session) this.found.sum.twice++;
+      else this.found.sum.again++;
     }
     entry.hearings.push(hearing);
   }
@@ -281,13 +278,8 @@ export class Books {
     const lane = `${place}, of session ${entry.session}`;
     const last = this.last.get(lane) ?? 0;
     if (entry.number > last) this.last.set(lane, entry.number);
-    else if (session !== undefined && this.excuses.isLate(entry, session)) this.sum.late++;
-    else this.wrong('misordered', `${lane}, after ${last}: ${describe(entry)}`);
-  }
-
-  private wrong(what: Wrong, how: string): void {
-    this.sum[what]++;
-    if (this.examples.length < EXAMPLES) this.examples.push(`${what}: ${how}`);
+    else if (session !== undefined && this.excuses.isLate(entry, session)) this.found.sum.late++;
+    else this.found.wrong('misordered', `${lane}, after ${last}: ${describe(entry)}`);
   }
 }
 

@@ -2,7 +2,7 @@
 // something broke, when it did.
 import type { Entry, Hearing, SessionMark } from './books.ts';
 import type { Spoken, Stay } from './room-books.ts';
-import type { Kind, Troubles } from './troubles.ts';
+import { type Kind, kinds, type Troubles } from './troubles.ts';
 
 /** How long it takes until a node that nothing keeps from it hears of a session, in milliseconds, on a busy machine. */
 const WORD = 2_000;
@@ -26,18 +26,8 @@ const set = (...some: Kind[]): ReadonlySet<Kind> => new Set<Kind>(some);
 const DEAFENS = set('freeze', 'no-redis', 'neither', 'redis-restart', 'redis-empty');
 /** The life of a node ends without a word, or does where it lasts. */
 const ENDS_LIVES = set('kill', 'freeze', 'no-redis', 'neither');
-/** What was said cannot be acknowledged, and may be dealt with later. */
-const DELAYS = set(
-  'freeze',
-  'kill',
-  'no-redis',
-  'no-postgres',
-  'neither',
-  'redis-restart',
-  'redis-empty',
-  'postgres-restart',
-  'postgres-kill',
-);
+/** What was said cannot be acknowledged, and may be dealt with later: so it is with all but an orderly end and connections that are cut. */
+const DELAYS = set(...kinds.filter((kind) => kind !== 'stop' && kind !== 'cuts'));
 const KILLS = set('kill');
 const FORGETS = set('redis-empty');
 const HOLDS = set('no-redis', 'neither', 'redis-restart', 'redis-empty');

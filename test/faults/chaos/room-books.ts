@@ -1,6 +1,7 @@
 // What was said in which room, what its sender knows of that, who was there, and what became of it: the books of rooms in a chaos run.
 import type { Hearing, SessionMark } from './books.ts';
 import { Excuses } from './excuses.ts';
+import { Findings } from './findings.ts';
 import { Troubles } from './troubles.ts';
 
 /** One message, sent once: what is sent again is another one. */
@@ -94,11 +95,7 @@ export class RoomBooks {
   private readonly shown = new Map<string, Hearing[]>();
   /** What a room's archive has, in its order: as the first one reads it. */
   private readonly archives = new Map<number, (readonly [id: string, spoken: Spoken])[]>();
-  private readonly sum = Object.fromEntries([...TOLD, ...WRONG].map((what) => [what, 0])) as Record<
-    Told | Wrong,
-    number
-  >;
-  private readonly examples: string[] = [];
+  private readonly found = new Findings(TOLD, WRONG, EXAMPLES, 'in rooms ');
 
   constructor(troubles = new Troubles()) {
     this.excuses = new Excuses(troubles);
@@ -147,10 +144,10 @@ export class RoomBooks {
   expel(stay: Stay, how: string, at = performance.now()): void {
     if (stay.hasEnded) return;
     stay.hasEnded = true;
-    if (this.excuses.isForgottenInRoom(stay, at)) this.sum.forgotten++;
+    if (this.excuses.isForgottenInRoom(stay, at)) this.found.sum.forgotten++;
     else {
       const { room, person, sureAt, session } = stay;
-      this.wrong(
+      this.found.wrong(
         'expelled',
         `user${person} from room ${room} at ${clock(at)}, sure to be there at ${clock(sureAt)}, session ${session.number} on ${[...session.nodes].join(', ')}: ${how}`,
       );
@@ -170,30 +167,30 @@ export class RoomBooks {
     if (/ type=['"]error['"]/.test(head)) return this.refuse(person, xml, head);
     const spoken = this.find(BODY, xml);
     if (spoken === undefined) {
-      if (BODY.test(xml)) this.wrong('invented', `user${person} has ${xml}`);
+      if (BODY.test(xml)) this.found.wrong('invented', `user${person} has ${xml}`);
       return undefined;
     }
     const id = roomIdOf(xml, spoken.room);
     if (id === undefined || !isFrom(head, spoken)) {
-      this.wrong('invented', `user${person} has ${xml}`);
+      this.found.wrong('invented', `user${person} has ${xml}`);
       return undefined;
     }
     spoken.heardAs.add(id);
-    this.sum.heard++;
+    this.found.sum.heard++;
     const key = keyOf(person, session, spoken);
     const before = this.shown.get(key) ?? [];
     this.shown.set(key, [...before, { session, count, at, id }]);
     const same = before.filter((one) => one.id === id);
     if (same.length > 0) {
-      if (same.length === 1 && this.excuses.isShownAgain(same[0]!, session)) this.sum.twice++;
-      else this.wrong('reshown', `to user${person} on session ${session.number}: ${describe(spoken)}`);
+      if (same.length === 1 && this.excuses.isShownAgain(same[0]!, session)) this.found.sum.twice++;
+      else this.found.wrong('reshown', `to user${person} on session ${session.number}: ${describe(spoken)}`);
       return spoken;
     }
     if (stay === undefined || stay.hasEnded) return spoken;
     stay.sureAt = at;
     stay.first ??= id;
     if (stay.last !== undefined && id <= stay.last) {
-      this.wrong(
+      this.found.wrong(
         'misordered',
         `to user${person} on session ${session.number}, after ${stay.last}: ${describe(spoken)}`,
       );
@@ -214,17 +211,21 @@ export class RoomBooks {
       const spoken = this.find(BODY, xml);
       const id = / id=['"]([^'"]*)['"]/.exec(/<result [^>]*>/.exec(xml)?.[0] ?? '')?.[1] ?? '';
       if (spoken === undefined || spoken.room !== room) {
-        if (BODY.test(xml)) this.wrong('invented', `room ${room} has ${xml}`);
+        if (BODY.test(xml)) this.found.wrong('invented', `room ${room} has ${xml}`);
         continue;
       }
-      if (id <= last) this.wrong('divided', `the archive of room ${room} has ${id} after ${last}: ${describe(spoken)}`);
+      if (id <= last)
+        this.found.wrong('divided', `the archive of room ${room} has ${id} after ${last}: ${describe(spoken)}`);
       last = id;
       read.push([id, spoken]);
     }
     const before = this.archives.get(room);
     if (before === undefined) this.archives.set(room, read);
     else if (before.map(([id]) => id).join() !== read.map(([id]) => id).join()) {
-      this.wrong('divided', `room ${room} has ${before.length} messages for one reader, ${read.length} for another`);
+      this.found.wrong(
+        'divided',
+        `room ${room} has ${before.length} messages for one reader, ${read.length} for another`,
+      );
     }
   }
 
@@ -234,16 +235,16 @@ export class RoomBooks {
 
   /** How often something was heard. */
   get heard(): number {
-    return this.sum.heard;
+    return this.found.sum.heard;
   }
 
   /** What all comes to, when the archives were read; and the first few of what is wrong, in words. */
   close(): { readonly account: RoomAccount; readonly examples: readonly string[] } {
-    this.sum.sent = this.entries.size;
+    this.found.sum.sent = this.entries.size;
     for (const archive of this.archives.values()) this.judgeOrder(archive);
     for (const spoken of this.entries.values()) this.judgeFate(spoken);
     for (const stay of this.stays) this.judgeStay(stay);
-    return { account: this.sum, examples: this.examples };
+    return { account: this.found.sum, examples: this.found.examples };
   }
 
   /** In the order in which each sender said it on one session; notes what is there. */
@@ -256,27 +257,27 @@ export class RoomBooks {
       const lane = `${spoken.from} ${spoken.session}`;
       const before = last.get(lane) ?? 0;
       if (spoken.number > before) last.set(lane, spoken.number);
-      else this.wrong('misordered', `in the archive, after ${before}: ${describe(spoken)}`);
+      else this.found.wrong('misordered', `in the archive, after ${before}: ${describe(spoken)}`);
     }
   }
 
   private judgeFate(spoken: Spoken): void {
     const { archivedAs, heardAs, isAcknowledged, isKnown, refused, givenUpAt } = spoken;
     const isThere = archivedAs.length > 0;
-    if (archivedAs.length > 1) this.wrong('doubled', describe(spoken));
-    else if (new Set([...archivedAs, ...heardAs]).size > 1) this.wrong('divided', describe(spoken));
+    if (archivedAs.length > 1) this.found.wrong('doubled', describe(spoken));
+    else if (new Set([...archivedAs, ...heardAs]).size > 1) this.found.wrong('divided', describe(spoken));
     if (refused !== 'no') {
-      this.sum.refused++;
-      if (refused === 'for good' && (isThere || heardAs.size > 0)) this.wrong('undead', describe(spoken));
-      else if (isThere) this.sum.unknown++;
-      else if (heardAs.size > 0) this.sum.unarchived++;
+      this.found.sum.refused++;
+      if (refused === 'for good' && (isThere || heardAs.size > 0)) this.found.wrong('undead', describe(spoken));
+      else if (isThere) this.found.sum.unknown++;
+      else if (heardAs.size > 0) this.found.sum.unarchived++;
     } else if (isAcknowledged || isKnown) {
-      this.sum.acknowledged++;
-      if (!isThere) this.wrong('lost', describe(spoken));
-    } else if (givenUpAt === undefined) this.wrong('unanswered', describe(spoken));
-    else if (isThere && this.excuses.isSaidAgain(spoken, givenUpAt)) this.sum.unknown++;
-    else if (isThere) this.wrong('undead', describe(spoken));
-    else if (heardAs.size > 0) this.sum.unarchived++;
+      this.found.sum.acknowledged++;
+      if (!isThere) this.found.wrong('lost', describe(spoken));
+    } else if (givenUpAt === undefined) this.found.wrong('unanswered', describe(spoken));
+    else if (isThere && this.excuses.isSaidAgain(spoken, givenUpAt)) this.found.sum.unknown++;
+    else if (isThere) this.found.wrong('undead', describe(spoken));
+    else if (heardAs.size > 0) this.found.sum.unarchived++;
   }
 
   /** Nothing that was acknowledged is missing between the first and the last message, nor after that where the stay did not end. */
@@ -287,7 +288,7 @@ export class RoomBooks {
       const hasBegun = (first !== undefined && id > first) || spoken.routes[0]!.at > from;
       const isOver = hasEnded && (last === undefined || id > last);
       if (!hasBegun || isOver || this.shown.has(keyOf(person, session, spoken))) continue;
-      this.wrong('missed', `by user${person} on session ${session.number}: ${describe(spoken)}`);
+      this.found.wrong('missed', `by user${person} on session ${session.number}: ${describe(spoken)}`);
     }
   }
 
@@ -301,12 +302,6 @@ export class RoomBooks {
 
   private find(pattern: RegExp, xml: string): Spoken | undefined {
     return this.entries.get(pattern.exec(xml)?.slice(1).join(' ') ?? '');
-  }
-
-  private wrong(what: Wrong, how: string): void {
-    this.sum[what]++;
-    // of each kind some: one that is frequent is not to hide the others
-    if (this.sum[what] <= EXAMPLES) this.examples.push(`in rooms ${what}: ${how}`);
   }
 }
 

@@ -97,6 +97,15 @@ function onCall(node: GroupNode, method: string, before: () => Promise<unknown>)
   };
 }
 
+/** Something that is waited for, and what says that it has come. */
+function latch(): readonly [Promise<void>, () => void] {
+  let come = (): void => {};
+  const waited = new Promise<void>((resolve) => {
+    come = resolve;
+  });
+  return [waited, () => come()];
+}
+
 /** Stops a node, however much of its time it takes; returns how long that was, in milliseconds. */
 async function leaveInTime(node: GroupNode): Promise<number> {
   const { clock } = group;
@@ -117,14 +126,8 @@ test('a session that is about to be taken while its node stops is either taken o
   const id = await leaveWaiting(one);
   const cluster = clusterOf(one);
   const close = cluster.close.bind(cluster);
-  let take = (): void => {};
-  const isStored = new Promise<void>((resolve) => {
-    take = resolve;
-  });
-  let ask = (): void => {};
-  const isAsked = new Promise<void>((resolve) => {
-    ask = resolve;
-  });
+  const [isStored, take] = latch();
+  const [isAsked, ask] = latch();
   // everything is written down, and the node not gone yet
   cluster.close = async () => {
     take();
@@ -160,14 +163,8 @@ test('a session of which only a part was taken when its node stops is stored', a
   }
   await juliet.fence();
   await group.settle();
-  let isAsked = (): void => {};
-  const asked = new Promise<void>((resolve) => {
-    isAsked = resolve;
-  });
-  let goOn = (): void => {};
-  const gone = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
+  const [asked, isAsked] = latch();
+  const [gone, goOn] = latch();
   onCall(two, 'sm.take', async () => {
     onCall(two, 'sm.take', () => {
       isAsked();

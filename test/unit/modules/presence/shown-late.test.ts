@@ -86,6 +86,41 @@ async function befriend(): Promise<void> {
   await nodes.idle();
 }
 
+/** Juliet is there, and Romeo has logged in on that node, and has said nothing yet. */
+async function begin(count: number, node: number): Promise<{ romeo: StreamClient; juliet: StreamClient }> {
+  await start(count);
+  await befriend();
+  const juliet = await enter(0, 'juliet', 'balcony');
+  juliet.write('<presence/>');
+  await settle();
+  const romeo = await enter(node, 'romeo', 'orchard');
+  await settle();
+  return { romeo, juliet };
+}
+
+/** Both are there, and Juliet has forgotten what she was shown of it. */
+async function beginTogether(): Promise<{ romeo: StreamClient; juliet: StreamClient }> {
+  const both = await begin(2, 1);
+  both.romeo.write('<presence/>');
+  await settle();
+  both.juliet.inbox.length = 0;
+  return both;
+}
+
+/** Romeo goes, of which Juliet does not hear yet. */
+async function leaveUnheard(romeo: StreamClient, juliet: StreamClient): Promise<void> {
+  romeo.write('</stream:stream>');
+  await expect.poll(() => romeo.isClosed).toBe(true);
+  await settle();
+  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(0);
+}
+
+/** So much later that it was tried again. */
+async function later(): Promise<void> {
+  await clock.advance(1_500);
+  await settle();
+}
+
 /** How often somebody was shown the presence of a resource. */
 const shown = ({ inbox }: StreamClient, from: string): number =>
   inbox.filter(
@@ -93,34 +128,20 @@ const shown = ({ inbox }: StreamClient, from: string): number =>
   ).length;
 
 test('the database is away for a moment: contacts are shown when it is back', async () => {
-  await start(2);
-  await befriend();
-  const juliet = await enter(0, 'juliet', 'balcony');
-  juliet.write('<presence/>');
-  await settle();
-  const romeo = await enter(1, 'romeo', 'orchard');
-  await romeo.fence();
+  const { romeo } = await begin(2, 1);
   broken = 'juliet';
   romeo.write('<presence/>');
   await settle();
   expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(0);
-  await clock.advance(1_500);
-  await settle();
+  await later();
   broken = undefined;
-  await clock.advance(1_500);
-  await settle();
+  await later();
   expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
   expect(romeo.inbox.some((item) => item.kind === 'element' && item.element.attrs.type === 'error')).toBe(false);
 });
 
 test('a contact that has gone on to another node meanwhile is shown by that one', async () => {
-  await start(3);
-  await befriend();
-  const juliet = await enter(0, 'juliet', 'balcony');
-  juliet.write('<presence/>');
-  await settle();
-  const romeo = await enter(2, 'romeo', 'orchard');
-  await settle();
+  const { romeo } = await begin(3, 2);
   // the third node believes her to be on the second one still, for as long as it asks no one else
   const cluster = nodes.clusters[2] as Cluster;
   const sessions = cluster.directory.sessions.bind(cluster.directory);
@@ -150,23 +171,15 @@ const errors = ({ inbox }: StreamClient): number =>
   inbox.filter((item) => item.kind === 'element' && item.element.attrs.type === 'error').length;
 
 test('contacts that could not be found are told when they can be, and of what holds by then', async () => {
-  await start(2);
-  await befriend();
-  const juliet = await enter(0, 'juliet', 'balcony');
-  juliet.write('<presence/>');
-  await settle();
-  const romeo = await enter(1, 'romeo', 'orchard');
-  await romeo.fence();
+  const { romeo, juliet } = await begin(2, 1);
   const blindness = blind(1, 'juliet');
   romeo.write('<presence/><presence><show>away</show></presence>');
   await settle();
-  await clock.advance(1_500);
-  await settle();
+  await later();
   expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(0);
   expect(errors(romeo)).toBe(0);
   blindness.isOn = false;
-  await clock.advance(1_500);
-  await settle();
+  await later();
   expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(1);
   expect(juliet.inbox.some((item) => item.kind === 'element' && /<show>away/.test(`${item.element}`))).toBe(true);
   // and he sees her, for whom he could not ask
@@ -174,57 +187,32 @@ test('contacts that could not be found are told when they can be, and of what ho
 });
 
 test('the node of a contact cannot find who has just come, for a moment: the contact is shown when it can', async () => {
-  await start(2);
-  await befriend();
-  const juliet = await enter(0, 'juliet', 'balcony');
-  juliet.write('<presence/>');
-  await settle();
-  const romeo = await enter(1, 'romeo', 'orchard');
-  await romeo.fence();
+  const { romeo } = await begin(2, 1);
   const blindness = blind(0, 'romeo');
   romeo.write('<presence/>');
   await settle();
   expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(0);
   blindness.isOn = false;
-  await clock.advance(1_500);
-  await settle();
+  await later();
   expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
 });
 
 test('contacts that could not be found when somebody left hear of it later', async () => {
-  await start(2);
-  await befriend();
-  const [juliet, romeo] = [await enter(0, 'juliet', 'balcony'), await enter(1, 'romeo', 'orchard')];
-  for (const client of [juliet, romeo]) client.write('<presence/>');
-  await settle();
-  juliet.inbox.length = 0;
+  const { romeo, juliet } = await beginTogether();
   const blindness = blind(1, 'juliet');
-  romeo.write('</stream:stream>');
-  await expect.poll(() => romeo.isClosed).toBe(true);
-  await settle();
-  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(0);
+  await leaveUnheard(romeo, juliet);
   blindness.isOn = false;
-  await clock.advance(1_500);
-  await settle();
+  await later();
   expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(1);
 });
 
 test('contacts hear that somebody has left though the roster could not be read then', async () => {
-  await start(2);
-  await befriend();
-  const [juliet, romeo] = [await enter(0, 'juliet', 'balcony'), await enter(1, 'romeo', 'orchard')];
-  for (const client of [juliet, romeo]) client.write('<presence/>');
-  await settle();
-  juliet.inbox.length = 0;
+  const { romeo, juliet } = await beginTogether();
   // what was read of it is forgotten: the dead node may have changed it without having said so
   nodes.kill(nodes.add('three').self);
   broken = 'romeo';
-  romeo.write('</stream:stream>');
-  await expect.poll(() => romeo.isClosed).toBe(true);
-  await settle();
-  expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(0);
+  await leaveUnheard(romeo, juliet);
   broken = undefined;
-  await clock.advance(1_500);
-  await settle();
+  await later();
   expect(shown(juliet, `romeo@${domain}/orchard`)).toBe(1);
 });

@@ -1,0 +1,152 @@
+// Profile `pep`: a user with many contacts publishes what they all want to hear of (XEP-0163), and keeps many items at one node. What does an
+// item cost for each contact that gets it, and is an item, or a page of items, dearer where there are many?
+
+import { type Bench, numberOption, type Profile } from '../load/profile.ts';
+import { Publisher } from '../load/publisher.ts';
+import { ReportBuilder } from '../load/report.ts';
+import type { Tally } from '../load/tally.ts';
+
+/** How often an item is published until all contacts have heard one: servers ask their clients what they want. */
+const ATTEMPTS = 20;
+const PARTS = ['first', 'middle', 'last'] as const;
+
+export const pep: Profile = {
+  summary:
+    'a user publishes what many contacts hear of, by --window and at --rate; a node with many items and its pages',
+  options: {
+    contacts: { value: 1000, help: 'contacts who are there and want to hear' },
+    kinds: { value: 8, help: 'programs that their clients are, each with capabilities of its own' },
+    window: { value: 2, help: 'items on their way at full load' },
+    rate: { value: 4000, help: 'notifications delivered per second, at a set rate' },
+    seconds: { value: 6, help: 'how long to measure either' },
+    warmup: { value: 2, help: 'seconds of full load before measuring' },
+    patience: { value: 15, help: 'seconds without anything after which what is missing counts as lost' },
+    items: { value: 10_000, help: 'items to publish at one node; 0: none' },
+    block: { value: 1000, help: 'so many of them are measured at a time' },
+    'at-once': { value: 8, help: 'items of them on their way' },
+    limit: { value: 120, help: 'seconds after which no further block is begun: some servers take ever longer' },
+    page: { value: 50, help: 'items in a page' },
+  },
+  defaultUsers: (options) => 1 + numberOption(options, 'contacts'),
+  work: (share) => new Publisher(share).steps(),
+
+  async conduct(bench) {
+    const { options, crew, probe } = bench;
+    const evening = new Evening(bench);
+    for (const step of ['log in', 'befriend', 'announce']) await evening.run(step);
+    await evening.introduce();
+    await evening.run('listen');
+    await crew.run('window', numberOption(options, 'warmup'));
+    await crew.run('settle', 1);
+    await evening.published('window', 'window', 'full load');
+    await evening.published('pace', 'rate', 'set rate');
+    if (numberOption(options, 'items') > 0) {
+      await evening.fill();
+      await evening.turn();
+    }
+    await crew.run('cut');
+    return evening.report.memory(probe).done();
+  },
+};
+
+/** What happens to the server, one thing after the other. */
+class Evening {
+  readonly report = new ReportBuilder();
+  private readonly bench: Bench;
+
+  constructor(bench: Bench) {
+    this.bench = bench;
+  }
+
+  async run(step: string, seconds = 0): Promise<Tally> {
+    const tally = await this.bench.crew.run(step, seconds);
+    this.report.failuresOf(tally);
+    return tally;
+  }
+
+  /** Until the server knows what all contacts want to hear. */
+  async introduce(): Promise<void> {
+    let deaf = 0;
+    for (let i = 0; i < ATTEMPTS; i++) {
+      deaf = (await this.run('attempt')).get('deaf');
+      if (deaf === 0) return;
+    }
+    this.report.fail(`${deaf} contacts hear nothing`);
+  }
+
+  async published(step: 'window' | 'pace', key: string, label: string): Promise<void> {
+    const { report, bench } = this;
+    const stop = bench.probe.start();
+    const tally = await this.run(step, numberOption(bench.options, 'seconds'));
+    const spent = stop();
+    const rest = await this.run('settle', 1);
+    const items = tally.get('items');
+    const delivered = rest.get('delivered');
+    report
+      .add(`${key}_items_per_s`, `${label}: items per second`, items / spent.seconds, '/s')
+      .add(`${key}_deliveries_per_s`, `${label}: notifications per second`, delivered / spent.seconds, '/s')
+      .cost(key, label, spent, items, 'item')
+      .cost(key, label, spent, delivered, 'delivery')
+      .latency(tally, 'latency', `${label}: latency`, `${key}_latency`);
+    const busy = tally.get('generator_cpu_us') / 1e4 / spent.seconds / bench.crew.size;
+    report.add(`${key}_generator_busy_percent`, `${label}: load generator, CPU per worker`, busy, '%');
+    const lost = items * (bench.users - 1) - delivered;
+    if (lost !== 0) report.fail(`${label}: ${lost} notifications lost`);
+    for (const what of ['misordered', 'unanswered', 'unsent']) {
+      if (tally.get(what) > 0) report.fail(`${label}: ${tally.get(what)} items ${what}`);
+    }
+  }
+
+  /** Items of one node, some at a time. */
+  async fill(): Promise<void> {
+    const { report, bench } = this;
+    const { options, probe } = bench;
+    await this.run('make shelf');
+    const blocks = Math.ceil(numberOption(options, 'items') / numberOption(options, 'block'));
+    const until = performance.now() + 1000 * numberOption(options, 'limit');
+    const done = [];
+    while (done.length < blocks && performance.now() < until) {
+      const stop = probe.start();
+      const tally = await this.run('fill');
+      done.push({ tally, spent: stop() });
+      if (tally.get('failures') > 0) break;
+    }
+    const kept = done.reduce((sum, { tally }) => sum + tally.get('items'), 0);
+    report.add('kept', 'items published at one node', kept);
+    for (const part of PARTS) {
+      const block = done[part === 'first' ? 0 : part === 'last' ? done.length - 1 : done.length >> 1];
+      if (block === undefined) return;
+      const { tally, spent } = block;
+      report
+        .add(
+          `fill_${part}_ms_per_item`,
+          `${part} items: time per item`,
+          (1e3 * spent.seconds) / tally.get('items'),
+          'ms',
+        )
+        .cost(`fill_${part}`, `${part} items`, spent, tally.get('items'), 'item')
+        .latency(tally, 'publish', `${part} items: latency`, `fill_${part}_latency`);
+    }
+  }
+
+  /** All pages of that node, a third at a time. */
+  async turn(): Promise<void> {
+    const { report, bench } = this;
+    let found = 0;
+    for (const part of PARTS) {
+      const stop = bench.probe.start();
+      const tally = await this.run('turn');
+      const spent = stop();
+      // not every server knows pages of items
+      if (tally.get('unpaged') > 0) return;
+      const pages = tally.get('pages');
+      found += tally.get('found');
+      if (tally.get('found again') > 0) report.fail(`${tally.get('found again')} items were on two pages`);
+      report
+        .add(`turn_${part}_ms_per_page`, `${part} pages: time per page`, (1e3 * spent.seconds) / pages, 'ms')
+        .cost(`turn_${part}`, `${part} pages`, spent, pages, 'page')
+        .latency(tally, 'page', `${part} pages: latency`, `turn_${part}_latency`);
+    }
+    report.add('found', 'items found on pages', found);
+  }
+}
