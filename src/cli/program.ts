@@ -1,6 +1,5 @@
 // The command line: what may be typed, and what becomes of it. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or
 // configuration.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { openOffline } from '../admin.ts';
 import { silent } from '../base/log.ts';
@@ -17,6 +16,7 @@ import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
 import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
 import { askPassword, type Io, readLine } from './io.ts';
+import { readPicture } from './picture.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
 
 interface Common {
@@ -461,14 +461,6 @@ interface AdminOptions {
   readonly venue?: string;
   readonly reason?: string;
   readonly before?: string;
-}
-/** A picture in base64. @throws CommandError where it cannot be read */
-function readPicture(file: string): string {
-  try {
-    return readFileSync(file).toString('base64');
-  } catch (error) {
-    throw new CommandError('bad-arguments', `${file} cannot be read: ${(error as Error).message}`);
-  }
 }
 interface PasswordOptions extends Common {
   readonly passwordStdin?: boolean;
