@@ -1,7 +1,7 @@
 // Sessions that can be resumed come from other nodes: because their clients have come back here, or because their nodes stop.
 import type { Logger } from '../base/log.ts';
 import { LruCache } from '../base/lru.ts';
-import type { Cluster, NodeId } from '../cluster/cluster.ts';
+import { CallTimeout, type Cluster, type NodeId } from '../cluster/cluster.ts';
 import type { Host } from '../core/host.ts';
 import { nodeIn } from '../core/moves.ts';
 import type { Router } from '../core/router.ts';
@@ -97,6 +97,7 @@ export class Arrivals {
     const { cluster, log } = this.parts;
     const places = from === undefined ? await this.placesOf(id, account) : [from];
     const asked = new Set([cluster.self]);
+    const silent: NodeId[] = [];
     let h: number | undefined;
     for (let node = places.shift(); node !== undefined; node = places.shift()) {
       if (asked.has(node) || !cluster.nodes.has(node)) continue;
@@ -108,9 +109,18 @@ export class Arrivals {
         if (answer.at !== undefined) places.unshift(answer.at);
       } catch (error) {
         log.warn({ err: error, node }, 'a session could not be brought here');
+        if (error instanceof CallTimeout) silent.push(node);
       }
     }
+    if (from === undefined) this.forsake(silent, { id, account });
     return h === undefined ? {} : { h };
+  }
+
+  /** Its client is told that there is no such session, and begins another: what waits for it is for that one, not to be lost with its node. */
+  private forsake(silent: readonly NodeId[], wanted: Wanted): void {
+    const { cluster } = this.parts;
+    for (const node of silent)
+      if (cluster.nodes.has(node)) cluster.call(node, moveCalls.forsake, wanted).catch(() => {});
   }
 
   /** The node that the session was first on, and all where the account has sessions, as far as that can be told now. */

@@ -40,6 +40,7 @@ export interface DepartureParts {
   /** A session is in good hands, or over, and need not be kept in the store. */
   forget(managed: ManagedSession): Promise<void>;
   giveBack(host: Host, state: SessionState): Promise<void>;
+  end(managed: ManagedSession): void;
 }
 
 /** A session that waits to be taken. */
@@ -99,6 +100,7 @@ export class Departures {
     cluster.answer(moveCalls.freeze, (body, from) => this.freeze(body as Wanted, from));
     cluster.answer(moveCalls.take, (body) => this.take(body as TakeRequest));
     cluster.answer(moveCalls.done, (body) => this.done(body as Move));
+    cluster.answer(moveCalls.forsake, (body, from) => this.forsake(body as Wanted, from));
     cluster.onNode((node, isUp) => {
       if (!isUp) this.withoutNode(node);
     });
@@ -276,6 +278,14 @@ export class Departures {
     this.end(leaving);
     this.reclaim(leaving.managed.session);
     leaving.release();
+  }
+
+  /** This node was too slow to answer: the client was told that there is no such session. Unless it has come back to it somewhere since. */
+  private forsake({ id, account }: Wanted, from: NodeId): void {
+    const managed = this.parts.find(id);
+    if (this.closed !== undefined || managed === undefined || managed.session.jid.bare !== account) return;
+    const to = this.leaving.get(id)?.to ?? from;
+    if (to === from && managed.carrier?.isOpen !== true) this.parts.end(managed);
   }
 
   /** A session is over, whoever waits for it. */

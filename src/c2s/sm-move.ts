@@ -1,7 +1,8 @@
 // A session that can be resumed goes from one node to another: what the two say to each other. The node that has it freezes it, and
 // keeps taking what comes for it; the other one becomes its node in the directory, by a single change of the entry, so that the session
 // is there all the time; then it takes what waits, and the first one lets go. What still comes there follows. Until the other node
-// has said that it has everything, the first one keeps what it gave, and gives it back should that node fail.
+// has said that it has everything, the first one keeps what it gave, and gives it back should that node fail. Where the first one does not
+// answer in time, the client is told that there is no such session, and the node, when it listens, that it has ended.
 import type { NodeId } from '../cluster/cluster.ts';
 import type { SavedSession } from '../core/sessions.ts';
 import type { SavedStream } from './sm-session.ts';
@@ -13,6 +14,7 @@ export const moveCalls = {
   done: 'sm.done',
   holds: 'sm.holds',
   adopt: 'sm.adopt',
+  forsake: 'sm.forsake',
 } as const;
 
 /** A session by its SM-ID, and whose it has to be. */

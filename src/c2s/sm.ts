@@ -79,6 +79,7 @@ export class StreamManagement implements Keeper {
       lost: (managed) => this.lost(managed),
       release: (managed) => this.release(managed),
       forget: (managed) => this.forget(managed),
+      end: (managed) => this.end(managed),
     });
     const admit = (session: Session, stream: SavedStream): ManagedSession => this.arrived(session, stream);
     const mayAdopt = (): boolean => this.isWelcoming && this.hibernation.hasRoom;

@@ -1,12 +1,24 @@
 // XEP-0160: messages for people who are away, kept until they come back. Hints of XEP-0334 are followed.
+//
+// Whoever comes back reads what was kept before what is said then (RFC 6120 10.1): a session that begins to read is given nothing of that
+// until it has been given what was kept; and what follows a message that is being written down waits until it is known whose that is.
 import { z } from 'zod';
-import { pause } from '../base/clock.ts';
+import { pause, within } from '../base/clock.ts';
 import { LruCache } from '../base/lru.ts';
-import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { andThen, inOrder, type MaybePromise } from '../base/maybe.ts';
 import { Turns } from '../base/turns.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
-import { reached, redelivered } from '../core/account.ts';
-import { bind2Inline, messageOffline, sessionPresence } from '../core/events.ts';
+import { reached, recipients, redelivered } from '../core/account.ts';
+import {
+  bind2Inline,
+  messageIn,
+  messageOffline,
+  presenceOut,
+  sessionClosed,
+  sessionHibernating,
+  sessionOut,
+  sessionPresence,
+} from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, on } from '../core/module.ts';
@@ -21,7 +33,7 @@ import { delayElement, delayedSince } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { type Holders, type Message, messageOf } from '../xmpp/stanza.ts';
+import { type Holders, type Message, messageOf, type Presence, type Stanza } from '../xmpp/stanza.ts';
 import { readBefore, receivedAs } from './mam/index.ts';
 
 /** A message as it will be delivered. */
@@ -62,6 +74,20 @@ function isMarginal(child: Element): boolean {
 
 /** Until it is looked again who is there, in milliseconds. */
 const PAUSE = 1000;
+/** So long at most what is said waits for what was kept before, in milliseconds: the database may be away. */
+const PATIENCE = 2000;
+
+/** A message on its way to being kept. */
+interface Pending {
+  readonly since: number;
+  readonly done: Promise<void>;
+}
+
+/** What a session is to read after what was kept. */
+interface Later {
+  readonly stanzas: Stanza[];
+  cancel: () => void;
+}
 
 export default defineModule({
   xeps: ['XEP-0160 1.0.1', 'XEP-0203 2.0', 'XEP-0334 1.0.0'],
@@ -88,6 +114,10 @@ export default defineModule({
     const turns = new Turns<string>();
     /** Accounts whose messages are delivered when it can be told again who is there. */
     const waiting = new Set<BareJid>();
+    /** The last of an account's messages that are being written down here, and perhaps delivered late. */
+    const pending = new Map<BareJid, Pending>();
+    /** Sessions that begin to read, and have not been given what was kept. */
+    const beginners = new Map<Session, Later>();
 
     function store(transit: Transit<Message>): MaybePromise<Verdict | undefined> {
       const { stanza } = transit;
@@ -123,16 +153,73 @@ export default defineModule({
           const { durable } = stores.messages.append(user, kept, {});
           transit.settle(durable);
           metrics.kept.inc();
-          background(
-            durable.then(
-              () => deliverLate(stanza.to.bare, before),
-              () => {},
-            ),
-            'late delivery',
+          const done = durable.then(
+            () => deliverLate(stanza.to.bare, before),
+            () => {},
           );
+          background(done, 'late delivery');
+          remember(stanza.to.bare, done);
           return 'handled';
         }),
       );
+    }
+
+    function remember(account: BareJid, work: Promise<void>): void {
+      const forget = (): void => {
+        if (pending.get(account) === one) pending.delete(account);
+      };
+      const one: Pending = { since: clock.now(), done: work.then(forget, forget) };
+      pending.set(account, one);
+    }
+
+    /** What was said before may be on its way to the store, and from there to whoever has come online since. */
+    function follow(transit: Transit<Message>): MaybePromise<undefined> {
+      if (pending.size === 0 || transit.note(redelivered) !== undefined) return;
+      const before = pending.get(transit.stanza.to.bare);
+      if (before === undefined || transit.note(recipients)?.length === 0) return;
+      const patience = before.since + PATIENCE - clock.now();
+      if (patience <= 0) return;
+      return within(clock, patience, (done) => void before.done.then(done)).then(() => undefined);
+    }
+
+    /** From the moment on that it is there for others. */
+    function beginToRead({ origin, stanza }: Transit<Presence>): undefined {
+      if (origin.kind !== 'client' || stanza.type !== 'available' || stanza.el.attrs.to !== undefined) return;
+      const { session } = origin;
+      if (!mayRead(session) && !beginners.has(session)) beginners.set(session, { stanzas: [], cancel: () => {} });
+    }
+
+    function hold(session: Session, stanza: Stanza): Verdict | undefined {
+      const later = beginners.get(session);
+      if (later === undefined || !mayBeKept(stanza)) return;
+      if (later.stanzas.length === 0) later.cancel = clock.after(PATIENCE, () => letGo(session));
+      later.stanzas.push(stanza);
+      if (later.stanzas.length > limits.messages) letGo(session);
+      return 'handled';
+    }
+
+    function endOfWaiting(session: Session): readonly Stanza[] {
+      const later = beginners.get(session);
+      if (later === undefined) return [];
+      beginners.delete(session);
+      later.cancel();
+      return later.stanzas;
+    }
+
+    function letGo(session: Session): void {
+      for (const stanza of endOfWaiting(session)) session.deliver(stanza);
+    }
+
+    /** What cannot be acknowledged goes to others; the rest shares the fate of what the session was sent. */
+    function leave(session: Session): void {
+      if (session.outbox !== undefined) {
+        letGo(session);
+        return;
+      }
+      const rest = endOfWaiting(session);
+      if (rest.length === 0) return;
+      const work = inOrder(rest, (stanza) => router.takeBack(host, stanza, session.sid, clock.now()));
+      background(Promise.resolve(work), 'return of what a session was not given any more');
     }
 
     /**
@@ -194,7 +281,10 @@ export default defineModule({
           if (!isThere) await Promise.all(kept.map((message) => stores.messages.append(user, message, {}).durable));
         }
         if (!isThere) return;
-        const read = router.sessionOf(reader.jid.full)?.get(readBefore);
+        const here = router.sessionOf(reader.jid.full);
+        const session = here?.sid === reader.sid ? here : undefined;
+        const later = session === undefined ? [] : endOfWaiting(session);
+        const read = session?.get(readBefore);
         for (const { xml, archived, copied = [] } of kept) {
           if (copied.includes(reader.sid)) continue;
           // XEP-0313 6.1.1: nobody is sent what was read in the archive already
@@ -202,7 +292,21 @@ export default defineModule({
           router.delivery.writeKept(restore(xml, reader.jid), reader, copied);
           metrics.delivered.inc();
         }
+        for (const stanza of later) session!.deliver(stanza);
       });
+    }
+
+    /** A session can read from now on. */
+    async function welcome(session: Session): Promise<void> {
+      try {
+        await deliver(session);
+      } catch (error) {
+        if (!(error instanceof StorageUnavailable)) throw error;
+        letGo(session);
+        await deliverLate(session.jid.bare, undefined);
+      } finally {
+        letGo(session);
+      }
     }
 
     async function isStillThere({ jid, sid }: SessionEntry): Promise<boolean> {
@@ -237,12 +341,33 @@ export default defineModule({
         on(bind2Inline, ({ session }) => clear(session)),
         on(sessionPresence, ({ session, was, wasPriority }) => {
           const couldRead = was !== undefined && wasPriority >= 0;
-          if (!couldRead && mayRead(session)) background(deliver(session), 'delivery of kept messages');
+          if (!mayRead(session)) letGo(session);
+          else if (!couldRead) background(welcome(session), 'delivery of kept messages');
         }),
+        on(messageIn, { phase: 'check' }, follow),
+        on(presenceOut, { phase: 'handle', before: ['presence'] }, beginToRead),
+        // what was held back for others' sake may be held back for its own
+        on(sessionOut, { phase: 'queue', before: ['csi'] }, ({ session, stanza }) =>
+          beginners.size === 0 ? undefined : hold(session, stanza),
+        ),
+        on(sessionHibernating, ({ session }) => letGo(session)),
+        on(sessionClosed, ({ session }) => leave(session)),
       ],
+      stop() {
+        for (const session of [...beginners.keys()]) letGo(session);
+      },
     };
   },
 });
+
+/** What others say to the account or the session, but not what the server itself sends (the archive's pages, copies). */
+function mayBeKept(stanza: Stanza): boolean {
+  return (
+    stanza.kind === 'message' &&
+    (stanza.type === 'chat' || stanza.type === 'normal') &&
+    stanza.from.bare !== stanza.to.bare
+  );
+}
 
 /** RFC 6121 8.5.2.1.1: a negative priority asks for no messages to the account. */
 function mayRead(entry: SessionEntry | Session): boolean {

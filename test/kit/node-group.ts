@@ -14,6 +14,8 @@ export interface GroupOptions {
   readonly isLate?: boolean;
   /** How long calls between nodes wait for an answer, in milliseconds. */
   readonly timeout?: number;
+  /** Puts something before the store. */
+  readonly wrap?: (driver: Driver) => Driver;
 }
 
 /** A node, as long as it is there. */
@@ -56,7 +58,8 @@ export class NodeGroup {
 
   private constructor(settings: ConfigInput, options: GroupOptions) {
     this.settings = settings;
-    this.driver = createMemoryDriver(this.clock);
+    const driver = createMemoryDriver(this.clock);
+    this.driver = options.wrap?.(driver) ?? driver;
     this.bus = createNodes([], options.timeout, options.isLate);
   }
 

@@ -255,7 +255,12 @@ test('out of order is excused where the node of its sender could not know yet wh
     [{ misordered: 1 }, now - 10_000, ['no-redis', 'south', -5_000, 5_000]],
     [{ misordered: 1 }, now - 40_000, ['no-redis', 'south', -45_000, -20_000]],
     [{ misordered: 1 }, now - 10_000, ['no-redis', 'north', -12_000, -5_000]],
+    // or could not write down what was to be kept
+    [{ late: 1 }, now - 10_000, ['no-postgres', 'south', -12_000, -1_000]],
+    [{ late: 1 }, now - 10_000, ['postgres-kill', undefined, 1_000, 5_000]],
     [{ misordered: 1 }, now - 10_000, ['no-postgres', 'south', -12_000, -5_000]],
+    [{ misordered: 1 }, now - 10_000, ['no-postgres', 'south', 3_000, 5_000]],
+    [{ misordered: 1 }, now - 10_000, ['no-postgres', 'north', -12_000, 5_000]],
   ];
   for (const [outcome, placed, trouble] of cases) {
     const { books, say, broke } = open();

@@ -28,6 +28,8 @@ const DEAFENS = set('freeze', 'no-redis', 'neither', 'redis-restart', 'redis-emp
 const ENDS_LIVES = set('kill', 'freeze', 'no-redis', 'neither');
 /** What was said cannot be acknowledged, and may be dealt with later: so it is with all but an orderly end and connections that are cut. */
 const DELAYS = set(...kinds.filter((kind) => kind !== 'stop' && kind !== 'cuts'));
+/** Nothing is written down. */
+const STORELESS = set('no-postgres', 'neither', 'postgres-restart', 'postgres-kill');
 const KILLS = set('kill');
 const FORGETS = set('redis-empty');
 const HOLDS = set('no-redis', 'neither', 'redis-restart', 'redis-empty');
@@ -42,13 +44,15 @@ export class Excuses {
   /**
    * Came on a session after what was said later. It may where the node that it was said on did not know yet that the recipient has that
    * session, or has it there: what it sent to where the recipient was before comes back, or is passed on ("a node hears of a change
-   * late", "when Redis cannot be reached from one node, what is for others waits").
+   * late", "when Redis cannot be reached from one node, what is for others waits"). Or where it was to be kept and the database was away
+   * there: nobody waits for that for longer than two seconds ("then the later message comes first").
    */
   isLate({ routes }: Entry, { placed }: SessionMark): boolean {
     return routes.some(
       ({ node, at }) =>
         at < placed + WORD ||
-        this.troubles.some(DEAFENS, node, ({ from, to }) => from <= placed + WORD && at <= to + RECOVERY),
+        this.troubles.some(DEAFENS, node, ({ from, to }) => from <= placed + WORD && at <= to + RECOVERY) ||
+        this.troubles.some(STORELESS, node, ({ from, to }) => from <= at + WORD && at <= to + WORD),
     );
   }
 

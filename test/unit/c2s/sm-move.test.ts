@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Cluster } from '../../../src/cluster/cluster.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
 import { StorageUnavailable } from '../../../src/storage/errors.ts';
+import type { ArchiveStore, Driver } from '../../../src/storage/ports.ts';
 import { Jid } from '../../../src/xmpp/jid.ts';
 import { type Address, type Item, StreamClient } from '../../kit/client.ts';
 import { authenticate, logIn, openStream } from '../../kit/login.ts';
@@ -223,20 +224,69 @@ describe('where nodes fail', () => {
   }
   const nobody = (): Promise<never> => Promise.reject(new Error('no answer'));
 
-  test('one that does not answer keeps what waits, and its client is let in anew', async () => {
+  test('one that does not answer keeps what waits, for the session that its client begins instead', async () => {
     const { romeo, id } = await settleIn(one);
     await romeo.destroy();
     await say('a');
     group.bus.freeze(one.id, true);
     expect((await resume(two, id)).answered).toBe('failed item-not-found');
+    const next = await enter(two, 'romeo', 'terrace');
+    next.write('<presence/>');
+    await next.fence();
     group.bus.freeze(one.id, false);
     await group.settle();
-    // what it was asked late does not hold it up for long
-    await group.clock.advance(20_000);
-    await group.settle();
-    const { client, answered } = await resume(two, id);
+    expect(await heard(next)).toEqual(['a']);
+    // and would have been told so
+    expect((await resume(one, id)).answered).toBe('failed item-not-found 1');
+  });
+
+  test('one that is told late that a session is gone keeps it for a client that has come back to it', async () => {
+    const { romeo, id } = await settleIn(one);
+    await romeo.destroy();
+    await say('a');
+    const { client, answered } = await resume(one, id);
     expect(answered).toBe('resumed 1');
-    expect(await heard(client)).toEqual(['a']);
+    const cluster = group.bus.clusters.find(({ self }) => self === two.id) as Cluster;
+    await cluster.call(one.id, 'sm.forsake', { id, account: `romeo@${domain}` });
+    await say('b');
+    expect(await heard(client)).toEqual(['a', 'b']);
+  });
+
+  test('one that waits for its database ends a session that its client was told is gone', async () => {
+    let isSlow = false;
+    let answer = (): void => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const wrap = (driver: Driver): Driver => ({
+      ...driver,
+      async open(host, module, specs) {
+        const opened = await driver.open(host, module, specs);
+        if (module !== 'mam') return opened;
+        const messages = opened.messages as ArchiveStore;
+        const append: ArchiveStore['append'] = (owner, message) => {
+          const done = messages.append(owner, message);
+          return isSlow ? { ...done, durable: answered.then(() => done.durable) } : done;
+        };
+        return { ...opened, messages: { ...messages, append } };
+      },
+    });
+    await group.stop();
+    await startGroup({ wrap });
+    const { romeo, id } = await settleIn(one);
+    isSlow = true;
+    romeo.write(`<message type='chat' to='juliet@${domain}'><body>Ah</body></message>`);
+    await heard(juliet);
+    await romeo.destroy();
+    await say('a');
+    expect((await resume(two, id)).answered).toBe('failed item-not-found');
+    const next = await enter(two, 'romeo', 'terrace');
+    next.write('<presence/>');
+    await next.fence();
+    expect(await heard(next)).toEqual(['a']);
+    answer();
+    await group.settle();
+    expect((await resume(one, id)).answered).toBe('failed item-not-found 2');
   });
 
   test('where the directory does not answer the client is told that there is no such session, and has it later', async () => {
