@@ -88,6 +88,8 @@ export class Bus {
   }
 
   call(node: NodeId, method: string, body: unknown): Promise<unknown> {
+    // nobody answers a life that is over
+    if (this.isRetired) return Promise.reject(new Error(`${node} is not asked before the next life has begun`));
     return this.options.calls.call(node, method, (id) => this.outbox(node).push(writeCall(id, method, body), true));
   }
 
