@@ -47,7 +47,7 @@ test('a room is made, shown, changed and removed', async () => {
   expect(
     await run(admin, 'room set', { jid: kitchen, settings: ['membersonly=1', `roomadmins=romeo@${domain}`] }),
   ).toContain('changed');
-  expect(await run(admin, 'room show', { jid: kitchen })).toMatch(/^membersonly +true$/m);
+  expect(await run(admin, 'room show', { jid: kitchen })).toMatch(/^membersonly +1$/m);
   expect(await run(admin, 'room destroy', { jid: kitchen, reason: 'Supper' })).toContain('gone');
   expect(await run(admin, 'room ls', { domain: `groups.${domain}` })).toBe('there are no rooms');
 });

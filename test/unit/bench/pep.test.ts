@@ -6,7 +6,9 @@ import { registerUsers, runProfile } from '../../../bench/run.ts';
 import { TestServer } from '../../kit/test-server.ts';
 
 test('contacts become such, hear of every item, and all items are found on pages', { timeout: 60_000 }, async () => {
-  const server = await TestServer.start({ hosts: { 'example.org': {} } });
+  const server = await TestServer.start({
+    hosts: { 'example.org': { modules: { pep: { 'publishes-per-minute': 1_000_000 } } } },
+  });
   const profile = profileNamed('pep');
   const small = ['--contacts', '4', '--seconds', '0.3', '--warmup', '0.1', '--rate', '80', '--workers', '2'];
   const shelf = ['--items', '40', '--block', '10', '--page', '5'];
