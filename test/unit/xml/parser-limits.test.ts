@@ -6,6 +6,8 @@ import { defaultLimits, Parser } from '../../../src/xml/parser.ts';
 import { HEADER, tell } from '../../kit/parsing.ts';
 
 const MEGABYTE = 1024 * 1024;
+/** Milliseconds of CPU for 12 MiB: many times what a quiet machine needs, and a hundredth of what looking twice at each byte would cost. */
+const BOUND = 3000;
 
 /** Feeds until refused; how much was taken before that, by whom it was refused, and the milliseconds it took. */
 function flood(start: string, more: string, step: number, total: number) {
@@ -59,13 +61,13 @@ describe('a flood is cut off at its limit', () => {
     expect(told).toEqual(['policy-violation']);
     // a chunk is decoded whole, whatever is in it
     expect(fed).toBeLessThanOrEqual(limit + 2000);
-    expect(milliseconds).toBeLessThan(500);
+    expect(milliseconds).toBeLessThan(BOUND);
   });
 
   it.each(floods)('of %s in a single write of 12 MiB', (_, start, more) => {
     const { told, milliseconds } = flood(start, more, 12 * MEGABYTE, 1);
     expect(told).toEqual(['policy-violation']);
-    expect(milliseconds).toBeLessThan(500);
+    expect(milliseconds).toBeLessThan(BOUND);
   });
 
   it.each(floods)('of %s byte by byte, at a cost that grows no faster than what is sent', (_, start, more) => {
@@ -94,7 +96,7 @@ describe('a flood is cut off at its limit', () => {
   it('of white space between stanzas never, at hardly any cost', () => {
     const { told, milliseconds } = flood('', ' ', 64 * 1024, 12 * MEGABYTE);
     expect(told).toEqual([]);
-    expect(milliseconds).toBeLessThan(500);
+    expect(milliseconds).toBeLessThan(BOUND);
   });
 });
 
