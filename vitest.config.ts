@@ -44,7 +44,7 @@ export default defineConfig({
     isolate: false,
     sequence: { sequencer: LongestFirst },
     // CI's machines stand still for moments that no bound of time allows for: what fails there is tried once more, and told as such
-    retry: process.env['CI'] === undefined ? 0 : 1,
+    retry: process.env.CI === undefined ? 0 : 1,
     reporters: ['default'],
     // with -t, hundreds of others are skipped
     hideSkippedTests: true,
