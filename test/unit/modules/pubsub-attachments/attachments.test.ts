@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Registration } from '../../../../src/core/module.ts';
-import attachments from '../../../../src/modules/attachments/index.ts';
-import { attachmentNode, summaryNode, targetOf } from '../../../../src/modules/attachments/names.ts';
-import { attachedIn, Tally } from '../../../../src/modules/attachments/tally.ts';
+import attachments from '../../../../src/modules/pubsub-attachments/index.ts';
+import { attachmentNode, summaryNode, targetOf } from '../../../../src/modules/pubsub-attachments/names.ts';
+import { attachedIn, Tally } from '../../../../src/modules/pubsub-attachments/tally.ts';
 import { parseElement } from '../../../../src/xml/document.ts';
 import { NS } from '../../../../src/xmpp/ns.ts';
 import { jid, SERVICE, TestShelf, type TestShelfOptions } from '../../../kit/pubsub-shelf.ts';
