@@ -16,7 +16,7 @@ import { type Node, withAffiliation } from './node.ts';
 import { letterhead, notifyOne } from './notify.ts';
 import { pubsub, pubsubOwner } from './respond.ts';
 import type { Shelf } from './shelf.ts';
-import { ended, saveSubscriptions, tellState } from './subscriptions.ts';
+import { endSubscriptions } from './subscriptions.ts';
 
 /** 8.9.1. @throws StanzaError `forbidden` for all but owners */
 export function answerAffiliates(shelf: Shelf, name: string, { from }: Asked): MaybePromise<Element> {
@@ -103,11 +103,7 @@ async function followUp(shelf: Shelf, node: Node, bare: string, affiliation: Aff
   const all = node.subscriptionsOf(bare);
   if (all.length === 0) return;
   if (affiliation === 'outcast' || affiliation === 'publish-only') {
-    await saveSubscriptions(shelf, node, bare, []);
-    for (const row of all) {
-      tellState(shelf, node, row, 'none');
-      ended(shelf, node, row);
-    }
+    await endSubscriptions(shelf, node, bare, all);
   } else if (affiliation !== 'none' && all.some(({ state }) => state === 'pending')) {
     await settlePending(shelf, node, bare, ({ state }) => state === 'pending', true);
   }
