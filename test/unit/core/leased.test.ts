@@ -8,7 +8,7 @@ import { StanzaError } from '../../../src/xmpp/errors.ts';
 function overdue(isOurs: boolean): Lease {
   const lease = {
     key: 'k',
-    token: 't',
+    token: 1,
     isAfterDeath: false,
     isValid: false,
     confirm: async () => {
