@@ -8,7 +8,7 @@ import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkOwner } from './access.ts';
 import type { Asked } from './asked.ts';
 import { settlePending } from './authorize.ts';
 import { type Affiliation, affiliations } from './config.ts';
@@ -50,18 +50,15 @@ export function changeAffiliates(
   });
   const people = changes.flatMap(({ jid }) => jid?.bare ?? []);
   if (new Set(people).size < people.length) throw new StanzaError('bad-request', 'somebody is named twice');
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), async (node) => {
-      checkOwner(shelf, node, from);
-      const refused: Element[] = [];
-      for (const change of changes) {
-        if (!(await apply(shelf, node, change))) refused.push(asItIs(node, change));
-      }
-      if (refused.length === 0) return undefined;
-      const beside = pubsubOwner(el('affiliations', NS.pubsubOwner, { node: name }, ...refused));
-      throw new StanzaError('not-acceptable', undefined, { beside });
-    }),
-  );
+  return asOwner(shelf, name, from, async (node) => {
+    const refused: Element[] = [];
+    for (const change of changes) {
+      if (!(await apply(shelf, node, change))) refused.push(asItIs(node, change));
+    }
+    if (refused.length === 0) return undefined;
+    const beside = pubsubOwner(el('affiliations', NS.pubsubOwner, { node: name }, ...refused));
+    throw new StanzaError('not-acceptable', undefined, { beside });
+  });
 }
 
 function asItIs(node: Node, { text, jid }: Change): Element {

@@ -7,7 +7,7 @@ import { booleanField, type Form, findForm, formElement, jidField, readForm, tex
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkOwner } from './access.ts';
 import { pubsubError } from './errors.ts';
 import type { Node } from './node.ts';
 import { notifyOne } from './notify.ts';
@@ -82,12 +82,7 @@ export function decidedNode(message: Element): string | undefined {
  */
 export function decide(shelf: Shelf, name: string, from: Jid, message: Element): MaybePromise<void> {
   const decision = decisionIn(message);
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), (node) => {
-      checkOwner(shelf, node, from);
-      return settle(shelf, node, decision);
-    }),
-  );
+  return asOwner(shelf, name, from, (node) => settle(shelf, node, decision));
 }
 
 function decisionIn(message: Element): Decision {

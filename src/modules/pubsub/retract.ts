@@ -6,7 +6,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { affiliationAt, checkOwner } from './access.ts';
+import { affiliationAt, asOwner } from './access.ts';
 import type { Asked } from './asked.ts';
 import { forbidden, pubsubError, unsupported } from './errors.ts';
 import { itemsRetracted, nodePurged } from './hooks.ts';
@@ -76,13 +76,10 @@ export function purgeAsAsked(shelf: Shelf, name: string, { from }: Asked): Maybe
 
 /** Removes all items. @throws StanzaError each of section 8.5.3 */
 export function purge(shelf: Shelf, name: string, by: Jid): MaybePromise<void> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), async (node) => {
-      checkOwner(shelf, node, by);
-      checkPersistent(node);
-      await shelf.ports.rows.items.clear(name);
-      if (node.config.notifiesRetract) notifyAll(shelf, node, el('purge', NS.pubsubEvent, { node: name }));
-      shelf.ports.hooks.notify(nodePurged, { service: shelf.jid, node, by });
-    }),
-  );
+  return asOwner(shelf, name, by, async (node) => {
+    checkPersistent(node);
+    await shelf.ports.rows.items.clear(name);
+    if (node.config.notifiesRetract) notifyAll(shelf, node, el('purge', NS.pubsubEvent, { node: name }));
+    shelf.ports.hooks.notify(nodePurged, { service: shelf.jid, node, by });
+  });
 }

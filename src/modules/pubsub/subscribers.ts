@@ -8,7 +8,7 @@ import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkOwner } from './access.ts';
 import type { Asked } from './asked.ts';
 import { hasExpired, type Node } from './node.ts';
 import { pubsubOwner } from './respond.ts';
@@ -44,18 +44,15 @@ export function changeSubscribers(
   { from }: Asked,
   action: Element,
 ): MaybePromise<undefined> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), async (node) => {
-      checkOwner(shelf, node, from);
-      const refused: Element[] = [];
-      for (const change of action.getChildren('subscription')) {
-        if (!(await apply(shelf, node, change))) refused.push(...asItIs(node, change));
-      }
-      if (refused.length === 0) return undefined;
-      const beside = pubsubOwner(el('subscriptions', NS.pubsubOwner, { node: name }, ...refused));
-      throw new StanzaError('not-acceptable', undefined, { beside });
-    }),
-  );
+  return asOwner(shelf, name, from, async (node) => {
+    const refused: Element[] = [];
+    for (const change of action.getChildren('subscription')) {
+      if (!(await apply(shelf, node, change))) refused.push(...asItIs(node, change));
+    }
+    if (refused.length === 0) return undefined;
+    const beside = pubsubOwner(el('subscriptions', NS.pubsubOwner, { node: name }, ...refused));
+    throw new StanzaError('not-acceptable', undefined, { beside });
+  });
 }
 
 /** What there is of the one that a change was to be made to. */
