@@ -8,7 +8,7 @@ import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { asOwner, checkOwner } from './access.ts';
+import { asOwner, checkOwner, checkStandsAlone } from './access.ts';
 import type { Asked } from './asked.ts';
 import { settlePending } from './authorize.ts';
 import { type Affiliation, affiliations } from './config.ts';
@@ -22,7 +22,7 @@ import { endSubscriptions } from './subscriptions.ts';
 export function answerAffiliates(shelf: Shelf, name: string, { from }: Asked): MaybePromise<Element> {
   return andThen(shelf.get(name), (node) => {
     checkOwner(shelf, node, from);
-    const found = [...node.entities].flatMap(([jid, { affiliation }]) =>
+    const found = [...node.judge.entities].flatMap(([jid, { affiliation }]) =>
       affiliation === undefined ? [] : [el('affiliation', NS.pubsubOwner, { jid, affiliation })],
     );
     return pubsubOwner(el('affiliations', NS.pubsubOwner, { node: name }, ...found));
@@ -51,6 +51,7 @@ export function changeAffiliates(
   const people = changes.flatMap(({ jid }) => jid?.bare ?? []);
   if (new Set(people).size < people.length) throw new StanzaError('bad-request', 'somebody is named twice');
   return asOwner(shelf, name, from, async (node) => {
+    checkStandsAlone(node);
     const refused: Element[] = [];
     for (const change of changes) {
       if (!(await apply(shelf, node, change))) refused.push(asItIs(node, change));

@@ -4,6 +4,7 @@
 //   another, which here only those with other options do (subscribe.ts).
 // - 10 has `access-*` for the access model of a node that nobody has configured. They stand here for each model that there is: other servers have it
 //   so, and clients look for the one that they want to ask for (XEP-0222, XEP-0223).
+// - 5.2: nodes that come with others are not listed (node.ts): whoever knows those knows their names.
 // - 5.3, 5.5: of a node that somebody may not subscribe to they learn nothing; in the list of nodes those with a whitelist stand only for those on it.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Item } from '../../core/module.ts';
@@ -80,7 +81,7 @@ export function listNodes(service: Service, asker: Jid, query: Element): MaybePr
       const isOwn = ports.policy.standing(asker) === 'owner';
       const items: Item[] = [];
       for (const [node, { config, movedTo }] of all) {
-        if (movedTo !== undefined) continue;
+        if (movedTo !== undefined || service.companionOf(node) !== undefined) continue;
         const { accessModel, title, type } = { ...service.defaults(node), ...config };
         if (!isWanted(type)) continue;
         const affiliation = mine.get(node)?.affiliation ?? 'none';
