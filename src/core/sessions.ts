@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import { parseElement } from '../xml/document.ts';
+import type { Element } from '../xml/element.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
@@ -88,7 +89,9 @@ export interface Outbox {
   /** Writes a stanza to the session's stream, if there is one. */
   write(stanza: Stanza): void;
   /** A stanza of the client's was handled; `work` is what it still waits for before that may be acknowledged. */
-  handled(work: Promise<unknown> | undefined): void;
+  handled(work: Promise<unknown> | undefined, stanza: Element): void;
+  /** Whether a stanza of the client's was handled before, where the session was then: it is to be counted, and nothing else. */
+  isRepeat?(stanza: Element): boolean;
   /** The session is over and out of the directory: what was not acknowledged goes back through the rules of delivery. */
   giveBack(): MaybePromise<void>;
 }
