@@ -1,6 +1,7 @@
 // A session under stream management (XEP-0198): what it sent and received, and when to ask for an acknowledgement.
 import type { MaybePromise } from '../base/maybe.ts';
-import type { Outbox, Room, Session, SessionStream } from '../core/sessions.ts';
+import type { Outbox, Room } from '../core/outbox.ts';
+import type { Session, SessionStream } from '../core/sessions.ts';
 import { parseElement } from '../xml/document.ts';
 import { type Element, el } from '../xml/element.ts';
 import { flatten } from '../xml/flatten.ts';

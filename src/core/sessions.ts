@@ -4,7 +4,6 @@ import type { Clock } from '../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import { parseElement } from '../xml/document.ts';
-import type { Element } from '../xml/element.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
@@ -19,6 +18,7 @@ import {
 } from './events.ts';
 import type { Host } from './host.ts';
 import { Moves } from './moves.ts';
+import type { Outbox } from './outbox.ts';
 
 /** How a slot's value is written down, as JSON, where a session outlives its process. */
 export interface Keeping<T> {
@@ -73,27 +73,6 @@ export interface SessionStream {
   readonly queuedBytes: number;
   send(xml: string): void;
   close(error?: StreamError): void;
-}
-
-/** What a session may still be sent before too much waits for its client to acknowledge it. */
-export interface Room {
-  readonly stanzas: number;
-  /** Characters of XML. */
-  readonly size: number;
-}
-
-/** Counts what a session's client sends, and keeps what it is sent until it has acknowledged it (XEP-0198). */
-export interface Outbox {
-  /** Undefined where nothing has to be acknowledged. */
-  readonly room?: Room;
-  /** Writes a stanza to the session's stream, if there is one. */
-  write(stanza: Stanza): void;
-  /** A stanza of the client's was handled; `work` is what it still waits for before that may be acknowledged. */
-  handled(work: Promise<unknown> | undefined, stanza: Element): void;
-  /** Whether a stanza of the client's was handled before, where the session was then: it is to be counted, and nothing else. */
-  isRepeat?(stanza: Element): boolean;
-  /** The session is over and out of the directory: what was not acknowledged goes back through the rules of delivery. */
-  giveBack(): MaybePromise<void>;
 }
 
 /** A session, written down as JSON. */
