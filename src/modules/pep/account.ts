@@ -5,19 +5,14 @@ import type { KvStore } from '../../storage/ports.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { mayNotRead } from '../pubsub/access.ts';
 import type { Answered } from '../pubsub/asked.ts';
-import { type Errand, run } from '../pubsub/errands.ts';
+import { type OfNode, run } from '../pubsub/errands.ts';
 import { sendLastItem } from '../pubsub/last-item.ts';
 import type { ShelfPorts } from '../pubsub/ports.ts';
 import type { EntityRow } from '../pubsub/rows.ts';
 import { type Remembered, Shelf } from '../pubsub/shelf.ts';
 import { type NodeStores, StoredRows } from '../pubsub/stores.ts';
-import { ended, saveSubscriptions, tellState } from '../pubsub/subscriptions.ts';
+import { endSubscriptions } from '../pubsub/subscriptions.ts';
 
-/** What is asked of one node. */
-export interface OfNode {
-  readonly node: string;
-  readonly errand: Errand;
-}
 /** Asks for the last items of nodes to be sent to a resource: its own, or a contact's. */
 export interface LastAsked {
   /** A full JID. */
@@ -111,11 +106,7 @@ export class AccountNodes {
         const node = await shelf.find(name);
         const own = node?.subscriptionsOf(contact) ?? [];
         if (node === undefined || own.length === 0 || (await mayNotRead(shelf, node, who)) === undefined) return;
-        await saveSubscriptions(shelf, node, contact, []);
-        for (const row of own) {
-          tellState(shelf, node, row, 'none');
-          ended(shelf, node, row);
-        }
+        await endSubscriptions(shelf, node, contact, own);
       });
     }
   }
