@@ -220,7 +220,7 @@ export class HandledCounter {
    * goes on from `h`. At most the first few hundred.
    */
   ahead(): Marked[] {
-    const marked = (this.repeats ?? []).filter(([number]) => isBehind(this.h, number));
+    const marked = this.stillToCome(wrap(this.h + 1));
     let number = wrap(this.h + 1);
     for (const { mark, behind = [], stanzas } of this.steps) {
       if (mark !== undefined) marked.push([number, mark]);
@@ -241,14 +241,17 @@ export class HandledCounter {
    */
   isRepeat(stanza: Element): boolean {
     if (this.repeats === undefined) return false;
-    const number = wrap(this.h + this.open + 1);
-    // it cannot come any more
-    const rest = this.repeats.filter(([place]) => !isBehind(wrap(place + SLIP), number));
+    const rest = this.stillToCome(wrap(this.h + this.open + 1));
     const mark = rest.length === 0 ? undefined : markOf(stanza);
     const at = rest.findIndex(([, one]) => one === mark);
     if (at >= 0) rest.splice(at, 1);
     this.repeats = rest.length === 0 ? undefined : rest;
     return at >= 0;
+  }
+
+  /** What may be sent again yet, when the next stanza has that number. */
+  private stillToCome(next: number): Marked[] {
+    return (this.repeats ?? []).filter(([number]) => !isBehind(wrap(number + SLIP), next));
   }
 
   /**
