@@ -178,7 +178,7 @@ export class Thing {
       return;
     }
     if ((await this.freeze(false)) === undefined) return;
-    await this.giveUp();
+    await this.giveUp(false);
     this.end(elsewhere);
   }
 
@@ -256,7 +256,7 @@ export class Thing {
       try {
         const got = await cluster.leases.claim(this.full);
         if (!this.isOver) return got;
-        if ('token' in got) await got.release();
+        if ('token' in got) await got.release(got.isAfterDeath);
         return undefined;
       } catch (err) {
         log.debug({ err, key: this.key }, 'nobody can tell who owns it');
@@ -283,7 +283,7 @@ export class Thing {
       this.value = value;
     } catch (error) {
       const refusal = refusalOf(error) ?? this.fault(error);
-      await this.giveUp();
+      await this.giveUp(lease.isAfterDeath && handed === undefined);
       this.end(refused(refusal));
       return false;
     }
@@ -322,7 +322,7 @@ export class Thing {
       return this.isOver ? undefined : { handed };
     } catch (err) {
       log.error({ err, key: this.key }, 'it could not be frozen; it is brought to life from what is stored');
-      await this.giveUp();
+      await this.giveUp(true);
       this.end(elsewhere);
       return undefined;
     }
@@ -360,9 +360,9 @@ export class Thing {
     this.notify();
   }
 
-  private async giveUp(): Promise<void> {
+  private async giveUp(isUnfinished: boolean): Promise<void> {
     try {
-      await this.lease?.release();
+      await this.lease?.release(isUnfinished);
     } catch (err) {
       this.context.log.debug({ err, key: this.key }, 'it is owned here still, and may be claimed here again');
     }

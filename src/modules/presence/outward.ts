@@ -4,6 +4,7 @@ import type { Cluster, NodeId, SessionEntry } from '../../cluster/cluster.ts';
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
 import type { Session } from '../../core/sessions.ts';
+import type { Life } from '../../core/transit.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
 import { isFrom, isTo, type RosterItem } from '../roster/index.ts';
@@ -124,8 +125,9 @@ export class Outward {
     );
   }
 
-  send(stanza: Presence): MaybePromise<void> {
-    return this.parts.router.send(stanza, this.parts.host);
+  /** @param life the session that it is said instead of: whoever hears it may know the next one already */
+  send(stanza: Presence, life?: Life): MaybePromise<void> {
+    return this.parts.router.send(stanza, this.parts.host, life);
   }
 
   /**

@@ -23,7 +23,7 @@ let stores: RoomStores;
 let home: Home;
 let engine: TestRoom;
 /** What the directory answers, when it does. */
-let isConnected: (device: Jid) => MaybePromise<boolean>;
+let sessionAt: (device: Jid) => MaybePromise<{ readonly sid: string | undefined }>;
 
 /** The devices that the next owner would find after a crash. */
 const listed = async () => [...(await stores.occupants.all(coven.local)).keys()];
@@ -49,14 +49,14 @@ beforeEach(async () => {
   lease = (await leases.of(node, () => true).claim(coven.local)) as Lease;
   stores = (await createMemoryDriver(new FakeClock()).open('rooms.test', 'muc', specs)) as RoomStores;
   engine = new TestRoom();
-  isConnected = () => true;
+  sessionAt = () => ({ sid: 'first' });
   const { ports } = engine.room;
   const parts: HomeParts = {
     stores,
     isShared: () => true,
     ports: (rows) => ({ ...ports, rows }),
     mostOwned: 0,
-    isConnected: (device) => isConnected(device),
+    sessionAt: (device) => sessionAt(device),
     fault: (error) => {
       throw error;
     },
@@ -99,20 +99,20 @@ test('whoever answers that nobody is there has left', async () => {
 test('where the server says that nobody is there, who is connected stays: it was said to a session before', async () => {
   await bounce(true);
   expect(isInside()).toBe(true);
-  isConnected = () => false;
+  sessionAt = () => ({ sid: undefined });
   await bounce(true);
   expect(isInside()).toBe(false);
 });
 
 test('who enters anew while somebody looks whether they are gone is not taken for gone', async () => {
-  let answer = (_: boolean): void => {};
-  isConnected = () =>
+  let answer = (_: { readonly sid: undefined }): void => {};
+  sessionAt = () =>
     new Promise((resolve) => {
       answer = resolve;
     });
   const looked = bounce(true);
   await enter();
-  answer(false);
+  answer({ sid: undefined });
   await looked;
   expect(isInside()).toBe(true);
 });
