@@ -5,7 +5,7 @@ import type { KvStore } from '../../storage/ports.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { mayNotRead } from '../pubsub/access.ts';
 import type { Answered } from '../pubsub/asked.ts';
-import { type Errand, run } from '../pubsub/errands.ts';
+import { type OfNode, run } from '../pubsub/errands.ts';
 import { sendLastItem } from '../pubsub/last-item.ts';
 import type { ShelfPorts } from '../pubsub/ports.ts';
 import type { EntityRow } from '../pubsub/rows.ts';
@@ -13,11 +13,6 @@ import { type Remembered, Shelf } from '../pubsub/shelf.ts';
 import { type NodeStores, StoredRows } from '../pubsub/stores.ts';
 import { ended, saveSubscriptions, tellState } from '../pubsub/subscriptions.ts';
 
-/** What is asked of one node. */
-export interface OfNode {
-  readonly node: string;
-  readonly errand: Errand;
-}
 /** Asks for the last items of nodes to be sent to a resource: its own, or a contact's. */
 export interface LastAsked {
   /** A full JID. */

@@ -27,7 +27,7 @@ import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import { isSame, type NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
-import type { Errand } from '../pubsub/errands.ts';
+import type { Errand, OfNode } from '../pubsub/errands.ts';
 import { pubsubError } from '../pubsub/errors.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
@@ -39,7 +39,7 @@ import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pu
 import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
 import { confirm, directoryOf, stores } from '../pubsub/stores.ts';
 import { isFrom, type RosterItem, rosterItemChanged, roster as rosterService } from '../roster/index.ts';
-import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } from './account.ts';
+import { AccountNodes, AccountRows, type LastAsked, type Lowered } from './account.ts';
 import { personalConfig } from './defaults.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
@@ -92,7 +92,12 @@ export default defineModule({
     const blockedBy = (user: string): MaybePromise<BlockList | undefined> => find(blocking)?.of(user);
     const telling = new Turns<BareJid>();
     const caps = use(capsService);
-    const index = new NodeIndex(stores.nodes, cluster, host.domain);
+    const index = new NodeIndex(
+      stores.nodes,
+      cluster,
+      host.domain,
+      (user, name) => serviceOf(Jid.of(user, host.domain)).companionOf(name) === undefined,
+    );
     const now = (): number => clock.now();
     const newId = (): string => randomBytes(9).toString('base64url');
     const plain = personalConfig(config['max-payload']);
@@ -139,6 +144,8 @@ export default defineModule({
       now,
       newId,
     });
+
+    const serviceOf = (account: Jid): Service => new Service(account, servicePorts(account));
 
     const shelfPorts = (account: Jid, nodes: AccountNodes, ours: () => MaybePromise<void>): ShelfPorts => {
       const after = async <T>(work: Promise<T>): Promise<T> => {
@@ -228,7 +235,7 @@ export default defineModule({
       const node = nodeNamed(asked);
       if (node !== undefined) return askNode(user, node, { is: 'request', asked });
       const account = Jid.of(user, host.domain);
-      return answerOfService(new Service(account, servicePorts(account)), asked);
+      return answerOfService(serviceOf(account), asked);
     };
 
     const lastItems = new LastItems({
@@ -237,7 +244,7 @@ export default defineModule({
       nodes: (user) => index.of(user),
       roster,
       blockedBy,
-      defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
+      defaults: (account, name) => serviceOf(account).defaults(name),
       newId,
       pause: () => pause(clock, PAUSE, signal),
       background,
@@ -333,7 +340,7 @@ export default defineModule({
       andThen(stores.nodes.get(user, node), (row) => {
         if (row === undefined || row.movedTo !== undefined) return undefined;
         const account = Jid.of(user, host.domain);
-        return { ...new Service(account, servicePorts(account)).defaults(node), ...row.config };
+        return { ...serviceOf(account).defaults(node), ...row.config };
       });
 
     every(SWEEP_EVERY, 'removal of items whose time is over', async () => {
@@ -364,7 +371,7 @@ export default defineModule({
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
       items: (of, by, query) =>
-        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by, query)),
+        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(serviceOf(of), by, query)),
       handlers: [
         provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),

@@ -8,7 +8,7 @@ import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { checkOwner, checkStandsAlone } from './access.ts';
 import type { Asked } from './asked.ts';
 import { settlePending } from './authorize.ts';
 import { type Affiliation, affiliations } from './config.ts';
@@ -22,7 +22,7 @@ import { ended, saveSubscriptions, tellState } from './subscriptions.ts';
 export function answerAffiliates(shelf: Shelf, name: string, { from }: Asked): MaybePromise<Element> {
   return andThen(shelf.get(name), (node) => {
     checkOwner(shelf, node, from);
-    const found = [...node.entities].flatMap(([jid, { affiliation }]) =>
+    const found = [...node.judge.entities].flatMap(([jid, { affiliation }]) =>
       affiliation === undefined ? [] : [el('affiliation', NS.pubsubOwner, { jid, affiliation })],
     );
     return pubsubOwner(el('affiliations', NS.pubsubOwner, { node: name }, ...found));
@@ -53,6 +53,7 @@ export function changeAffiliates(
   return shelf.run(name, () =>
     andThen(shelf.get(name), async (node) => {
       checkOwner(shelf, node, from);
+      checkStandsAlone(node);
       const refused: Element[] = [];
       for (const change of changes) {
         if (!(await apply(shelf, node, change))) refused.push(asItIs(node, change));

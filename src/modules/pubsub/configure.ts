@@ -4,13 +4,13 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { checkOwner, checkStandsAlone } from './access.ts';
 import type { Asked } from './asked.ts';
 import { differences, type NodeConfig } from './config.ts';
 import { extraFields } from './create.ts';
 import { unsupported } from './errors.ts';
 import { configElement, readConfig } from './forms.ts';
-import { itemsRetracted, nodeConfigured, nodeConfiguring } from './hooks.ts';
+import { itemsChanged, itemsRetracted, nodeConfigured, nodeConfiguring } from './hooks.ts';
 import { mostOf, ttlOf } from './keeping.ts';
 import type { Node } from './node.ts';
 import { retractEvent } from './notices.ts';
@@ -45,6 +45,7 @@ export function configureAsAsked(
   return shelf.run(name, () =>
     andThen(shelf.get(name), (node) => {
       checkOwner(shelf, node, from);
+      checkStandsAlone(node);
       const x = action.getChild('x', NS.dataForms);
       if (x === undefined) throw new StanzaError('bad-request', 'there is no form');
       // "the existing configuration MUST be applied"
@@ -74,6 +75,10 @@ export function configureNode(shelf: Shelf, node: Node, by: Jid, config: NodeCon
       ports.hooks.notify(itemsRetracted, { service, node, by, ids: dropped });
     }
     ports.hooks.notify(nodeConfigured, { service, node, before });
+    if (dropped.length > 0) await ports.hooks.collect(itemsChanged, { service, node, shelf, by, gone: dropped });
+    if (before.isPersistent && !config.isPersistent) {
+      await ports.hooks.collect(itemsChanged, { service, node, shelf, by, gone: 'all' });
+    }
   });
 }
 

@@ -2,6 +2,7 @@
 //
 // - 6.1.6: several subscriptions of one address are not announced (`multi-subscribe`): whoever is told of them takes it that each request makes
 //   another, which here only those with other options do (subscribe.ts).
+// - 5.2: nodes that come with others are not listed (node.ts): whoever knows those knows their names.
 // - 5.3, 5.5: of a node that somebody may not subscribe to they learn nothing; in the list of nodes those with a whitelist stand only for those on it.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Item } from '../../core/module.ts';
@@ -75,7 +76,7 @@ export function listNodes(service: Service, asker: Jid, query: Element): MaybePr
       const isOwn = ports.policy.standing(asker) === 'owner';
       const items: Item[] = [];
       for (const [node, { config, movedTo }] of all) {
-        if (movedTo !== undefined) continue;
+        if (movedTo !== undefined || service.companionOf(node) !== undefined) continue;
         const { accessModel, title, type } = { ...service.defaults(node), ...config };
         if (!isWanted(type)) continue;
         const affiliation = mine.get(node)?.affiliation ?? 'none';

@@ -27,7 +27,7 @@ import { decidedNode, isDecision } from './authorize.ts';
 import { Comings } from './comings.ts';
 import { plainConfig } from './config.ts';
 import { featuresWith, listNodes } from './discovery.ts';
-import { type Errand, run } from './errands.ts';
+import { type Errand, type OfNode, run } from './errands.ts';
 import { SWEEP_EVERY, sweepExpired } from './expiry.ts';
 import { HeedingRows } from './heeding.ts';
 import { itemPublish, itemPublished } from './hooks.ts';
@@ -45,9 +45,8 @@ const COUNT_EVERY = 10_000;
 /** Nodes whose size is asked for at a time. */
 const AT_A_TIME = 16;
 
-/** A node, on the node of the cluster that owns it. */
+/** A node and what comes with it, on the node of the cluster that owns it. */
 interface Home {
-  readonly name: string;
   readonly shelf: Shelf;
   readonly rows: StoredRows;
   drop(): void;
@@ -195,7 +194,7 @@ export default defineModule({
       const drop = (): void => {
         isDropped = true;
       };
-      return { name, shelf: new Shelf(host.jid, ports, handed), rows, drop };
+      return { shelf: new Shelf(host.jid, ports, handed), rows, drop };
     };
 
     /** Of all nodes that somebody has made, in bytes. */
@@ -216,13 +215,13 @@ export default defineModule({
     });
 
     const homes = new Set<Home>();
-    const nodes = owners.declare<Home, Errand, Answered>('node', {
+    const nodes = owners.declare<Home, OfNode, Answered>('node', {
       thaw(key, lease, handed) {
         const home = open(key, lease, handed as Remembered | undefined);
         homes.add(home);
         return home;
       },
-      handle: ({ shelf, name }, errand) => run(shelf, name, errand),
+      handle: ({ shelf }, { node, errand }) => run(shelf, node, errand),
       async freeze(home) {
         homes.delete(home);
         const { shelf, rows } = home;
@@ -244,8 +243,9 @@ export default defineModule({
       metrics.expired.inc(await sweepExpired(opened.items, isOurs));
     });
 
-    const ask = (name: string, errand: Errand): MaybePromise<Element | undefined> =>
-      andThen(nodes.call(name, errand), Answered.read);
+    /** What comes with another node is where that one is. */
+    const ask = (node: string, errand: Errand): MaybePromise<Element | undefined> =>
+      andThen(nodes.call(service.companionOf(node)?.head ?? node, { node, errand }), Answered.read);
 
     const pipeline = new Pipeline();
     const answer: IqHandler = (request) => {
@@ -275,8 +275,7 @@ export default defineModule({
         if ((await opened.heeding.get(OWNER)) === undefined) return;
         for (const [name, entity] of await opened.entities.right(OWNER, who.bare)) {
           const row = await opened.nodes.get(OWNER, name);
-          if (row !== undefined && heedsPresence(service, name, row, entity))
-            await nodes.call(name, { is, who: who.full });
+          if (row !== undefined && heedsPresence(service, name, row, entity)) await ask(name, { is, who: who.full });
         }
       },
     });
@@ -284,7 +283,7 @@ export default defineModule({
     const forget = async (user: string): Promise<void> => {
       const { bare } = Jid.of(user, domain);
       for (const name of (await opened.entities.right(OWNER, bare)).keys()) {
-        await nodes.call(name, { is: 'removed', who: bare });
+        await ask(name, { is: 'removed', who: bare });
       }
     };
 
@@ -335,7 +334,7 @@ export default defineModule({
           const name = decidedNode(stanza.el);
           if (name === undefined) return 'handled';
           const errand: Errand = { is: 'decision', from: stanza.from.full, xml: stanza.el.toXml() };
-          return andThen(nodes.call(name, errand), () => 'handled' as const);
+          return andThen(ask(name, errand), () => 'handled' as const);
         }),
         on(accountRemoving, ({ user }) => forget(user)),
         on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
