@@ -37,6 +37,7 @@ export interface ThingParts {
 export class Lost extends Error {}
 
 const RETRY_MS = 250;
+const nothing = (): void => {};
 
 export class Thing {
   readonly key: string;
@@ -249,8 +250,25 @@ export class Thing {
     return new StanzaError('internal-server-error');
   }
 
-  /** Tries for as long as somebody waits for it. */
+  /**
+   * One after another: a thing that is over may be about to be given what its successor here claims, and would take it away from that one.
+   */
   private async claim(): Promise<Lease | { readonly holder: NodeId } | undefined> {
+    const { claims } = this.context;
+    const before = claims.get(this.full);
+    const work = before === undefined ? this.tryClaiming() : before.then(() => this.tryClaiming());
+    const settled = work.then(nothing, nothing);
+    claims.set(this.full, settled);
+    try {
+      return await work;
+    } finally {
+      if (claims.get(this.full) === settled) claims.delete(this.full);
+    }
+  }
+
+  /** Tries for as long as somebody waits for it. */
+  private async tryClaiming(): Promise<Lease | { readonly holder: NodeId } | undefined> {
+    if (this.isOver) return undefined;
     const { cluster, clock, log, limits } = this.context;
     for (const since = clock.now(); ; ) {
       try {
