@@ -69,6 +69,12 @@ export class Terminal implements AsyncDisposable {
     if (!(await until(ms, isThere))) throw new Error(`${what} is not shown:\n${this.picture}`);
   }
 
+  /** Waits until the program has ended by itself. @throws Error with the screen, when it has not within `ms` milliseconds */
+  async ended(ms = 8_000): Promise<void> {
+    const hasEnded = (): boolean => this.child.exitCode !== null || this.child.signalCode !== null;
+    if (!(await until(ms, hasEnded))) throw new Error(`it has not ended:\n${this.picture}`);
+  }
+
   /** Takes the terminal away from the program, and waits for its end. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
