@@ -192,6 +192,13 @@ export class ChromiumPage {
     await this.call('Input.dispatchKeyEvent', { type: 'keyUp', ...key });
   }
 
+  /** Chooses a file where one is asked for, as if in the window that opens there. */
+  async choose(selector: string, file: string): Promise<void> {
+    const expression = `document.querySelector(${JSON.stringify(selector)})`;
+    const { result } = await this.call<{ result: { objectId: string } }>('Runtime.evaluate', { expression });
+    await this.call('DOM.setFileInputFiles', { files: [file], objectId: result.objectId });
+  }
+
   /** For the browser: something has happened in the page. */
   notice(method: string, params: Readonly<Record<string, unknown>>): void {
     if (method === 'Network.requestWillBeSent') this.fetched.push((params.request as { url: string }).url);
