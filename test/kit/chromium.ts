@@ -9,8 +9,8 @@ import { WebSocket } from 'ws';
 /** How long a start and an end may take, in milliseconds. */
 const START = 20_000;
 const STOP = 5_000;
-/** How long a page may take to show something, in milliseconds. */
-const PATIENCE = 8_000;
+/** How long a page may take to show something, in milliseconds: machines are busy. */
+const PATIENCE = 15_000;
 
 interface Reply {
   readonly id?: number;
