@@ -16,6 +16,7 @@ import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { accountRemoving, serviceIn } from '../../core/events.ts';
+import { confirm, hooksUnder } from '../../core/leased.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
 import { whereabouts } from '../../core/whereabouts.ts';
@@ -36,7 +37,7 @@ import type { RoomPorts } from './ports.ts';
 import { requests } from './requests.ts';
 import type { DirectoryRow } from './rows.ts';
 import type { Handed } from './saved.ts';
-import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
+import { SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
 import { sweep } from './sweep.ts';
 
 /** Asks a room to forget an account of the host that it belongs to. */
@@ -78,30 +79,13 @@ export default defineModule({
     const people = host.parent?.domain ?? host.domain;
 
     const ports = (rows: StoredRows, lease: Lease, isDropped: () => boolean): RoomPorts => {
-      /** What was waited for may have taken longer than the lease. */
-      const ours = async <T>(work: Promise<T>): Promise<T> => {
-        const result = await work;
-        await confirm(lease);
-        return result;
-      };
       const deliver: RoomPorts['answer'] = (element, from, to) => {
         if (!isDropped()) return router.send(stanzaOf(element.with({ to: to.full }), from, to), host);
       };
       return {
         rows,
         mostOccupants: config['most-occupants'],
-        hooks: {
-          gate: (hook, event) => {
-            const verdict = host.gate(hook, event);
-            return isPromise(verdict) ? ours(verdict) : verdict;
-          },
-          collect: (hook, event) => {
-            const done = host.collect(hook, event);
-            return isPromise(done) ? ours(done) : undefined;
-          },
-          notify: (hook, event) => host.notify(hook, event),
-          listens: (hook) => host.listens(hook),
-        },
+        hooks: { ...hooksUnder(host, lease), listens: (hook) => host.listens(hook) },
         handler: (type, ns, name) => host.iqs.find(['room'], type, ns, name),
         ours: () => (lease.isValid ? undefined : confirm(lease)),
         now: () => clock.now(),

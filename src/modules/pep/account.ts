@@ -11,7 +11,7 @@ import type { ShelfPorts } from '../pubsub/ports.ts';
 import type { EntityRow } from '../pubsub/rows.ts';
 import { type Remembered, Shelf } from '../pubsub/shelf.ts';
 import { type NodeStores, StoredRows } from '../pubsub/stores.ts';
-import { ended, saveSubscriptions, tellState } from '../pubsub/subscriptions.ts';
+import { endSubscriptions } from '../pubsub/subscriptions.ts';
 
 /** Asks for the last items of nodes to be sent to a resource: its own, or a contact's. */
 export interface LastAsked {
@@ -106,11 +106,7 @@ export class AccountNodes {
         const node = await shelf.find(name);
         const own = node?.subscriptionsOf(contact) ?? [];
         if (node === undefined || own.length === 0 || (await mayNotRead(shelf, node, who)) === undefined) return;
-        await saveSubscriptions(shelf, node, contact, []);
-        for (const row of own) {
-          tellState(shelf, node, row, 'none');
-          ended(shelf, node, row);
-        }
+        await endSubscriptions(shelf, node, contact, own);
       });
     }
   }

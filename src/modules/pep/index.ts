@@ -9,43 +9,46 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { pause } from '../../base/clock.ts';
-import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
-import { Turns } from '../../base/turns.ts';
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import type { Lease } from '../../cluster/cluster.ts';
 import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
+import { hooksUnder } from '../../core/leased.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import type { Transit } from '../../core/transit.ts';
 import { kv } from '../../storage/specs.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import { type BareJid, Jid } from '../../xmpp/jid.ts';
+import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { type Message, stanzaOf } from '../../xmpp/stanza.ts';
+import type { Message } from '../../xmpp/stanza.ts';
 import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
-import { isSame, type NodeConfig } from '../pubsub/config.ts';
+import type { NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
 import type { Errand, OfNode } from '../pubsub/errands.ts';
 import { pubsubError } from '../pubsub/errors.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
 import { Limits } from '../pubsub/limits.ts';
-import type { Node } from '../pubsub/node.ts';
 import { Pipeline } from '../pubsub/pipeline.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
-import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
-import { confirm, directoryOf, stores } from '../pubsub/stores.ts';
+import { type Remembered, Service } from '../pubsub/shelf.ts';
+import { directoryOf, stores } from '../pubsub/stores.ts';
 import { isFrom, type RosterItem, rosterItemChanged, roster as rosterService } from '../roster/index.ts';
+import { AccessChanges } from './access-changes.ts';
 import { AccountNodes, AccountRows, type LastAsked, type Lowered } from './account.ts';
 import { personalConfig } from './defaults.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
 import { visibleNodes } from './listing.ts';
+import { emptyShelf } from './nobody.ts';
 import { NodeIndex } from './node-index.ts';
 import { pep, personalNodes } from './service.ts';
+import { Telling } from './telling.ts';
 
 /** Tells that an account is being removed. */
 interface Removal {
@@ -90,7 +93,7 @@ export default defineModule({
   setup({ host, config, stores, metrics, router, cluster, owners, clock, use, find, background, every, signal }) {
     const roster = use(rosterService);
     const blockedBy = (user: string): MaybePromise<BlockList | undefined> => find(blocking)?.of(user);
-    const telling = new Turns<BareJid>();
+    const telling = new Telling({ host, router, blockedBy, background });
     const caps = use(capsService);
     const index = new NodeIndex(
       stores.nodes,
@@ -147,67 +150,22 @@ export default defineModule({
 
     const serviceOf = (account: Jid): Service => new Service(account, servicePorts(account));
 
-    const shelfPorts = (account: Jid, nodes: AccountNodes, ours: () => MaybePromise<void>): ShelfPorts => {
-      const after = async <T>(work: Promise<T>): Promise<T> => {
-        const result = await work;
-        await ours();
-        return result;
-      };
-      return {
-        ...servicePorts(account),
-        hooks: {
-          gate: (hook, event) => {
-            const verdict = host.gate(hook, event);
-            return isPromise(verdict) ? after(verdict) : verdict;
-          },
-          collect: (hook, event) => {
-            const done = host.collect(hook, event);
-            return isPromise(done) ? after(done) : undefined;
-          },
-          notify: (hook, event) => host.notify(hook, event),
-        },
-        rows: nodes.rows,
-        tell(element, to) {
-          if (!nodes.isDropped) tell(account, element, to);
-        },
-        listeners: (node) => hearing.of(account, node),
-        background,
-      };
-    };
-
-    /** But for those whom the account has blocked (XEP-0191), in the order in which it happens. */
-    function tell(account: Jid, element: Element, to: readonly Jid[]): void {
-      const told = telling.run(account.bare, () =>
-        andThen(blockedBy(account.local), (list) =>
-          tellAll(
-            account,
-            element,
-            list === undefined ? to : to.filter((one) => !list.has(one) || one.bare === account.bare),
-          ),
-        ),
-      );
-      if (isPromise(told)) background(told, 'telling what was published');
-    }
-
-    /** 4.3.1, 4.3.2: to resources that are known to be there; to an address that has subscribed, unless its resources hear it as such. */
-    function tellAll(account: Jid, element: Element, to: readonly Jid[]): void {
-      const devices = to.filter(({ isBare }) => !isBare);
-      if (devices.length > 0) void router.multicast(element, account, devices, host);
-      if (devices.length === to.length) return;
-      const heard = new Set(devices.map(({ bare }) => bare));
-      for (const one of to) {
-        if (one.isBare && !heard.has(one.bare)) {
-          void router.tell(stanzaOf(element.with({ to: one.full }), account, one), host);
-        }
-      }
-    }
+    const shelfPorts = (account: Jid, nodes: AccountNodes, lease: Lease): ShelfPorts => ({
+      ...servicePorts(account),
+      hooks: hooksUnder(host, lease),
+      rows: nodes.rows,
+      tell(element, to) {
+        if (!nodes.isDropped) telling.tell(account, element, to);
+      },
+      listeners: (node) => hearing.of(account, node),
+      background,
+    });
 
     const accounts = owners.declare<AccountNodes, Asking, Answered>('pep', {
       thaw(key, lease, handed) {
         const jid = Jid.of(key, host.domain);
-        const ours = (): MaybePromise<void> => (lease.isValid ? undefined : confirm(lease));
         const rows = new AccountRows(stores, key, lease);
-        return new AccountNodes(jid, rows, handed as Remembered | undefined, (nodes) => shelfPorts(jid, nodes, ours));
+        return new AccountNodes(jid, rows, handed as Remembered | undefined, (nodes) => shelfPorts(jid, nodes, lease));
       },
       handle(account, asking) {
         if ('errand' in asking) return account.run(asking);
@@ -251,6 +209,18 @@ export default defineModule({
       ask: (user, asked) => accounts.send(user, asked),
     });
 
+    const access = new AccessChanges({
+      domain: host.domain,
+      directory: cluster.directory,
+      roster,
+      caps,
+      hearing,
+      lastItems,
+      isKnown: async (user, contact) => (await stores.entities.right(user, contact)).size > 0,
+      lower: async (user, contact) => void (await accounts.call(user, { lowered: contact })),
+      sendLast: (user, asked) => accounts.send(user, asked),
+    });
+
     const askedOf = ({ iq, payload }: IqRequest): Asked =>
       withInstantName(new Asked(iq.from, iq.type as 'get' | 'set', payload), newId);
 
@@ -262,7 +232,7 @@ export default defineModule({
     function answerForNobody(request: IqRequest): MaybePromise<Element | undefined> {
       const asked = askedOf(request);
       const { to } = request.iq;
-      const shelf = new Shelf(to, nobodysPorts(servicePorts(to)));
+      const shelf = emptyShelf(to, servicePorts(to));
       return nodeNamed(asked) === undefined ? answerOfService(shelf, asked) : answerOfNode(shelf, asked);
     }
 
@@ -274,66 +244,6 @@ export default defineModule({
       if (node === undefined) return 'handled';
       const errand: Errand = { is: 'decision', from: from.full, xml: element.toXml() };
       return andThen(askNode(to.local, node, errand), () => 'handled');
-    }
-
-    /** XEP-0163 7.1. */
-    async function rosterChanged(
-      account: Jid,
-      contact: Jid,
-      was: RosterItem | undefined,
-      is: RosterItem | undefined,
-    ): Promise<void> {
-      const saw = was !== undefined && isFrom(was);
-      const sees = is !== undefined && isFrom(is);
-      const isLowered = saw && (!sees || was.groups.some((group) => !is.groups.includes(group)));
-      if (isLowered && (await stores.entities.right(account.local, contact.bare)).size > 0) {
-        await accounts.call(account.local, { lowered: contact.bare });
-      }
-      if (!saw && sees) await welcome(account, contact, () => true);
-      const joined = saw && sees ? is.groups.filter((group) => !was.groups.includes(group)) : [];
-      if (joined.length > 0) {
-        const isOf = (groups: readonly string[], { rosterGroups }: NodeConfig): boolean =>
-          groups.some((group) => rosterGroups.includes(group));
-        await welcome(
-          account,
-          contact,
-          (config) => config.accessModel === 'roster' && isOf(joined, config) && !isOf(was?.groups ?? [], config),
-        );
-      }
-    }
-
-    /** XEP-0060 12.2: a node is there for more contacts than before. */
-    async function opened(account: Jid, node: Node, before: NodeConfig): Promise<void> {
-      const { accessModel, rosterGroups } = node.config;
-      if (accessModel === before.accessModel && isSame(rosterGroups, before.rosterGroups)) return;
-      for (const jid of await hearing.newTo(account, node, before)) {
-        await accounts.send(account.local, { to: jid.full, nodes: [node.name] });
-      }
-    }
-
-    /** Somebody may read nodes from now on, and is sent what he wants to know. */
-    async function welcome(account: Jid, contact: Jid, isMeant: (config: NodeConfig) => boolean): Promise<void> {
-      const known =
-        contact.domain === host.domain
-          ? (await cluster.directory.sessions(contact.bare)).flatMap((entry) =>
-              entry.available ? [[entry.jid, caps.of(entry)] as const] : [],
-            )
-          : [...(await caps.elsewhere(account.local))].flatMap(([full, value]) => {
-              const jid = Jid.parse(full);
-              return jid?.bare === contact.bare ? [[jid, value] as const] : [];
-            });
-      for (const [jid, value] of known) {
-        if (value !== undefined) await lastItems.toContact(account, jid, await caps.wants(value), isMeant);
-      }
-    }
-
-    /** Contacts who were blocked until now have missed what happened. */
-    async function welcomeBack(account: Jid, unblocked: BlockList, is: BlockList | undefined): Promise<void> {
-      if (unblocked.jids.length === 0) return;
-      for (const [contact, item] of await roster.all(account.local)) {
-        const jid = isFrom(item) ? Jid.parse(contact) : undefined;
-        if (jid !== undefined && unblocked.of(jid).length > 0 && !is?.has(jid)) await welcome(account, jid, () => true);
-      }
     }
 
     const configOf = (user: string, node: string): MaybePromise<NodeConfig | undefined> =>
@@ -355,15 +265,9 @@ export default defineModule({
     return {
       features: {
         account: featuresWith(
-          'access-authorize',
-          'access-open',
-          'access-presence',
-          'access-roster',
-          'access-whitelist',
           'auto-create',
           'auto-subscribe',
           'filtered-notifications',
-          'instant-nodes',
           'last-published',
           'presence-subscribe',
           'pubsub-on-a-jid',
@@ -402,16 +306,16 @@ export default defineModule({
           return session === undefined ? lastItems.toContact(account, jid, more) : lastItems.toSession(session, more);
         }),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
-        on(rosterItemChanged, ({ account, contact, was, is }) => rosterChanged(account, contact, was, is)),
+        on(rosterItemChanged, ({ account, contact, was, is }) => access.ofContact(account, contact, was, is)),
         on(blockListChanged, ({ account, unblocked, is, isHere }) =>
-          isHere ? welcomeBack(account, unblocked, is) : undefined,
+          isHere ? access.ofBlocks(account, unblocked, is) : undefined,
         ),
         on(nodeCreating, { phase: 'check' }, ({ service }) => another(service.local)),
         on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
         on(nodeCreated, changed),
         on(nodeConfigured, changed),
         on(nodeConfigured, ({ service, node, before }) =>
-          background(opened(service, node, before), 'sending last items'),
+          background(access.ofNode(service, node, before), 'sending last items'),
         ),
         on(nodeDeleted, changed),
         on(itemPublished, () => metrics.published.inc()),
@@ -427,37 +331,4 @@ export default defineModule({
 
 function asContact(item: RosterItem | undefined): Contact | undefined {
   return item && { isFrom: isFrom(item), groups: item.groups };
-}
-
-/** Of an account that is not there, and will never have anything. */
-function nobodysPorts(ports: ServicePorts): ShelfPorts {
-  const nothing = async (): Promise<never> => {
-    throw new StanzaError('item-not-found');
-  };
-  const items = {
-    put: nothing,
-    get: nothing,
-    page: nothing,
-    newest: nothing,
-    usage: nothing,
-    remove: nothing,
-    clear: nothing,
-    trim: nothing,
-    expire: nothing,
-  };
-  return {
-    ...ports,
-    policy: { ...ports.policy, standing: () => undefined, mayCreate: () => false },
-    rows: {
-      node: () => undefined,
-      saveNode: nothing,
-      entities: nothing,
-      saveEntities: nothing,
-      clearEntities: nothing,
-      items,
-    },
-    tell: () => {},
-    listeners: () => [],
-    background: () => {},
-  };
 }

@@ -9,7 +9,7 @@ import type { Affiliation } from './config.ts';
 import { forbidden, pubsubError } from './errors.ts';
 import { isActive, type Node } from './node.ts';
 import type { Contact, ServicePorts } from './ports.ts';
-import type { Service } from './shelf.ts';
+import type { Service, Shelf } from './shelf.ts';
 
 /** What somebody is to a node: what its owners say, unless the service knows better. */
 export function affiliationAt({ ports }: Service, node: Node, who: Jid): Affiliation {
@@ -19,6 +19,21 @@ export function affiliationAt({ ports }: Service, node: Node, who: Jid): Affilia
 /** @throws StanzaError `forbidden` for all but owners */
 export function checkOwner(service: Service, node: Node, who: Jid): void {
   if (affiliationAt(service, node, who) !== 'owner') throw forbidden('this is for owners');
+}
+
+/** Changes a node in its turn, for an owner. @throws StanzaError `forbidden` for others, `item-not-found`, `gone` */
+export function asOwner<T>(
+  shelf: Shelf,
+  name: string,
+  who: Jid,
+  change: (node: Node) => MaybePromise<T>,
+): MaybePromise<T> {
+  return shelf.run(name, () =>
+    andThen(shelf.get(name), (node) => {
+      checkOwner(shelf, node, who);
+      return change(node);
+    }),
+  );
 }
 
 /** @throws StanzaError `not-allowed` where the service itself says what the node has */

@@ -4,7 +4,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner, checkStandsAlone } from './access.ts';
+import { asOwner, checkOwner, checkStandsAlone } from './access.ts';
 import type { Asked } from './asked.ts';
 import { differences, type NodeConfig } from './config.ts';
 import { extraFields } from './create.ts';
@@ -42,18 +42,15 @@ export function configureAsAsked(
   { from }: Asked,
   action: Element,
 ): MaybePromise<undefined> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), (node) => {
-      checkOwner(shelf, node, from);
-      checkStandsAlone(node);
-      const x = action.getChild('x', NS.dataForms);
-      if (x === undefined) throw new StanzaError('bad-request', 'there is no form');
-      // "the existing configuration MUST be applied"
-      if (x.attrs.type === 'cancel') return undefined;
-      const config = readConfig(x, node.config, shelf.ports.policy, extraFields(shelf, name));
-      return andThen(configureNode(shelf, node, from, config), () => undefined);
-    }),
-  );
+  return asOwner(shelf, name, from, (node) => {
+    checkStandsAlone(node);
+    const x = action.getChild('x', NS.dataForms);
+    if (x === undefined) throw new StanzaError('bad-request', 'there is no form');
+    // "the existing configuration MUST be applied"
+    if (x.attrs.type === 'cancel') return undefined;
+    const config = readConfig(x, node.config, shelf.ports.policy, extraFields(shelf, name));
+    return andThen(configureNode(shelf, node, from, config), () => undefined);
+  });
 }
 
 /**

@@ -4,7 +4,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkItemsAreTheirs, checkOwner } from './access.ts';
+import { asOwner, checkItemsAreTheirs } from './access.ts';
 import type { Asked } from './asked.ts';
 import { itemsChanged, nodeDeleted } from './hooks.ts';
 import type { Node } from './node.ts';
@@ -28,13 +28,10 @@ export function deleteAsAsked(shelf: Shelf, name: string, { from }: Asked, actio
  * @throws StanzaError each of section 8.4.3
  */
 export function deleteNode(shelf: Shelf, name: string, by: Jid, movedTo?: string): MaybePromise<void> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), (node) => {
-      checkOwner(shelf, node, by);
-      checkItemsAreTheirs(node);
-      return removeNode(shelf, node, by, movedTo);
-    }),
-  );
+  return asOwner(shelf, name, by, (node) => {
+    checkItemsAreTheirs(node);
+    return removeNode(shelf, node, by, movedTo);
+  });
 }
 
 /** The same, whoever asks for it; in the node's turn. */

@@ -13,6 +13,7 @@ import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { accountRemoving, nodeAsked, serviceIn } from '../../core/events.ts';
+import { hooksUnder } from '../../core/leased.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type IqHandler, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
 import { kv } from '../../storage/specs.ts';
@@ -38,7 +39,7 @@ import type { People, Policy, ServicePorts, ShelfPorts } from './ports.ts';
 import { heedsPresence } from './presence.ts';
 import { answerOfService, nodeNamed, withInstantName } from './requests.ts';
 import { type Remembered, Service, Shelf } from './shelf.ts';
-import { confirm, directoryOf, OWNER, type StoredRows, stores } from './stores.ts';
+import { directoryOf, OWNER, type StoredRows, stores } from './stores.ts';
 
 /** For the metrics, in milliseconds. */
 const COUNT_EVERY = 10_000;
@@ -135,11 +136,7 @@ export default defineModule({
     const plain = { ...plainConfig, maxPayload: Math.min(plainConfig.maxPayload, config['max-payload']) };
 
     const common: ServicePorts = {
-      hooks: {
-        gate: (hook, event) => host.gate(hook, event),
-        collect: (hook, event) => host.collect(hook, event),
-        notify: (hook, event) => host.notify(hook, event),
-      },
+      hooks: host,
       people,
       policy,
       directory: directoryOf(opened, OWNER),
@@ -147,26 +144,6 @@ export default defineModule({
       newId,
     };
     const service = new Service(host.jid, common);
-
-    /** What was waited for may have taken longer than the lease. */
-    const hooksUnder = (lease: Lease): ServicePorts['hooks'] => {
-      const ours = async <T>(work: Promise<T>): Promise<T> => {
-        const result = await work;
-        await confirm(lease);
-        return result;
-      };
-      return {
-        gate: (hook, event) => {
-          const verdict = host.gate(hook, event);
-          return isPromise(verdict) ? ours(verdict) : verdict;
-        },
-        collect: (hook, event) => {
-          const done = host.collect(hook, event);
-          return isPromise(done) ? ours(done) : undefined;
-        },
-        notify: (hook, event) => host.notify(hook, event),
-      };
-    };
 
     /** Full JIDs by multicast, bare ones one by one; the inside is written once for all of them. */
     const tell = (element: Element, to: readonly Jid[]): void => {
@@ -182,7 +159,7 @@ export default defineModule({
       const rows = new HeedingRows(opened, OWNER, lease, beginHeeding, service.defaults(name));
       const ports: ShelfPorts = {
         ...common,
-        hooks: hooksUnder(lease),
+        hooks: hooksUnder(host, lease),
         rows,
         tell: (element, to) => {
           if (!isDropped) tell(element, to);
@@ -289,12 +266,7 @@ export default defineModule({
 
     return {
       features: {
-        server: featuresWith(
-          'access-open',
-          'get-pending',
-          'instant-nodes',
-          ...(config['auto-create'] ? ['auto-create'] : []),
-        ),
+        server: featuresWith('get-pending', ...(config['auto-create'] ? ['auto-create'] : [])),
       },
       items: (of, by, query) =>
         of.full === host.domain ? pipeline.after(by, of, () => listNodes(service, by, query)) : [],

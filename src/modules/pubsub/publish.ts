@@ -59,13 +59,13 @@ export function publishAsAsked(
   });
 }
 
-/** 7.1.5: "MUST contain a data form", of that type. */
+/** 7.1.5: "MUST contain a data form", which has no other type than that of XEP-0004 for what is filled in; some clients give none. */
 function optionsIn(payload: Element): Element | undefined {
   const options = payload.getChild('publish-options');
   if (options === undefined) return undefined;
   const x = options.getChild('x', NS.dataForms);
   if (x === undefined) throw new StanzaError('bad-request', 'there is no form in <publish-options/>');
-  return x;
+  return x.attrs.type === undefined ? x.with({ type: 'submit' }) : x;
 }
 
 /**

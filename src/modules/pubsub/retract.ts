@@ -6,7 +6,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { affiliationAt, checkItemsAreTheirs, checkOwner } from './access.ts';
+import { affiliationAt, asOwner, checkItemsAreTheirs } from './access.ts';
 import type { Asked } from './asked.ts';
 import { forbidden, pubsubError, unsupported } from './errors.ts';
 import { itemsChanged, itemsRetracted, nodePurged } from './hooks.ts';
@@ -90,14 +90,11 @@ export function purgeAsAsked(shelf: Shelf, name: string, { from }: Asked): Maybe
 
 /** Removes all items. @throws StanzaError each of section 8.5.3 */
 export function purge(shelf: Shelf, name: string, by: Jid): MaybePromise<void> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), async (node) => {
-      checkOwner(shelf, node, by);
-      checkPersistent(node);
-      checkItemsAreTheirs(node);
-      await purgeNode(shelf, node, by);
-    }),
-  );
+  return asOwner(shelf, name, by, async (node) => {
+    checkPersistent(node);
+    checkItemsAreTheirs(node);
+    await purgeNode(shelf, node, by);
+  });
 }
 
 /** The same, whoever wants it; in the node's turn. */
