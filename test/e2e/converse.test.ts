@@ -85,7 +85,7 @@ test.each([
   expect(jid).toBe(`romeo@${domain}/desktop`);
   await tab.evaluate('void api.user.logout()');
   await romeo.destroy();
-}, 60_000);
+});
 
 test('somebody blocks somebody by clicks, hears nothing of them, and lets them talk again', {
   timeout: 60_000,
