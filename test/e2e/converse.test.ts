@@ -20,7 +20,7 @@ beforeAll(async () => {
   await server.addUsers(domain, ['juliet', 'romeo', 'nurse', 'peter']);
   site = await ConverseSite.start();
   browser = await Chromium.start();
-});
+}, 120_000);
 afterAll(async () => {
   await browser?.[Symbol.asyncDispose]();
   site?.[Symbol.dispose]();

@@ -25,7 +25,7 @@ beforeAll(async () => {
   await server.addUsers(domain, ['romeo', 'juliet', 'benvolio', 'nurse', 'peter', 'sampson']);
   site = await ConverseSite.start();
   browser = await Chromium.start();
-});
+}, 120_000);
 afterAll(async () => {
   await Promise.all([...terminals].map((terminal) => terminal[Symbol.asyncDispose]()));
   await browser?.[Symbol.asyncDispose]();
