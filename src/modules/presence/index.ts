@@ -53,7 +53,9 @@ export default defineModule({
       );
     const late = new Late(() => cluster.isSure);
     const note = (session: Jid): void => late.note(session);
-    const outward = new Outward({ host, router, cluster, background, note, tell: (stanza) => arrears.tell(stanza) });
+    const wait = (): Promise<boolean> => pause(clock, PAUSE, signal);
+    const tell = (stanza: Presence): MaybePromise<void> => arrears.tell(stanza);
+    const outward = new Outward({ host, router, cluster, background, note, tell, pause: wait });
     const subscriptions = new Subscriptions({ host, router, cluster, roster, contactsOf, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
@@ -63,7 +65,6 @@ export default defineModule({
       store: stores.directed,
       isShared: () => cluster.nodes.size > 1,
     });
-    const wait = (): Promise<boolean> => pause(clock, PAUSE, signal);
     const vanished = new Vanished({
       host,
       router,
