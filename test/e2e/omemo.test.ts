@@ -25,7 +25,7 @@ beforeAll(async () => {
   await server.addUsers(domain, ['romeo', 'juliet', 'benvolio', 'nurse', 'peter', 'sampson']);
   site = await ConverseSite.start();
   browser = await Chromium.start();
-});
+}, 120_000);
 afterAll(async () => {
   await Promise.all([...terminals].map((terminal) => terminal[Symbol.asyncDispose]()));
   await browser?.[Symbol.asyncDispose]();
@@ -165,7 +165,7 @@ test('two people with Converse.js talk encrypted as it is done by now', { timeou
 async function encrypt(page: ChromiumPage): Promise<void> {
   await page.click('.toggle-omemo[data-disabled=false]');
   expect(
-    await page.until(8_000, "document.querySelector('.toggle-omemo')?.title === 'Messages are sent encrypted'"),
+    await page.until(15_000, "document.querySelector('.toggle-omemo')?.title === 'Messages are sent encrypted'"),
   ).toBe(true);
 }
 
@@ -174,7 +174,7 @@ async function fingerprintOf(page: ChromiumPage): Promise<string> {
   await page.click('.show-profile');
   await page.click('#omemo-tab');
   const shown = "document.querySelector('converse-omemo-profile .fingerprint')?.innerText";
-  expect(await page.until(8_000, shown)).toBe(true);
+  expect(await page.until(15_000, shown)).toBe(true);
   const fingerprint = await page.evaluate<string>(shown);
   await page.click('converse-profile-modal .modal-footer button', 'Close');
   return fingerprint.trim().replaceAll(' ', '-');
