@@ -9,6 +9,7 @@
 // - 3.5 to 3.7 are left out: they ask how things might be done, and say of nothing how it is. So `+notify` of accounts that announce the protocol is heeded as everybody's.
 // - An account that is removed unsubscribes at other servers, as far as they are there.
 import { z } from 'zod';
+import { Room } from '../../base/room.ts';
 import { Turns } from '../../base/turns.ts';
 import { accountRemoving, messageIn } from '../../core/events.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
@@ -24,8 +25,9 @@ import { pep } from '../pep/service.ts';
 import { Book, type Place, type Said, type Subscription, saidIn } from './book.ts';
 import { refusalIn, requestOf, saysThereIsNone, type Wanted, wantedIn } from './requests.ts';
 
-/** Requests of one account that are under way, on a node of the cluster. */
-const MOST_ASKED = 20;
+/** Requests that services have not answered yet, and their sizes, in characters: on a node of the cluster, and of one account. */
+const WAITING = { count: 10_000, size: 16 * 1024 * 1024 };
+const WAITING_OF_ONE = { count: 20, size: 256 * 1024 };
 
 export default defineModule({
   xeps: ['XEP-0376 0.2'],
@@ -44,7 +46,7 @@ export default defineModule({
     const book = new Book({ store: stores.subscriptions, nodes: use(pep) });
     const caps = use(capsService);
     const turns = new Turns<string>();
-    const asked = new Map<string, number>();
+    const room = new Room(WAITING, WAITING_OF_ONE);
 
     /** 3.2: to those who know what that is. */
     async function tell(account: Jid, place: Place, { subid, state }: Said, asker: Jid | undefined): Promise<void> {
@@ -64,21 +66,17 @@ export default defineModule({
     }
 
     async function take(request: IqRequest): Promise<void> {
-      const { from, to } = request.iq;
+      const { from } = request.iq;
       const account = from.withResource('');
       const wanted = wantedIn(request.payload, account);
-      const { local: user } = to;
-      const underWay = asked.get(user) ?? 0;
-      if (underWay >= MOST_ASKED) throw new StanzaError('resource-constraint', 'too much of yours waits already');
-      asked.set(user, underWay + 1);
+      const size = request.iq.el.toXml().length;
+      if (!room.enter(from.bare, size)) throw new StanzaError('resource-constraint', 'too much of yours waits already');
       // whoever is asked may take their time
       request.release();
       try {
         await act(account, from, wanted);
       } finally {
-        const left = (asked.get(user) ?? 1) - 1;
-        if (left === 0) asked.delete(user);
-        else asked.set(user, left);
+        room.leave(from.bare, size);
       }
     }
 
