@@ -77,11 +77,9 @@ export default defineModule({
     'unload-after': duration()
       .prefault('5m')
       .meta({ description: 'A room that nobody is in and nobody asks for is out of memory after so long.' }),
-    'ask-guests-after': duration()
-      .prefault('15m')
-      .meta({
-        description: 'People of other servers who have said nothing for so long are asked whether they are there.',
-      }),
+    'ask-guests-after': duration().prefault('15m').meta({
+      description: 'People of other servers who have said nothing for so long are asked whether they are there.',
+    }),
   }),
 
   setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every, signal }) {
