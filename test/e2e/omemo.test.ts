@@ -3,10 +3,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ChildServer, passwordOf, until } from '../kit/child-server.ts';
 import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
-import { addContact, openConverse, say } from '../kit/converse.ts';
+import { addContact, enterRoom, openConverse, say } from '../kit/converse.ts';
 import { ConverseSite } from '../kit/converse-site.ts';
 import { logIn } from '../kit/login.ts';
-import { startProfanity } from '../kit/profanity.ts';
+import { fillIn, startProfanity } from '../kit/profanity.ts';
 import { told } from '../kit/server-peer.ts';
 import type { Terminal } from '../kit/terminal.ts';
 
@@ -19,13 +19,16 @@ let server: ChildServer;
 let browser: Chromium;
 let site: ConverseSite;
 const terminals = new Set<Terminal>();
+/** Who know each other's keys by then. */
+let benvolio: Terminal;
+let nurse: ChromiumPage;
 
 beforeAll(async () => {
   server = await ChildServer.start({ hosts: { [domain]: {} }, database: 'memory' });
   await server.addUsers(domain, ['romeo', 'juliet', 'benvolio', 'nurse', 'peter', 'sampson']);
   site = await ConverseSite.start();
   browser = await Chromium.start();
-});
+}, 120_000);
 afterAll(async () => {
   await Promise.all([...terminals].map((terminal) => terminal[Symbol.asyncDispose]()));
   await browser?.[Symbol.asyncDispose]();
@@ -122,9 +125,9 @@ test('two people with Profanity talk encrypted, also while one of them is away',
 });
 
 test('somebody with Converse.js and somebody with Profanity talk encrypted', { timeout }, async () => {
-  const benvolio = await profanity('benvolio');
+  benvolio = await profanity('benvolio');
   await makeKeys(benvolio);
-  const nurse = await converse('nurse');
+  nurse = await converse('nurse');
   await addContact(nurse, `benvolio@${domain}`);
   await benvolio.shows(`Received authorization request from nurse@${domain}`);
   benvolio.type(`/sub allow nurse@${domain}`);
@@ -142,6 +145,31 @@ test('somebody with Converse.js and somebody with Profanity talk encrypted', { t
   const messages = await archived('nurse', 'benvolio');
   expect(encrypted(messages, SIACS)).toBe(2);
   expect(messages.join('\n')).not.toMatch(/confidence|supper/);
+});
+
+test('they talk encrypted in a room for members who see who is who', { timeout }, async () => {
+  const room = `den@groups.${domain}`;
+  benvolio.type(`/join ${room}`);
+  await benvolio.shows('Room locked, requires configuration.');
+  benvolio.type('/room config');
+  await fillIn(benvolio, 'Only members may enter:', 'on');
+  await fillIn(benvolio, 'Who may see real addresses:', 'anyone');
+  benvolio.type('/form submit');
+  await benvolio.shows('Room configuration successful');
+  benvolio.type(`/affiliation set member nurse@${domain}`);
+  await enterRoom(nurse, room, 'nurse');
+  // (in the list of those who are there)
+  await benvolio.shows(' nurse ');
+  await encrypt(nurse);
+  await say(nurse, 'my back, my back');
+  await benvolio.shows(/~ nurse: my back, my back/);
+  // Profanity still believes the room to be as it was
+  benvolio.type('/info');
+  await benvolio.shows('muc_nonanonymous');
+  benvolio.type('/omemo start');
+  await benvolio.shows('[OMEMO]');
+  benvolio.type('good heart, and in faith');
+  await nurse.shows('good heart, and in faith');
 });
 
 test('two people with Converse.js talk encrypted as it is done by now', { timeout }, async () => {
@@ -165,7 +193,7 @@ test('two people with Converse.js talk encrypted as it is done by now', { timeou
 async function encrypt(page: ChromiumPage): Promise<void> {
   await page.click('.toggle-omemo[data-disabled=false]');
   expect(
-    await page.until(8_000, "document.querySelector('.toggle-omemo')?.title === 'Messages are sent encrypted'"),
+    await page.until(15_000, "document.querySelector('.toggle-omemo')?.title === 'Messages are sent encrypted'"),
   ).toBe(true);
 }
 
@@ -174,7 +202,7 @@ async function fingerprintOf(page: ChromiumPage): Promise<string> {
   await page.click('.show-profile');
   await page.click('#omemo-tab');
   const shown = "document.querySelector('converse-omemo-profile .fingerprint')?.innerText";
-  expect(await page.until(8_000, shown)).toBe(true);
+  expect(await page.until(15_000, shown)).toBe(true);
   const fingerprint = await page.evaluate<string>(shown);
   await page.click('converse-profile-modal .modal-footer button', 'Close');
   return fingerprint.trim().replaceAll(' ', '-');

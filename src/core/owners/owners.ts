@@ -79,6 +79,7 @@ export class Owners {
       carrier: new Travel({ cluster, clock, log, limits, receive }),
       queued: 0,
       asked: 0,
+      claims: new Map(),
       leaving: new Set(),
       isDraining: false,
       isClosed: false,

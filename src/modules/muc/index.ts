@@ -12,6 +12,7 @@
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { pause } from '../../base/clock.ts';
 import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
@@ -19,6 +20,7 @@ import { accountRemoving, serviceIn } from '../../core/events.ts';
 import { confirm, hooksUnder } from '../../core/leased.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
+import type { Life, Transit } from '../../core/transit.ts';
 import { whereabouts } from '../../core/whereabouts.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -74,7 +76,7 @@ export default defineModule({
       .meta({ description: 'A room that nobody is in and nobody asks for is out of memory after so long.' }),
   }),
 
-  setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every, signal }) {
     const homes = new Set<Home>();
     const people = host.parent?.domain ?? host.domain;
 
@@ -104,23 +106,17 @@ export default defineModule({
       ports,
       isShared: () => cluster.nodes.size > 1,
       mostOwned: host.settings.rooms['per-account'],
-      async isConnected(device) {
+      async sessionAt(device) {
         if (device.domain !== people) return undefined;
-        const session = await whereabouts(cluster, device.withResource('').bare, ({ jid }) => jid.full === device.full);
-        return session !== undefined;
+        const entry = await whereabouts(cluster, device.withResource('').bare, ({ jid }) => jid.full === device.full);
+        return { sid: entry?.sid };
       },
       fault: (err) => log.error({ err }, 'a stanza to a room failed'),
     };
 
     /** Of a cluster's directory nobody is gone who is in it later: Redis may have forgotten all for a moment. */
-    const lookForAll = (home: Home): void => {
-      const work = home.missing().then((gone) => {
-        if (gone.length === 0) return;
-        if (cluster.nodes.size === 1) home.look(gone);
-        else clock.after(LOOK_AGAIN, () => home.look(gone));
-      });
-      background(work, 'looking who is still in a room');
-    };
+    const lookForAll = (home: Home): void =>
+      home.lookForAll(() => cluster.nodes.size === 1 || pause(clock, LOOK_AGAIN, signal));
 
     const shareAgain = (home: Home): void => background(home.shareAgain(), 'telling who is in a room');
 
@@ -145,7 +141,7 @@ export default defineModule({
         const home = await Home.open(parts, Jid.of(key, host.domain), lease, handed as Handed | undefined);
         homes.add(home);
         home.look(departures.lately);
-        if (handed === undefined) lookForAll(home);
+        if (handed === undefined || (handed as Handed).isUncertain) lookForAll(home);
         return home;
       },
       handle: (home, asked) => ('removed' in asked ? home.forget(Jid.of(asked.removed, people)) : home.handle(asked)),
@@ -242,7 +238,7 @@ export default defineModule({
           if (stanza.to.local === '') return;
           // (what a client says of itself is believed)
           const isInstead = transit.origin.kind === 'host' && stanza.from.domain === people;
-          const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead));
+          const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead, lifeBehind(transit)));
           // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
           if (isPromise(done)) transit.settle(transit.origin.kind === 'host' ? told(stanza, done) : done);
           return 'handled';
@@ -255,6 +251,12 @@ export default defineModule({
     };
   },
 });
+
+/** The session that says something, or that it is said of. */
+function lifeBehind({ origin }: Transit): Life | undefined {
+  if (origin.kind === 'client') return origin.session;
+  return origin.kind === 'host' ? origin.life : undefined;
+}
 
 /** The public rooms, in an order that does not change while somebody turns the pages. */
 function listed(host: Jid, all: ReadonlyMap<string, DirectoryRow>): Item[] {

@@ -5,18 +5,19 @@
 // - 4.3.2: who has subscribed and is a contact hears it as such, if a client of theirs asks for the node; else by the address that has subscribed.
 // - 5: nobody makes a collection of nodes (XEP-0248); what the account has is listed by service discovery.
 // - 6.1 against XEP-0030 8: strangers learn nothing of an account, but of a node that they may read.
+// - XEP-0060 12.5: subscriptions that are for as long as somebody is online end with the presence that the account hears of, or that is of this domain.
 // - XEP-0060 9.1: whom presence is only directed to is sent nothing.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { pause } from '../../base/clock.ts';
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
-import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
+import { accountRemoving, messageOut, nodeAsked, presenceNews, sessionOut } from '../../core/events.ts';
 import { hooksUnder } from '../../core/leased.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import type { Transit } from '../../core/transit.ts';
-import { kv } from '../../storage/specs.ts';
+import { kv, map } from '../../storage/specs.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -24,6 +25,7 @@ import { NS } from '../../xmpp/ns.ts';
 import type { Message } from '../../xmpp/stanza.ts';
 import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
+import { presenceBroadcast } from '../presence/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
@@ -42,6 +44,7 @@ import { isFrom, type RosterItem, rosterItemChanged, roster as rosterService } f
 import { AccessChanges } from './access-changes.ts';
 import { AccountNodes, AccountRows, type LastAsked, type Lowered } from './account.ts';
 import { personalConfig } from './defaults.ts';
+import { Followers } from './followers.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
 import { visibleNodes } from './listing.ts';
@@ -67,7 +70,12 @@ export default defineModule({
   summary: "Accounts' own nodes: avatars, keys, bookmarks and whatever else contacts and devices want to hear of",
   provides: [pep],
   needs: [rosterService, capsService],
-  stores: { ...stores, guarded: kv<true>({ cache: true }) },
+  stores: {
+    ...stores,
+    guarded: kv<true>({ cache: true }),
+    followed: map<true>({ cache: true }),
+    heeding: kv<true>({ cache: true }),
+  },
   metrics: {
     published: counter('Items published at nodes of accounts'),
     expired: counter('Items at nodes of accounts that were removed because their time was over'),
@@ -164,7 +172,7 @@ export default defineModule({
     const accounts = owners.declare<AccountNodes, Asking, Answered>('pep', {
       thaw(key, lease, handed) {
         const jid = Jid.of(key, host.domain);
-        const rows = new AccountRows(stores, key, lease);
+        const rows = new AccountRows(stores, jid, lease);
         return new AccountNodes(jid, rows, handed as Remembered | undefined, (nodes) => shelfPorts(jid, nodes, lease));
       },
       handle(account, asking) {
@@ -195,6 +203,12 @@ export default defineModule({
       const account = Jid.of(user, host.domain);
       return answerOfService(serviceOf(account), asked);
     };
+
+    const followers = new Followers({
+      domain: host.domain,
+      stores,
+      call: async (user, asked) => accounts.call(user, asked),
+    });
 
     const lastItems = new LastItems({
       domain: host.domain,
@@ -305,6 +319,14 @@ export default defineModule({
           if (more.size === 0) return undefined;
           return session === undefined ? lastItems.toContact(account, jid, more) : lastItems.toSession(session, more);
         }),
+        on(presenceBroadcast, ({ stanza }) =>
+          stanza.type === 'unavailable' ? followers.wentOffline(stanza.from) : undefined,
+        ),
+        on(presenceNews, ({ stanza: { type, from, to } }) =>
+          type === 'unavailable' && !from.isBare && from.domain !== host.domain
+            ? followers.leave(from, to.local)
+            : undefined,
+        ),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
         on(rosterItemChanged, ({ account, contact, was, is }) => access.ofContact(account, contact, was, is)),
         on(blockListChanged, ({ account, unblocked, is, isHere }) =>
@@ -320,6 +342,7 @@ export default defineModule({
         on(nodeDeleted, changed),
         on(itemPublished, () => metrics.published.inc()),
         on(accountRemoving, async ({ user }) => {
+          await followers.remove(user);
           await accounts.call(user, { removed: true });
           index.changed(user);
         }),

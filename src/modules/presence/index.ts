@@ -163,7 +163,7 @@ export default defineModule({
     function becomeUnavailable(session: Session, stanza: Presence): MaybePromise<void> {
       return inTurn(session, () => {
         const tellDirected = (): MaybePromise<void> =>
-          inOrder(directed.take(session), (to) => outward.send(sentTo(stanza, to)));
+          inOrder(directed.take(session), (to) => outward.send(sentTo(stanza, to), session));
         if (!session.available) return tellDirected();
         return andThen(contactsOf(session.jid.local), (items) =>
           // 4.5.2: to the resource itself too, so its entry is read before it changes
@@ -292,7 +292,9 @@ export default defineModule({
     /** The same for those whom only this node's sessions know. */
     function leave(account: Jid, blocked: BlockList): MaybePromise<void> {
       return inOrder(router.sessionsOfAccount(account.bare), (session) =>
-        inOrder(directed.takeFrom(session, blocked), (to) => outward.send(presenceOf('unavailable', session.jid, to))),
+        inOrder(directed.takeFrom(session, blocked), (to) =>
+          outward.send(presenceOf('unavailable', session.jid, to), session),
+        ),
       );
     }
 

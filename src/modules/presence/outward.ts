@@ -4,6 +4,7 @@ import { CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../..
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
 import type { Session } from '../../core/sessions.ts';
+import type { Life } from '../../core/transit.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
@@ -127,8 +128,9 @@ export class Outward {
     );
   }
 
-  send(stanza: Presence): MaybePromise<void> {
-    return this.parts.router.send(stanza, this.parts.host);
+  /** @param life the session that it is said instead of: whoever hears it may know the next one already */
+  send(stanza: Presence, life?: Life): MaybePromise<void> {
+    return this.parts.router.send(stanza, this.parts.host, life);
   }
 
   /**
