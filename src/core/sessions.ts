@@ -4,11 +4,12 @@ import type { Clock } from '../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import { parseElement } from '../xml/document.ts';
-import { StreamError } from '../xmpp/errors.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import { Closings, replaced } from './closings.ts';
 import {
+  sessionBeginning,
   sessionBound,
   sessionClosed,
   sessionHibernating,
@@ -317,6 +318,7 @@ export class Sessions {
    * Binds a resource. Whoever holds the same full JID is closed with `conflict` when the policy is `replace`; under
    * `refuse` undefined is returned, under `rename` the new session gets a resource of its own.
    * @param prepare is given the session before anybody knows of it
+   * @throws StorageUnavailable where what modules have to know of its account cannot be read
    */
   async bind(
     host: Host,
@@ -333,12 +335,13 @@ export class Sessions {
       if (taken && policy === 'refuse') return undefined;
       if (taken) jid = wanted.withResource(`${wanted.resource}-${randomBytes(6).toString('base64url')}`);
     }
+    const session = new Session(jid, host, this.owner, this.clock.now(), stream);
+    prepare?.(session);
+    await this.begin(session);
     // while one goes, the next may come
     for (let local = this.byFull.get(jid.full); local !== undefined; local = this.byFull.get(jid.full)) {
       await this.end(local, replaced());
     }
-    const session = new Session(jid, host, this.owner, this.clock.now(), stream);
-    prepare?.(session);
     this.add(session);
     const other = await this.publish(session);
     if (other !== undefined && other.node !== this.cluster.self) await this.closings.replace(other, host);
@@ -396,11 +399,12 @@ export class Sessions {
   async restore(host: Host, saved: SavedSession, prepare?: (session: Session) => void): Promise<Session | undefined> {
     const jid = Jid.parse(saved.jid);
     if (jid === undefined) return undefined;
+    const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
+    session.restore(saved);
+    await this.begin(session);
     const entries = await this.cluster.directory.sessions(jid.bare, true);
     const isTaken = entries.some((entry) => entry.jid.full === jid.full && entry.sid !== saved.sid);
     if (isTaken || this.byFull.has(jid.full)) return undefined;
-    const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
-    session.restore(saved);
     prepare?.(session);
     this.add(session);
     await this.claim(session, this.publish(session));
@@ -440,6 +444,11 @@ export class Sessions {
   private async claim({ host }: Session, put: MaybePromise<SessionEntry | undefined>): Promise<void> {
     const other = await put;
     if (other !== undefined) await this.closings.replace(other, host);
+  }
+
+  private async begin(session: Session): Promise<void> {
+    const verdict = await session.host.gate(sessionBeginning, { session });
+    if (verdict instanceof StanzaError) throw verdict;
   }
 
   private async end(session: Session, error: StreamError): Promise<void> {
