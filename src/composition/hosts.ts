@@ -38,6 +38,13 @@ export interface Followed {
   readonly renewed: ReadonlyMap<Host, Host['grants']>;
 }
 
+/** Who waits on another node for the name of an account may have it. */
+const REMOVED = 'account.removed';
+interface Removed {
+  readonly domain: string;
+  readonly user: string;
+}
+
 export class Hosts {
   /** By domain. */
   private readonly all: Map<string, Host>;
@@ -53,6 +60,11 @@ export class Hosts {
       ...parts,
       settingsOf: (domain, name, schema) => moduleSettings(parts.config(), domain, name, schema),
     };
+    parts.cluster.subscribe(REMOVED, (body) => {
+      const { domain, user } = body as Removed;
+      const host = all.get(domain);
+      if (host?.kind === 'users') host.accounts.removedElsewhere(user);
+    });
   }
 
   /** Serves all that are configured, and as they are configured: those that stay keep their sessions. */
@@ -164,6 +176,7 @@ export class Hosts {
         const below = [...this.all.values()].filter(({ parent }) => parent === host);
         for (const one of [host, ...below]) await one.collect(accountRemoving, { user });
       },
+      removed: (user) => parts.cluster.publish(REMOVED, { domain, user } satisfies Removed),
       disabled: (user) => close(user, new StreamError('not-authorized', 'this account was disabled')),
       passwordChanged: (user, by) =>
         close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by),
