@@ -38,6 +38,8 @@ export default defineConfig({
     expect: { poll: { timeout: 10_000 } },
     // two cores, and somebody always waits: more workers than that only make timings worse
     maxWorkers: 3,
+    // whoever plays at the same time as others mostly waits until its nodes have heard of each other
+    maxConcurrency: 12,
     pool: 'forks',
     // to start a process and read all of the server takes longer than most files do: files share their worker's, and what a file
     // changes of it (the environment, spies) it changes back
