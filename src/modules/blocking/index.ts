@@ -6,6 +6,7 @@
 // - 3.3: one's own server is not blocked by blocking its domain, nor are one's own resources (4)
 // - 3.3: a contact of whom only one resource is blocked: that is told that the account has gone, but later presence goes to the contact as a whole
 // - 3.3: rooms and others whom presence was directed to are left when they are blocked, and not entered again when they are not any more
+// - 3.3: what was on its way to a client already when its sender was blocked is sent again where the client comes back (XEP-0198 5: it counts)
 // - 4: blocking is polite: subscriptions stay. What the server says for the account when a contact is removed (RFC 6121 2.5.2) is sent
 // - 4, 5: there are no privacy lists (XEP-0016)
 import { randomBytes } from 'node:crypto';

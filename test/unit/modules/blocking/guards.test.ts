@@ -187,8 +187,8 @@ test('a list that cannot be read again is asked for again with a stanza, but not
 test('of those who are here the list is known, of others it is read', async () => {
   known = { list: listOf(nurse) };
   expect(guards.of(romeo)).toBe(known.list);
-  await come();
-  guards.of(romeo);
+  const session = await come();
+  expect(lets(session, nurse)).toBe(false);
   const list = known.list;
   known = undefined;
   expect(guards.of(romeo)).toBe(list);
