@@ -19,7 +19,7 @@ import {
 } from '../xmpp/stanza.ts';
 import { Elsewhere, placeOf } from './elsewhere.ts';
 import { iqIn, messageIn, messageOffline, presenceIn, presenceNews } from './events.ts';
-import type { Verdict } from './hooks.ts';
+import { isOver } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import { holdersOf, Reaches, STORE, wasGiven } from './reaches.ts';
@@ -373,13 +373,6 @@ export class AccountDelivery {
 }
 
 const nothing = (): void => {};
-
-/** Ends a transit: silently where a module took the stanza, by an error where one refused it. */
-export function isOver(verdict: Verdict | undefined): boolean {
-  if (verdict === undefined) return false;
-  if (verdict === 'handled') return true;
-  throw verdict;
-}
 
 const ownAccount: readonly Target[] = ['self', 'account'];
 const anyAccount: readonly Target[] = ['account'];

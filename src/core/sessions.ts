@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import type { Cluster, NodeId, SessionEntry } from '../cluster/cluster.ts';
 import { parseElement } from '../xml/document.ts';
-import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { StreamError } from '../xmpp/errors.ts';
 import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import { Closings, replaced } from './closings.ts';
@@ -17,6 +17,7 @@ import {
   sessionPresence,
   sessionResumed,
 } from './events.ts';
+import { isOver } from './hooks.ts';
 import type { Host } from './host.ts';
 import { Moves } from './moves.ts';
 
@@ -52,15 +53,6 @@ export function defineSlot<T>(
   options: { readonly shared?: boolean; readonly kept?: Keeping<T> } = {},
 ): Slot<T> {
   return { name, shared: options.shared ?? false, kept: options.kept };
-}
-
-/** Which of its account's clients a session belongs to, by our name for it, where the client has said (XEP-0388 2.3). */
-export const clientSlot = defineSlot<string>('client', { shared: true });
-
-/** The name of a session's client; one that has not said which one it is, is known by the session itself. */
-export function clientOf({ shared, sid }: Pick<SessionEntry, 'shared' | 'sid'>): string {
-  const client = shared[clientSlot.name];
-  return typeof client === 'string' ? client : `session.${sid}`;
 }
 
 /** The way out to a client, as a session sees it. */
@@ -337,7 +329,7 @@ export class Sessions {
     }
     const session = new Session(jid, host, this.owner, this.clock.now(), stream);
     prepare?.(session);
-    await this.begin(session);
+    isOver(await host.gate(sessionBeginning, { session }));
     // while one goes, the next may come
     for (let local = this.byFull.get(jid.full); local !== undefined; local = this.byFull.get(jid.full)) {
       await this.end(local, replaced());
@@ -401,7 +393,7 @@ export class Sessions {
     if (jid === undefined) return undefined;
     const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
     session.restore(saved);
-    await this.begin(session);
+    isOver(await host.gate(sessionBeginning, { session }));
     const entries = await this.cluster.directory.sessions(jid.bare, true);
     const isTaken = entries.some((entry) => entry.jid.full === jid.full && entry.sid !== saved.sid);
     if (isTaken || this.byFull.has(jid.full)) return undefined;
@@ -444,11 +436,6 @@ export class Sessions {
   private async claim({ host }: Session, put: MaybePromise<SessionEntry | undefined>): Promise<void> {
     const other = await put;
     if (other !== undefined) await this.closings.replace(other, host);
-  }
-
-  private async begin(session: Session): Promise<void> {
-    const verdict = await session.host.gate(sessionBeginning, { session });
-    if (verdict instanceof StanzaError) throw verdict;
   }
 
   private async end(session: Session, error: StreamError): Promise<void> {

@@ -65,14 +65,14 @@ export class Guards {
   lets(session: Session, stanza: Stanza): boolean {
     const { from } = stanza;
     if (from.bare === session.jid.bare) return !isPush(stanza, session.jid) || session.get(asked) === true;
-    const list = this.known(session);
+    const list = this.listOf(session);
     return list === undefined || !list.has(from) || from.full === session.host.domain || tellsOfBlocking(stanza);
   }
 
   /** Whom an account has blocked: known where it has sessions here, else read. */
   of(account: Jid): MaybePromise<BlockList | undefined> {
     const session = this.parts.sessionsOf(account.bare)[0];
-    return session === undefined ? this.parts.lists.of(account.local) : this.known(session);
+    return session === undefined ? this.parts.lists.of(account.local) : this.listOf(session);
   }
 
   /** An account's list is that now. */
@@ -101,7 +101,8 @@ export class Guards {
     this.epoch = {};
   }
 
-  private known(session: Session): BlockList | undefined {
+  /** Whom the account of a session has blocked. */
+  listOf(session: Session): BlockList | undefined {
     // (a session may be older than the module)
     const guard = session.get(guards) ?? unread(session);
     if (guard.epoch !== this.epoch) this.read(session, guard);

@@ -92,10 +92,10 @@ export default defineModule({
     const isOwn = (account: Jid, other: Jid): boolean => other.bare === account.bare || other.full === host.domain;
 
     // every stanza comes through the next ones: a look into memory for whoever has blocked nobody
-    function checkOut({ stanza }: Transit): MaybePromise<Verdict | undefined> {
+    function checkOut({ stanza, origin }: Transit): MaybePromise<Verdict | undefined> {
       const { from, to } = stanza;
       if (isOwn(from, to)) return undefined;
-      const list = guards.of(from);
+      const list = origin.kind === 'client' ? guards.listOf(origin.session) : guards.of(from);
       if (list === undefined) return undefined;
       return isPromise(list) ? list.then((late) => judgeOut(late, to)) : judgeOut(list, to);
     }
