@@ -80,6 +80,7 @@ const titles = {
   'XEP-0452': 'MUC Mention Notifications',
   'XEP-0462': 'PubSub Type Filtering',
   'XEP-0463': 'MUC Affiliations Versioning',
+  'XEP-0470': 'Pubsub Attachments',
   'XEP-0472': 'Pubsub Social Feed',
   'XEP-0474': 'SASL SCRAM Downgrade Protection',
   'XEP-0478': 'Stream Limits Advertisement',

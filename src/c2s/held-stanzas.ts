@@ -1,6 +1,8 @@
 // What is sent to a session that is in the directory already, and is not ready to take it.
+
+import type { Outbox } from '../core/outbox.ts';
 import type { Router } from '../core/router.ts';
-import type { Outbox, Session } from '../core/sessions.ts';
+import type { Session } from '../core/sessions.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 
 export class HeldStanzas implements Outbox {

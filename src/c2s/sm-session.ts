@@ -1,14 +1,15 @@
 // A session under stream management (XEP-0198): what it sent and received, and when to ask for an acknowledgement.
 import type { MaybePromise } from '../base/maybe.ts';
-import type { Outbox, Room, Session, SessionStream } from '../core/sessions.ts';
+import type { Outbox, Room } from '../core/outbox.ts';
+import type { Session, SessionStream } from '../core/sessions.ts';
 import { parseElement } from '../xml/document.ts';
-import { el } from '../xml/element.ts';
+import { type Element, el } from '../xml/element.ts';
 import { flatten } from '../xml/flatten.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { HandledCounter, UnackedQueue, type Unacknowledged } from '../xmpp/sm-counters.ts';
+import { HandledCounter, type Marked, UnackedQueue, type Unacknowledged } from '../xmpp/sm-counters.ts';
 import { type Reach, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 
 // An acknowledgement is asked for behind so many stanzas or characters; else after a moment without any.
@@ -56,6 +57,8 @@ export interface SavedStream {
   readonly id: string;
   readonly max: number;
   readonly handled: number;
+  /** What was handled besides, behind what was not: the client sends it again, and is not to be heard twice. */
+  readonly ahead?: readonly Marked[];
   readonly acked: number;
   /** How long it can still be resumed, in milliseconds. */
   readonly left: number;
@@ -116,8 +119,12 @@ export class ManagedSession implements Outbox {
     return { stanzas: keeper.limits.stanzas - queue.length, size: keeper.limits.size - queue.size };
   }
 
-  handled(work: Promise<unknown> | undefined): void {
-    this.inbound.add(work);
+  handled(work: Promise<unknown> | undefined, stanza: Element): void {
+    this.inbound.add(work, this.id === undefined ? undefined : stanza);
+  }
+
+  isRepeat(stanza: Element): boolean {
+    return this.inbound.isRepeat(stanza);
   }
 
   write(stanza: Stanza): void {
@@ -237,10 +244,12 @@ export class ManagedSession implements Outbox {
 
   /** Only for one that can be resumed. */
   save(): SavedStream {
+    const ahead = this.inbound.ahead();
     return {
       id: this.id ?? '',
       max: this.max,
       handled: this.inbound.h,
+      ...(ahead.length === 0 ? {} : { ahead }),
       acked: this.queue.acked,
       // (the stream of one that is still busy with what came over it is as good as gone)
       left: this.session.stream === undefined ? Math.max(this.until - this.keeper.now(), 0) : this.max,
@@ -253,7 +262,8 @@ export class ManagedSession implements Outbox {
   }
 
   /** @param adopt makes what others may share one again */
-  restore({ waiting }: SavedStream, adopt: (reach: Reach) => Reach): void {
+  restore({ waiting, ahead = [] }: SavedStream, adopt: (reach: Reach) => Reach): void {
+    this.inbound.expect(ahead);
     for (const { xml, at, had } of waiting) this.queue.push({ xml, isFlat: true, at, reach: had && adopt(had) });
   }
 }

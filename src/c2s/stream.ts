@@ -233,18 +233,23 @@ export class ClientConnection implements ClientStream, Carrier {
       return handler({ session, element });
     }
     this.context.metrics.stanzasIn.inc();
+    if (session.outbox?.isRepeat?.(element) === true) return this.handled(session, element, undefined);
     const done = this.context.router.fromClient(session, this.inLanguage(element));
-    if (!isPromise(done)) return this.handled(session, done?.settled);
+    if (!isPromise(done)) return this.handled(session, element, done?.settled);
     let held: Promise<void> | undefined;
     this.handling = done.then((unsettled) => {
-      held = this.handled(session, unsettled?.settled);
+      held = this.handled(session, element, unsettled?.settled);
     });
     return this.handling.then(() => held);
   }
 
   /** A stanza is handled but for what it waits for. Returns what the next one has to wait for, if anything. */
-  private handled(session: Session, settled: Promise<unknown> | undefined): Promise<void> | undefined {
-    session.outbox?.handled(settled);
+  private handled(
+    session: Session,
+    element: Element,
+    settled: Promise<unknown> | undefined,
+  ): Promise<void> | undefined {
+    session.outbox?.handled(settled, element);
     if (settled === undefined) return undefined;
     this.unsettled ??= new Unsettled(this.context.clock, this.context.unsettled);
     return this.unsettled.add(settled);

@@ -104,7 +104,7 @@ export interface Lease {
   readonly key: string;
   /** Grows from one owner of the key to the next. */
   readonly token: number;
-  /** Its owner before died, and has handed nothing over. */
+  /** Its owner before died, or gave it up unfinished, and has handed nothing over. */
   readonly isAfterDeath: boolean;
   /**
    * Whether nobody else can have taken it yet. It may turn from one turn of the event loop to the next: whoever writes or answers
@@ -113,8 +113,12 @@ export interface Lease {
   readonly isValid: boolean;
   /** Resolves when that is known: true when it is valid (again), false when it is over for good. */
   confirm(): Promise<boolean>;
-  /** Gives it up. */
-  release(): MaybePromise<void>;
+  /**
+   * Gives it up.
+   * @param isUnfinished what is kept of it for after a death has not been taken up, or is all that there is: for its next owner it is as
+   * if this one had died
+   */
+  release(isUnfinished?: boolean): MaybePromise<void>;
 }
 
 /** Single owners: of all lives of all nodes one has a key at a time, and the next has a higher token. */

@@ -31,7 +31,7 @@ import { refusalOf } from './owners/reply.ts';
 import { Questions } from './questions.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { checkFrom, restamp, stamp } from './stamps.ts';
-import { type Origin, Transit } from './transit.ts';
+import { type Life, type Origin, Transit } from './transit.ts';
 
 /** Takes stanzas for domains that are not served here. */
 export interface Remote {
@@ -238,9 +238,12 @@ export class Router {
     return this.guard(el, from, to, () => this.forward(transit));
   }
 
-  /** The server itself, or an account through it, speaks. */
-  send(stanza: Stanza, host: Host): MaybePromise<void> {
-    return this.route(new Transit(stanza, { kind: 'host', host }));
+  /**
+   * The server itself, or an account through it, speaks.
+   * @param life the session that it speaks instead of
+   */
+  send(stanza: Stanza, host: Host, life?: Life): MaybePromise<void> {
+    return this.route(new Transit(stanza, { kind: 'host', host, life }));
   }
 
   /**

@@ -20,6 +20,7 @@ import {
 import { isOver } from './hooks.ts';
 import type { Host } from './host.ts';
 import { Moves } from './moves.ts';
+import type { Outbox } from './outbox.ts';
 
 /** How a slot's value is written down, as JSON, where a session outlives its process. */
 export interface Keeping<T> {
@@ -65,25 +66,6 @@ export interface SessionStream {
   readonly queuedBytes: number;
   send(xml: string): void;
   close(error?: StreamError): void;
-}
-
-/** What a session may still be sent before too much waits for its client to acknowledge it. */
-export interface Room {
-  readonly stanzas: number;
-  /** Characters of XML. */
-  readonly size: number;
-}
-
-/** Counts what a session's client sends, and keeps what it is sent until it has acknowledged it (XEP-0198). */
-export interface Outbox {
-  /** Undefined where nothing has to be acknowledged. */
-  readonly room?: Room;
-  /** Writes a stanza to the session's stream, if there is one. */
-  write(stanza: Stanza): void;
-  /** A stanza of the client's was handled; `work` is what it still waits for before that may be acknowledged. */
-  handled(work: Promise<unknown> | undefined): void;
-  /** The session is over and out of the directory: what was not acknowledged goes back through the rules of delivery. */
-  giveBack(): MaybePromise<void>;
 }
 
 /** A session, written down as JSON. */

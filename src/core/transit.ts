@@ -3,11 +3,19 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import type { Host } from './host.ts';
 import type { Session } from './sessions.ts';
 
+/** One life of a full JID: a session, which the next one under the same address is not. */
+export interface Life {
+  readonly sid: string;
+  /** When it was bound, in milliseconds since 1970, where that is known. */
+  readonly since?: number;
+}
+
 /** Who brought the stanza in. */
 export type Origin =
   | { readonly kind: 'client'; readonly session: Session }
   | { readonly kind: 'server'; readonly domain: string }
-  | { readonly kind: 'host'; readonly host: Host }
+  /** `life`: the session that it speaks instead of. */
+  | { readonly kind: 'host'; readonly host: Host; readonly life?: Life | undefined }
   /** `by`, a component, speaks for an account of the host (XEP-0356). */
   | { readonly kind: 'account'; readonly host: Host; readonly by: string };
 

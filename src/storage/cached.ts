@@ -263,7 +263,6 @@ function cachedMap(store: MapStore<unknown>, cache: Cache): MapStore<unknown> {
       const values = all(owner);
       return values instanceof Promise ? values.then((loaded) => loaded.get(key)) : values.get(key);
     },
-    several: async (asked) => (await store.several(asked)).map(freeze),
     async set(owner, key, value) {
       const copy = value === undefined ? undefined : stored(value);
       const old = cache.peek(owner);

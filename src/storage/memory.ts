@@ -165,11 +165,6 @@ function mapTable(spec: Spec<unknown>, check: () => void): Table {
       check();
       return new Map(owners.get(checkText(owner)));
     },
-    async several(asked) {
-      check();
-      for (const { owner, key } of asked) for (const text of [owner, key]) checkText(text);
-      return asked.map(({ owner, key }) => owners.get(owner)?.get(key));
-    },
   };
   return {
     kind: 'map',

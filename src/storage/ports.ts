@@ -20,8 +20,6 @@ export interface MapStore<T> {
   /** As in {@link KvStore.update}. */
   update(owner: string, key: string, change: (old: T | undefined) => T | undefined): Promise<T | undefined>;
   all(owner: string): MaybePromise<ReadonlyMap<string, T>>;
-  /** Some values of many owners, `undefined` for those that are not there; all in one question. */
-  several(asked: readonly { readonly owner: string; readonly key: string }[]): Promise<readonly (T | undefined)[]>;
 }
 
 export interface LogEntry<T, I> {

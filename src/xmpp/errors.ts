@@ -47,6 +47,8 @@ export interface StanzaErrorOptions {
   readonly by?: string;
   /** What stands before the error in the answer: the part of a request that it is about. */
   readonly beside?: Element;
+  /** What the condition was called when errors were numbers (XEP-0086), for clients that still look for that. */
+  readonly code?: number;
 }
 
 /** A refusal of one stanza; thrown by handlers, answered by whoever called them. */
@@ -58,6 +60,7 @@ export class StanzaError extends Error {
   readonly content: string | undefined;
   readonly by: string | undefined;
   readonly beside: Element | undefined;
+  readonly code: number | undefined;
 
   constructor(condition: Condition, text?: string, options: StanzaErrorOptions = {}) {
     super(text === undefined ? condition : `${condition}: ${text}`);
@@ -69,6 +72,7 @@ export class StanzaError extends Error {
     this.content = options.content;
     this.by = options.by;
     this.beside = options.beside;
+    this.code = options.code;
   }
 
   /** The `<error/>` child; `by` names who found it (RFC 6120 8.3.2). */
@@ -77,7 +81,7 @@ export class StanzaError extends Error {
     return el(
       'error',
       null,
-      { type: this.type, by },
+      { type: this.type, by, ...(this.code !== undefined && { code: String(this.code) }) },
       condition,
       ...(this.text === undefined ? [] : [el('text', NS.stanzas, { 'xml:lang': 'en' }, this.text)]),
       ...(this.extra === undefined ? [] : [this.extra]),

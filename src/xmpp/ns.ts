@@ -228,6 +228,9 @@ export const NS = {
   replies: 'urn:xmpp:reply:0',
   // XEP-0462
   pubsubFilter: 'urn:xmpp:pubsub-filter:0',
+  // XEP-0470
+  attachments: 'urn:xmpp:pubsub-attachments:1',
+  attachmentsSummary: 'urn:xmpp:pubsub-attachments:summary:1',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
   // XEP-0480

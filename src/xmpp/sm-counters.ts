@@ -1,4 +1,6 @@
 // The counters of stream management (XEP-0198 4): what was sent and not acknowledged, what came and was handled. Pure.
+import type { Element } from '../xml/element.ts';
+import { markOf } from './sm-marks.ts';
 
 /** Counters are unsigned and start again at zero after 2^32-1 (XEP-0198 4). */
 const wrap = (count: number): number => count >>> 0;
@@ -89,15 +91,28 @@ export class UnackedQueue<R = never> {
 /** So many refusals are remembered, the last ones. */
 const MOST_REFUSALS = 256;
 
+/** Of so many stanzas behind `h` it is known which they were. */
+const MOST_MARKED = 512;
+/** A stanza that is sent again may have come to stand so much further back, behind others that its sender had not sent before. */
+const SLIP = 16;
+
+/** A stanza that was handled although one before it was not: where it stands, as `h` counts, and what it is known by. */
+export type Marked = readonly [number: number, mark: string];
+
 /** Work that a stanza's sender is not to hear of before it is done. */
 interface Step {
   isDone: boolean;
   /** It is done, and was not handled. */
-  isLost?: boolean;
+  isLost: boolean;
   /** The stanza itself, and those behind it that had nothing to wait for. */
   stanzas: number;
   /** Acknowledgements that were asked for behind those. */
   asked: number;
+  /** The stanza itself, until it is done; then what it is known by, where it is done before others that came before it. */
+  element: Element | undefined;
+  mark: string | undefined;
+  /** What those behind it are known by. */
+  behind: string[] | undefined;
 }
 
 const nothing: Step[] = Object.freeze([]) as never;
@@ -129,6 +144,10 @@ export class HandledCounter {
   private whenIdle: (() => void)[] | undefined;
   private isHalted = false;
   private refusals: Refusal[] | undefined;
+  /** How many stanzas have come that `h` does not count. */
+  private open = 0;
+  /** What another process has handled and could not count: its sender sends it again. */
+  private repeats: Marked[] | undefined;
   private readonly answers: Answering;
 
   /**
@@ -140,30 +159,99 @@ export class HandledCounter {
     this.answers = answers;
     this.whenIdle = undefined;
     this.refusals = undefined;
+    this.repeats = undefined;
   }
 
   /**
    * A stanza was handled; `work` is what it still waits for. The promise must not reject; where it resolves to false the stanza was
    * not handled after all, and counting ends before it. Where it resolves to {@link refused}, that is known in the end: see `end`.
+   * @param stanza for who has to know which were handled: see `ahead`
    */
-  add(work?: Promise<unknown>): void {
+  add(work?: Promise<unknown>, stanza?: Element): void {
     if (this.isHalted) return;
     const last = this.steps.at(-1);
-    if (work === undefined) {
-      if (last === undefined) this.h = wrap(this.h + 1);
-      else if (last.asked === 0) last.stanzas++;
-      else this.steps.push({ isDone: true, stanzas: 1, asked: 0 });
+    if (work === undefined && last === undefined) {
+      this.h = wrap(this.h + 1);
       return;
     }
-    const step: Step = { isDone: false, stanzas: 1, asked: 0 };
+    const element = ++this.open > MOST_MARKED ? undefined : stanza;
+    if (work === undefined) {
+      this.addBehind(last!, element);
+      return;
+    }
+    const step: Step = {
+      isDone: false,
+      isLost: false,
+      stanzas: 1,
+      asked: 0,
+      element,
+      mark: undefined,
+      behind: undefined,
+    };
     if (last === undefined) this.steps = [step];
     else this.steps.push(step);
     void work.then((outcome) => {
       if (outcome === refused) this.refuse(step);
       step.isLost = outcome === false;
       step.isDone = true;
+      if (step.element !== undefined && !step.isLost && this.steps[0] !== step) step.mark = markOf(step.element);
+      step.element = undefined;
       this.advance();
     });
+  }
+
+  /** It had nothing to wait for but what came before it. */
+  private addBehind(last: Step, element: Element | undefined): void {
+    const mark = element && markOf(element);
+    if (last.asked > 0) {
+      const step = { isDone: true, isLost: false, stanzas: 1, asked: 0, element: undefined, mark, behind: undefined };
+      this.steps.push(step);
+      return;
+    }
+    last.stanzas++;
+    if (mark !== undefined) {
+      last.behind ??= [];
+      last.behind.push(mark);
+    }
+  }
+
+  /**
+   * Those that were handled although `h` does not count them, as one before them was not: their sender will send them again to whoever
+   * goes on from `h`. At most the first few hundred.
+   */
+  ahead(): Marked[] {
+    const marked = this.stillToCome(wrap(this.h + 1));
+    let number = wrap(this.h + 1);
+    for (const { mark, behind = [], stanzas } of this.steps) {
+      if (mark !== undefined) marked.push([number, mark]);
+      for (const [i, one] of behind.entries()) marked.push([wrap(number + 1 + i), one]);
+      number = wrap(number + stanzas);
+    }
+    return marked;
+  }
+
+  /** Goes on from the `h` of another process, with what was `ahead` of it there. */
+  expect(repeats: readonly Marked[]): void {
+    this.repeats = repeats.length === 0 ? undefined : [...repeats];
+  }
+
+  /**
+   * Whether a stanza that has just come was handled already, by another process that could not say so: then it only counts. It is known by
+   * where it stands and by what it says, so that nothing else is taken for it, whatever a client sends again or leaves out.
+   */
+  isRepeat(stanza: Element): boolean {
+    if (this.repeats === undefined) return false;
+    const rest = this.stillToCome(wrap(this.h + this.open + 1));
+    const mark = rest.length === 0 ? undefined : markOf(stanza);
+    const at = rest.findIndex(([, one]) => one === mark);
+    if (at >= 0) rest.splice(at, 1);
+    this.repeats = rest.length === 0 ? undefined : rest;
+    return at >= 0;
+  }
+
+  /** What may be sent again yet, when the next stanza has that number. */
+  private stillToCome(next: number): Marked[] {
+    return (this.repeats ?? []).filter(([number]) => !isBehind(wrap(number + SLIP), next));
   }
 
   /**
@@ -225,12 +313,15 @@ export class HandledCounter {
     for (const { isDone, isLost, stanzas, asked } of this.steps) {
       if (isLost) {
         this.isHalted = true;
-        done = this.steps.length;
-        break;
+        this.steps.splice(0, done);
+        this.repeats = this.ahead();
+        this.finish();
+        return;
       }
       if (!isDone) break;
       done++;
       this.h = wrap(this.h + stanzas);
+      this.open -= stanzas;
       for (let i = 0; i < asked; i++) this.answers.sendAck();
     }
     if (done < this.steps.length) {
@@ -242,6 +333,7 @@ export class HandledCounter {
 
   private finish(): void {
     this.steps = nothing;
+    this.open = 0;
     for (const resolve of this.whenIdle?.splice(0) ?? []) resolve();
   }
 }

@@ -1,11 +1,11 @@
 // The contract of message archives (ArchiveStore in src/storage/ports.ts): one suite, every driver.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/base/clock.ts';
 import { StorageUnavailable, UnstorableValue } from '../../src/storage/errors.ts';
 import { idTime } from '../../src/storage/ids.ts';
-import type { ArchivePage, ArchiveQuery, ArchiveStore, Driver, NewArchived } from '../../src/storage/ports.ts';
+import type { ArchivePage, ArchiveQuery, ArchiveStore, NewArchived } from '../../src/storage/ports.ts';
 import { archive, type Searchable, type Spec } from '../../src/storage/specs.ts';
-import { type StorageWorld, storageWorlds } from '../kit/storage-worlds.ts';
+import { storageForAll, storageWorlds } from '../kit/storage-worlds.ts';
 
 const clock: Clock & { time: number } = {
   time: Date.UTC(2026, 0, 1),
@@ -29,26 +29,19 @@ function searchable(xml: string): Searchable | undefined {
 const specs = { messages: archive({ searchable }) as Spec<unknown> };
 
 describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
-  let world: StorageWorld;
-  let driver: Driver;
+  const storage = storageForAll(build);
   let messages: ArchiveStore;
   let owner = '';
   let owners = 0;
 
   beforeAll(async () => {
-    world = await build();
-    driver = await world.driver();
     messages = await open('first.test');
-  });
-  afterAll(async () => {
-    await driver?.close();
-    await world?.close();
   });
   beforeEach(() => {
     owner = `owner${owners++}`;
   });
 
-  const open = async (host: string, of = driver): Promise<ArchiveStore> =>
+  const open = async (host: string, of = storage.driver): Promise<ArchiveStore> =>
     (await of.open(host, 'talk', specs)).messages as ArchiveStore;
   const message = (xml: string, more: Partial<NewArchived> = {}): NewArchived => ({
     with: 'juliet@capulet.test',
@@ -350,7 +343,7 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
         }
       }
       here.append('gone', message('still on its way'));
-      await driver.purge('purge.test', 'gone');
+      await storage.driver.purge('purge.test', 'gone');
       expect((await here.find('gone', { limit: 9 }))?.entries).toEqual([]);
       expect((await here.find('stays', { limit: 9 }))?.entries).toHaveLength(1);
       expect((await there.find('gone', { limit: 9 }))?.entries).toHaveLength(1);
@@ -549,7 +542,7 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
   });
 
   test('a closed driver says so', async () => {
-    const another = await world.driver();
+    const another = await storage.world.driver();
     const own = await open('closed.test', another);
     const last = own.append('a', message('on the way'));
     await another.close();

@@ -1,10 +1,10 @@
 // The contract of items (ItemsStore in src/storage/ports.ts): one suite, every driver.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/base/clock.ts';
 import { StorageUnavailable, UnstorableValue } from '../../src/storage/errors.ts';
-import type { Driver, Item, ItemsQuery, ItemsStore, NewItem } from '../../src/storage/ports.ts';
+import type { Item, ItemsQuery, ItemsStore, NewItem } from '../../src/storage/ports.ts';
 import { items as itemsSpec, kv, type Spec } from '../../src/storage/specs.ts';
-import { type StorageWorld, storageWorlds } from '../kit/storage-worlds.ts';
+import { storageForAll, storageWorlds } from '../kit/storage-worlds.ts';
 
 const clock: Clock & { time: number } = {
   time: Date.UTC(2026, 0, 1),
@@ -18,26 +18,19 @@ const node = 'urn:xmpp:microblog:0';
 const unlimited = 1_000_000;
 
 describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
-  let world: StorageWorld;
-  let driver: Driver;
+  const storage = storageForAll(build);
   let store: ItemsStore;
   let owner = '';
   let owners = 0;
 
   beforeAll(async () => {
-    world = await build();
-    driver = await world.driver();
     store = await open('first.test');
-  });
-  afterAll(async () => {
-    await driver?.close();
-    await world?.close();
   });
   beforeEach(() => {
     owner = `owner${owners++}`;
   });
 
-  const open = async (host: string, of = driver): Promise<ItemsStore> =>
+  const open = async (host: string, of = storage.driver): Promise<ItemsStore> =>
     (await of.open(host, 'pubsub', specs)).items as ItemsStore;
   const item = (id: string, more: Partial<NewItem> = {}): NewItem => ({
     id,
@@ -309,7 +302,7 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
       expect(await store.usage(owner, node)).toEqual({ items: 1, bytes: 9 });
       await store.clear(owner, node);
       expect(await store.usage(owner)).toEqual({ items: 1, bytes: 4 });
-      await driver.purge('first.test', owner);
+      await storage.driver.purge('first.test', owner);
       expect(await store.usage(owner)).toEqual({ items: 0, bytes: 0 });
     });
   });
@@ -380,7 +373,7 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
     await store.put(`${owner}+`, node, [item('a')], 1);
     await elsewhere.put(owner, node, [item('a')], 1);
     void put('d');
-    await driver.purge('first.test', owner);
+    await storage.driver.purge('first.test', owner);
     expect(await store.usage(owner)).toEqual({ items: 0, bytes: 0 });
     expect(await page()).toBe('.');
     expect(await page({}, 'other')).toBe('.');
@@ -390,13 +383,13 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (name, build) => {
 
   test('a store of another kind is refused, and what it has is there when it is opened again', async () => {
     await put('a');
-    await expect(driver.open('first.test', 'pubsub', { items: kv() })).rejects.toThrow(/items.*kv/);
+    await expect(storage.driver.open('first.test', 'pubsub', { items: kv() })).rejects.toThrow(/items.*kv/);
     store = await open('first.test');
     expect(await page()).toBe('a.');
   });
 
   test('a closed driver says so, and has written what it was given', async () => {
-    const another = await world.driver();
+    const another = await storage.world.driver();
     const own = await open('first.test', another);
     const writing = own.put(owner, node, [item('last')], 1);
     await another.close();

@@ -79,6 +79,19 @@ for (const adapter of adapters) {
         expect(await one.leases.claim('room')).toEqual({ holder: two.self });
       });
 
+      test('what is given up unfinished is its next owner’s as after a death', async () => {
+        const [one, two] = (await start()) as [Cluster, Cluster];
+        const first = await claim(one, 'room');
+        await first.release(true);
+        expect(await two.leases.orphans()).toEqual(['room']);
+        const second = await claim(two, 'room');
+        expect([second.isAfterDeath, second.token > first.token]).toEqual([true, true]);
+        expect(first.isValid).toBe(false);
+        expect(await two.leases.orphans()).toEqual([]);
+        await second.release();
+        expect((await claim(one, 'room')).isAfterDeath).toBe(false);
+      });
+
       test('what a dead node had is claimed when it cannot write any more', async () => {
         const [one, two] = (await start()) as [Cluster, Cluster];
         const old = await claim(one, 'room');

@@ -1,10 +1,10 @@
 // The contract of pairs (PairsStore in src/storage/ports.ts): one suite, every driver.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { StorageMismatch, StorageUnavailable, UnstorableValue } from '../../src/storage/errors.ts';
-import type { Driver, PairsStore } from '../../src/storage/ports.ts';
+import type { PairsStore } from '../../src/storage/ports.ts';
 import { map, pairs, type Spec } from '../../src/storage/specs.ts';
-import { type StorageWorld, storageWorlds } from '../kit/storage-worlds.ts';
+import { storageForAll, storageWorlds } from '../kit/storage-worlds.ts';
 
 interface Bond {
   readonly affiliation: string;
@@ -15,27 +15,20 @@ const romeo = 'romeo@montague.test';
 const juliet = 'juliet@capulet.test/balcony';
 
 describe.each(Object.entries(storageWorlds(systemClock)))('%s', (_name, build) => {
-  let world: StorageWorld;
-  let driver: Driver;
+  const storage = storageForAll(build);
   let store: PairsStore<Bond>;
   let own = '';
   let owners = 0;
   let modules = 0;
 
   beforeAll(async () => {
-    world = await build();
-    driver = await world.driver();
     store = await open('first.test');
-  });
-  afterAll(async () => {
-    await driver?.close();
-    await world?.close();
   });
   beforeEach(() => {
     own = `owner${owners++}`;
   });
 
-  const open = async (host: string, of = driver): Promise<PairsStore<Bond>> =>
+  const open = async (host: string, of = storage.driver): Promise<PairsStore<Bond>> =>
     (await of.open(host, 'pubsub', specs)).entities as PairsStore<Bond>;
   const listed = (found: ReadonlyMap<string, Bond>): Record<string, string> =>
     Object.fromEntries([...found].map(([key, { affiliation }]) => [key, affiliation]));
@@ -137,7 +130,7 @@ describe.each(Object.entries(storageWorlds(systemClock)))('%s', (_name, build) =
       await one.set(own, 'blog', romeo, owner('owner'));
       await one.set(`${own}+`, 'blog', romeo, owner('owner'));
     }
-    await driver.purge('first.test', own);
+    await storage.driver.purge('first.test', own);
     expect((await store.left(own, 'blog')).size).toBe(0);
     expect((await store.right(own, romeo)).size).toBe(0);
     expect((await store.left(`${own}+`, 'blog')).size).toBe(1);
@@ -146,20 +139,22 @@ describe.each(Object.entries(storageWorlds(systemClock)))('%s', (_name, build) =
 
   test('values are brought to the declared version, and a store of another kind is refused', async () => {
     const module = `versions${modules++}`;
-    const old = (await driver.open('v.test', module, { s: pairs() as Spec<unknown> })).s as PairsStore<unknown>;
+    const old = (await storage.driver.open('v.test', module, { s: pairs() as Spec<unknown> })).s as PairsStore<unknown>;
     const all = Array.from({ length: 603 }, (_, i) => [`u${i}`, `n${i}`] as const);
     await old.setAll('o', 'a', new Map(all));
     await old.setAll('o', 'b', new Map([['u0', 'drop']]));
     const migrate = { 2: (value: unknown) => (value === 'drop' ? undefined : [value]) };
     const declared = pairs({ version: 2, migrate }) as Spec<unknown>;
-    const now = (await driver.open('v.test', module, { s: declared })).s as PairsStore<unknown>;
+    const now = (await storage.driver.open('v.test', module, { s: declared })).s as PairsStore<unknown>;
     expect(await now.left('o', 'a')).toEqual(new Map(all.map(([key, value]) => [key, [value]])));
     expect(await now.right('o', 'u0')).toEqual(new Map([['a', ['n0']]]));
-    await expect(driver.open('v.test', module, { s: map() as Spec<unknown> })).rejects.toBeInstanceOf(StorageMismatch);
+    await expect(storage.driver.open('v.test', module, { s: map() as Spec<unknown> })).rejects.toBeInstanceOf(
+      StorageMismatch,
+    );
   });
 
   test('a closed driver says so', async () => {
-    const another = await world.driver();
+    const another = await storage.world.driver();
     const one = await open('first.test', another);
     await another.close();
     await expect((async () => one.set(own, 'l', 'r', owner('')))()).rejects.toBeInstanceOf(StorageUnavailable);

@@ -1,7 +1,8 @@
 // Rooms by the hands of people with Converse.js in a browser: everything is clicked and typed, and what is expected is what they read.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ChildServer, passwordOf } from '../kit/child-server.ts';
+import { ChildServer } from '../kit/child-server.ts';
 import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
+import { confirm, enterRoom, openConverse, pick, say } from '../kit/converse.ts';
 import { ConverseSite } from '../kit/converse-site.ts';
 
 const domain = 'browser.example';
@@ -19,49 +20,14 @@ beforeAll(async () => {
   await server.addUsers(domain, ['romeo', 'juliet']);
   site = await ConverseSite.start();
   browser = await Chromium.start();
-  romeo = await logIn('romeo');
-  juliet = await logIn('juliet');
+  romeo = await openConverse(browser, site, server, domain, 'romeo');
+  juliet = await openConverse(browser, site, server, domain, 'juliet');
 });
 afterAll(async () => {
   await browser?.[Symbol.asyncDispose]();
   site?.[Symbol.dispose]();
   await server?.[Symbol.asyncDispose]();
 });
-
-/** By the form, in a browser of somebody's own. */
-async function logIn(user: string): Promise<ChromiumPage> {
-  const { address, port } = server.address('http');
-  const settings = { websocket_url: `ws://${address}:${port}/xmpp-websocket`, view_mode: 'fullscreen' };
-  const page = await browser.open(site.url(settings), true);
-  await page.click('input[name=jid]');
-  await page.type(`${user}@${domain}`);
-  await page.click('input[name=password]');
-  await page.type(passwordOf(user));
-  await page.click('form [type=submit]');
-  await page.shows('I am online');
-  return page;
-}
-
-async function add(page: ChromiumPage, room: string, nick: string): Promise<void> {
-  await pick(page, 'converse-rooms-list', 'Add groupchat');
-  await page.click('converse-add-muc-modal [name=chatroom]');
-  await page.type(room);
-  await page.click('converse-add-muc-modal [name=nickname]');
-  await page.type(nick);
-  await page.click('converse-add-muc-modal [name=join]');
-}
-
-/** Opens a menu, and again when it closes by itself: what is drawn anew has its menu closed. */
-async function pick(page: ChromiumPage, menu: string, item: string): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    await page.click(`${menu} .dropdown-toggle`);
-    try {
-      return await page.click(`${menu} .dropdown-item`, item, 2_000);
-    } catch (error) {
-      if (attempt === 3) throw error;
-    }
-  }
-}
 
 async function tick(page: ChromiumPage, ...labels: string[]): Promise<void> {
   await pick(page, 'converse-muc-heading', 'Configure');
@@ -82,16 +48,8 @@ async function choose(page: ChromiumPage, nick: string): Promise<void> {
   await page.click('converse-muc-nickname-form [type=submit]');
 }
 
-const confirm = (page: ChromiumPage): Promise<void> => page.click('converse-confirm-modal [type=submit]');
-
-async function say(page: ChromiumPage, text: string): Promise<void> {
-  await page.click('converse-muc .chat-textarea');
-  await page.type(text);
-  await page.pressEnter();
-}
-
 test('somebody makes a public room, somebody else finds it in the list, and they talk', { timeout }, async () => {
-  await add(romeo, 'The Square', 'romeo');
+  await enterRoom(romeo, 'The Square', 'romeo');
   await romeo.shows('A new groupchat has been created');
   await tick(romeo, 'Keep the room when the last occupant leaves', 'Participants may change the subject');
 
@@ -110,16 +68,16 @@ test('somebody makes a public room, somebody else finds it in the list, and they
   await leave(juliet);
   await romeo.shows('juliet has left the groupchat');
   await say(romeo, 'gone so soon?');
-  await add(juliet, 'The Square', 'juliet');
+  await enterRoom(juliet, 'The Square', 'juliet');
   await juliet.shows('gone so soon?');
   await juliet.shows('ay me');
 });
 
 test('somebody makes a private room, and an invitation lets somebody else in', { timeout }, async () => {
-  await add(romeo, 'The Club', 'romeo');
+  await enterRoom(romeo, 'The Club', 'romeo');
   await romeo.shows('A new groupchat has been created');
   await tick(romeo, 'Only members may enter', 'List the room publicly');
-  await add(juliet, 'The Club', 'juliet');
+  await enterRoom(juliet, 'The Club', 'juliet');
   await juliet.shows('You are not on the member list of this groupchat.');
   await leave(juliet);
 

@@ -4,11 +4,12 @@ import { openChaosPipe } from '../kit/chaos.ts';
 import { ChildServer, passwordOf, until } from '../kit/child-server.ts';
 import { Chromium } from '../kit/chromium.ts';
 import type { StreamClient } from '../kit/client.ts';
+import { confirm, openConverse, pick } from '../kit/converse.ts';
 import { ConverseSite } from '../kit/converse-site.ts';
 import { logIn } from '../kit/login.ts';
 
 const domain = 'browser.example';
-const patience = 8_000;
+const patience = 15_000;
 
 let server: ChildServer;
 let browser: Chromium;
@@ -16,26 +17,15 @@ let site: ConverseSite;
 
 beforeAll(async () => {
   server = await ChildServer.start({ hosts: { [domain]: {} } });
-  await server.addUsers(domain, ['juliet', 'romeo']);
-  await befriend('juliet', 'romeo');
+  await server.addUsers(domain, ['juliet', 'romeo', 'nurse', 'peter']);
   site = await ConverseSite.start();
   browser = await Chromium.start();
-});
+}, 120_000);
 afterAll(async () => {
   await browser?.[Symbol.asyncDispose]();
   site?.[Symbol.dispose]();
   await server?.[Symbol.asyncDispose]();
 });
-
-/** Converse.js asks for a block list (XEP-0191) before it talks to strangers, and there is none. */
-async function befriend(user: string, other: string): Promise<void> {
-  const login = { domain, user, password: passwordOf(user), tls: 'starttls', resource: 'desktop' } as const;
-  const { client } = await logIn(server.address('c2s'), login);
-  const item = `<item jid='${other}@${domain}'/>`;
-  client.write(`<iq type='set' id='1'><query xmlns='jabber:iq:roster'>${item}</query></iq>`);
-  await client.next();
-  await client.destroy();
-}
 
 /** The bodies of messages that somebody gets. */
 function listen(client: StreamClient): string[] {
@@ -95,6 +85,36 @@ test.each([
   expect(jid).toBe(`romeo@${domain}/desktop`);
   await tab.evaluate('void api.user.logout()');
   await romeo.destroy();
+});
+
+test('somebody blocks somebody by clicks, hears nothing of them, and lets them talk again', {
+  timeout: 60_000,
+}, async () => {
+  const nurse = await openConverse(browser, site, server, domain, 'nurse');
+  const login = { domain, user: 'peter', password: passwordOf('peter'), tls: 'starttls', resource: 'desktop' } as const;
+  const { client: peter } = await logIn(server.address('c2s'), login);
+  const say = (text: string): void =>
+    peter.write(`<message type='chat' to='nurse@${domain}' id='${text}'><body>${text}</body></message>`);
+  say('anon');
+  await nurse.click(`converse-roster .open-chat[data-jid="peter@${domain}"]`);
+  await nurse.shows('anon');
+
+  await pick(nurse, 'converse-chat-heading', 'Block this user');
+  await confirm(nurse);
+  await pick(nurse, 'converse-roster', 'Show block list');
+  await nurse.click('converse-blocklist-modal label', `peter@${domain}`);
+  say('fan');
+  const answer = await peter.next(patience);
+  expect(answer?.kind === 'element' && answer.element.attrs).toMatchObject({ type: 'error', id: 'fan' });
+
+  await nurse.click('converse-blocklist-modal [type=submit]', 'Unblock selected users');
+  await nurse.shows('No blocked XMPP addresses');
+  say('before, and apace');
+  await nurse.click('converse-blocklist-modal .modal-footer button', 'Close');
+  await nurse.click(`converse-roster .open-chat[data-jid="peter@${domain}"]`);
+  await nurse.shows('before, and apace');
+  expect(await nurse.evaluate("document.body.innerText.includes('fan')")).toBe(false);
+  await peter.destroy();
 });
 
 test('the server never logged an error', () => {

@@ -1,11 +1,9 @@
 // Profanity, of Debian's packages, as somebody uses it who types: what is expected is what is on the screen.
-import { existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ChildServer, passwordOf } from '../kit/child-server.ts';
-import { Terminal } from '../kit/terminal.ts';
+import { ChildServer } from '../kit/child-server.ts';
+import { startProfanity } from '../kit/profanity.ts';
+import type { Terminal } from '../kit/terminal.ts';
 
-const program = '/usr/bin/profanity';
 const domain = 'chat.example';
 
 let server: ChildServer;
@@ -13,31 +11,15 @@ let romeo: Terminal;
 let juliet: Terminal;
 
 beforeAll(async () => {
-  if (!existsSync(program)) throw new Error('profanity is missing; run: node scripts/test-deps.js');
   server = await ChildServer.start({ hosts: { [domain]: {} }, database: 'memory' });
   await server.addUsers(domain, ['romeo', 'juliet']);
-  [romeo, juliet] = await Promise.all([connect('romeo'), connect('juliet')]);
+  const enter = (user: string): Promise<Terminal> => startProfanity(server, domain, user);
+  [romeo, juliet] = await Promise.all([enter('romeo'), enter('juliet')]);
 });
 afterAll(async () => {
   await Promise.all([romeo, juliet].map((terminal) => terminal?.[Symbol.asyncDispose]()));
   await server?.[Symbol.asyncDispose]();
 });
-
-/** Starts it with a home of its own, and logs in. */
-async function connect(user: string): Promise<Terminal> {
-  const home = join(server.folder, user);
-  mkdirSync(home);
-  const terminal = await Terminal.start(program, { HOME: home });
-  await terminal.shows('Type /help for help information.');
-  const { address, port } = server.address('c2s');
-  // (that the machine does not know the certificate's authority is what the last word is about)
-  terminal.type(`/connect ${user}@${domain} server ${address} port ${port} tls trust`);
-  await terminal.shows('Enter password:');
-  terminal.type(passwordOf(user));
-  await terminal.shows('logged in successfully');
-  await terminal.shows('[TLS]');
-  return terminal;
-}
 
 /** Sets a field of the form that is shown, found by its label, which is the only one that begins so. */
 async function fill(terminal: Terminal, label: string, value: string): Promise<void> {

@@ -1,8 +1,9 @@
 // Rooms when their node goes, in good order or not: those who are in them on other nodes stay, and see nothing but who went with the node.
 import { afterEach, describe, expect, test } from 'vitest';
 import type { StreamClient } from '../kit/client.ts';
-import { hears, type Joined, joinServers, unread } from '../kit/joined-servers.ts';
+import { gone, hears, here, type Joined, joinServers, unread } from '../kit/joined-servers.ts';
 import { redisForAll } from '../kit/redis-for-all.ts';
+import { joinRoom, makeRoom, roomOn, say } from './rooms.ts';
 
 const redis = redisForAll();
 
@@ -90,4 +91,39 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
     await talk(juliet, 'Juliet', [romeo], 'after');
     await talk(romeo, 'Romeo', [juliet], 'at last');
   });
+});
+
+test('the end of a session that died with its node is heard late by a room that its successor has entered: he stays', async () => {
+  joined = await joinServers(undefined, ['one', 'two', 'three']);
+  const room = roomOn(joined, 2);
+  const juliet = await joined.enter(2, 'juliet', 'balcony');
+  await makeRoom(juliet, room, 'Juliet');
+  const before = await joined.enter(1, 'romeo', 'orchard');
+  await joinRoom(before, room, 'Romeo');
+  // whoever is told of what a dead node has left is slow to tell the room
+  let goOn = (): void => {};
+  const slow = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const heir = joined.clusters[0]!;
+  const call = heir.call.bind(heir);
+  let late: Promise<unknown> | undefined;
+  heir.call = (node, method, body) => {
+    if (method !== 'owners.ask' || !JSON.stringify(body).includes('unavailable')) return call(node, method, body);
+    late = slow.then(() => call(node, method, body));
+    return late;
+  };
+  joined.kill(1);
+  await expect.poll(() => late !== undefined).toBe(true);
+  const romeo = await joined.enter(2, 'romeo', 'orchard');
+  await joinRoom(romeo, room, 'Romeo');
+  await hears(juliet, gone(`${room}@${HOST}/Romeo`), here(`${room}@${HOST}/Romeo`));
+  goOn();
+  await late;
+  say(romeo, room, 'still here');
+  for (const client of [romeo, juliet]) {
+    const heard = await hears(client, /id="still here"/);
+    expect(heard.at(-1)).not.toContain('type="error"');
+    expect(heard.filter((text) => text.includes('unavailable'))).toEqual([]);
+  }
 });

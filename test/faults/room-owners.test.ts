@@ -206,7 +206,7 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
   });
 });
 
-test('who was in more rooms than presence shares leaves all of them with its node', async () => {
+test('who was in very many rooms leaves all of them with its node', async () => {
   joined = await joinServers(undefined, ['one', 'two', 'three']);
   const juliet = await joined.enter(2, 'juliet', 'balcony');
   const room = roomOn(joined, 0);

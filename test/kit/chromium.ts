@@ -9,8 +9,8 @@ import { WebSocket } from 'ws';
 /** How long a start and an end may take, in milliseconds. */
 const START = 20_000;
 const STOP = 5_000;
-/** How long a page may take to show something, in milliseconds. */
-const PATIENCE = 8_000;
+/** How long a page may take to show something, in milliseconds: machines are busy. */
+const PATIENCE = 15_000;
 
 interface Reply {
   readonly id?: number;
@@ -190,6 +190,13 @@ export class ChromiumPage {
     const key = { key: 'Enter', code: 'Enter', windowsVirtualKeyCode: 13 };
     await this.call('Input.dispatchKeyEvent', { type: 'keyDown', text: '\r', ...key });
     await this.call('Input.dispatchKeyEvent', { type: 'keyUp', ...key });
+  }
+
+  /** Chooses a file where one is asked for, as if in the window that opens there. */
+  async choose(selector: string, file: string): Promise<void> {
+    const expression = `document.querySelector(${JSON.stringify(selector)})`;
+    const { result } = await this.call<{ result: { objectId: string } }>('Runtime.evaluate', { expression });
+    await this.call('DOM.setFileInputFiles', { files: [file], objectId: result.objectId });
   }
 
   /** For the browser: something has happened in the page. */

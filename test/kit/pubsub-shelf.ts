@@ -34,7 +34,7 @@ export interface TestShelfOptions {
 }
 
 export class TestShelf {
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly told: Told[] = [];
   /** How often one element went to somebody, whatever their number. */
   elements = 0;
@@ -49,7 +49,8 @@ export class TestShelf {
   private readonly work = new Set<Promise<unknown>>();
   private lastId = 0;
 
-  private constructor(opened: NodeStores, options: TestShelfOptions) {
+  private constructor(opened: NodeStores, clock: FakeClock, options: TestShelfOptions) {
+    this.clock = clock;
     this.stores = opened;
     this.options = options;
     this.contacts = { ...options.contacts };
@@ -57,8 +58,9 @@ export class TestShelf {
   }
 
   static async open(options: TestShelfOptions = {}): Promise<TestShelf> {
-    const opened = await createMemoryDriver(new FakeClock()).open('test', 'pubsub', stores);
-    return new TestShelf(opened as unknown as NodeStores, options);
+    const clock = new FakeClock();
+    const opened = await createMemoryDriver(clock).open('test', 'pubsub', stores);
+    return new TestShelf(opened as unknown as NodeStores, clock, options);
   }
 
   /** Nothing is in memory any more. */

@@ -45,9 +45,11 @@ export class SharedLeases {
           }
           return isAlive() && isOurs();
         },
-        release: async () => {
+        release: async (isUnfinished = false) => {
           await undefined;
-          if (isOurs()) this.held.delete(key);
+          if (!isOurs()) return;
+          if (isUnfinished) this.held.set(key, { life: '-' as NodeId, token, isAlive: () => false });
+          else this.held.delete(key);
         },
       };
     };

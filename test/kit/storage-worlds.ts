@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { afterAll, beforeAll } from 'vitest';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { silent } from '../../src/base/log.ts';
 import { openRedis } from '../../src/net/redis.ts';
@@ -63,3 +64,28 @@ export const storageWorlds = (clock: Clock): Record<string, () => Promise<Storag
     };
   },
 });
+
+/** One of them for all tests of a file or suite: it is built before them, with a driver, and goes after them. */
+export function storageForAll(build: () => Promise<StorageWorld>): {
+  readonly world: StorageWorld;
+  readonly driver: Driver;
+} {
+  let world: StorageWorld | undefined;
+  let driver: Driver | undefined;
+  beforeAll(async () => {
+    world = await build();
+    driver = await world.driver();
+  });
+  afterAll(async () => {
+    await driver?.close();
+    await world?.close();
+  });
+  return {
+    get world() {
+      return world!;
+    },
+    get driver() {
+      return driver!;
+    },
+  };
+}

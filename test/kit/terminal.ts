@@ -9,6 +9,8 @@ import { until } from './child-server.ts';
 const LINES = 60;
 const COLUMNS = 200;
 const ESCAPE = 0x1b;
+/** How long a program may take to show something, in milliseconds: machines are busy. */
+const PATIENCE = 15_000;
 
 export class Terminal implements AsyncDisposable {
   /** What is on the screen; cells are characters. */
@@ -64,9 +66,15 @@ export class Terminal implements AsyncDisposable {
   }
 
   /** Waits until it is on the screen. @throws Error with the screen, when it is not within `ms` milliseconds */
-  async shows(what: string | RegExp, ms = 8_000): Promise<void> {
+  async shows(what: string | RegExp, ms = PATIENCE): Promise<void> {
     const isThere = (): boolean => (typeof what === 'string' ? this.text.includes(what) : what.test(this.text));
     if (!(await until(ms, isThere))) throw new Error(`${what} is not shown:\n${this.picture}`);
+  }
+
+  /** Waits until the program has ended by itself. @throws Error with the screen, when it has not within `ms` milliseconds */
+  async ended(ms = PATIENCE): Promise<void> {
+    const hasEnded = (): boolean => this.child.exitCode !== null || this.child.signalCode !== null;
+    if (!(await until(ms, hasEnded))) throw new Error(`it has not ended:\n${this.picture}`);
   }
 
   /** Takes the terminal away from the program, and waits for its end. */

@@ -112,13 +112,13 @@ export class Bus {
   }
 
   /** Treats what a dead node had not handled as undelivered. */
-  takeOver(node: NodeId): Promise<void> {
+  takeOver(node: NodeId, sure: () => Promise<boolean>): Promise<void> {
     const { redis, log } = this.options;
     return takeOver({
       redis,
       log,
       node,
-      sure: () => this.membership.sure(),
+      sure,
       isThere: (sender) => this.membership.nodes.has(sender),
       onFrame: (frame, from) => this.undeliver(frame, from, node),
     });

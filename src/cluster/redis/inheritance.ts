@@ -23,14 +23,40 @@ export interface InheritanceParts {
   readonly heirs: ReadonlySet<(sessions: readonly SessionEntry[]) => MaybePromise<void>>;
 }
 
-/** @throws Error where that could not be done to the end */
-export async function inherit(parts: InheritanceParts): Promise<void> {
+/** What a node does for dead ones. */
+export class Estates {
+  private readonly underWay = new Set<Promise<void>>();
+  private isLeaving = false;
+
+  /** @throws Error where that could not be done to the end: another node goes on */
+  async inherit(parts: InheritanceParts): Promise<void> {
+    const work = inherit(parts, async () => !this.isLeaving && (await parts.membership.sure()));
+    const settled = work.catch(() => {});
+    this.underWay.add(settled);
+    await settled;
+    this.underWay.delete(settled);
+    return work;
+  }
+
+  /**
+   * Begins nothing more. Resolves when what was begun is known as dealt with, since whoever goes on with the rest would do it again; after
+   * so many milliseconds at the latest.
+   */
+  async leave(patience: number): Promise<void> {
+    this.isLeaving = true;
+    const late = new Promise((resolve) => setTimeout(resolve, patience).unref());
+    await Promise.race([Promise.all(this.underWay), late]);
+  }
+}
+
+/** @param sure whether this node may go on: another one may have been given the estate */
+async function inherit(parts: InheritanceParts, sure: () => Promise<boolean>): Promise<void> {
   const { node, bus, directory, leases, log } = parts;
   // whoever claims what it owned makes sure of it once more
   leases.fence(node).catch((err: unknown) => log.warn({ err, node }, 'a dead node may write still'));
   // first nobody sends to the dead node any more
   await bequeath(parts);
-  await bus.takeOver(node);
+  await bus.takeOver(node, sure);
   const recalled = await recall(parts);
   if (recalled > 0) {
     log.info({ node, sessions: recalled }, 'Redis had forgotten sessions of a dead node; the nodes had not');

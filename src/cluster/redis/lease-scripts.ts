@@ -55,12 +55,14 @@ if holder ~= ARGV[4] or number ~= tonumber(ARGV[5]) then return false end
 return give(ARGV[3], ARGV[2])
 `);
 
-/** Arguments: channel, life, then keys and tokens in turn. */
-export const releaseLeasesScript = script(`${common}
-for i = 3, #ARGV, 2 do
-  local holder, number = held(ARGV[i])
-  if holder == ARGV[2] and number == tonumber(ARGV[i + 1]) then redis.call('HDEL', leases, ARGV[i]) end
-end
+/**
+ * Arguments: channel, life, key, token, and whether what is kept for after a death is to be taken up still (1 or 0): then the key is that
+ * of a life that has never been.
+ */
+export const releaseLeaseScript = script(`${common}
+local holder, number = held(ARGV[3])
+if holder ~= ARGV[2] or number ~= tonumber(ARGV[4]) then return 0 end
+if ARGV[5] == '1' then redis.call('HSET', leases, ARGV[3], ARGV[4] .. ' -') else redis.call('HDEL', leases, ARGV[3]) end
 return 1
 `);
 

@@ -10,7 +10,7 @@ import {
   announceScript,
   claimLeaseScript,
   fencedScript,
-  releaseLeasesScript,
+  releaseLeaseScript,
   takeLeaseScript,
 } from './lease-scripts.ts';
 import type { Membership } from './membership.ts';
@@ -147,9 +147,9 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
     }
   }
 
-  async release(lease: OwnLease): Promise<void> {
+  async release(lease: OwnLease, isUnfinished: boolean): Promise<void> {
     this.forget(lease);
-    if (!this.isOver) await this.run(releaseLeasesScript, lease.key, lease.token);
+    if (!this.isOver) await this.run(releaseLeaseScript, lease.key, lease.token, isUnfinished ? 1 : 0);
   }
 
   private async had(key: string, token: number, isAfterDeath: boolean, lives: readonly NodeId[]): Promise<Lease> {
@@ -160,7 +160,7 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
       await Promise.all(lives.map((life) => this.fenceOne(life)));
     } catch (err) {
       // where Redis is away, too, it is this node's for as long as it lives, and may be claimed here again
-      await this.release(lease).catch(() => {});
+      await this.release(lease, isAfterDeath).catch(() => {});
       throw err;
     }
     return lease;
@@ -271,8 +271,8 @@ class OwnLease implements Lease {
     return this.leases.confirm(this);
   }
 
-  release(): MaybePromise<void> {
-    return this.leases.release(this);
+  release(isUnfinished = false): MaybePromise<void> {
+    return this.leases.release(this, isUnfinished);
   }
 }
 

@@ -16,7 +16,7 @@ import { RedisDirectory } from './directory.ts';
 import type { DirectoryFigures } from './directory-options.ts';
 import { checkFitness } from './fitness.ts';
 import { depthOf } from './inbox.ts';
-import { FORGET, inherit, RECALL } from './inheritance.ts';
+import { Estates, FORGET, RECALL } from './inheritance.ts';
 import { RedisLeases } from './leases.ts';
 import { Membership, OVERDUE } from './membership.ts';
 import { nameOf } from './node-info.ts';
@@ -123,6 +123,7 @@ class RedisNode implements RedisCluster {
   private isClosed = false;
   /** From the end of one life until all here have heard of the next. */
   private rebirth: Promise<void> | undefined;
+  private readonly estates = new Estates();
 
   constructor(redis: RedisConnection, options: RedisClusterOptions) {
     this.redis = redis;
@@ -296,6 +297,7 @@ class RedisNode implements RedisCluster {
     if (this.isClosed) return;
     this.isClosed = true;
     const { bus, directory, leases, membership } = this.life;
+    await this.estates.leave(LAST_WORDS);
     await bus.close(LAST_WORDS);
     leases.close();
     await directory.close();
@@ -441,7 +443,7 @@ class RedisNode implements RedisCluster {
   private async inherit(node: NodeId, life: Life): Promise<void> {
     // a server that starts is not ready to deal with anything
     if (this.receiver === undefined) await this.receiving;
-    await inherit({ ...life, node, log: this.log, heirs: this.heirs });
+    await this.estates.inherit({ ...life, node, log: this.log, heirs: this.heirs });
   }
 
   /** The others go on without this node. What comes from outside waits until all here know of it. */

@@ -192,8 +192,22 @@ export class Asker {
     return isThere(owner) ? owner : cluster.self;
   }
 
+  /** This node is about to be no more: whoever waits for an answer still will not have it. */
+  giveUp(): void {
+    for (const lane of [...this.lanes.values()]) {
+      const undone = [...lane.returned, ...lane.waiting];
+      const open = [...lane.outstanding];
+      this.lanes.delete(lane.key);
+      lane.outstanding.clear();
+      lane.returned = [];
+      lane.waiting = [];
+      for (const asked of open) this.done(asked).reject(unknown());
+      for (const asked of undone) this.done(asked).reject(tooLate());
+    }
+  }
+
   private settle(lane: Lane, asked: Asked, target: NodeId, reply: Reply): void {
-    lane.outstanding.delete(asked);
+    if (!lane.outstanding.delete(asked)) return;
     switch (reply.is) {
       case 'done':
         this.arrived(lane, target);

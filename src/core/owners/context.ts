@@ -56,6 +56,8 @@ export interface OwnersContext {
   /** Requests that wait here for things of this node, and those of this node that wait for their answers. */
   queued: number;
   asked: number;
+  /** What is being claimed, by name; each resolves when that is settled. */
+  readonly claims: Map<string, Promise<void>>;
   /** Nodes that are about to be no more, and own nothing: they are not asked again. */
   readonly leaving: Set<NodeId>;
   /** Nothing new is to be owned here, as long as there are other nodes. */

@@ -79,6 +79,7 @@ export class Owners {
       carrier: new Travel({ cluster, clock, log, limits, receive }),
       queued: 0,
       asked: 0,
+      claims: new Map(),
       leaving: new Set(),
       isDraining: false,
       isClosed: false,
@@ -189,7 +190,8 @@ export class Owners {
 
   /**
    * Lets go of all that it owns, for so many milliseconds at most: what does not come to rest stays this life's, and its next owner
-   * will see to it that this one cannot write any more. Other nodes can be asked still.
+   * will see to it that this one cannot write any more. What other nodes were asked they may answer until then: who has no answer after that
+   * is told that nobody knows what was done. Others can be asked still.
    */
   async stop(deadline: number): Promise<void> {
     this.context.isClosed = true;
@@ -201,6 +203,7 @@ export class Owners {
     await Promise.race([over, late]);
     cancel();
     for (const stop of this.stops) stop();
+    for (const { asker } of this.kinds.values()) asker.giveUp();
     const left = [...this.things()].length;
     if (left > 0) this.parts.log.error({ left }, 'things that this node owns could not be let go');
   }

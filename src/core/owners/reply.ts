@@ -20,6 +20,7 @@ interface Refusal {
   readonly extra?: string | undefined;
   readonly by?: string | undefined;
   readonly beside?: string | undefined;
+  readonly code?: number | undefined;
 }
 
 export const elsewhere: Reply = { is: 'elsewhere' };
@@ -39,17 +40,18 @@ export function refusalOf(error: unknown): StanzaError | undefined {
   return undefined;
 }
 
-export function refused({ condition, type, text, content, extra, beside, by }: StanzaError): Reply {
-  const error: Refusal = { condition, type, text, content, extra: extra?.toXml(), beside: beside?.toXml(), by };
+export function refused({ condition, type, text, content, extra, beside, by, code }: StanzaError): Reply {
+  const error: Refusal = { condition, type, text, content, extra: extra?.toXml(), beside: beside?.toXml(), by, code };
   return { is: 'refused', error };
 }
 
-export function errorOf({ condition, type, text, content, extra, beside, by }: Refusal): StanzaError {
+export function errorOf({ condition, type, text, content, extra, beside, by, code }: Refusal): StanzaError {
   return new StanzaError(isCondition(condition) ? condition : 'undefined-condition', text, {
     type,
     ...(content !== undefined && { content }),
     ...(extra !== undefined && { extra: parseElement(extra) }),
     ...(by !== undefined && { by }),
     ...(beside !== undefined && { beside: parseElement(beside) }),
+    ...(code !== undefined && { code }),
   });
 }

@@ -37,6 +37,7 @@ export interface ThingParts {
 export class Lost extends Error {}
 
 const RETRY_MS = 250;
+const nothing = (): void => {};
 
 export class Thing {
   readonly key: string;
@@ -178,7 +179,7 @@ export class Thing {
       return;
     }
     if ((await this.freeze(false)) === undefined) return;
-    await this.giveUp();
+    await this.giveUp(false);
     this.end(elsewhere);
   }
 
@@ -249,14 +250,31 @@ export class Thing {
     return new StanzaError('internal-server-error');
   }
 
-  /** Tries for as long as somebody waits for it. */
+  /**
+   * One after another: a thing that is over may be about to be given what its successor here claims, and would take it away from that one.
+   */
   private async claim(): Promise<Lease | { readonly holder: NodeId } | undefined> {
+    const { claims } = this.context;
+    const before = claims.get(this.full);
+    const work = before === undefined ? this.tryClaiming() : before.then(() => this.tryClaiming());
+    const settled = work.then(nothing, nothing);
+    claims.set(this.full, settled);
+    try {
+      return await work;
+    } finally {
+      if (claims.get(this.full) === settled) claims.delete(this.full);
+    }
+  }
+
+  /** Tries for as long as somebody waits for it. */
+  private async tryClaiming(): Promise<Lease | { readonly holder: NodeId } | undefined> {
+    if (this.isOver) return undefined;
     const { cluster, clock, log, limits } = this.context;
     for (const since = clock.now(); ; ) {
       try {
         const got = await cluster.leases.claim(this.full);
         if (!this.isOver) return got;
-        if ('token' in got) await got.release();
+        if ('token' in got) await got.release(got.isAfterDeath);
         return undefined;
       } catch (err) {
         log.debug({ err, key: this.key }, 'nobody can tell who owns it');
@@ -283,7 +301,7 @@ export class Thing {
       this.value = value;
     } catch (error) {
       const refusal = refusalOf(error) ?? this.fault(error);
-      await this.giveUp();
+      await this.giveUp(lease.isAfterDeath && handed === undefined);
       this.end(refused(refusal));
       return false;
     }
@@ -322,7 +340,7 @@ export class Thing {
       return this.isOver ? undefined : { handed };
     } catch (err) {
       log.error({ err, key: this.key }, 'it could not be frozen; it is brought to life from what is stored');
-      await this.giveUp();
+      await this.giveUp(true);
       this.end(elsewhere);
       return undefined;
     }
@@ -360,9 +378,9 @@ export class Thing {
     this.notify();
   }
 
-  private async giveUp(): Promise<void> {
+  private async giveUp(isUnfinished: boolean): Promise<void> {
     try {
-      await this.lease?.release();
+      await this.lease?.release(isUnfinished);
     } catch (err) {
       this.context.log.debug({ err, key: this.key }, 'it is owned here still, and may be claimed here again');
     }

@@ -1,5 +1,6 @@
 // What comes to a room, and which section of XEP-0045 it is about.
-import type { MaybePromise } from '../../base/maybe.ts';
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import type { Life } from '../../core/transit.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
@@ -9,11 +10,13 @@ import { ask, bringBack } from './between.ts';
 import { takeAnswer, takeBounce } from './bounces.ts';
 import { checkNick, enter, notInside } from './enter.ts';
 import { doErrand } from './errands.ts';
-import { exit } from './exit.ts';
+import { exit, removeGhost } from './exit.ts';
 import { tellDevice } from './fan-out.ts';
 import { answer, contextOf } from './iq.ts';
+import { areTwo, isBefore } from './lives.ts';
 import { speak } from './message.ts';
 import { changeNick, changePresence } from './nick-change.ts';
+import type { Device } from './occupant.ts';
 import { ownPresence, presenceFor } from './presence.ts';
 import { whisper } from './private-message.ts';
 import type { Room } from './room.ts';
@@ -26,6 +29,10 @@ export interface Bringer {
   refuse(error: unknown): void;
   /** Finds out whether a device is gone. Where this server speaks instead of it. */
   readonly look?: ((device: Jid) => void) | undefined;
+  /** The session that says it, or that it is said of, where that is known. */
+  readonly life?: Life | undefined;
+  /** Whether a session of this server's people has its address still, or again. */
+  readonly isThere?: (device: Jid, life: Life) => MaybePromise<boolean>;
 }
 
 /**
@@ -33,6 +40,34 @@ export interface Bringer {
  * @throws StanzaError to be answered to its sender
  */
 export function arrive(room: Room, stanza: Stanza, bringer: Bringer): MaybePromise<void> {
+  const { life } = bringer;
+  const former = life === undefined ? undefined : room.occupantOf(stanza.from)?.device(stanza.from);
+  if (life !== undefined && areTwo(former?.life, life)) return meet(room, stanza, bringer, former!, life);
+  return deal(room, stanza, bringer);
+}
+
+/**
+ * Something of one session, while a device is in the room by another one of the same address: the one before, which is gone then, or the one
+ * after it. What was said of a session may come later than the next one.
+ */
+function meet(room: Room, stanza: Stanza, bringer: Bringer, device: Device, life: Life): MaybePromise<void> {
+  const isLate = isBefore(life, device.life!);
+  const { kind, from, el } = stanza;
+  if (kind === 'presence' && isEntering(el)) {
+    // it takes the place of the one before at once, and nobody sees it; a clock that was set does not keep anybody out
+    if (!isLate) return deal(room, stanza, bringer);
+    return andThen(bringer.isThere?.(from, life) ?? false, (isThere) =>
+      isThere ? deal(room, stanza, bringer) : undefined,
+    );
+  }
+  if (isLate) return kind === 'presence' ? undefined : deal(room, stanza, bringer);
+  // who has not entered is not in the room because the one before was
+  removeGhost(room, device, true);
+  if (!room.isOver) return deal(room, stanza, bringer);
+  if (kind !== 'presence') throw new StanzaError('item-not-found', 'there is no such room');
+}
+
+function deal(room: Room, stanza: Stanza, bringer: Bringer): MaybePromise<void> {
   switch (stanza.kind) {
     case 'presence':
       return presence(room, stanza.from, stanza.to.resource, stanza.el, bringer);
@@ -48,10 +83,10 @@ export function isEntering(presence: Element): boolean {
   return presence.attrs.type === undefined && presence.getChild('x', NS.muc) !== undefined;
 }
 
-function presence(room: Room, from: Jid, nick: string, said: Element, { look }: Bringer): MaybePromise<void> {
+function presence(room: Room, from: Jid, nick: string, said: Element, { look, life }: Bringer): MaybePromise<void> {
   switch (said.attrs.type) {
     case undefined:
-      return available(room, from, nick, said);
+      return available(room, from, nick, said, life);
     case 'unavailable':
       return exit(room, from, said);
     case 'error':
@@ -64,18 +99,18 @@ function presence(room: Room, from: Jid, nick: string, said: Element, { look }: 
   }
 }
 
-function available(room: Room, from: Jid, nick: string, said: Element): MaybePromise<void> {
+function available(room: Room, from: Jid, nick: string, said: Element, life: Life | undefined): MaybePromise<void> {
   checkNick(room.jid, nick);
   const occupant = room.occupantOf(from);
   const device = occupant?.device(from);
   const isJoin = isEntering(said);
   if (occupant === undefined || device === undefined) {
-    if (isJoin) return enter(room, from, nick, said);
+    if (isJoin) return enter(room, from, nick, said, life);
     room.ports.send(notInside(room.jid, nick), room.jid.withResource(nick), from);
     return;
   }
   if (nick !== occupant.nick) return changeNick(room, occupant, device, nick, said);
-  if (isJoin) return enter(room, from, nick, said);
+  if (isJoin) return enter(room, from, nick, said, life);
   return changePresence({ room, occupant, device, presence: said });
 }
 

@@ -1,5 +1,5 @@
 // Devices that went with their nodes. Such a death is told to one of the nodes that are left, and rooms are on all of them: that one tells
-// the others, and each looks who of them is in a room that it has. (What presence shares of its addresses is no more than some of them.)
+// the others, and each looks who of them is in a room that it has.
 import type { Clock } from '../../base/clock.ts';
 import type { Cluster } from '../../cluster/cluster.ts';
 import { Jid } from '../../xmpp/jid.ts';

@@ -1,6 +1,7 @@
 // Entering a room (XEP-0045 7.2): who may, and what they are told, in the order of 7.1: the others' presence, their own, history,
 // the subject, and only then what happens. A device that is inside and enters again is told all of it again.
 import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import type { Life } from '../../core/transit.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { parseDateTime } from '../../xmpp/datetime.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -11,6 +12,7 @@ import type { Affiliation } from './config.ts';
 import { tellDevice, welcome } from './fan-out.ts';
 import { tellAffiliations } from './following.ts';
 import { type HistoryRequest, type RoomJoin, roomHistory, roomJoin, roomJoined } from './hooks.ts';
+import { areTwo, lifeOf } from './lives.ts';
 import { isNick } from './nicks.ts';
 import { type Device, deviceRow, Occupant } from './occupant.ts';
 import { presenceXml, showAddress, showOthersTo, showToOthers, showToSelf } from './presence.ts';
@@ -25,10 +27,18 @@ const MOST_DEVICES = 30;
 /**
  * Lets a device in, or refuses it.
  * @param presence with `<x/>` of muc
+ * @param life the session that it is, where that is known
  * @param isNew the room was made for it
  * @throws StanzaError by 7.2.17
  */
-export function enter(room: Room, jid: Jid, nick: string, presence: Element, isNew = false): MaybePromise<void> {
+export function enter(
+  room: Room,
+  jid: Jid,
+  nick: string,
+  presence: Element,
+  life?: Life,
+  isNew = false,
+): MaybePromise<void> {
   const affiliation = room.affiliationOf(jid);
   const x = presence.getChild('x', NS.muc);
   checkEntry(room, jid, affiliation, x);
@@ -39,13 +49,13 @@ export function enter(room: Room, jid: Jid, nick: string, presence: Element, isN
   const verdict = room.ports.hooks.gate(roomJoin, event);
   if (!isPromise(verdict)) {
     if (verdict instanceof StanzaError) throw verdict;
-    if (verdict === undefined) come(event, historyRequest(x, room.ports.now()), isNew);
+    if (verdict === undefined) come(event, historyRequest(x, room.ports.now()), life, isNew);
     return;
   }
   return verdict.then((settled) => {
     if (settled instanceof StanzaError) throw settled;
     if (settled !== undefined) return;
-    come(event, historyRequest(x, room.ports.now()), isNew);
+    come(event, historyRequest(x, room.ports.now()), life, isNew);
   });
 }
 
@@ -116,6 +126,7 @@ function checkPlace(
 function come(
   { room, jid, nick, affiliation, role, presence, ...event }: RoomJoin,
   history: HistoryRequest,
+  life: Life | undefined,
   isNew: boolean,
 ): void {
   const { rows, hooks } = room.ports;
@@ -126,7 +137,8 @@ function come(
   const former = occupant.device(jid);
   const before = isFirst ? undefined : { ...occupant.shown };
   // what waits for history goes on waiting for it
-  const device: Device = { jid, presence: xml, held: former?.held, follows: false };
+  const held = areTwo(former?.life, life) ? undefined : former?.held;
+  const device: Device = { jid, presence: xml, held, follows: false, life: life && lifeOf(life) };
   if (former !== undefined) room.replaceDevice(occupant, former, device);
   room.hold(device);
   const asked = presence.getChild('x', NS.muc)?.getChild('mav', NS.affiliationVersions);
@@ -138,7 +150,7 @@ function come(
   } else if (former === undefined) room.placeDevice(occupant, device);
   rows.saveDevice(jid, deviceRow(occupant, device));
   const { shown } = occupant;
-  if (before?.presence !== shown.presence) showToOthers(room, occupant);
+  if (before?.presence !== shown.presence || occupant.isUncertain) showToOthers(room, occupant);
   else if (before.jid.full !== shown.jid.full) showAddress(room, occupant);
   showToSelf(room, occupant, { codes: entryCodes(room, isNew), asked: { device, id: presence.attrs.id } });
   sendHistory(room, occupant, device, history);

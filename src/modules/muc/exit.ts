@@ -16,19 +16,22 @@ export function exit(room: Room, device: Jid, presence: Element): void {
   removeDevice(room, occupant, leaving, { children, id: presence.attrs.id });
 }
 
-/** A device is gone without a word, or cannot be reached (18.1.2: ghosts). One that has entered anew meanwhile stays. */
-export function removeGhost(room: Room, device: Device | undefined): void {
+/**
+ * A device is gone without a word, or cannot be reached (18.1.2: ghosts). One that has entered anew meanwhile stays.
+ * @param isSucceeded another session has its address, which is not told: it has not entered yet
+ */
+export function removeGhost(room: Room, device: Device | undefined, isSucceeded = false): void {
   const occupant = device && room.occupantOf(device.jid);
-  if (occupant?.devices.includes(device!)) removeDevice(room, occupant, device!, { codes: [333] });
+  if (occupant?.devices.includes(device!)) removeDevice(room, occupant, device!, { codes: [333] }, isSucceeded);
 }
 
 /** Takes one device out; the occupant stays as long as others are left. */
-function removeDevice(room: Room, occupant: Occupant, device: Device, parts: GoneParts): void {
+function removeDevice(room: Room, occupant: Occupant, device: Device, parts: GoneParts, isQuiet = false): void {
   const { hooks, rows } = room.ports;
   const wasShown = occupant.shown === device;
   const isLast = occupant.devices.length === 1;
   rows.saveDevice(device.jid, undefined);
-  sayGone(room, occupant, [device], parts);
+  if (!isQuiet) sayGone(room, occupant, [device], parts);
   if (isLast) {
     // it keeps the device, whose address is told to those who may know it
     room.displace(occupant);

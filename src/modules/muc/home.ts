@@ -2,6 +2,7 @@
 // enter them (XEP-0045 10.1), and here they come from the stores, from another node, or from what a dead one has left.
 import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
+import type { Life } from '../../core/transit.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -33,8 +34,8 @@ export interface HomeParts {
   readonly ports: (rows: StoredRows, lease: Lease, isDropped: () => boolean) => RoomPorts;
   /** Rooms that one person may own; 0: no limit. */
   readonly mostOwned: number;
-  /** Whether a device is connected; undefined where that is for another server to know. */
-  readonly isConnected: (device: Jid) => MaybePromise<boolean | undefined>;
+  /** The session that has an address, if there is one; undefined where that is for another server to know. */
+  readonly sessionAt: (device: Jid) => MaybePromise<{ readonly sid: string | undefined } | undefined>;
   readonly fault: (error: unknown) => void;
 }
 
@@ -47,7 +48,10 @@ export class Home {
   private readonly ports: RoomPorts;
   /** A room is being made: what comes meanwhile comes after that. */
   private making: Promise<unknown> | undefined;
+  /** Nothing is written or said any more. */
   private isDropped = false;
+  /** It is being found out who is here still. */
+  private searches = 0;
 
   private constructor(parts: HomeParts, jid: Jid, lease: Lease) {
     this.parts = parts;
@@ -75,7 +79,7 @@ export class Home {
     home.room = room;
     await home.ports.hooks.collect(roomOpening, { room });
     const left = lease.isAfterDeath ? fromRows(await stores.occupants.all(key)) : parked?.occupants;
-    bringIn(room, handed?.occupants ?? left ?? []);
+    bringIn(room, handed?.occupants ?? left ?? [], handed === undefined && lease.isAfterDeath);
     if (parked !== undefined) home.ports.background(home.rows.park(undefined), 'forgetting who was in a room');
     vanishIfEmpty(room);
     return home;
@@ -96,7 +100,7 @@ export class Home {
    * and counts the message as handled only then. Everything else is answered from here.
    */
   handle(given: Parameters<typeof Passed.read>[0]): MaybePromise<void> {
-    const { stanza, isInstead } = Passed.read(given);
+    const { stanza, isInstead, life } = Passed.read(given);
     let works: Promise<unknown>[] | undefined;
     const bringer: Bringer = {
       keep: (work) => {
@@ -105,6 +109,8 @@ export class Home {
       },
       refuse: (error) => this.refuse(stanza, error),
       look: isInstead ? (device) => this.look([device]) : undefined,
+      life,
+      isThere: this.isThere,
     };
     const settled = (): MaybePromise<void> => {
       if (works === undefined) return;
@@ -119,25 +125,55 @@ export class Home {
   /** Looks who of these, which may be gone, is not connected any more: they have left the room. */
   look(suspects: readonly Jid[]): void {
     const { room } = this;
-    if (room === undefined || room.isOver) return;
+    if (room === undefined || this.isGone(room)) return;
     // (whoever enters meanwhile is another device)
     const here = suspects.flatMap((jid) => room.occupantOf(jid)?.device(jid) ?? []);
-    if (here.length > 0) this.ports.background(this.lookFor(room, here), 'looking who is still in a room');
+    if (here.length > 0) this.search(this.lookFor(room, here));
   }
 
-  /** Looks who of all is not connected any more. Resolves to those who seem to be gone. */
-  async missing(): Promise<readonly Jid[]> {
+  /**
+   * Looks who of all is not connected any more.
+   * @param doubted resolves when those who are not found then are gone for certain; to false where there is no time to wait for that
+   */
+  lookForAll(doubted: () => MaybePromise<boolean>): void {
     const { room } = this;
-    if (room === undefined || room.isOver) return [];
-    const gone: Jid[] = [];
+    if (room === undefined || this.isGone(room)) return;
+    const look = async (): Promise<void> => {
+      const gone = await this.missing(room);
+      if (gone.length > 0 && (await doubted())) await this.lookFor(room, gone);
+    };
+    this.search(look());
+  }
+
+  /** Those who seem to be gone. */
+  private async missing(room: Room): Promise<readonly Device[]> {
+    const gone: Device[] = [];
     for (const device of devicesOf(room)) {
-      const isConnected = await this.parts.isConnected(device);
-      if (this.isDropped || room.isOver) return [];
-      if (isConnected === false) gone.push(device);
-      else if (isConnected === undefined) this.ask(device);
+      const fate = await this.fateOf(device);
+      if (this.isGone(room)) return [];
+      if (fate === 'unknown') this.ask(device.jid);
+      else if (fate !== 'here') gone.push(device);
     }
     return gone;
   }
+
+  private search(work: Promise<void>): void {
+    this.searches++;
+    const done = work.finally(() => {
+      this.searches--;
+    });
+    this.ports.background(done, 'looking who is still in a room');
+  }
+
+  private async fateOf({ jid, life }: Device): Promise<'here' | 'gone' | 'succeeded' | 'unknown'> {
+    const found = await this.parts.sessionAt(jid);
+    if (found === undefined) return 'unknown';
+    if (found.sid === undefined) return 'gone';
+    return life === undefined || found.sid === life.sid ? 'here' : 'succeeded';
+  }
+
+  private readonly isThere = (device: Jid, { sid }: Life): MaybePromise<boolean> =>
+    andThen(this.parts.sessionAt(device), (found) => found?.sid === sid);
 
   /** An account is no more, and neither is what it was here. */
   async forget(person: Jid): Promise<void> {
@@ -155,7 +191,10 @@ export class Home {
     if (room === undefined || room.isOver) return undefined;
     // who waits for history goes on without it: it stays here
     for (const device of [...room.waiting]) welcome(room, device);
-    const handed = handOver(room);
+    const isUncertain = this.searches > 0;
+    const handed = { ...handOver(room), ...(isUncertain && { isUncertain }) };
+    // what is found out from now on is for its next owner to find out
+    this.isDropped = true;
     if (handed.occupants.length > 0) await this.rows.park({ occupants: handed.occupants, at: this.ports.now() });
     return handed;
   }
@@ -271,7 +310,7 @@ export class Home {
     // refused after all: nothing is left of it
     const end = (): void => vanishIfEmpty(room);
     try {
-      const inside = room.run(() => enter(room, from, to.resource, presence, true));
+      const inside = room.run(() => enter(room, from, to.resource, presence, bringer.life, true));
       return isPromise(inside) ? inside.finally(end) : undefined;
     } catch (error) {
       end();
@@ -287,10 +326,15 @@ export class Home {
 
   private async lookFor(room: Room, devices: readonly Device[]): Promise<void> {
     for (const device of devices) {
-      const isConnected = await this.parts.isConnected(device.jid);
-      if (this.isDropped || room.isOver) return;
-      if (isConnected === false) await room.run(() => removeGhost(room, device));
+      const fate = await this.fateOf(device);
+      if (this.isGone(room)) return;
+      if (fate !== 'gone' && fate !== 'succeeded') continue;
+      await room.run(() => (this.isGone(room) ? undefined : removeGhost(room, device, fate === 'succeeded')));
     }
+  }
+
+  private isGone(room: Room): boolean {
+    return this.isDropped || room.isOver;
   }
 
   /** Its server tells where it is gone. */
@@ -336,6 +380,6 @@ export class Home {
   }
 }
 
-function devicesOf(room: Room): readonly Jid[] {
-  return [...room.occupants.values()].flatMap(({ devices }) => devices.map(({ jid }) => jid));
+function devicesOf(room: Room): readonly Device[] {
+  return [...room.occupants.values()].flatMap(({ devices }) => devices);
 }

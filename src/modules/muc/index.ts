@@ -12,12 +12,15 @@
 // - 10.10.2: rooms are handed over, or go on when the server comes back, with all who are in them: nobody is told 332.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { pause } from '../../base/clock.ts';
 import { andThen, isPromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { accountRemoving, serviceIn } from '../../core/events.ts';
+import { confirm, hooksUnder } from '../../core/leased.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type Item, iqGet, on, provide } from '../../core/module.ts';
+import type { Life, Transit } from '../../core/transit.ts';
 import { whereabouts } from '../../core/whereabouts.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -36,7 +39,7 @@ import type { RoomPorts } from './ports.ts';
 import { requests } from './requests.ts';
 import type { DirectoryRow } from './rows.ts';
 import type { Handed } from './saved.ts';
-import { confirm, SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
+import { SHARE_AGAIN, type StoredRows, stores } from './stores.ts';
 import { sweep } from './sweep.ts';
 
 /** Asks a room to forget an account of the host that it belongs to. */
@@ -73,35 +76,18 @@ export default defineModule({
       .meta({ description: 'A room that nobody is in and nobody asks for is out of memory after so long.' }),
   }),
 
-  setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every }) {
+  setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every, signal }) {
     const homes = new Set<Home>();
     const people = host.parent?.domain ?? host.domain;
 
     const ports = (rows: StoredRows, lease: Lease, isDropped: () => boolean): RoomPorts => {
-      /** What was waited for may have taken longer than the lease. */
-      const ours = async <T>(work: Promise<T>): Promise<T> => {
-        const result = await work;
-        await confirm(lease);
-        return result;
-      };
       const deliver: RoomPorts['answer'] = (element, from, to) => {
         if (!isDropped()) return router.send(stanzaOf(element.with({ to: to.full }), from, to), host);
       };
       return {
         rows,
         mostOccupants: config['most-occupants'],
-        hooks: {
-          gate: (hook, event) => {
-            const verdict = host.gate(hook, event);
-            return isPromise(verdict) ? ours(verdict) : verdict;
-          },
-          collect: (hook, event) => {
-            const done = host.collect(hook, event);
-            return isPromise(done) ? ours(done) : undefined;
-          },
-          notify: (hook, event) => host.notify(hook, event),
-          listens: (hook) => host.listens(hook),
-        },
+        hooks: { ...hooksUnder(host, lease), listens: (hook) => host.listens(hook) },
         handler: (type, ns, name) => host.iqs.find(['room'], type, ns, name),
         ours: () => (lease.isValid ? undefined : confirm(lease)),
         now: () => clock.now(),
@@ -120,23 +106,17 @@ export default defineModule({
       ports,
       isShared: () => cluster.nodes.size > 1,
       mostOwned: host.settings.rooms['per-account'],
-      async isConnected(device) {
+      async sessionAt(device) {
         if (device.domain !== people) return undefined;
-        const session = await whereabouts(cluster, device.withResource('').bare, ({ jid }) => jid.full === device.full);
-        return session !== undefined;
+        const entry = await whereabouts(cluster, device.withResource('').bare, ({ jid }) => jid.full === device.full);
+        return { sid: entry?.sid };
       },
       fault: (err) => log.error({ err }, 'a stanza to a room failed'),
     };
 
     /** Of a cluster's directory nobody is gone who is in it later: Redis may have forgotten all for a moment. */
-    const lookForAll = (home: Home): void => {
-      const work = home.missing().then((gone) => {
-        if (gone.length === 0) return;
-        if (cluster.nodes.size === 1) home.look(gone);
-        else clock.after(LOOK_AGAIN, () => home.look(gone));
-      });
-      background(work, 'looking who is still in a room');
-    };
+    const lookForAll = (home: Home): void =>
+      home.lookForAll(() => cluster.nodes.size === 1 || pause(clock, LOOK_AGAIN, signal));
 
     const shareAgain = (home: Home): void => background(home.shareAgain(), 'telling who is in a room');
 
@@ -161,7 +141,7 @@ export default defineModule({
         const home = await Home.open(parts, Jid.of(key, host.domain), lease, handed as Handed | undefined);
         homes.add(home);
         home.look(departures.lately);
-        if (handed === undefined) lookForAll(home);
+        if (handed === undefined || (handed as Handed).isUncertain) lookForAll(home);
         return home;
       },
       handle: (home, asked) => ('removed' in asked ? home.forget(Jid.of(asked.removed, people)) : home.handle(asked)),
@@ -258,7 +238,7 @@ export default defineModule({
           if (stanza.to.local === '') return;
           // (what a client says of itself is believed)
           const isInstead = transit.origin.kind === 'host' && stanza.from.domain === people;
-          const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead));
+          const done = rooms.call(stanza.to.local, new Passed(stanza, isInstead, lifeBehind(transit)));
           // where the room is elsewhere, or writes something, the sender's acknowledgement waits, and nothing else
           if (isPromise(done)) transit.settle(transit.origin.kind === 'host' ? told(stanza, done) : done);
           return 'handled';
@@ -271,6 +251,12 @@ export default defineModule({
     };
   },
 });
+
+/** The session that says something, or that it is said of. */
+function lifeBehind({ origin }: Transit): Life | undefined {
+  if (origin.kind === 'client') return origin.session;
+  return origin.kind === 'host' ? origin.life : undefined;
+}
 
 /** The public rooms, in an order that does not change while somebody turns the pages. */
 function listed(host: Jid, all: ReadonlyMap<string, DirectoryRow>): Item[] {

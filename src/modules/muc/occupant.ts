@@ -1,4 +1,5 @@
 // An occupant: one person, one nick, one or more devices. Kept small: there may be thousands in a room.
+import type { Life } from '../../core/transit.ts';
 import type { Element } from '../../xml/element.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Affiliation, Role } from './config.ts';
@@ -15,6 +16,8 @@ export interface Device {
   held: [element: Element, from: Jid][] | undefined;
   /** It keeps track of affiliations by their versions (XEP-0463). */
   follows: boolean;
+  /** The session that has entered; undefined where another server knows of it. */
+  readonly life?: Life | undefined;
 }
 
 export class Occupant extends Slotted {
@@ -28,6 +31,8 @@ export class Occupant extends Slotted {
   readonly devices: Device[] = [];
   /** The others know of it: its role is one of those whose presence is broadcast. */
   isShown = false;
+  /** They may believe something else: the room's node has died, and what it said last is not known. */
+  isUncertain = false;
   /** Its presence as others see it, with and without the real JID, while it has not changed. */
   seen: { full: Element | undefined; plain: Element | undefined } | undefined;
 
@@ -62,5 +67,11 @@ export class Occupant extends Slotted {
 
 /** What outlives a crash of one of an occupant's devices. */
 export function deviceRow({ nick, role }: Pick<Occupant, 'nick' | 'role'>, device: Device): OccupantRow {
-  return { nick, role, xml: device.presence, ...(device.follows && { follows: true }) };
+  return {
+    nick,
+    role,
+    xml: device.presence,
+    ...(device.follows && { follows: true }),
+    ...(device.life && { life: device.life }),
+  };
 }

@@ -1,18 +1,16 @@
 // What a room needs of the world: where its stanzas and its rows go, what time it is, and who listens to its hooks. The engine knows
 // nothing else, so that it runs in a test as it does in the server.
 import type { MaybePromise } from '../../base/maybe.ts';
-import type { Collect, Gate, Notify, Verdict } from '../../core/hooks.ts';
+import type { Collect, Gate, Notify } from '../../core/hooks.ts';
+import type { LeasedHooks } from '../../core/leased.ts';
 import type { IqHandler } from '../../core/module.ts';
 import type { Element } from '../../xml/element.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { IqType } from '../../xmpp/stanza.ts';
 import type { AffiliationRow, GoneRow, OccupantRow, RoomRow } from './rows.ts';
 
-/** The hooks of the host. Where a promise was waited for, the room is still this node's when it is settled; else it rejects. */
-export interface RoomHooks {
-  gate<E>(hook: Gate<E>, event: E): MaybePromise<Verdict | undefined>;
-  collect<E>(hook: Collect<E>, event: E): MaybePromise<void>;
-  notify<E>(hook: Notify<E>, event: E): void;
+/** The hooks of the host, for as long as the room is this node's. */
+export interface RoomHooks extends LeasedHooks {
   listens(hook: Gate<never> | Collect<never> | Notify<never>): boolean;
 }
 

@@ -60,6 +60,7 @@ export interface ShowParts {
 /** The others' part; who has just lost the right to be seen goes away for them. */
 export function showToOthers(room: Room, occupant: Occupant, { by, step }: Omit<ShowParts, 'codes'> = {}): void {
   occupant.seen = undefined;
+  occupant.isUncertain = false;
   if (!isBroadcast(room, occupant)) {
     sayGoneToOthers(room, occupant);
     return;

@@ -1,5 +1,6 @@
 // What is stored of rooms: rows that survive restarts (docs: one row of a room, one for each person with an affiliation, and the same from
 // the person's side, so that the rooms of an account are listed without waking any of them).
+import type { Life } from '../../core/transit.ts';
 import type { BareJid } from '../../xmpp/jid.ts';
 import type { Affiliation, Role, RoomConfig } from './config.ts';
 
@@ -61,6 +62,8 @@ export interface OccupantRow {
   readonly xml: string;
   /** It keeps track of affiliations by their versions (XEP-0463). */
   readonly follows?: true;
+  /** The session that has entered. */
+  readonly life?: Life;
 }
 
 /** What is told of a room to those who look for one, without waking it. Owner: `''`; key: the room's localpart. */
@@ -100,6 +103,11 @@ export interface ParkedRow {
 export interface SavedOccupant {
   readonly nick: string;
   readonly role: Role;
-  readonly devices: readonly { readonly jid: string; readonly xml: string; readonly follows?: true }[];
+  readonly devices: readonly {
+    readonly jid: string;
+    readonly xml: string;
+    readonly follows?: true;
+    readonly life?: Life;
+  }[];
   readonly slots?: Readonly<Record<string, unknown>>;
 }

@@ -9,6 +9,8 @@ import type { OccupantRow, SavedOccupant } from './rows.ts';
 export interface Handed {
   readonly occupants: readonly SavedOccupant[];
   readonly slots?: Readonly<Record<string, unknown>> | undefined;
+  /** Somebody may be gone who is among them: that was to be found out. */
+  readonly isUncertain?: boolean;
 }
 
 export function handOver(room: Room): Handed {
@@ -22,21 +24,25 @@ function saveOccupant(occupant: Occupant): SavedOccupant {
   return {
     nick,
     role,
-    devices: devices.map(({ jid, presence, follows }) => ({
+    devices: devices.map(({ jid, presence, follows, life }) => ({
       jid: jid.full,
       xml: presence,
       ...(follows && { follows }),
+      ...(life && { life }),
     })),
     ...(slots && { slots }),
   };
 }
 
-/** Puts occupants back where they were, without a word to anybody: they have not been away. */
-export function bringIn(room: Room, occupants: readonly SavedOccupant[]): void {
+/**
+ * Puts occupants back where they were, without a word to anybody: they have not been away.
+ * @param isUncertain what was said of them last is not known
+ */
+export function bringIn(room: Room, occupants: readonly SavedOccupant[], isUncertain: boolean): void {
   for (const { nick, role, devices, slots } of occupants) {
-    const here = devices.flatMap(({ jid, xml, follows = false }): Device[] => {
+    const here = devices.flatMap(({ jid, xml, follows = false, life }): Device[] => {
       const real = Jid.parse(jid);
-      return real === undefined ? [] : [{ jid: real, presence: xml, held: undefined, follows }];
+      return real === undefined ? [] : [{ jid: real, presence: xml, held: undefined, follows, life }];
     });
     const first = here[0]?.jid;
     if (first === undefined) continue;
@@ -45,6 +51,7 @@ export function bringIn(room: Room, occupants: readonly SavedOccupant[]): void {
     const occupant = new Occupant(jid, first.withResource('').bare, role, affiliation, slots);
     occupant.devices.push(...here);
     occupant.isShown = isBroadcast(room, occupant);
+    occupant.isUncertain = isUncertain;
     room.place(occupant);
   }
 }

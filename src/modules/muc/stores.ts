@@ -1,8 +1,8 @@
 // The stores of rooms, and how a room's owner writes them: it looks before each write whether the room is still its own.
 import type { MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
+import { LeasedWrites } from '../../core/leased.ts';
 import { ephemeral, kv, map, type Opened } from '../../storage/specs.ts';
-import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { RoomRows } from './ports.ts';
 import type { AffiliationRow, DirectoryRow, GoneRow, MembershipRow, OccupantRow, ParkedRow, RoomRow } from './rows.ts';
@@ -40,10 +40,11 @@ export class StoredRows implements RoomRows {
   /** What the directory has of it, as far as it was written in this life. */
   private listed = '';
   private readonly parts: StoredParts;
-  private readonly underWay = new Set<Promise<unknown>>();
+  private readonly writes: LeasedWrites;
 
   constructor(parts: StoredParts) {
     this.parts = parts;
+    this.writes = new LeasedWrites(parts.lease);
   }
 
   saveRoom(row: RoomRow | undefined): Promise<void> {
@@ -107,30 +108,12 @@ export class StoredRows implements RoomRows {
   }
 
   /** Resolves when nothing is under way any more. */
-  async settled(): Promise<void> {
-    while (this.underWay.size > 0) await Promise.allSettled(this.underWay);
+  settled(): Promise<void> {
+    return this.writes.settled();
   }
 
-  write(work: () => Promise<unknown>): Promise<void> {
-    const done = this.whenOurs(work);
-    this.underWay.add(done);
-    const end = (): void => void this.underWay.delete(done);
-    done.then(end, end);
-    return done;
-  }
-
-  /** Begins at once where that may be: what is written first is there first. */
-  private async whenOurs(work: () => Promise<unknown>): Promise<void> {
-    const { lease } = this.parts;
-    if (!lease.isValid) await confirm(lease);
-    await work();
-  }
-}
-
-/** Goes on in the turn in which the room is certainly this node's. @throws StanzaError where it is not any more */
-export async function confirm(lease: Lease): Promise<void> {
-  while (!lease.isValid) {
-    if (!(await lease.confirm())) throw new StanzaError('remote-server-timeout', 'the room has gone to another node');
+  async write(work: () => Promise<unknown>): Promise<void> {
+    await this.writes.run(work);
   }
 }
 

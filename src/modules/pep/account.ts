@@ -5,19 +5,15 @@ import type { KvStore } from '../../storage/ports.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { mayNotRead } from '../pubsub/access.ts';
 import type { Answered } from '../pubsub/asked.ts';
-import { type Errand, run } from '../pubsub/errands.ts';
+import { type OfNode, run } from '../pubsub/errands.ts';
 import { sendLastItem } from '../pubsub/last-item.ts';
 import type { ShelfPorts } from '../pubsub/ports.ts';
-import type { EntityRow } from '../pubsub/rows.ts';
+import type { EntityRow, NodeRow } from '../pubsub/rows.ts';
 import { type Remembered, Shelf } from '../pubsub/shelf.ts';
 import { type NodeStores, StoredRows } from '../pubsub/stores.ts';
-import { ended, saveSubscriptions, tellState } from '../pubsub/subscriptions.ts';
+import { endSubscriptions } from '../pubsub/subscriptions.ts';
+import { type FollowersParts, noteFollowers, noteNode } from './followers.ts';
 
-/** What is asked of one node. */
-export interface OfNode {
-  readonly node: string;
-  readonly errand: Errand;
-}
 /** Asks for the last items of nodes to be sent to a resource: its own, or a contact's. */
 export interface LastAsked {
   /** A full JID. */
@@ -29,20 +25,33 @@ export interface Lowered {
   readonly lowered: string;
 }
 
-/** The rows of an account. Where somebody is kept out, that is noted for those who look at its nodes without asking their owner. */
+export type AccountStores = NodeStores & FollowersParts['stores'] & { readonly guarded: KvStore<true> };
+
+/**
+ * The rows of an account. Where somebody is kept out, that is noted for those who look at its nodes without asking their owner; who has to do with
+ * them, for when he goes.
+ */
 export class AccountRows extends StoredRows {
   private readonly guarded: KvStore<true>;
+  private readonly following: Pick<FollowersParts, 'domain' | 'stores'>;
   private readonly user: string;
 
-  constructor(stores: NodeStores & { readonly guarded: KvStore<true> }, user: string, lease: Lease) {
-    super(stores, user, lease);
+  constructor(stores: AccountStores, { local, domain }: Jid, lease: Lease) {
+    super(stores, local, lease);
     this.guarded = stores.guarded;
-    this.user = user;
+    this.following = { domain, stores };
+    this.user = local;
+  }
+
+  override async saveNode(name: string, row: NodeRow | undefined): Promise<void> {
+    await noteNode(this.following, this.user, row);
+    return super.saveNode(name, row);
   }
 
   override async saveEntities(name: string, rows: ReadonlyMap<string, EntityRow | undefined>): Promise<void> {
     const isGuarded = [...rows.values()].some((row) => row !== undefined && keepsOut(row));
     if (isGuarded && (await this.guarded.get(this.user)) === undefined) await this.guarded.set(this.user, true);
+    await noteFollowers(this.following, this.user, rows);
     return super.saveEntities(name, rows);
   }
 }
@@ -111,11 +120,7 @@ export class AccountNodes {
         const node = await shelf.find(name);
         const own = node?.subscriptionsOf(contact) ?? [];
         if (node === undefined || own.length === 0 || (await mayNotRead(shelf, node, who)) === undefined) return;
-        await saveSubscriptions(shelf, node, contact, []);
-        for (const row of own) {
-          tellState(shelf, node, row, 'none');
-          ended(shelf, node, row);
-        }
+        await endSubscriptions(shelf, node, contact, own);
       });
     }
   }

@@ -44,7 +44,7 @@ export function mayHear(
         case 'roster':
           return groups.some((group) => rosterGroups.includes(group));
         case 'authorize':
-          return node.subscriptionsOf(contact).some((one) => isActive(one, now));
+          return node.judge.subscriptionsOf(contact).some((one) => isActive(one, now));
         case 'whitelist':
           return false;
       }

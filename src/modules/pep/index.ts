@@ -5,47 +5,53 @@
 // - 4.3.2: who has subscribed and is a contact hears it as such, if a client of theirs asks for the node; else by the address that has subscribed.
 // - 5: nobody makes a collection of nodes (XEP-0248); what the account has is listed by service discovery.
 // - 6.1 against XEP-0030 8: strangers learn nothing of an account, but of a node that they may read.
+// - XEP-0060 12.5: subscriptions that are for as long as somebody is online end with the presence that the account hears of, or that is of this domain.
 // - XEP-0060 9.1: whom presence is only directed to is sent nothing.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { pause } from '../../base/clock.ts';
-import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
-import { Turns } from '../../base/turns.ts';
-import { accountRemoving, messageOut, nodeAsked, sessionOut } from '../../core/events.ts';
+import { andThen, type MaybePromise } from '../../base/maybe.ts';
+import type { Lease } from '../../cluster/cluster.ts';
+import { accountRemoving, messageOut, nodeAsked, presenceNews, sessionOut } from '../../core/events.ts';
+import { hooksUnder } from '../../core/leased.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import type { Transit } from '../../core/transit.ts';
-import { kv } from '../../storage/specs.ts';
+import { kv, map } from '../../storage/specs.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import { type BareJid, Jid } from '../../xmpp/jid.ts';
+import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { type Message, stanzaOf } from '../../xmpp/stanza.ts';
+import type { Message } from '../../xmpp/stanza.ts';
 import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
+import { presenceBroadcast } from '../presence/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
-import { isSame, type NodeConfig } from '../pubsub/config.ts';
+import type { NodeConfig } from '../pubsub/config.ts';
 import { featuresWith } from '../pubsub/discovery.ts';
-import type { Errand } from '../pubsub/errands.ts';
+import type { Errand, OfNode } from '../pubsub/errands.ts';
 import { pubsubError } from '../pubsub/errors.ts';
 import { SWEEP_EVERY, sweepExpired } from '../pubsub/expiry.ts';
 import { itemPublish, itemPublished, nodeConfigured, nodeCreated, nodeCreating, nodeDeleted } from '../pubsub/hooks.ts';
 import { Limits } from '../pubsub/limits.ts';
-import type { Node } from '../pubsub/node.ts';
 import { Pipeline } from '../pubsub/pipeline.ts';
 import type { Contact, ServicePorts, ShelfPorts } from '../pubsub/ports.ts';
 import { answerOfNode, answerOfService, nodeNamed, withInstantName } from '../pubsub/requests.ts';
-import { type Remembered, Service, Shelf } from '../pubsub/shelf.ts';
-import { confirm, directoryOf, stores } from '../pubsub/stores.ts';
+import { type Remembered, Service } from '../pubsub/shelf.ts';
+import { directoryOf, stores } from '../pubsub/stores.ts';
 import { isFrom, type RosterItem, rosterItemChanged, roster as rosterService } from '../roster/index.ts';
-import { AccountNodes, AccountRows, type LastAsked, type Lowered, type OfNode } from './account.ts';
+import { AccessChanges } from './access-changes.ts';
+import { AccountNodes, AccountRows, type LastAsked, type Lowered } from './account.ts';
 import { personalConfig } from './defaults.ts';
+import { Followers } from './followers.ts';
 import { Hearing } from './hearing.ts';
 import { LastItems } from './last-items.ts';
 import { visibleNodes } from './listing.ts';
+import { emptyShelf } from './nobody.ts';
 import { NodeIndex } from './node-index.ts';
 import { pep, personalNodes } from './service.ts';
+import { Telling } from './telling.ts';
 
 /** Tells that an account is being removed. */
 interface Removal {
@@ -64,7 +70,12 @@ export default defineModule({
   summary: "Accounts' own nodes: avatars, keys, bookmarks and whatever else contacts and devices want to hear of",
   provides: [pep],
   needs: [rosterService, capsService],
-  stores: { ...stores, guarded: kv<true>({ cache: true }) },
+  stores: {
+    ...stores,
+    guarded: kv<true>({ cache: true }),
+    followed: map<true>({ cache: true }),
+    heeding: kv<true>({ cache: true }),
+  },
   metrics: {
     published: counter('Items published at nodes of accounts'),
     expired: counter('Items at nodes of accounts that were removed because their time was over'),
@@ -90,9 +101,14 @@ export default defineModule({
   setup({ host, config, stores, metrics, router, cluster, owners, clock, use, find, background, every, signal }) {
     const roster = use(rosterService);
     const blockedBy = (user: string): MaybePromise<BlockList | undefined> => find(blocking)?.of(user);
-    const telling = new Turns<BareJid>();
+    const telling = new Telling({ host, router, blockedBy, background });
     const caps = use(capsService);
-    const index = new NodeIndex(stores.nodes, cluster, host.domain);
+    const index = new NodeIndex(
+      stores.nodes,
+      cluster,
+      host.domain,
+      (user, name) => serviceOf(Jid.of(user, host.domain)).companionOf(name) === undefined,
+    );
     const now = (): number => clock.now();
     const newId = (): string => randomBytes(9).toString('base64url');
     const plain = personalConfig(config['max-payload']);
@@ -140,67 +156,24 @@ export default defineModule({
       newId,
     });
 
-    const shelfPorts = (account: Jid, nodes: AccountNodes, ours: () => MaybePromise<void>): ShelfPorts => {
-      const after = async <T>(work: Promise<T>): Promise<T> => {
-        const result = await work;
-        await ours();
-        return result;
-      };
-      return {
-        ...servicePorts(account),
-        hooks: {
-          gate: (hook, event) => {
-            const verdict = host.gate(hook, event);
-            return isPromise(verdict) ? after(verdict) : verdict;
-          },
-          collect: (hook, event) => {
-            const done = host.collect(hook, event);
-            return isPromise(done) ? after(done) : undefined;
-          },
-          notify: (hook, event) => host.notify(hook, event),
-        },
-        rows: nodes.rows,
-        tell(element, to) {
-          if (!nodes.isDropped) tell(account, element, to);
-        },
-        listeners: (node) => hearing.of(account, node),
-        background,
-      };
-    };
+    const serviceOf = (account: Jid): Service => new Service(account, servicePorts(account));
 
-    /** But for those whom the account has blocked (XEP-0191), in the order in which it happens. */
-    function tell(account: Jid, element: Element, to: readonly Jid[]): void {
-      const told = telling.run(account.bare, () =>
-        andThen(blockedBy(account.local), (list) =>
-          tellAll(
-            account,
-            element,
-            list === undefined ? to : to.filter((one) => !list.has(one) || one.bare === account.bare),
-          ),
-        ),
-      );
-      if (isPromise(told)) background(told, 'telling what was published');
-    }
-
-    /** 4.3.1, 4.3.2: to resources that are known to be there; to an address that has subscribed, unless its resources hear it as such. */
-    function tellAll(account: Jid, element: Element, to: readonly Jid[]): void {
-      const devices = to.filter(({ isBare }) => !isBare);
-      if (devices.length > 0) void router.multicast(element, account, devices, host);
-      if (devices.length === to.length) return;
-      const heard = new Set(devices.map(({ bare }) => bare));
-      for (const one of to) {
-        if (one.isBare && !heard.has(one.bare)) {
-          void router.tell(stanzaOf(element.with({ to: one.full }), account, one), host);
-        }
-      }
-    }
+    const shelfPorts = (account: Jid, nodes: AccountNodes, lease: Lease): ShelfPorts => ({
+      ...servicePorts(account),
+      hooks: hooksUnder(host, lease),
+      rows: nodes.rows,
+      tell(element, to) {
+        if (!nodes.isDropped) telling.tell(account, element, to);
+      },
+      listeners: (node) => hearing.of(account, node),
+      background,
+    });
 
     const accounts = owners.declare<AccountNodes, Asking, Answered>('pep', {
       thaw(key, lease, handed) {
         const jid = Jid.of(key, host.domain);
-        const ours = (): MaybePromise<void> => (lease.isValid ? undefined : confirm(lease));
-        const rows = new AccountRows(stores, key, lease);
-        return new AccountNodes(jid, rows, handed as Remembered | undefined, (nodes) => shelfPorts(jid, nodes, ours));
+        const rows = new AccountRows(stores, jid, lease);
+        return new AccountNodes(jid, rows, handed as Remembered | undefined, (nodes) => shelfPorts(jid, nodes, lease));
       },
       handle(account, asking) {
         if ('errand' in asking) return account.run(asking);
@@ -228,8 +201,14 @@ export default defineModule({
       const node = nodeNamed(asked);
       if (node !== undefined) return askNode(user, node, { is: 'request', asked });
       const account = Jid.of(user, host.domain);
-      return answerOfService(new Service(account, servicePorts(account)), asked);
+      return answerOfService(serviceOf(account), asked);
     };
+
+    const followers = new Followers({
+      domain: host.domain,
+      stores,
+      call: async (user, asked) => accounts.call(user, asked),
+    });
 
     const lastItems = new LastItems({
       domain: host.domain,
@@ -237,11 +216,23 @@ export default defineModule({
       nodes: (user) => index.of(user),
       roster,
       blockedBy,
-      defaults: (account, name) => new Service(account, servicePorts(account)).defaults(name),
+      defaults: (account, name) => serviceOf(account).defaults(name),
       newId,
       pause: () => pause(clock, PAUSE, signal),
       background,
       ask: (user, asked) => accounts.send(user, asked),
+    });
+
+    const access = new AccessChanges({
+      domain: host.domain,
+      directory: cluster.directory,
+      roster,
+      caps,
+      hearing,
+      lastItems,
+      isKnown: async (user, contact) => (await stores.entities.right(user, contact)).size > 0,
+      lower: async (user, contact) => void (await accounts.call(user, { lowered: contact })),
+      sendLast: (user, asked) => accounts.send(user, asked),
     });
 
     const askedOf = ({ iq, payload }: IqRequest): Asked =>
@@ -255,7 +246,7 @@ export default defineModule({
     function answerForNobody(request: IqRequest): MaybePromise<Element | undefined> {
       const asked = askedOf(request);
       const { to } = request.iq;
-      const shelf = new Shelf(to, nobodysPorts(servicePorts(to)));
+      const shelf = emptyShelf(to, servicePorts(to));
       return nodeNamed(asked) === undefined ? answerOfService(shelf, asked) : answerOfNode(shelf, asked);
     }
 
@@ -269,71 +260,11 @@ export default defineModule({
       return andThen(askNode(to.local, node, errand), () => 'handled');
     }
 
-    /** XEP-0163 7.1. */
-    async function rosterChanged(
-      account: Jid,
-      contact: Jid,
-      was: RosterItem | undefined,
-      is: RosterItem | undefined,
-    ): Promise<void> {
-      const saw = was !== undefined && isFrom(was);
-      const sees = is !== undefined && isFrom(is);
-      const isLowered = saw && (!sees || was.groups.some((group) => !is.groups.includes(group)));
-      if (isLowered && (await stores.entities.right(account.local, contact.bare)).size > 0) {
-        await accounts.call(account.local, { lowered: contact.bare });
-      }
-      if (!saw && sees) await welcome(account, contact, () => true);
-      const joined = saw && sees ? is.groups.filter((group) => !was.groups.includes(group)) : [];
-      if (joined.length > 0) {
-        const isOf = (groups: readonly string[], { rosterGroups }: NodeConfig): boolean =>
-          groups.some((group) => rosterGroups.includes(group));
-        await welcome(
-          account,
-          contact,
-          (config) => config.accessModel === 'roster' && isOf(joined, config) && !isOf(was?.groups ?? [], config),
-        );
-      }
-    }
-
-    /** XEP-0060 12.2: a node is there for more contacts than before. */
-    async function opened(account: Jid, node: Node, before: NodeConfig): Promise<void> {
-      const { accessModel, rosterGroups } = node.config;
-      if (accessModel === before.accessModel && isSame(rosterGroups, before.rosterGroups)) return;
-      for (const jid of await hearing.newTo(account, node, before)) {
-        await accounts.send(account.local, { to: jid.full, nodes: [node.name] });
-      }
-    }
-
-    /** Somebody may read nodes from now on, and is sent what he wants to know. */
-    async function welcome(account: Jid, contact: Jid, isMeant: (config: NodeConfig) => boolean): Promise<void> {
-      const known =
-        contact.domain === host.domain
-          ? (await cluster.directory.sessions(contact.bare)).flatMap((entry) =>
-              entry.available ? [[entry.jid, caps.of(entry)] as const] : [],
-            )
-          : [...(await caps.elsewhere(account.local))].flatMap(([full, value]) => {
-              const jid = Jid.parse(full);
-              return jid?.bare === contact.bare ? [[jid, value] as const] : [];
-            });
-      for (const [jid, value] of known) {
-        if (value !== undefined) await lastItems.toContact(account, jid, await caps.wants(value), isMeant);
-      }
-    }
-
-    /** Contacts who were blocked until now have missed what happened. */
-    async function welcomeBack(account: Jid, unblocked: BlockList, is: BlockList | undefined): Promise<void> {
-      if (unblocked.jids.length === 0) return;
-      for (const [contact, item] of await roster.all(account.local)) {
-        const jid = isFrom(item) ? Jid.parse(contact) : undefined;
-        if (jid !== undefined && unblocked.of(jid).length > 0 && !is?.has(jid)) await welcome(account, jid, () => true);
-      }
-    }
-
     const configOf = (user: string, node: string): MaybePromise<NodeConfig | undefined> =>
       andThen(stores.nodes.get(user, node), (row) => {
         if (row === undefined || row.movedTo !== undefined) return undefined;
         const account = Jid.of(user, host.domain);
-        return { ...new Service(account, servicePorts(account)).defaults(node), ...row.config };
+        return { ...serviceOf(account).defaults(node), ...row.config };
       });
 
     every(SWEEP_EVERY, 'removal of items whose time is over', async () => {
@@ -348,15 +279,9 @@ export default defineModule({
     return {
       features: {
         account: featuresWith(
-          'access-authorize',
-          'access-open',
-          'access-presence',
-          'access-roster',
-          'access-whitelist',
           'auto-create',
           'auto-subscribe',
           'filtered-notifications',
-          'instant-nodes',
           'last-published',
           'presence-subscribe',
           'pubsub-on-a-jid',
@@ -364,7 +289,7 @@ export default defineModule({
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
       items: (of, by, query) =>
-        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(new Service(of, servicePorts(of)), by, query)),
+        of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(serviceOf(of), by, query)),
       handlers: [
         provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),
@@ -394,21 +319,30 @@ export default defineModule({
           if (more.size === 0) return undefined;
           return session === undefined ? lastItems.toContact(account, jid, more) : lastItems.toSession(session, more);
         }),
+        on(presenceBroadcast, ({ stanza }) =>
+          stanza.type === 'unavailable' ? followers.wentOffline(stanza.from) : undefined,
+        ),
+        on(presenceNews, ({ stanza: { type, from, to } }) =>
+          type === 'unavailable' && !from.isBare && from.domain !== host.domain
+            ? followers.leave(from, to.local)
+            : undefined,
+        ),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) => lastItems.passes(session, stanza)),
-        on(rosterItemChanged, ({ account, contact, was, is }) => rosterChanged(account, contact, was, is)),
+        on(rosterItemChanged, ({ account, contact, was, is }) => access.ofContact(account, contact, was, is)),
         on(blockListChanged, ({ account, unblocked, is, isHere }) =>
-          isHere ? welcomeBack(account, unblocked, is) : undefined,
+          isHere ? access.ofBlocks(account, unblocked, is) : undefined,
         ),
         on(nodeCreating, { phase: 'check' }, ({ service }) => another(service.local)),
         on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),
         on(nodeCreated, changed),
         on(nodeConfigured, changed),
         on(nodeConfigured, ({ service, node, before }) =>
-          background(opened(service, node, before), 'sending last items'),
+          background(access.ofNode(service, node, before), 'sending last items'),
         ),
         on(nodeDeleted, changed),
         on(itemPublished, () => metrics.published.inc()),
         on(accountRemoving, async ({ user }) => {
+          await followers.remove(user);
           await accounts.call(user, { removed: true });
           index.changed(user);
         }),
@@ -420,37 +354,4 @@ export default defineModule({
 
 function asContact(item: RosterItem | undefined): Contact | undefined {
   return item && { isFrom: isFrom(item), groups: item.groups };
-}
-
-/** Of an account that is not there, and will never have anything. */
-function nobodysPorts(ports: ServicePorts): ShelfPorts {
-  const nothing = async (): Promise<never> => {
-    throw new StanzaError('item-not-found');
-  };
-  const items = {
-    put: nothing,
-    get: nothing,
-    page: nothing,
-    newest: nothing,
-    usage: nothing,
-    remove: nothing,
-    clear: nothing,
-    trim: nothing,
-    expire: nothing,
-  };
-  return {
-    ...ports,
-    policy: { ...ports.policy, standing: () => undefined, mayCreate: () => false },
-    rows: {
-      node: () => undefined,
-      saveNode: nothing,
-      entities: nothing,
-      saveEntities: nothing,
-      clearEntities: nothing,
-      items,
-    },
-    tell: () => {},
-    listeners: () => [],
-    background: () => {},
-  };
 }

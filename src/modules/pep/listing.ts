@@ -24,7 +24,7 @@ export async function visibleNodes(service: Service<ServicePorts>, asker: Jid, q
   const rows = isOwn ? new Map<string, EntityRow>() : await ports.directory.of(asker.bare);
   const items: Item[] = [];
   for (const [node, { config: differences, movedTo }] of all) {
-    if (movedTo !== undefined) continue;
+    if (movedTo !== undefined || service.companionOf(node) !== undefined) continue;
     const config = { ...service.defaults(node), ...differences };
     if (!isWanted(config.type)) continue;
     if (isOwn || mayKnow(config, rows.get(node), contact)) {

@@ -15,12 +15,20 @@ export class NodeIndex {
   private readonly store: MapStore<NodeRow>;
   private readonly cluster: Cluster;
   private readonly topic: string;
+  private readonly isMeant: (user: string, name: string) => boolean;
   private readonly known = new LruCache<string, Rows>(REMEMBERED);
   /** What is being read: word of a change that comes meanwhile is of what is read, too. */
   private readonly reading = new Map<string, Promise<Rows>>();
 
-  constructor(store: MapStore<NodeRow>, cluster: Cluster, domain: string) {
+  /** @param isMeant whether a node of that name is to be known here */
+  constructor(
+    store: MapStore<NodeRow>,
+    cluster: Cluster,
+    domain: string,
+    isMeant: (user: string, name: string) => boolean = () => true,
+  ) {
     this.store = store;
+    this.isMeant = isMeant;
     this.cluster = cluster;
     this.topic = `pep.nodes ${domain}`;
   }
@@ -47,11 +55,13 @@ export class NodeIndex {
     if (before !== undefined) return before;
     const rows = this.store.all(user);
     if (!isPromise(rows)) {
-      this.known.set(user, rows);
-      return rows;
+      const meant = this.meant(user, rows);
+      this.known.set(user, meant);
+      return meant;
     }
     const reading = rows
-      .then((read) => {
+      .then((all) => {
+        const read = this.meant(user, all);
         if (this.reading.get(user) === reading) this.known.set(user, read);
         return read;
       })
@@ -66,6 +76,11 @@ export class NodeIndex {
   changed(user: string): void {
     this.forget(user);
     this.cluster.publish(this.topic, user);
+  }
+
+  private meant(user: string, all: Rows): Rows {
+    const some = [...all].filter(([name]) => this.isMeant(user, name));
+    return some.length === all.size ? all : new Map(some);
   }
 
   private forget(user: string): void {

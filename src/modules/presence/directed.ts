@@ -25,14 +25,14 @@ function entryOf(full: string): [string, Jid][] {
 /** For so long what is shared counts, in milliseconds; it is said again before. */
 const SHARED_FOR = 24 * 3_600_000;
 export const SHARE_AGAIN = SHARED_FOR / 4;
-/** So many addresses of a session are shared. */
-const MOST_SHARED = 200;
+/** So many addresses of a session are shared in one piece, in the order in which it told them: only what changes is written anew. */
+const PAGE = 200;
 
 export interface DirectedParts {
   readonly roster: Roster;
   /** Addresses that one session may send presence to. */
   readonly limit: number;
-  /** What the nodes share: full JIDs, by localpart and sid. */
+  /** What the nodes share: full JIDs, by localpart, and sid and page. */
   readonly store: EphemeralStore<readonly string[]>;
   /** Whether there is anybody to share it with. */
   readonly isShared: () => boolean;
@@ -52,7 +52,7 @@ export class Directed {
   track(session: Session, stanza: Presence): MaybePromise<void> {
     const { to } = stanza;
     if (stanza.type === 'unavailable') {
-      if (session.get(directed)?.delete(to.full)) this.share(session);
+      this.forget(session, to);
       return;
     }
     if (stanza.type !== 'available') return;
@@ -74,7 +74,7 @@ export class Directed {
     const told = session.get(directed);
     if (told === undefined || told.size === 0) return [];
     void session.set(directed, undefined);
-    this.share(session);
+    this.share(session, 0, told.size);
     return [...told.values()];
   }
 
@@ -83,21 +83,47 @@ export class Directed {
     const told = session.get(directed);
     if (told === undefined) return [];
     const taken = [...told.values()].filter((to) => blocked.has(to));
+    const before = told.size;
     for (const to of taken) told.delete(to.full);
-    if (taken.length > 0) this.share(session);
+    if (taken.length > 0) this.share(session, 0, before);
     return taken;
-  }
-
-  /** Tells the other nodes whom a session of this one has told. */
-  share(session: Session): void {
-    if (!this.parts.isShared()) return;
-    const told = [...(session.get(directed)?.keys() ?? [])].slice(-MOST_SHARED);
-    this.write(session, told.length === 0 ? undefined : told);
   }
 
   /** Says again what is shared of a session, before it expires. */
   shareAgain(session: Session): void {
-    if ((session.get(directed)?.size ?? 0) > 0) this.share(session);
+    this.share(session, 0, 0);
+  }
+
+  private forget(session: Session, { full }: Jid): void {
+    const told = session.get(directed);
+    if (!told?.has(full)) return;
+    const at = [...told.keys()].indexOf(full);
+    told.delete(full);
+    this.share(session, at, told.size + 1);
+  }
+
+  /**
+   * Tells the other nodes whom a session of this one has told.
+   * @param at where in their order something has changed first
+   * @param before how many there were: what is not filled any more is removed
+   */
+  private share(session: Session, at: number, before: number): void {
+    if (!this.parts.isShared()) return;
+    const told = [...(session.get(directed)?.keys() ?? [])];
+    for (let page = Math.floor(at / PAGE); page * PAGE < Math.max(told.length, before); page++) {
+      const some = told.slice(page * PAGE, (page + 1) * PAGE);
+      this.write(session, page, some.length === 0 ? undefined : some);
+    }
+  }
+
+  /** All that a session has told, as the nodes share it. */
+  private async sharedBy({ jid, sid }: SessionEntry): Promise<readonly string[]> {
+    const all: string[] = [];
+    for (let page = 0; ; page++) {
+      const some = (await this.parts.store.get(jid.local, pageKey(sid, page))) ?? [];
+      all.push(...some);
+      if (some.length < PAGE) return all;
+    }
   }
 
   /**
@@ -106,22 +132,23 @@ export class Directed {
    */
   async inherit(entry: SessionEntry, successor: SessionEntry | undefined): Promise<readonly Jid[]> {
     const { store } = this.parts;
-    const { local } = entry.jid;
-    const told = (await store.get(local, entry.sid)) ?? [];
+    const told = await this.sharedBy(entry);
     if (told.length === 0) return [];
     const left = await this.untold(
       told.flatMap((full) => Jid.parse(full) ?? []),
       successor,
     );
-    await store.set(local, entry.sid, undefined, 0);
+    for (let page = 0; page * PAGE < told.length; page++) {
+      await store.set(entry.jid.local, pageKey(entry.sid, page), undefined, 0);
+    }
     return left;
   }
 
   /** Those whom a session has not told of itself that has come under the full JID of another one. */
   async untold(told: readonly Jid[], successor: SessionEntry | undefined): Promise<readonly Jid[]> {
     if (told.length === 0 || successor === undefined) return told;
-    const again = await this.parts.store.get(successor.jid.local, successor.sid);
-    return told.filter(({ full }) => again?.includes(full) !== true);
+    const again = new Set(await this.sharedBy(successor));
+    return told.filter(({ full }) => !again.has(full));
   }
 
   private note(session: Session, to: Jid): void {
@@ -136,12 +163,17 @@ export class Directed {
       throw new StanzaError('resource-constraint', `directed presence goes to at most ${limit} addresses`);
     }
     told.set(to.full, to);
-    if (isNew) this.share(session);
+    if (isNew) this.share(session, told.size - 1, told.size);
   }
 
-  private write({ jid, sid }: Session, told: readonly string[] | undefined): void {
-    const written = this.parts.store.set(jid.local, sid, told, SHARED_FOR);
+  private write({ jid, sid }: Session, page: number, told: readonly string[] | undefined): void {
+    const written = this.parts.store.set(jid.local, pageKey(sid, page), told, SHARED_FOR);
     // Redis is away: said again in time
     if (isPromise(written)) written.catch(() => {});
   }
+}
+
+/** No sid has a blank in it. */
+function pageKey(sid: string, page: number): string {
+  return page === 0 ? sid : `${sid} ${page}`;
 }

@@ -53,7 +53,9 @@ export default defineModule({
       );
     const late = new Late(() => cluster.isSure);
     const note = (session: Jid): void => late.note(session);
-    const outward = new Outward({ host, router, cluster, background, note, tell: (stanza) => arrears.tell(stanza) });
+    const wait = (): Promise<boolean> => pause(clock, PAUSE, signal);
+    const tell = (stanza: Presence): MaybePromise<void> => arrears.tell(stanza);
+    const outward = new Outward({ host, router, cluster, background, note, tell, pause: wait });
     const subscriptions = new Subscriptions({ host, router, cluster, roster, contactsOf, outward });
     // what an account broadcasts leaves in the order in which it came, also while a roster is being loaded
     const turns = new Turns<BareJid>();
@@ -63,7 +65,6 @@ export default defineModule({
       store: stores.directed,
       isShared: () => cluster.nodes.size > 1,
     });
-    const wait = (): Promise<boolean> => pause(clock, PAUSE, signal);
     const vanished = new Vanished({
       host,
       router,
@@ -162,7 +163,7 @@ export default defineModule({
     function becomeUnavailable(session: Session, stanza: Presence): MaybePromise<void> {
       return inTurn(session, () => {
         const tellDirected = (): MaybePromise<void> =>
-          inOrder(directed.take(session), (to) => outward.send(sentTo(stanza, to)));
+          inOrder(directed.take(session), (to) => outward.send(sentTo(stanza, to), session));
         if (!session.available) return tellDirected();
         return andThen(contactsOf(session.jid.local), (items) =>
           // 4.5.2: to the resource itself too, so its entry is read before it changes
@@ -291,7 +292,9 @@ export default defineModule({
     /** The same for those whom only this node's sessions know. */
     function leave(account: Jid, blocked: BlockList): MaybePromise<void> {
       return inOrder(router.sessionsOfAccount(account.bare), (session) =>
-        inOrder(directed.takeFrom(session, blocked), (to) => outward.send(presenceOf('unavailable', session.jid, to))),
+        inOrder(directed.takeFrom(session, blocked), (to) =>
+          outward.send(presenceOf('unavailable', session.jid, to), session),
+        ),
       );
     }
 

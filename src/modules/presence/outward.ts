@@ -1,10 +1,12 @@
 // What an account shows of itself, and to whom: broadcasts, probes and answers to them (RFC 6121 4.2 to 4.5).
 import { andThen, inOrder, isPromise, type MaybePromise } from '../../base/maybe.ts';
-import type { Cluster, NodeId, SessionEntry } from '../../cluster/cluster.ts';
+import { CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../../cluster/cluster.ts';
 import type { Host } from '../../core/host.ts';
 import type { Router } from '../../core/router.ts';
 import type { Session } from '../../core/sessions.ts';
-import { Jid } from '../../xmpp/jid.ts';
+import type { Life } from '../../core/transit.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Presence } from '../../xmpp/stanza.ts';
 import { isFrom, isTo, type RosterItem } from '../roster/index.ts';
 import { presenceOf, sentTo } from './stanzas.ts';
@@ -19,8 +21,8 @@ interface ShowCall {
   readonly resource: string;
 }
 
-/** A session hardly ever goes from node to node while somebody looks for it. */
-const MOVES = 2;
+/** A session hardly ever goes from node to node while somebody looks for it, nor does a question get lost again and again. */
+const ATTEMPTS = 3;
 
 export interface OutwardParts {
   readonly host: Host;
@@ -31,6 +33,8 @@ export interface OutwardParts {
   readonly tell: (stanza: Presence) => MaybePromise<void>;
   /** A session is about to be shown, or to be said to be gone. */
   readonly note: (session: Jid) => void;
+  /** Waits a moment; false when there is no time for it any more. */
+  readonly pause: () => Promise<boolean>;
 }
 
 export class Outward {
@@ -98,7 +102,7 @@ export class Outward {
       const elsewhere = shown.filter((entry) => entry.node !== this.parts.cluster.self);
       if (elsewhere.length > 0) {
         const call: ShowCall = { account: account.bare, to: to.full, resource };
-        this.parts.background(this.showElsewhere(elsewhere, call, MOVES), 'showing presence from another node');
+        this.parts.background(this.showElsewhere(elsewhere, call, ATTEMPTS), 'showing presence from another node');
       }
       return andThen(this.showAll(here, to), () => entries.length);
     });
@@ -124,33 +128,48 @@ export class Outward {
     );
   }
 
-  send(stanza: Presence): MaybePromise<void> {
-    return this.parts.router.send(stanza, this.parts.host);
+  /** @param life the session that it is said instead of: whoever hears it may know the next one already */
+  send(stanza: Presence, life?: Life): MaybePromise<void> {
+    return this.parts.router.send(stanza, this.parts.host, life);
   }
 
   /**
-   * Has sessions of other nodes shown by these. None is asked a second time: what it does not answer in time is on its way still, and is
-   * shown when it arrives, or is lost with that node and its sessions.
-   * @param moves how often one may have gone on to another node meanwhile: that one is asked then
+   * Has sessions of other nodes shown by these. What one does not answer in time is on its way still, and is shown when it arrives, or is
+   * lost with that node and its sessions; where the question is lost, it is asked again.
+   * @param attempts how often a session is asked for, as it may have gone on to another node meanwhile
    */
-  private async showElsewhere(entries: readonly SessionEntry[], call: ShowCall, moves: number): Promise<void> {
-    const { cluster } = this.parts;
+  private async showElsewhere(entries: readonly SessionEntry[], call: ShowCall, attempts: number): Promise<void> {
+    const { cluster, pause } = this.parts;
     const byNode = new Map<NodeId, SessionEntry[]>();
     for (const entry of entries) byNode.set(entry.node, [...(byNode.get(entry.node) ?? []), entry]);
     const ask = async ([node, its]: [NodeId, readonly SessionEntry[]]): Promise<void> => {
+      let isLost = false;
       try {
         if ((await cluster.call(node, this.method, call)) === its.length) return;
       } catch (error) {
-        if (moves === 0) throw error;
+        if (attempts === 1) throw error;
+        isLost = !(error instanceof CallTimeout);
       }
-      const known = await cluster.directory.sessions(its[0]!.jid.bare, true);
-      const moved = known.filter((one) => one.node !== node && its.some(({ sid }) => sid === one.sid));
-      const elsewhere = moved.filter((one) => one.node !== cluster.self);
+      const known = await this.lookUp(its[0]!.jid.bare);
+      const left = known.filter((one) => its.some(({ sid }) => sid === one.sid) && (isLost || one.node !== node));
+      const elsewhere = left.filter((one) => one.node !== cluster.self && cluster.nodes.has(one.node));
       const reader = Jid.parse(call.to);
-      if (reader !== undefined) await this.showAll(moved, reader);
-      if (elsewhere.length > 0 && moves > 0) await this.showElsewhere(elsewhere, call, moves - 1);
+      if (reader !== undefined) await this.showAll(left, reader);
+      if (elsewhere.length === 0 || attempts === 1 || (isLost && !(await pause()))) return;
+      await this.showElsewhere(elsewhere, call, attempts - 1);
     };
     await Promise.all([...byNode].map(ask));
+  }
+
+  /** The sessions of an account as they are by now; where that cannot be told, when it can. */
+  private async lookUp(user: BareJid): Promise<readonly SessionEntry[]> {
+    for (;;) {
+      try {
+        return await this.parts.cluster.directory.sessions(user, true);
+      } catch (error) {
+        if (!(error instanceof StorageUnavailable) || !(await this.parts.pause())) throw error;
+      }
+    }
   }
 
   private isShowable({ jid, node }: SessionEntry): boolean {

@@ -65,7 +65,7 @@ export class Vanished {
         if (successor?.available !== true) {
           await outward.broadcast(stanza, await contactsOf(jid.local), await outward.available(jid));
         }
-        await inOrder(await directed.untold(told, successor), (to) => outward.send(sentTo(stanza, to)));
+        await inOrder(await directed.untold(told, successor), (to) => outward.send(sentTo(stanza, to), session));
       });
       if (isLate()) await this.correct(jid);
     });
@@ -118,7 +118,7 @@ export class Vanished {
         announce(stanza);
         await outward.broadcast(stanza, items, await outward.available(jid));
       }
-      await inOrder(await directed.inherit(entry, successor), (to) => outward.send(sentTo(stanza, to)));
+      await inOrder(await directed.inherit(entry, successor), (to) => outward.send(sentTo(stanza, to), entry));
     });
     await this.correct(jid);
   }

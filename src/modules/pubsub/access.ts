@@ -3,13 +3,13 @@
 // - 6.5.1 lets only subscribers read where the access model is `whitelist`, 4.1 members too: they may.
 // - 6.1.3.5, 6.5.9.10: nobody pays.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
-import type { StanzaError } from '../../xmpp/errors.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { Affiliation } from './config.ts';
 import { forbidden, pubsubError } from './errors.ts';
 import { isActive, type Node } from './node.ts';
 import type { Contact, ServicePorts } from './ports.ts';
-import type { Service } from './shelf.ts';
+import type { Service, Shelf } from './shelf.ts';
 
 /** What somebody is to a node: what its owners say, unless the service knows better. */
 export function affiliationAt({ ports }: Service, node: Node, who: Jid): Affiliation {
@@ -21,10 +21,35 @@ export function checkOwner(service: Service, node: Node, who: Jid): void {
   if (affiliationAt(service, node, who) !== 'owner') throw forbidden('this is for owners');
 }
 
-/** Whether somebody has a subscription that counts. */
+/** Changes a node in its turn, for an owner. @throws StanzaError `forbidden` for others, `item-not-found`, `gone` */
+export function asOwner<T>(
+  shelf: Shelf,
+  name: string,
+  who: Jid,
+  change: (node: Node) => MaybePromise<T>,
+): MaybePromise<T> {
+  return shelf.run(name, () =>
+    andThen(shelf.get(name), (node) => {
+      checkOwner(shelf, node, who);
+      return change(node);
+    }),
+  );
+}
+
+/** @throws StanzaError `not-allowed` where the service itself says what the node has */
+export function checkItemsAreTheirs({ isManaged }: Node): void {
+  if (isManaged) throw new StanzaError('not-allowed', 'the service looks after what is here');
+}
+
+/** @throws StanzaError `not-allowed` where that is said at another node */
+export function checkStandsAlone({ head }: Node): void {
+  if (head !== undefined) throw new StanzaError('not-allowed', `that is as at the node "${head.name}"`);
+}
+
+/** Whether somebody has a subscription that counts, which was approved where that is asked for. */
 export function isSubscribed({ ports }: Service, node: Node, who: Jid): boolean {
   const now = ports.now();
-  return node.subscriptionsOf(who.bare).some((one) => isActive(one, now));
+  return node.judge.subscriptionsOf(who.bare).some((one) => isActive(one, now));
 }
 
 /** Why somebody may not read; undefined where they may. */
@@ -41,7 +66,8 @@ export function mayNotRead(service: Service, node: Node, who: Jid): MaybePromise
 export function mayNotSubscribe(service: Service, node: Node, who: Jid): MaybePromise<StanzaError | undefined> {
   const byAffiliation = byAffiliationAlone(affiliationAt(service, node, who));
   if (byAffiliation !== undefined) return byAffiliation === 'may' ? undefined : byAffiliation;
-  return closedTo(service, node, who);
+  // owners are asked at the other node
+  return node.head === undefined ? closedTo(service, node, who) : mayNotRead(service, node, who);
 }
 
 /** 4.1: who is anything to the node may or may not, whatever its access model. */
@@ -104,6 +130,7 @@ function anyOwner(contact: Look, node: Node, who: Jid, matches: (contact: Contac
 
 /** @throws StanzaError `forbidden` where somebody may not publish */
 export function checkPublisher(service: Service, node: Node, who: Jid): void {
+  if (node.isManaged) throw forbidden('the service alone publishes here');
   switch (affiliationAt(service, node, who)) {
     case 'owner':
     case 'publisher':

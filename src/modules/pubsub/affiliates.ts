@@ -8,7 +8,7 @@ import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkOwner, checkStandsAlone } from './access.ts';
 import type { Asked } from './asked.ts';
 import { settlePending } from './authorize.ts';
 import { type Affiliation, affiliations } from './config.ts';
@@ -16,13 +16,13 @@ import { type Node, withAffiliation } from './node.ts';
 import { letterhead, notifyOne } from './notify.ts';
 import { pubsub, pubsubOwner } from './respond.ts';
 import type { Shelf } from './shelf.ts';
-import { ended, saveSubscriptions, tellState } from './subscriptions.ts';
+import { endSubscriptions } from './subscriptions.ts';
 
 /** 8.9.1. @throws StanzaError `forbidden` for all but owners */
 export function answerAffiliates(shelf: Shelf, name: string, { from }: Asked): MaybePromise<Element> {
   return andThen(shelf.get(name), (node) => {
     checkOwner(shelf, node, from);
-    const found = [...node.entities].flatMap(([jid, { affiliation }]) =>
+    const found = [...node.judge.entities].flatMap(([jid, { affiliation }]) =>
       affiliation === undefined ? [] : [el('affiliation', NS.pubsubOwner, { jid, affiliation })],
     );
     return pubsubOwner(el('affiliations', NS.pubsubOwner, { node: name }, ...found));
@@ -50,18 +50,16 @@ export function changeAffiliates(
   });
   const people = changes.flatMap(({ jid }) => jid?.bare ?? []);
   if (new Set(people).size < people.length) throw new StanzaError('bad-request', 'somebody is named twice');
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), async (node) => {
-      checkOwner(shelf, node, from);
-      const refused: Element[] = [];
-      for (const change of changes) {
-        if (!(await apply(shelf, node, change))) refused.push(asItIs(node, change));
-      }
-      if (refused.length === 0) return undefined;
-      const beside = pubsubOwner(el('affiliations', NS.pubsubOwner, { node: name }, ...refused));
-      throw new StanzaError('not-acceptable', undefined, { beside });
-    }),
-  );
+  return asOwner(shelf, name, from, async (node) => {
+    checkStandsAlone(node);
+    const refused: Element[] = [];
+    for (const change of changes) {
+      if (!(await apply(shelf, node, change))) refused.push(asItIs(node, change));
+    }
+    if (refused.length === 0) return undefined;
+    const beside = pubsubOwner(el('affiliations', NS.pubsubOwner, { node: name }, ...refused));
+    throw new StanzaError('not-acceptable', undefined, { beside });
+  });
 }
 
 function asItIs(node: Node, { text, jid }: Change): Element {
@@ -103,11 +101,7 @@ async function followUp(shelf: Shelf, node: Node, bare: string, affiliation: Aff
   const all = node.subscriptionsOf(bare);
   if (all.length === 0) return;
   if (affiliation === 'outcast' || affiliation === 'publish-only') {
-    await saveSubscriptions(shelf, node, bare, []);
-    for (const row of all) {
-      tellState(shelf, node, row, 'none');
-      ended(shelf, node, row);
-    }
+    await endSubscriptions(shelf, node, bare, all);
   } else if (affiliation !== 'none' && all.some(({ state }) => state === 'pending')) {
     await settlePending(shelf, node, bare, ({ state }) => state === 'pending', true);
   }

@@ -7,13 +7,13 @@ import { booleanField, type Form, findForm, formElement, jidField, readForm, tex
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkOwner } from './access.ts';
 import { pubsubError } from './errors.ts';
 import type { Node } from './node.ts';
 import { notifyOne } from './notify.ts';
 import type { SubscriptionRow } from './rows.ts';
 import type { Shelf } from './shelf.ts';
-import { begun, saveSubscriptions, tellState } from './subscriptions.ts';
+import { endSubscriptions, putInState } from './subscriptions.ts';
 
 const fields = {
   'pubsub#subid': textField('The request'),
@@ -82,12 +82,7 @@ export function decidedNode(message: Element): string | undefined {
  */
 export function decide(shelf: Shelf, name: string, from: Jid, message: Element): MaybePromise<void> {
   const decision = decisionIn(message);
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), (node) => {
-      checkOwner(shelf, node, from);
-      return settle(shelf, node, decision);
-    }),
-  );
+  return asOwner(shelf, name, from, (node) => settle(shelf, node, decision));
 }
 
 function decisionIn(message: Element): Decision {
@@ -117,15 +112,9 @@ export async function settlePending(
   isMeant: (row: SubscriptionRow) => boolean,
   isAllowed: boolean,
 ): Promise<void> {
-  const all = node.subscriptionsOf(bare);
-  const settled = all.filter(isMeant);
-  const approved = (row: SubscriptionRow): SubscriptionRow => ({ ...row, state: 'subscribed' });
-  const left = all.flatMap((one) => (!isMeant(one) ? [one] : isAllowed ? [approved(one)] : []));
-  await saveSubscriptions(shelf, node, bare, left);
-  for (const row of settled) {
-    tellState(shelf, node, row, isAllowed ? 'subscribed' : 'none');
-    if (isAllowed) begun(shelf, node, approved(row));
-  }
+  const settled = node.subscriptionsOf(bare).filter(isMeant);
+  if (isAllowed) await putInState(shelf, node, bare, settled, 'subscribed');
+  else await endSubscriptions(shelf, node, bare, settled);
 }
 
 /** Sends an owner, who asks for it, every request that waits (8.7). @throws StanzaError `forbidden` for others, `item-not-found` */

@@ -4,13 +4,13 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkOwner, checkStandsAlone } from './access.ts';
 import type { Asked } from './asked.ts';
 import { differences, type NodeConfig } from './config.ts';
 import { extraFields } from './create.ts';
 import { unsupported } from './errors.ts';
 import { configElement, readConfig } from './forms.ts';
-import { itemsRetracted, nodeConfigured, nodeConfiguring } from './hooks.ts';
+import { itemsChanged, itemsRetracted, nodeConfigured, nodeConfiguring } from './hooks.ts';
 import { mostOf, ttlOf } from './keeping.ts';
 import type { Node } from './node.ts';
 import { retractEvent } from './notices.ts';
@@ -42,17 +42,15 @@ export function configureAsAsked(
   { from }: Asked,
   action: Element,
 ): MaybePromise<undefined> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), (node) => {
-      checkOwner(shelf, node, from);
-      const x = action.getChild('x', NS.dataForms);
-      if (x === undefined) throw new StanzaError('bad-request', 'there is no form');
-      // "the existing configuration MUST be applied"
-      if (x.attrs.type === 'cancel') return undefined;
-      const config = readConfig(x, node.config, shelf.ports.policy, extraFields(shelf, name));
-      return andThen(configureNode(shelf, node, from, config), () => undefined);
-    }),
-  );
+  return asOwner(shelf, name, from, (node) => {
+    checkStandsAlone(node);
+    const x = action.getChild('x', NS.dataForms);
+    if (x === undefined) throw new StanzaError('bad-request', 'there is no form');
+    // "the existing configuration MUST be applied"
+    if (x.attrs.type === 'cancel') return undefined;
+    const config = readConfig(x, node.config, shelf.ports.policy, extraFields(shelf, name));
+    return andThen(configureNode(shelf, node, from, config), () => undefined);
+  });
 }
 
 /**
@@ -74,6 +72,10 @@ export function configureNode(shelf: Shelf, node: Node, by: Jid, config: NodeCon
       ports.hooks.notify(itemsRetracted, { service, node, by, ids: dropped });
     }
     ports.hooks.notify(nodeConfigured, { service, node, before });
+    if (dropped.length > 0) await ports.hooks.collect(itemsChanged, { service, node, shelf, by, gone: dropped });
+    if (before.isPersistent && !config.isPersistent) {
+      await ports.hooks.collect(itemsChanged, { service, node, shelf, by, gone: 'all' });
+    }
   });
 }
 

@@ -11,7 +11,7 @@ import { differences, type NodeConfig } from './config.ts';
 import { forbidden, pubsubError } from './errors.ts';
 import { type ExtraField, readConfig } from './forms.ts';
 import { nodeCreated, nodeCreating, nodeFields } from './hooks.ts';
-import { Node } from './node.ts';
+import { Node, type NodeState } from './node.ts';
 import { pubsub } from './respond.ts';
 import type { EntityRow } from './rows.ts';
 import type { Service, Shelf } from './shelf.ts';
@@ -35,6 +35,8 @@ export function createAsAsked(
   { from, payload }: Asked,
   create: Element,
 ): MaybePromise<Element> {
+  if (shelf.companionOf(name) !== undefined)
+    throw new StanzaError('not-allowed', 'the service makes such nodes where they are needed');
   checkCreate(payload, create);
   return shelf.run(name, () =>
     andThen(shelf.find(name), (there) => {
@@ -84,13 +86,7 @@ export function createNode(shelf: Shelf, name: string, creator: Jid, config: Nod
     await checkNumber(shelf, creator);
     return andThen(ports.hooks.gate(nodeCreating, { service, name, creator, config }), async (verdict) => {
       if (verdict instanceof StanzaError) throw verdict;
-      const at = ports.now();
-      const owner = flatten(creator.bare);
-      const entities = new Map<string, EntityRow>([[owner, { affiliation: 'owner' }]]);
-      const node = new Node({ name: flatten(name), config, creator: owner, createdAt: at, entities });
-      await ports.rows.saveEntities(name, new Map([...(await leftovers(shelf, name)), ...entities]));
-      await ports.rows.saveNode(name, { config: differences(config, shelf.defaults(name)), creator: owner, at });
-      shelf.add(node);
+      const node = await layOut(shelf, { name, creator: creator.bare, config });
       ports.hooks.notify(nodeCreated, { service, node, creator });
       return node;
     });
@@ -99,12 +95,32 @@ export function createNode(shelf: Shelf, name: string, creator: Jid, config: Nod
   return shelf.run(CREATION, () => andThen(ports.policy.mayCreate(creator), make));
 }
 
+/** A node that is there from now on, which nobody refuses; in its turn. */
+export async function layOut(
+  shelf: Shelf,
+  { name, creator, config, head, isManaged }: Pick<NodeState, 'name' | 'creator' | 'config' | 'head' | 'isManaged'>,
+): Promise<Node> {
+  const { ports } = shelf;
+  const createdAt = ports.now();
+  const owner = flatten(creator);
+  const entities = new Map<string, EntityRow>([[owner, { affiliation: 'owner' }]]);
+  const node = new Node({ name: flatten(name), config, creator: owner, createdAt, entities, head, isManaged });
+  await ports.rows.saveEntities(name, new Map([...(await leftovers(shelf, name)), ...entities]));
+  const row = { config: differences(node.config, shelf.defaults(name)), creator: owner, at: createdAt };
+  await ports.rows.saveNode(name, row);
+  shelf.add(node);
+  return node;
+}
+
 /** @throws StanzaError `max-nodes-exceeded` where somebody owns as many as may be */
-async function checkNumber({ ports }: Shelf, creator: Jid): Promise<void> {
+async function checkNumber(shelf: Shelf, creator: Jid): Promise<void> {
+  const { ports } = shelf;
   const { mostNodes } = ports.policy;
   if (mostNodes === undefined) return;
   let owned = 0;
-  for (const { affiliation } of (await ports.directory.of(creator.bare)).values()) if (affiliation === 'owner') owned++;
+  for (const [name, { affiliation }] of await ports.directory.of(creator.bare)) {
+    if (affiliation === 'owner' && shelf.companionOf(name) === undefined) owned++;
+  }
   if (owned >= mostNodes) throw pubsubError('max-nodes-exceeded', `nobody may own more than ${mostNodes} nodes`);
 }
 

@@ -4,9 +4,9 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkItemsAreTheirs } from './access.ts';
 import type { Asked } from './asked.ts';
-import { nodeDeleted } from './hooks.ts';
+import { itemsChanged, nodeDeleted } from './hooks.ts';
 import type { Node } from './node.ts';
 import { eventMessage } from './notices.ts';
 import { letterhead, notifyOne } from './notify.ts';
@@ -28,12 +28,10 @@ export function deleteAsAsked(shelf: Shelf, name: string, { from }: Asked, actio
  * @throws StanzaError each of section 8.4.3
  */
 export function deleteNode(shelf: Shelf, name: string, by: Jid, movedTo?: string): MaybePromise<void> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), (node) => {
-      checkOwner(shelf, node, by);
-      return removeNode(shelf, node, by, movedTo);
-    }),
-  );
+  return asOwner(shelf, name, by, (node) => {
+    checkItemsAreTheirs(node);
+    return removeNode(shelf, node, by, movedTo);
+  });
 }
 
 /** The same, whoever asks for it; in the node's turn. */
@@ -50,6 +48,7 @@ export async function removeNode(shelf: Shelf, node: Node, by: Jid, movedTo?: st
   shelf.remove(node, movedTo);
   tellEverybody(shelf, node, listeners, movedTo);
   ports.hooks.notify(nodeDeleted, { service, node, by });
+  await ports.hooks.collect(itemsChanged, { service, node, shelf, by, gone: 'all' });
 }
 
 /** 8.4.2: "all subscribers (which SHOULD include pending and unconfigured subscriptions)". */

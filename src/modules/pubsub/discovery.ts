@@ -2,6 +2,9 @@
 //
 // - 6.1.6: several subscriptions of one address are not announced (`multi-subscribe`): whoever is told of them takes it that each request makes
 //   another, which here only those with other options do (subscribe.ts).
+// - 10 has `access-*` for the access model of a node that nobody has configured. They stand here for each model that there is: other servers have it
+//   so, and clients look for the one that they want to ask for (XEP-0222, XEP-0223).
+// - 5.2: nodes that come with others are not listed (node.ts): whoever knows those knows their names.
 // - 5.3, 5.5: of a node that somebody may not subscribe to they learn nothing; in the list of nodes those with a whitelist stand only for those on it.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Item } from '../../core/module.ts';
@@ -13,6 +16,7 @@ import { NS } from '../../xmpp/ns.ts';
 import { parsePageRequest } from '../../xmpp/rsm.ts';
 import { affiliationAt, mayNotRead, mayNotSubscribe } from './access.ts';
 import type { Asked } from './asked.ts';
+import { accessModels } from './config.ts';
 import { nodeInfo } from './hooks.ts';
 import { findItems } from './items.ts';
 import { isActive, type Node } from './node.ts';
@@ -22,12 +26,14 @@ import { typeFilterIn } from './type-filter.ts';
 
 /** What every service of nodes can do (section 10), without the namespace. */
 const common = [
+  ...accessModels.map((model) => `access-${model}`),
   'config-node',
   'config-node-max',
   'create-and-configure',
   'create-nodes',
   'delete-items',
   'delete-nodes',
+  'instant-nodes',
   'item-ids',
   'leased-subscription',
   'manage-subscriptions',
@@ -75,7 +81,7 @@ export function listNodes(service: Service, asker: Jid, query: Element): MaybePr
       const isOwn = ports.policy.standing(asker) === 'owner';
       const items: Item[] = [];
       for (const [node, { config, movedTo }] of all) {
-        if (movedTo !== undefined) continue;
+        if (movedTo !== undefined || service.companionOf(node) !== undefined) continue;
         const { accessModel, title, type } = { ...service.defaults(node), ...config };
         if (!isWanted(type)) continue;
         const affiliation = mine.get(node)?.affiliation ?? 'none';

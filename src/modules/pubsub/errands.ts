@@ -21,6 +21,12 @@ export type Errand =
   /** A resource has become available, or is it no more; an account is gone (a bare JID). */
   | { readonly is: 'coming' | 'going' | 'removed'; readonly who: string };
 
+/** What is asked of one node. */
+export interface OfNode {
+  readonly node: string;
+  readonly errand: Errand;
+}
+
 /** Does what a node is asked; the answer to requests of service discovery is their `<query/>`. @throws StanzaError what it is refused with */
 export function run(shelf: Shelf, name: string, errand: Errand): MaybePromise<Answered> {
   switch (errand.is) {

@@ -68,8 +68,8 @@ export function unsupported(feature: string, text?: string): StanzaError {
   return new StanzaError('feature-not-implemented', text, { extra: el('unsupported', NS.pubsubErrors, { feature }) });
 }
 
-/** There is no such node, or none any more. */
-export const noNode = (): StanzaError => new StanzaError('item-not-found', 'there is no such node');
+/** There is no such node, or none any more. Profanity publishes its first list of devices (XEP-0384) only where it reads the old code. */
+export const noNode = (): StanzaError => new StanzaError('item-not-found', 'there is no such node', { code: 404 });
 
 /** This is for others. */
 export const forbidden = (text?: string): StanzaError => new StanzaError('forbidden', text);

@@ -6,7 +6,7 @@ import type { Element } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { NodeConfig } from './config.ts';
 import type { ExtraField } from './forms.ts';
-import type { Node } from './node.ts';
+import type { Companion, Node } from './node.ts';
 import type { Shelf } from './shelf.ts';
 
 /** What all of them have: the service is a host of nodes, or an account (a bare JID). */
@@ -24,6 +24,8 @@ export const nodeDefaults = collect<{
   readonly name: string;
   readonly type: string | undefined;
   config: NodeConfig;
+  /** Nodes of that name come with others. */
+  companion?: Companion;
 }>('pubsub-node-defaults');
 
 /** The owner's form is being made or read (8.2); handlers push fields, the same each time. {@link chosen} tells what was chosen in them. */
@@ -64,6 +66,30 @@ export const itemPublish = gate<ItemPublish>()('pubsub-item-publish', ['check', 
 export const itemPublished = notify<
   At & { readonly publisher: Jid; readonly item: Item; readonly payload: Element | undefined }
 >('pubsub-item-published');
+
+/** An item is to be published at a node that comes with another one, and is not there. */
+export interface CompanionWanted {
+  readonly shelf: Shelf;
+  readonly name: string;
+  readonly publisher: Jid;
+  readonly item: Element | undefined;
+  made?: Node;
+}
+/** `make` may lay it out, where whoever publishes may publish there, or refuse. In the node's turn. */
+export const companionWanted = gate<CompanionWanted>()('pubsub-companion-wanted', ['make']);
+
+/**
+ * What a node has is not what it was, the store has it, and subscribers have been told: whoever wanted it so is answered when handlers are done with what
+ * follows from it at nodes beside. The node's turn may be held: handlers may wait for those of its companions, and nobody else's.
+ */
+export const itemsChanged = collect<ItemsChanged>('pubsub-items-changed');
+export interface ItemsChanged extends At {
+  readonly shelf: Shelf;
+  readonly by: Jid;
+  readonly published?: { readonly id: string; readonly payload: Element | undefined };
+  /** Ids, or all; of a node that is over, all. */
+  readonly gone: readonly string[] | 'all';
+}
 
 /** Items are gone: somebody took them back, or they gave way to others. */
 export const itemsRetracted = notify<At & { readonly by: Jid; readonly ids: readonly string[] }>(

@@ -13,6 +13,7 @@ import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
 import { duration } from '../../config/schema.ts';
 import { accountRemoving, nodeAsked, serviceIn } from '../../core/events.ts';
+import { hooksUnder } from '../../core/leased.ts';
 import { counter, gauge } from '../../core/metrics.ts';
 import { defineModule, type IqHandler, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
 import { kv } from '../../storage/specs.ts';
@@ -27,7 +28,7 @@ import { decidedNode, isDecision } from './authorize.ts';
 import { Comings } from './comings.ts';
 import { plainConfig } from './config.ts';
 import { featuresWith, listNodes } from './discovery.ts';
-import { type Errand, run } from './errands.ts';
+import { type Errand, type OfNode, run } from './errands.ts';
 import { SWEEP_EVERY, sweepExpired } from './expiry.ts';
 import { HeedingRows } from './heeding.ts';
 import { itemPublish, itemPublished } from './hooks.ts';
@@ -38,16 +39,15 @@ import type { People, Policy, ServicePorts, ShelfPorts } from './ports.ts';
 import { heedsPresence } from './presence.ts';
 import { answerOfService, nodeNamed, withInstantName } from './requests.ts';
 import { type Remembered, Service, Shelf } from './shelf.ts';
-import { confirm, directoryOf, OWNER, type StoredRows, stores } from './stores.ts';
+import { directoryOf, OWNER, type StoredRows, stores } from './stores.ts';
 
 /** For the metrics, in milliseconds. */
 const COUNT_EVERY = 10_000;
 /** Nodes whose size is asked for at a time. */
 const AT_A_TIME = 16;
 
-/** A node, on the node of the cluster that owns it. */
+/** A node and what comes with it, on the node of the cluster that owns it. */
 interface Home {
-  readonly name: string;
   readonly shelf: Shelf;
   readonly rows: StoredRows;
   drop(): void;
@@ -136,11 +136,7 @@ export default defineModule({
     const plain = { ...plainConfig, maxPayload: Math.min(plainConfig.maxPayload, config['max-payload']) };
 
     const common: ServicePorts = {
-      hooks: {
-        gate: (hook, event) => host.gate(hook, event),
-        collect: (hook, event) => host.collect(hook, event),
-        notify: (hook, event) => host.notify(hook, event),
-      },
+      hooks: host,
       people,
       policy,
       directory: directoryOf(opened, OWNER),
@@ -148,26 +144,6 @@ export default defineModule({
       newId,
     };
     const service = new Service(host.jid, common);
-
-    /** What was waited for may have taken longer than the lease. */
-    const hooksUnder = (lease: Lease): ServicePorts['hooks'] => {
-      const ours = async <T>(work: Promise<T>): Promise<T> => {
-        const result = await work;
-        await confirm(lease);
-        return result;
-      };
-      return {
-        gate: (hook, event) => {
-          const verdict = host.gate(hook, event);
-          return isPromise(verdict) ? ours(verdict) : verdict;
-        },
-        collect: (hook, event) => {
-          const done = host.collect(hook, event);
-          return isPromise(done) ? ours(done) : undefined;
-        },
-        notify: (hook, event) => host.notify(hook, event),
-      };
-    };
 
     /** Full JIDs by multicast, bare ones one by one; the inside is written once for all of them. */
     const tell = (element: Element, to: readonly Jid[]): void => {
@@ -183,7 +159,7 @@ export default defineModule({
       const rows = new HeedingRows(opened, OWNER, lease, beginHeeding, service.defaults(name));
       const ports: ShelfPorts = {
         ...common,
-        hooks: hooksUnder(lease),
+        hooks: hooksUnder(host, lease),
         rows,
         tell: (element, to) => {
           if (!isDropped) tell(element, to);
@@ -195,7 +171,7 @@ export default defineModule({
       const drop = (): void => {
         isDropped = true;
       };
-      return { name, shelf: new Shelf(host.jid, ports, handed), rows, drop };
+      return { shelf: new Shelf(host.jid, ports, handed), rows, drop };
     };
 
     /** Of all nodes that somebody has made, in bytes. */
@@ -216,13 +192,13 @@ export default defineModule({
     });
 
     const homes = new Set<Home>();
-    const nodes = owners.declare<Home, Errand, Answered>('node', {
+    const nodes = owners.declare<Home, OfNode, Answered>('node', {
       thaw(key, lease, handed) {
         const home = open(key, lease, handed as Remembered | undefined);
         homes.add(home);
         return home;
       },
-      handle: ({ shelf, name }, errand) => run(shelf, name, errand),
+      handle: ({ shelf }, { node, errand }) => run(shelf, node, errand),
       async freeze(home) {
         homes.delete(home);
         const { shelf, rows } = home;
@@ -244,8 +220,9 @@ export default defineModule({
       metrics.expired.inc(await sweepExpired(opened.items, isOurs));
     });
 
-    const ask = (name: string, errand: Errand): MaybePromise<Element | undefined> =>
-      andThen(nodes.call(name, errand), Answered.read);
+    /** What comes with another node is where that one is. */
+    const ask = (node: string, errand: Errand): MaybePromise<Element | undefined> =>
+      andThen(nodes.call(service.companionOf(node)?.head ?? node, { node, errand }), Answered.read);
 
     const pipeline = new Pipeline();
     const answer: IqHandler = (request) => {
@@ -275,8 +252,7 @@ export default defineModule({
         if ((await opened.heeding.get(OWNER)) === undefined) return;
         for (const [name, entity] of await opened.entities.right(OWNER, who.bare)) {
           const row = await opened.nodes.get(OWNER, name);
-          if (row !== undefined && heedsPresence(service, name, row, entity))
-            await nodes.call(name, { is, who: who.full });
+          if (row !== undefined && heedsPresence(service, name, row, entity)) await ask(name, { is, who: who.full });
         }
       },
     });
@@ -284,18 +260,13 @@ export default defineModule({
     const forget = async (user: string): Promise<void> => {
       const { bare } = Jid.of(user, domain);
       for (const name of (await opened.entities.right(OWNER, bare)).keys()) {
-        await nodes.call(name, { is: 'removed', who: bare });
+        await ask(name, { is: 'removed', who: bare });
       }
     };
 
     return {
       features: {
-        server: featuresWith(
-          'access-open',
-          'get-pending',
-          'instant-nodes',
-          ...(config['auto-create'] ? ['auto-create'] : []),
-        ),
+        server: featuresWith('get-pending', ...(config['auto-create'] ? ['auto-create'] : [])),
       },
       items: (of, by, query) =>
         of.full === host.domain ? pipeline.after(by, of, () => listNodes(service, by, query)) : [],
@@ -335,7 +306,7 @@ export default defineModule({
           const name = decidedNode(stanza.el);
           if (name === undefined) return 'handled';
           const errand: Errand = { is: 'decision', from: stanza.from.full, xml: stanza.el.toXml() };
-          return andThen(nodes.call(name, errand), () => 'handled' as const);
+          return andThen(ask(name, errand), () => 'handled' as const);
         }),
         on(accountRemoving, ({ user }) => forget(user)),
         on(itemPublish, { phase: 'check' }, (event) => limits.publish(event)),

@@ -33,7 +33,9 @@ export function answerAffiliations(service: Service, asked: Asked, action: Eleme
   const { node: only } = action.attrs;
   return andThen(mine(service, asked, only), (all) => {
     const found = all.flatMap(([node, { affiliation }]) =>
-      affiliation === undefined ? [] : [el('affiliation', NS.pubsub, { node, affiliation })],
+      affiliation === undefined || service.companionOf(node) !== undefined
+        ? []
+        : [el('affiliation', NS.pubsub, { node, affiliation })],
     );
     return pubsub(el('affiliations', NS.pubsub, { node: only }, ...found));
   });

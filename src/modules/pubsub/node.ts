@@ -6,6 +6,17 @@ import type { Affiliation, NodeConfig } from './config.ts';
 import type { EntityRow, SubscriptionRow } from './rows.ts';
 import { plainOptions, type SubscriptionOptions } from './subscription-options.ts';
 
+/**
+ * That nodes of a name come with another node: the service alone makes them, they are where that one is, and no longer. Who may read and publish, and who
+ * owns them, is said there.
+ */
+export interface Companion {
+  /** The name of the other one; undefined where no node can have the name. */
+  readonly head: string | undefined;
+  /** Its items are the service's own. */
+  readonly isManaged: boolean;
+}
+
 export interface NodeState {
   readonly name: string;
   readonly config: NodeConfig;
@@ -15,6 +26,9 @@ export interface NodeState {
   readonly createdAt: number;
   /** By bare JID. */
   readonly entities: ReadonlyMap<string, EntityRow>;
+  /** The node that it comes with. */
+  readonly head?: Node | undefined;
+  readonly isManaged?: boolean | undefined;
 }
 
 /** Somebody who is to hear, and under which subscriptions. */
@@ -27,6 +41,10 @@ export class Node {
   readonly name: string;
   readonly creator: string;
   readonly createdAt: number;
+  /** The node that it comes with, which says who may do what. */
+  readonly head: Node | undefined;
+  /** Its items are the service's own. */
+  readonly isManaged: boolean;
   /** It was deleted; it tells nothing any more. */
   isOver = false;
   /** Who hears of it, where that depends on nothing but itself; notify.ts finds it out. */
@@ -35,9 +53,13 @@ export class Node {
   last: Item | undefined;
   private readonly rows: Map<string, EntityRow>;
   private current: NodeConfig;
+  /** What the other one was when this was made to follow it. */
+  private followed: NodeConfig | undefined;
 
-  constructor({ name, config, creator, createdAt, entities }: NodeState) {
+  constructor({ name, config, creator, createdAt, entities, head, isManaged = false }: NodeState) {
     this.name = name;
+    this.head = head;
+    this.isManaged = isManaged;
     this.current = config;
     this.creator = creator;
     this.createdAt = createdAt;
@@ -45,6 +67,16 @@ export class Node {
   }
 
   get config(): NodeConfig {
+    const other = this.head?.config;
+    if (other === undefined || other === this.followed) return this.current;
+    const { accessModel, rosterGroups, publishModel } = other;
+    this.followed = other;
+    this.current = {
+      ...this.current,
+      accessModel,
+      rosterGroups,
+      publishModel: this.isManaged ? 'publishers' : publishModel,
+    };
     return this.current;
   }
   set config(config: NodeConfig) {
@@ -57,14 +89,19 @@ export class Node {
     return this.rows;
   }
 
+  /** The node that says who may do what: itself, or the one it comes with. */
+  get judge(): Node {
+    return this.head ?? this;
+  }
+
   /** As its owners say; a service may know better (`Policy.standing`). */
   affiliationOf(bare: string): Affiliation {
-    return this.rows.get(bare)?.affiliation ?? 'none';
+    return this.judge.rows.get(bare)?.affiliation ?? 'none';
   }
 
   /** Bare JIDs with that affiliation. */
   affiliated(affiliation: Affiliation): string[] {
-    return [...this.rows].filter(([, row]) => row.affiliation === affiliation).map(([bare]) => bare);
+    return [...this.judge.rows].filter(([, row]) => row.affiliation === affiliation).map(([bare]) => bare);
   }
 
   /** Of a person, in whatever state. */

@@ -61,7 +61,7 @@ function subscribers(shelf: Shelf, node: Node): MaybePromise<readonly Hearer[]> 
   if (node.audience !== undefined) return node.audience;
   const now = shelf.ports.now();
   const found: Hearer[] = [];
-  let isLasting = !node.config.isPresenceBased && !byRoster.has(node.config.accessModel);
+  let isLasting = !node.config.isPresenceBased && !byRoster.has(node.config.accessModel) && node.head === undefined;
   let waiting: Promise<void>[] | undefined;
   for (const [bare, { subscriptions }] of node.entities) {
     if (subscriptions === undefined) continue;

@@ -10,7 +10,7 @@ import { pubsub } from './respond.ts';
 import type { SubscriptionRow } from './rows.ts';
 import type { Service, Shelf } from './shelf.ts';
 import { optionDifferences, optionsElement, plainOptions, readOptions } from './subscription-options.ts';
-import { oneOf, saveSubscriptions, subscriberOf } from './subscriptions.ts';
+import { oneOf, putInState, saveSubscriptions, subscriberOf } from './subscriptions.ts';
 
 /** 6.3.2. @throws StanzaError each of section 6.3.4 */
 export function answerOptions(shelf: Shelf, name: string, { from }: Asked, action: Element): MaybePromise<Element> {
@@ -35,6 +35,8 @@ export function setOptions(shelf: Shelf, name: string, { from }: Asked, action: 
       const changed: SubscriptionRow = { ...rest, ...(options && { options }) };
       const all = node.subscriptionsOf(subscriber.bare).map((one) => (one === row ? changed : one));
       await saveSubscriptions(shelf, node, subscriber.bare, all);
+      // 6.1.5: this is what it waited for
+      if (changed.state === 'unconfigured') await putInState(shelf, node, subscriber.bare, [changed], 'subscribed');
       return undefined;
     }),
   );

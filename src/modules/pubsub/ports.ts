@@ -1,19 +1,12 @@
 // What the engine needs of the world. It knows nothing else, so that it serves a host of nodes, an account's nodes (XEP-0163), and a test.
 import type { MaybePromise } from '../../base/maybe.ts';
-import type { Collect, Gate, Notify, Verdict } from '../../core/hooks.ts';
+import type { LeasedHooks } from '../../core/leased.ts';
 import type { Item, ItemsPage, ItemsQuery, ItemsUsage, NewItem } from '../../storage/ports.ts';
 import type { Element } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { Affiliation, NodeConfig } from './config.ts';
 import type { Node } from './node.ts';
 import type { EntityRow, NodeRow } from './rows.ts';
-
-/** The hooks of the host. Where a promise was waited for, what is owned is still this node's when it is settled; else it rejects. */
-export interface PubsubHooks {
-  gate<E>(hook: Gate<E>, event: E): MaybePromise<Verdict | undefined>;
-  collect<E>(hook: Collect<E>, event: E): MaybePromise<void>;
-  notify<E>(hook: Notify<E>, event: E): void;
-}
 
 /** What somebody is to an account, by its roster. */
 export interface Contact {
@@ -88,7 +81,7 @@ export interface Directory {
 }
 
 export interface ServicePorts {
-  readonly hooks: PubsubHooks;
+  readonly hooks: LeasedHooks;
   readonly people: People;
   readonly policy: Policy;
   readonly directory: Directory;

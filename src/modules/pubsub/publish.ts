@@ -15,7 +15,15 @@ import type { Asked } from './asked.ts';
 import { createNode, extraFields, typeIn } from './create.ts';
 import { pubsubError } from './errors.ts';
 import { checkPreconditions, readPreconditions } from './forms.ts';
-import { type ItemPublish, itemPublish, itemPublished, itemsRetracted } from './hooks.ts';
+import {
+  type CompanionWanted,
+  companionWanted,
+  type ItemPublish,
+  itemPublish,
+  itemPublished,
+  itemsChanged,
+  itemsRetracted,
+} from './hooks.ts';
 import { mostOf, ttlOf } from './keeping.ts';
 import type { Node } from './node.ts';
 import { itemElement, itemsEvent, payloadText, retractEvent } from './notices.ts';
@@ -51,13 +59,13 @@ export function publishAsAsked(
   });
 }
 
-/** 7.1.5: "MUST contain a data form", of that type. */
+/** 7.1.5: "MUST contain a data form", which has no other type than that of XEP-0004 for what is filled in; some clients give none. */
 function optionsIn(payload: Element): Element | undefined {
   const options = payload.getChild('publish-options');
   if (options === undefined) return undefined;
   const x = options.getChild('x', NS.dataForms);
   if (x === undefined) throw new StanzaError('bad-request', 'there is no form in <publish-options/>');
-  return x;
+  return x.attrs.type === undefined ? x.with({ type: 'submit' }) : x;
 }
 
 /**
@@ -77,22 +85,33 @@ export function publish(shelf: Shelf, name: string, publication: Publication): M
 }
 
 /** The node, as it is or made for this (7.1.4, 7.1.5). */
-function place(shelf: Shelf, name: string, { publisher, options }: Publication): MaybePromise<Node> {
+function place(shelf: Shelf, name: string, publication: Publication): MaybePromise<Node> {
+  const { publisher, options } = publication;
   const { policy } = shelf.ports;
   return andThen(shelf.find(name), (node) => {
     if (node !== undefined) {
-      if (options !== undefined) {
+      if (options !== undefined && node.head === undefined) {
         // who may not publish is not told how the node is configured
         checkPublisher(shelf, node, publisher);
         checkPreconditions(options, node.config, policy, extraFields(shelf, name));
       }
       return node;
     }
+    if (shelf.companionOf(name) !== undefined) return makeCompanion(shelf, name, publication);
     if (!policy.createsOnPublish) return shelf.get(name);
     const defaults = shelf.defaults(name, typeIn(options));
     const config =
       options === undefined ? defaults : readPreconditions(options, defaults, policy, extraFields(shelf, name));
     return createNode(shelf, name, publisher, config);
+  });
+}
+
+/** @throws StanzaError where nobody lays it out */
+function makeCompanion(shelf: Shelf, name: string, { publisher, item }: Publication): MaybePromise<Node> {
+  const event: CompanionWanted = { shelf, name, publisher, item };
+  return andThen(shelf.ports.hooks.gate(companionWanted, event), (verdict) => {
+    if (verdict instanceof StanzaError) throw verdict;
+    return event.made ?? shelf.get(name);
   });
 }
 
@@ -121,24 +140,43 @@ function issue(shelf: Shelf, node: Node, { publisher, item }: Publication): Mayb
   };
   return andThen(ports.hooks.gate(itemPublish, event), (verdict) => {
     if (verdict instanceof StanzaError) throw verdict;
-    const xml = payloadText(event.payload);
-    checkSize(shelf, node, xml);
-    const at = ports.now();
-    const ttl = ttlOf(config);
-    const stored: Item = {
-      id: flatten(event.id),
-      xml: flatten(xml),
-      publisher: publisher.bare,
-      at,
-      createdAt: at,
-      ...(ttl !== undefined && { until: at + ttl }),
-    };
+    const stored = itemOf(shelf, node, publisher, event);
+    checkSize(shelf, node, stored.xml);
     if (!config.isPersistent) {
       node.last = config.sendLast === 'never' ? undefined : stored;
       return { done: announce(shelf, node, publisher, stored, event.payload, []) };
     }
     return store(shelf, node, publisher, stored, event.payload);
   });
+}
+
+/**
+ * Publishes what is the service's own, whoever may publish there; in the node's turn.
+ * @returns when it is stored and on its way
+ */
+export async function publishOwn(shelf: Shelf, node: Node, id: string, payload: Element): Promise<void> {
+  const stored = itemOf(shelf, node, shelf.jid, { id, payload });
+  const { done } = await store(shelf, node, shelf.jid, stored, payload);
+  await done;
+}
+
+/** An item, as it goes into the store. */
+export function itemOf(
+  { ports }: Shelf,
+  { config }: Node,
+  publisher: Jid,
+  { id, payload }: Pick<ItemPublish, 'id' | 'payload'>,
+): Item {
+  const at = ports.now();
+  const ttl = ttlOf(config);
+  return {
+    id: flatten(id),
+    xml: flatten(payloadText(payload)),
+    publisher: publisher.bare,
+    at,
+    createdAt: at,
+    ...(ttl !== undefined && { until: at + ttl }),
+  };
 }
 
 /** 4.3, 7.1.3.6, 7.1.3.7. */
@@ -204,7 +242,7 @@ function announce(
   item: Item,
   payload: Element | undefined,
   dropped: readonly string[],
-): string {
+): MaybePromise<string> {
   const { config } = node;
   const { jid: service, ports } = shelf;
   if (!node.isOver) {
@@ -216,5 +254,8 @@ function announce(
   }
   ports.hooks.notify(itemPublished, { service, node, publisher, item, payload });
   if (dropped.length > 0) ports.hooks.notify(itemsRetracted, { service, node, by: publisher, ids: dropped });
-  return item.id;
+  if (node.head === undefined && dropped.length === 0) return item.id;
+  const published = { id: item.id, payload };
+  const followed = ports.hooks.collect(itemsChanged, { service, node, shelf, by: publisher, published, gone: dropped });
+  return andThen(followed, () => item.id);
 }

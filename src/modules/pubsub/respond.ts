@@ -1,7 +1,7 @@
 // What answers are made of: `<pubsub/>` around one element.
 import { type Element, el } from '../../xml/element.ts';
 import { NS } from '../../xmpp/ns.ts';
-import type { SubscriptionRow } from './rows.ts';
+import type { SubscriptionRow, SubscriptionState } from './rows.ts';
 
 /** `<pubsub/>` with these children, in its own namespace. */
 export function pubsub(...children: readonly Element[]): Element {
@@ -13,12 +13,13 @@ export function pubsubOwner(...children: readonly Element[]): Element {
   return el('pubsub', NS.pubsubOwner, undefined, ...children);
 }
 
-/** A subscription as its subscriber is told of it; `none` for one that is over. */
+/** A subscription as its subscriber is told of it, also that it needs options first (6.1.5); `none` for one that is over. */
 export function subscriptionElement(
   node: string,
   { jid, subid, state }: SubscriptionRow,
-  as: SubscriptionRow['state'] | 'none' = state,
-  ...children: readonly Element[]
+  as: SubscriptionState | 'none' = state,
 ): Element {
-  return el('subscription', NS.pubsub, { node, jid, subid, subscription: as }, ...children);
+  const required =
+    as === 'unconfigured' ? [el('subscribe-options', NS.pubsub, undefined, el('required', NS.pubsub))] : [];
+  return el('subscription', NS.pubsub, { node, jid, subid, subscription: as }, ...required);
 }

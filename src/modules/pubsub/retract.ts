@@ -6,10 +6,10 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { affiliationAt, checkOwner } from './access.ts';
+import { affiliationAt, asOwner, checkItemsAreTheirs } from './access.ts';
 import type { Asked } from './asked.ts';
 import { forbidden, pubsubError, unsupported } from './errors.ts';
-import { itemsRetracted, nodePurged } from './hooks.ts';
+import { itemsChanged, itemsRetracted, nodePurged } from './hooks.ts';
 import type { Node } from './node.ts';
 import { retractEvent } from './notices.ts';
 import { notifyAll } from './notify.ts';
@@ -46,6 +46,7 @@ export function retract(shelf: Shelf, name: string, { by, ids, isNotified }: Ret
     andThen(shelf.get(name), async (node) => {
       const { items } = shelf.ports.rows;
       checkPersistent(node);
+      checkItemsAreTheirs(node);
       const affiliation = affiliationAt(shelf, node, by);
       if (affiliation === 'outcast') throw forbidden();
       const wanted = [...new Set(ids)];
@@ -55,11 +56,24 @@ export function retract(shelf: Shelf, name: string, { by, ids, isNotified }: Ret
         // who has nothing to do with the node does not learn what it has
         throw affiliation === 'none' || affiliation === 'member' ? forbidden() : noItem();
       }
-      const gone = await items.remove(name, wanted);
-      if (isNotified || node.config.notifiesRetract) notifyAll(shelf, node, retractEvent(name, wanted));
-      shelf.ports.hooks.notify(itemsRetracted, { service: shelf.jid, node, by, ids: gone });
+      await items.remove(name, wanted);
+      await follow(shelf, node, by, wanted, isNotified);
     }),
   );
+}
+
+/** Takes back what is the service's own, as far as it is there; in the node's turn. */
+export async function retractOwn(shelf: Shelf, node: Node, ids: readonly string[]): Promise<void> {
+  const gone = await shelf.ports.rows.items.remove(node.name, ids);
+  if (gone.length > 0) await follow(shelf, node, shelf.jid, gone, false);
+}
+
+/** What follows when items are gone. */
+function follow(shelf: Shelf, node: Node, by: Jid, ids: readonly string[], isNotified: boolean): MaybePromise<void> {
+  const { jid: service, ports } = shelf;
+  if (isNotified || node.config.notifiesRetract) notifyAll(shelf, node, retractEvent(node.name, ids));
+  ports.hooks.notify(itemsRetracted, { service, node, by, ids });
+  return ports.hooks.collect(itemsChanged, { service, node, shelf, by, gone: ids });
 }
 
 const noItem = (): StanzaError => new StanzaError('item-not-found', 'there is no such item');
@@ -76,13 +90,18 @@ export function purgeAsAsked(shelf: Shelf, name: string, { from }: Asked): Maybe
 
 /** Removes all items. @throws StanzaError each of section 8.5.3 */
 export function purge(shelf: Shelf, name: string, by: Jid): MaybePromise<void> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), async (node) => {
-      checkOwner(shelf, node, by);
-      checkPersistent(node);
-      await shelf.ports.rows.items.clear(name);
-      if (node.config.notifiesRetract) notifyAll(shelf, node, el('purge', NS.pubsubEvent, { node: name }));
-      shelf.ports.hooks.notify(nodePurged, { service: shelf.jid, node, by });
-    }),
-  );
+  return asOwner(shelf, name, by, async (node) => {
+    checkPersistent(node);
+    checkItemsAreTheirs(node);
+    await purgeNode(shelf, node, by);
+  });
+}
+
+/** The same, whoever wants it; in the node's turn. */
+export async function purgeNode(shelf: Shelf, node: Node, by: Jid): Promise<void> {
+  const { jid: service, ports } = shelf;
+  await ports.rows.items.clear(node.name);
+  if (node.config.notifiesRetract) notifyAll(shelf, node, el('purge', NS.pubsubEvent, { node: node.name }));
+  ports.hooks.notify(nodePurged, { service, node, by });
+  await ports.hooks.collect(itemsChanged, { service, node, shelf, by, gone: 'all' });
 }

@@ -8,7 +8,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import type { NodeConfig } from './config.ts';
 import { noNode } from './errors.ts';
 import { nodeDefaults } from './hooks.ts';
-import { Node } from './node.ts';
+import { type Companion, Node } from './node.ts';
 import type { ServicePorts, ShelfPorts } from './ports.ts';
 import type { NodeRow } from './rows.ts';
 
@@ -28,9 +28,21 @@ export class Service<P extends ServicePorts = ServicePorts> {
    * @param type what it is made as; stored is how it differs from what it would be without
    */
   defaults(name: string, type?: string): NodeConfig {
+    return this.declared(name, type).config;
+  }
+
+  /** Whether nodes of that name come with others. */
+  companionOf(name: string): Companion | undefined {
+    return this.declared(name, undefined).companion;
+  }
+
+  protected declared(
+    name: string,
+    type: string | undefined,
+  ): { readonly config: NodeConfig; readonly companion?: Companion } {
     const event = { service: this.jid, name, type, config: this.ports.policy.defaults(name) };
     void this.ports.hooks.collect(nodeDefaults, event);
-    return event.config;
+    return event;
   }
 }
 
@@ -54,10 +66,19 @@ export class Shelf extends Service<ShelfPorts> {
   /** A node, where there is one. */
   find(name: string): MaybePromise<Node | undefined> {
     const known = this.nodes.get(name);
-    if (known !== undefined) return known;
+    // what comes with another one is there no longer than that
+    if (known !== undefined) return known instanceof Node && known.head?.isOver === true ? undefined : known;
     const reading = this.read(name);
     this.nodes.set(name, reading);
     return reading;
+  }
+
+  /** A node that comes with that one, also when that is over. */
+  async companion(head: Node, name: string): Promise<Node | undefined> {
+    const known = await this.nodes.get(name);
+    if (known !== undefined) return known.head === head ? known : undefined;
+    const row = await this.ports.rows.node(name);
+    return row === undefined || row.at < head.createdAt ? undefined : this.made(name, row, head);
   }
 
   /** @throws StanzaError `item-not-found`, or `gone` where the node has moved (XEP-0060 6.1.3.11) */
@@ -117,7 +138,7 @@ export class Shelf extends Service<ShelfPorts> {
   private async read(name: string): Promise<Node | undefined> {
     try {
       const row = await this.ports.rows.node(name);
-      const node = row === undefined || row.movedTo !== undefined ? undefined : await this.made(name, row);
+      const node = row === undefined || row.movedTo !== undefined ? undefined : await this.remade(name, row);
       if (row?.movedTo !== undefined) this.moved.set(name, row.movedTo);
       // a name that nobody uses costs nothing
       if (node === undefined) this.nodes.delete(name);
@@ -129,9 +150,26 @@ export class Shelf extends Service<ShelfPorts> {
     }
   }
 
-  private async made(name: string, { config, creator, at }: NodeRow): Promise<Node> {
+  private async remade(name: string, row: NodeRow): Promise<Node | undefined> {
+    const companion = this.companionOf(name);
+    if (companion === undefined) return this.made(name, row);
+    const head = companion.head === undefined ? undefined : await this.find(companion.head);
+    // (what was left of an earlier one is not of this one)
+    return head === undefined || row.at < head.createdAt ? undefined : this.made(name, row, head);
+  }
+
+  private async made(name: string, { config, creator, at }: NodeRow, head?: Node): Promise<Node> {
     const entities = await this.ports.rows.entities(name);
-    const node = new Node({ name, config: { ...this.defaults(name), ...config }, creator, createdAt: at, entities });
+    const declared = this.declared(name, undefined);
+    const node = new Node({
+      name,
+      config: { ...declared.config, ...config },
+      creator,
+      createdAt: at,
+      entities,
+      head,
+      isManaged: declared.companion?.isManaged ?? false,
+    });
     if (!node.config.isPersistent && Object.hasOwn(this.handed, name)) node.last = this.handed[name];
     return node;
   }

@@ -1,9 +1,9 @@
 // The stores of nodes, and how their owner writes them: it looks before each write whether they are still its own.
 import type { MaybePromise } from '../../base/maybe.ts';
 import type { Lease } from '../../cluster/cluster.ts';
+import { LeasedWrites } from '../../core/leased.ts';
 import type { ItemsStore, MapStore, PairsStore } from '../../storage/ports.ts';
 import { items, map, pairs } from '../../storage/specs.ts';
-import { StanzaError } from '../../xmpp/errors.ts';
 import type { Directory, ItemRows, ShelfRows } from './ports.ts';
 import type { EntityRow, NodeRow } from './rows.ts';
 
@@ -27,25 +27,17 @@ export function directoryOf({ nodes, entities }: NodeStores, owner: string): Dir
   };
 }
 
-/** Resolves when nodes are certainly this node's of the cluster. @throws StanzaError where they are not any more */
-export async function confirm(lease: Lease): Promise<void> {
-  while (!lease.isValid) {
-    if (!(await lease.confirm())) throw new StanzaError('remote-server-timeout', 'the node has gone elsewhere');
-  }
-}
-
 /** The rows of an owner, for as long as a lease is held. */
 export class StoredRows implements ShelfRows {
   readonly items: ItemRows;
   private readonly stores: NodeStores;
   private readonly owner: string;
-  private readonly lease: Lease;
-  private readonly underWay = new Set<Promise<unknown>>();
+  private readonly writes: LeasedWrites;
 
   constructor(stores: NodeStores, owner: string, lease: Lease) {
     this.stores = stores;
     this.owner = owner;
-    this.lease = lease;
+    this.writes = new LeasedWrites(lease);
     const store = stores.items;
     this.items = {
       put: (node, added, most) => this.write(() => store.put(owner, node, added, most)),
@@ -81,21 +73,11 @@ export class StoredRows implements ShelfRows {
   }
 
   /** Resolves when nothing is under way any more. */
-  async settled(): Promise<void> {
-    while (this.underWay.size > 0) await Promise.allSettled(this.underWay);
+  settled(): Promise<void> {
+    return this.writes.settled();
   }
 
   private write<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.whenOurs(work);
-    this.underWay.add(done);
-    const end = (): void => void this.underWay.delete(done);
-    done.then(end, end);
-    return done;
-  }
-
-  /** Begins at once where that may be: what is written first is there first. */
-  private async whenOurs<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.lease.isValid) await confirm(this.lease);
-    return work();
+    return this.writes.run(work);
   }
 }

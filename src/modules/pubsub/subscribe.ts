@@ -74,7 +74,10 @@ async function subscribe(
   if (there !== undefined) return there;
   if (all.length >= ports.policy.mostSubscriptions) throw pubsubError('too-many-subscriptions');
   const differences = options && optionDifferences(options);
-  const isApproved = node.config.accessModel !== 'authorize' || affiliationAt(shelf, node, subscriber) !== 'none';
+  const isApproved =
+    node.config.accessModel !== 'authorize' ||
+    affiliationAt(shelf, node, subscriber) !== 'none' ||
+    node.head !== undefined;
   const row: SubscriptionRow = {
     jid: flatten(subscriber.full),
     subid: ports.newId(),

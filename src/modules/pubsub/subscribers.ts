@@ -1,19 +1,20 @@
 // The subscriptions of a node, as its owners see and change them (XEP-0060 8.8).
 //
 // - 8.8.2.4: what of several changes is possible is done, and the rest is told.
+// - An owner gives any state of 4.2: what was approved waits again, or until its subscriber has chosen options.
 import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { flatten } from '../../xml/flatten.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
-import { checkOwner } from './access.ts';
+import { asOwner, checkOwner } from './access.ts';
 import type { Asked } from './asked.ts';
 import { hasExpired, type Node } from './node.ts';
 import { pubsubOwner } from './respond.ts';
-import type { SubscriptionRow } from './rows.ts';
+import type { SubscriptionRow, SubscriptionState } from './rows.ts';
 import type { Shelf } from './shelf.ts';
-import { begun, ended, saveSubscriptions, tellState } from './subscriptions.ts';
+import { begun, endSubscriptions, putInState, saveSubscriptions, tellState } from './subscriptions.ts';
 
 /** 8.8.1. @throws StanzaError `forbidden` for all but owners */
 export function answerSubscribers(shelf: Shelf, name: string, { from }: Asked): MaybePromise<Element> {
@@ -43,18 +44,15 @@ export function changeSubscribers(
   { from }: Asked,
   action: Element,
 ): MaybePromise<undefined> {
-  return shelf.run(name, () =>
-    andThen(shelf.get(name), async (node) => {
-      checkOwner(shelf, node, from);
-      const refused: Element[] = [];
-      for (const change of action.getChildren('subscription')) {
-        if (!(await apply(shelf, node, change))) refused.push(...asItIs(node, change));
-      }
-      if (refused.length === 0) return undefined;
-      const beside = pubsubOwner(el('subscriptions', NS.pubsubOwner, { node: name }, ...refused));
-      throw new StanzaError('not-acceptable', undefined, { beside });
-    }),
-  );
+  return asOwner(shelf, name, from, async (node) => {
+    const refused: Element[] = [];
+    for (const change of action.getChildren('subscription')) {
+      if (!(await apply(shelf, node, change))) refused.push(...asItIs(node, change));
+    }
+    if (refused.length === 0) return undefined;
+    const beside = pubsubOwner(el('subscriptions', NS.pubsubOwner, { node: name }, ...refused));
+    throw new StanzaError('not-acceptable', undefined, { beside });
+  });
 }
 
 /** What there is of the one that a change was to be made to. */
@@ -81,44 +79,27 @@ async function apply(shelf: Shelf, node: Node, { attrs }: Element): Promise<bool
   const there = matching(node, jid, subid);
   switch (wanted) {
     case 'none':
-      return there.length > 0 && (await cancel(shelf, node, jid, there));
+      if (there.length === 0) return false;
+      await endSubscriptions(shelf, node, jid.bare, there);
+      return true;
     case 'subscribed':
-      return there.length > 0 ? approve(shelf, node, jid, there) : subid === undefined && add(shelf, node, jid);
+    case 'unconfigured':
+    case 'pending':
+      if (there.length === 0) return subid === undefined && add(shelf, node, jid, wanted);
+      await putInState(shelf, node, jid.bare, there, wanted);
+      return true;
     default:
-      return there.some(({ state }) => state === wanted);
+      return false;
   }
-}
-
-async function cancel(shelf: Shelf, node: Node, { bare }: Jid, rows: readonly SubscriptionRow[]): Promise<true> {
-  const left = node.subscriptionsOf(bare).filter((one) => !rows.includes(one));
-  await saveSubscriptions(shelf, node, bare, left);
-  for (const row of rows) {
-    tellState(shelf, node, row, 'none');
-    ended(shelf, node, row);
-  }
-  return true;
-}
-
-async function approve(shelf: Shelf, node: Node, { bare }: Jid, rows: readonly SubscriptionRow[]): Promise<true> {
-  const waiting = rows.filter(({ state }) => state !== 'subscribed');
-  if (waiting.length === 0) return true;
-  const approved = (row: SubscriptionRow): SubscriptionRow => ({ ...row, state: 'subscribed' });
-  const all = node.subscriptionsOf(bare).map((one) => (waiting.includes(one) ? approved(one) : one));
-  await saveSubscriptions(shelf, node, bare, all);
-  for (const row of waiting) {
-    tellState(shelf, node, row, 'subscribed');
-    begun(shelf, node, approved(row));
-  }
-  return true;
 }
 
 /** An owner subscribes somebody. Who is banned is not. */
-async function add(shelf: Shelf, node: Node, jid: Jid): Promise<boolean> {
+async function add(shelf: Shelf, node: Node, jid: Jid, state: SubscriptionState): Promise<boolean> {
   const affiliation = node.affiliationOf(jid.bare);
   if (affiliation === 'outcast' || affiliation === 'publish-only') return false;
-  const row: SubscriptionRow = { jid: flatten(jid.full), subid: shelf.ports.newId(), state: 'subscribed' };
+  const row: SubscriptionRow = { jid: flatten(jid.full), subid: shelf.ports.newId(), state };
   await saveSubscriptions(shelf, node, jid.bare, [...node.subscriptionsOf(jid.bare), row]);
-  tellState(shelf, node, row, 'subscribed');
-  begun(shelf, node, row);
+  tellState(shelf, node, row, state);
+  if (state === 'subscribed') begun(shelf, node, row);
   return true;
 }

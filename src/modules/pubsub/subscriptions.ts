@@ -9,7 +9,7 @@ import { sendLastItem } from './last-item.ts';
 import { hasExpired, type Node, withSubscriptions } from './node.ts';
 import { eventMessage, subscriptionEvent } from './notices.ts';
 import { letterhead, notifyOne } from './notify.ts';
-import type { SubscriptionRow } from './rows.ts';
+import type { SubscriptionRow, SubscriptionState } from './rows.ts';
 import type { Shelf } from './shelf.ts';
 
 /** Who is to be notified. @throws StanzaError where that is another person than whoever asks */
@@ -47,9 +47,9 @@ export function begun(shelf: Shelf, node: Node, row: SubscriptionRow): void {
   shelf.ports.hooks.notify(nodeSubscribed, { service: shelf.jid, node, subscriber, isSubscribed: true });
 }
 
-/** What follows when one does not any more. */
+/** What follows when one does not any more, if it did. */
 export function ended(shelf: Shelf, node: Node, row: SubscriptionRow): void {
-  if (row.state === 'pending') return;
+  if (row.state !== 'subscribed') return;
   tellOwners(shelf, node, row, false);
   const subscriber = Jid.parse(row.jid)!;
   shelf.ports.hooks.notify(nodeSubscribed, { service: shelf.jid, node, subscriber, isSubscribed: false });
@@ -81,13 +81,42 @@ export async function saveSubscriptions(
   node.setRows(rows);
 }
 
-/** 12.14: to the address that has subscribed. */
-export function tellState(
+/** Gives subscriptions of a person another state, with what follows, and tells of those that had another. */
+export async function putInState(
   shelf: Shelf,
   node: Node,
-  row: SubscriptionRow,
-  state: SubscriptionRow['state'] | 'none',
-): void {
+  bare: string,
+  rows: readonly SubscriptionRow[],
+  state: SubscriptionState,
+): Promise<void> {
+  const others = rows.filter((row) => row.state !== state);
+  if (others.length === 0) return;
+  const all = node.subscriptionsOf(bare).map((row) => (others.includes(row) ? { ...row, state } : row));
+  await saveSubscriptions(shelf, node, bare, all);
+  for (const row of others) {
+    tellState(shelf, node, row, state);
+    if (state === 'subscribed') begun(shelf, node, { ...row, state });
+    else ended(shelf, node, row);
+  }
+}
+
+/** Ends subscriptions of a person that did not end them, and tells. */
+export async function endSubscriptions(
+  shelf: Shelf,
+  node: Node,
+  bare: string,
+  rows: readonly SubscriptionRow[],
+): Promise<void> {
+  const left = node.subscriptionsOf(bare).filter((one) => !rows.includes(one));
+  await saveSubscriptions(shelf, node, bare, left);
+  for (const row of rows) {
+    tellState(shelf, node, row, 'none');
+    ended(shelf, node, row);
+  }
+}
+
+/** 12.14: to the address that has subscribed. */
+export function tellState(shelf: Shelf, node: Node, row: SubscriptionRow, state: SubscriptionState | 'none'): void {
   const event = subscriptionEvent(node.name, row, state);
   notifyOne(shelf, node, eventMessage(letterhead(shelf, node), event), [Jid.parse(row.jid)!]);
 }

@@ -216,6 +216,7 @@ export class Books {
 
   /** What all comes to, when the archives were read; and the first few of what is wrong, in words. */
   close(): { readonly account: Account; readonly examples: readonly string[] } {
+    this.found.settle();
     this.found.sum.sent = this.entries.size;
     for (const entry of this.entries.values()) {
       this.judgeCopies(entry);
@@ -262,10 +263,10 @@ export class Books {
     // both what its node gave back and what it had not cut off may come, one after the other
     const before = entry.hearings.filter((one) => one.id === id);
     if (before.length > 0) {
-      if (before.length > MOST_AGAIN || !before.some((one) => this.excuses.isShownAgain(one, session))) {
-        this.found.wrong('reshown', describe({ ...entry, hearings: [...entry.hearings, hearing] }));
-      } else if (before.at(-1)!.session === session) this.found.sum.twice++;
-      else this.found.sum.again++;
+      const isExcused = (): boolean =>
+        before.length <= MOST_AGAIN && before.some((one) => this.excuses.isShownAgain(one, session));
+      const told = before.at(-1)!.session === session ? 'twice' : 'again';
+      this.found.unless(isExcused, told, 'reshown', describe({ ...entry, hearings: [...entry.hearings, hearing] }));
     }
     entry.hearings.push(hearing);
   }
@@ -278,8 +279,10 @@ export class Books {
     const lane = `${place}, of session ${entry.session}`;
     const last = this.last.get(lane) ?? 0;
     if (entry.number > last) this.last.set(lane, entry.number);
-    else if (session !== undefined && this.excuses.isLate(entry, session)) this.found.sum.late++;
-    else this.found.wrong('misordered', `${lane}, after ${last}: ${describe(entry)}`);
+    else {
+      const isExcused = (): boolean => session !== undefined && this.excuses.isLate(entry, session);
+      this.found.unless(isExcused, 'late', 'misordered', `${lane}, after ${last}: ${describe(entry)}`);
+    }
   }
 }
 

@@ -2,7 +2,7 @@
 // something broke, when it did.
 import type { Entry, Hearing, SessionMark } from './books.ts';
 import type { Spoken, Stay } from './room-books.ts';
-import { type Kind, kinds, type Troubles } from './troubles.ts';
+import { type Kind, kinds, type Trouble, type Troubles } from './troubles.ts';
 
 /** How long it takes until a node that nothing keeps from it hears of a session, in milliseconds, on a busy machine. */
 const WORD = 2_000;
@@ -138,17 +138,27 @@ export class Excuses {
    * who is there ("takes the lists of its rooms with it").
    */
   isForgottenInRoom({ sureAt }: Stay, at: number): boolean {
-    return this.troubles.some(FORGETS, undefined, ({ from, to }) =>
+    return this.troubles.some(FORGETS, undefined, ({ from, to }) => {
+      const listed = this.listedBy(to);
       // the list goes with the node, which is given up after some seconds
-      this.troubles.some(
+      return this.troubles.some(
         ENDS_LIVES,
         undefined,
         (end) =>
-          end.from + DEATH >= from &&
-          end.from <= to + LISTING &&
-          end.from <= at &&
-          end.from + DEATH + RECOVERY >= sureAt,
-      ),
-    );
+          end.from + DEATH >= from && end.from <= listed && end.from <= at && end.from + DEATH + RECOVERY >= sureAt,
+      );
+    });
+  }
+
+  /** When rooms have written down again who is there, after Redis is back: later where it goes away once more before that. */
+  private listedBy(back: number): number {
+    let listed = back + LISTING;
+    const extend = ({ from, to }: Trouble): boolean => {
+      if (from > listed || to + LISTING <= listed) return false;
+      listed = to + LISTING;
+      return true;
+    };
+    while (this.troubles.some(HOLDS, undefined, extend));
+    return listed;
   }
 }

@@ -4,6 +4,7 @@ export class Findings<Told extends string, Wrong extends string> {
   readonly sum: Record<Told | Wrong, number>;
   readonly examples: string[] = [];
   private readonly most: number;
+  private readonly open: (() => void)[] = [];
   private readonly where: string;
 
   /**
@@ -16,6 +17,18 @@ export class Findings<Told extends string, Wrong extends string> {
     this.sum = Object.fromEntries([...told, ...wrong].map((what) => [what, 0])) as Record<Told | Wrong, number>;
     this.most = most;
     this.where = where;
+  }
+
+  /** Wrong, unless it is excused: by what is known now, or when the books are closed. */
+  unless(isExcused: () => boolean, told: Told, what: Wrong, how: string): void {
+    const excuse = (): void => void (this.sum as Record<Told, number>)[told]++;
+    if (isExcused()) excuse();
+    else this.open.push(() => (isExcused() ? excuse() : this.wrong(what, how)));
+  }
+
+  /** All is known. */
+  settle(): void {
+    for (const judge of this.open.splice(0)) judge();
   }
 
   wrong(what: Wrong, how: string): void {

@@ -269,6 +269,21 @@ test('out of a room without having left is wrong, also where Redis had forgotten
   }
 });
 
+test('out of a room whose lists Redis was away for once more before its node died is excused', () => {
+  for (const [outcome, back] of [
+    [{ forgotten: 1 }, -19_000],
+    [{ expelled: 1 }, -24_000],
+  ] as const) {
+    const { told, broke, books, stay } = open();
+    broke('redis-empty', undefined, -35_000, -30_000);
+    broke('redis-restart', undefined, -29_000, back);
+    broke('kill', 'north', -18_000, -17_000);
+    stay.sureAt = now - 10_000;
+    books.expel(stay, 'not-acceptable', now);
+    expect(told()).toEqual(outcome);
+  }
+});
+
 test('out of a room whose node died about when Redis had forgotten is excused, and not where it died before or later', () => {
   for (const [outcome, kind, died, sure = -10_000] of [
     [{ forgotten: 1 }, 'no-redis', -22_000],

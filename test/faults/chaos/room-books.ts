@@ -144,14 +144,13 @@ export class RoomBooks {
   expel(stay: Stay, how: string, at = performance.now()): void {
     if (stay.hasEnded) return;
     stay.hasEnded = true;
-    if (this.excuses.isForgottenInRoom(stay, at)) this.found.sum.forgotten++;
-    else {
-      const { room, person, sureAt, session } = stay;
-      this.found.wrong(
-        'expelled',
-        `user${person} from room ${room} at ${clock(at)}, sure to be there at ${clock(sureAt)}, session ${session.number} on ${[...session.nodes].join(', ')}: ${how}`,
-      );
-    }
+    const { room, person, sureAt, session } = stay;
+    this.found.unless(
+      () => this.excuses.isForgottenInRoom(stay, at),
+      'forgotten',
+      'expelled',
+      `user${person} from room ${room} at ${clock(at)}, sure to be there at ${clock(sureAt)}, session ${session.number} on ${[...session.nodes].join(', ')}: ${how}`,
+    );
   }
 
   /** What a room said to a session; `stay` where its client has been told that it is in. Returns the entry, if it is of these books. */
@@ -182,8 +181,9 @@ export class RoomBooks {
     this.shown.set(key, [...before, { session, count, at, id }]);
     const same = before.filter((one) => one.id === id);
     if (same.length > 0) {
-      if (same.length === 1 && this.excuses.isShownAgain(same[0]!, session)) this.found.sum.twice++;
-      else this.found.wrong('reshown', `to user${person} on session ${session.number}: ${describe(spoken)}`);
+      const isExcused = (): boolean => same.length === 1 && this.excuses.isShownAgain(same[0]!, session);
+      const what = `to user${person} on session ${session.number}: ${describe(spoken)}`;
+      this.found.unless(isExcused, 'twice', 'reshown', what);
       return spoken;
     }
     if (stay === undefined || stay.hasEnded) return spoken;
@@ -240,6 +240,7 @@ export class RoomBooks {
 
   /** What all comes to, when the archives were read; and the first few of what is wrong, in words. */
   close(): { readonly account: RoomAccount; readonly examples: readonly string[] } {
+    this.found.settle();
     this.found.sum.sent = this.entries.size;
     for (const archive of this.archives.values()) this.judgeOrder(archive);
     for (const spoken of this.entries.values()) this.judgeFate(spoken);

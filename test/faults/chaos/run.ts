@@ -10,6 +10,7 @@ import { Person } from './person.ts';
 import { RoomAgreement } from './room-agreement.ts';
 import { type RoomAccount, RoomBooks } from './room-books.ts';
 import { Service } from './service.ts';
+import { noteStandstills } from './standstills.ts';
 import { type Kind, Troubles } from './troubles.ts';
 
 export interface RunOptions {
@@ -111,13 +112,18 @@ export async function run(options: RunOptions): Promise<Outcome> {
       // a third has left
       await roomAgreement.reach(GOODBYE);
     }
+    const standstills = noteStandstills(
+      service.nodes.map(({ server }) => server.output),
+      troubles,
+    );
+    for (const line of standstills) tell(line);
     const { account, examples } = books.close();
     const inRooms = roomBooks.close();
     // without the archives the books say nothing
     if (isSettled) {
       problems.push(...examples, ...inRooms.examples, ...agreement.found.examples, ...roomAgreement.examples);
     }
-    if (problems.length > 0) service.keepLogs(options.logs, [...calamities.diary, ...problems]);
+    if (problems.length > 0) service.keepLogs(options.logs, [...calamities.diary, ...standstills, ...problems]);
     await Promise.all(people.map((person) => person.leave()));
     return {
       account,

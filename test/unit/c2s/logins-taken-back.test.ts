@@ -49,7 +49,6 @@ function watchedDriver(): Driver {
       const watched: MapStore<unknown> = {
         get: (...args) => rows.get(...args),
         all: (...args) => rows.all(...args),
-        several: (...args) => rows.several(...args),
         set: (...args) => rows.set(...args),
         async update(...args) {
           const written = await rows.update(...args);

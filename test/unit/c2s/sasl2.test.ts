@@ -310,10 +310,6 @@ describe('while the database does not answer', () => {
             check();
             return rows.all(...args);
           },
-          async several(...args) {
-            check();
-            return rows.several(...args);
-          },
           async set(...args) {
             check();
             return rows.set(...args);

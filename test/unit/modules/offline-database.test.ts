@@ -1,34 +1,22 @@
 // Messages kept for people who are away, while the database cannot be asked how many wait already: they are taken, not refused.
 import { expect, test } from 'vitest';
 import { StorageUnavailable } from '../../../src/storage/errors.ts';
-import { createMemoryDriver } from '../../../src/storage/memory.ts';
-import type { Driver, LogStore } from '../../../src/storage/ports.ts';
 import { FakeClock, turn } from '../../kit/clock.ts';
 import { logIn } from '../../kit/login.ts';
+import { offlineDriver } from '../../kit/offline-driver.ts';
 import { TestServer } from '../../kit/test-server.ts';
 
 const domain = 'verona.test';
 
 test('what comes while nothing can be counted is kept, once, and its sender hears of no error', async () => {
   const clock = new FakeClock();
-  const memory = createMemoryDriver(clock);
   let isAway = false;
-  const driver: Driver = {
-    ...memory,
-    async open(host, module, specs) {
-      const opened = await memory.open(host, module, specs);
-      if (module !== 'offline') return opened;
-      const messages = opened.messages as LogStore<unknown, never>;
-      const store: LogStore<unknown, never> = {
-        ...messages,
-        async count(owner, range) {
-          if (isAway) throw new StorageUnavailable('the database is away');
-          return messages.count(owner, range);
-        },
-      };
-      return { ...opened, messages: store };
+  const driver = offlineDriver(clock, (messages) => ({
+    async count(owner, range) {
+      if (isAway) throw new StorageUnavailable('the database is away');
+      return messages.count(owner, range);
     },
-  };
+  }));
   const server = await TestServer.start({ hosts: { [domain]: {} } }, { clock, driver });
   try {
     for (const user of ['romeo', 'juliet']) await server.server.accounts.create(`${user}@${domain}`, 'secret');

@@ -1,11 +1,10 @@
 // Who comes online reads what was kept before what is said from then on (RFC 6120 10.1), however slow the database is.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { StorageUnavailable } from '../../../src/storage/errors.ts';
-import { createMemoryDriver } from '../../../src/storage/memory.ts';
-import type { Driver, LogStore } from '../../../src/storage/ports.ts';
 import type { StreamClient } from '../../kit/client.ts';
 import { FakeClock, turn } from '../../kit/clock.ts';
 import { logIn } from '../../kit/login.ts';
+import { offlineDriver } from '../../kit/offline-driver.ts';
 import { TestServer } from '../../kit/test-server.ts';
 
 const domain = 'verona.test';
@@ -23,28 +22,17 @@ beforeEach(async () => {
   clock = new FakeClock();
   stalls = {};
   failure = undefined;
-  const memory = createMemoryDriver(clock);
-  const driver: Driver = {
-    ...memory,
-    async open(host, module, specs) {
-      const opened = await memory.open(host, module, specs);
-      if (module !== 'offline') return opened;
-      const messages = opened.messages as LogStore<unknown, never>;
-      const store: LogStore<unknown, never> = {
-        ...messages,
-        append(owner, value, index) {
-          if (stalls.append === undefined) return messages.append(owner, value, index);
-          return { id: 'later', durable: stalls.append.then(() => messages.append(owner, value, index).durable) };
-        },
-        async take(owner, limit) {
-          await stalls.take;
-          if (failure !== undefined) throw failure;
-          return messages.take(owner, limit);
-        },
-      };
-      return { ...opened, messages: store };
+  const driver = offlineDriver(clock, (messages) => ({
+    append(owner, value, index) {
+      if (stalls.append === undefined) return messages.append(owner, value, index);
+      return { id: 'later', durable: stalls.append.then(() => messages.append(owner, value, index).durable) };
     },
-  };
+    async take(owner, limit) {
+      await stalls.take;
+      if (failure !== undefined) throw failure;
+      return messages.take(owner, limit);
+    },
+  }));
   server = await TestServer.start({ hosts: { [domain]: {} } }, { clock, driver });
   for (const user of ['romeo', 'juliet']) await server.server.accounts.create(`${user}@${domain}`, 'secret');
   ({ client: romeo } = await logIn(server.c2s, { domain, user: 'romeo', password: 'secret' }));

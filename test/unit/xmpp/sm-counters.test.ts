@@ -1,6 +1,8 @@
 // The counters of XEP-0198 against models of a few lines, also where they start again at zero.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { type Element, el } from '../../../src/xml/element.ts';
+import { NS } from '../../../src/xmpp/ns.ts';
 import { HandledCounter, refused, UnackedQueue } from '../../../src/xmpp/sm-counters.ts';
 
 const WRAP = 2 ** 32;
@@ -186,5 +188,106 @@ describe('what came and was handled', () => {
     done();
     await counter.idle();
     expect(counter.h).toBe(1);
+  });
+});
+
+describe('what another process handled and could not count', () => {
+  const say = (id: string, body = 'Ah'): Element =>
+    el('message', null, { to: 'juliet@verona.test', type: 'chat', id }, el('body', null, undefined, body));
+  const stanza = fc.record({
+    isHandled: fc.boolean(),
+    waits: fc.boolean(),
+    asks: fc.boolean(),
+    isLeftOut: fc.boolean(),
+  });
+  const tick = async (): Promise<void> => {
+    for (let i = 0; i < 4; i++) await Promise.resolve();
+  };
+
+  test('only counts when it is sent again, and nothing else is taken for it', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        start,
+        fc.array(stanza, { maxLength: 40 }),
+        fc.array(fc.nat({ max: 40 }), { maxLength: 10 }),
+        fc.nat({ max: 40 }),
+        async (from, sent, others, stop) => {
+          const first = new HandledCounter({ sendAck() {} }, from);
+          const isDone: boolean[] = [];
+          for (const [i, { isHandled, waits, asks }] of sent.entries()) {
+            let end = (): void => {};
+            first.add(waits || !isHandled ? new Promise<void>((ok) => (end = ok)) : undefined, say(`${i}`));
+            if (asks) first.ask();
+            if (isHandled) end();
+            isDone.push(isHandled);
+          }
+          await tick();
+          // the client sends all of it again from h on, but for what it leaves out, and has something to say in between
+          let counted = (first.h - from + WRAP) % WRAP;
+          let counter = new HandledCounter({ sendAck() {} }, first.h);
+          counter.expect(JSON.parse(JSON.stringify(first.ahead())));
+          const again = sent.flatMap(({ isLeftOut }, i) =>
+            i < counted || isLeftOut ? [] : [{ id: `${i}`, isDone: isDone[i]! }],
+          );
+          for (const [i, at] of others.entries()) again.splice(at, 0, { id: `new ${i}`, isDone: false });
+          for (const [i, { id, isDone: wasDone }] of again.entries()) {
+            expect([id, counter.isRepeat(say(id))]).toEqual([id, wasDone]);
+            counter.add(undefined, say(id));
+            // and once more over to another process
+            if (i === stop) {
+              const next = new HandledCounter({ sendAck() {} }, counter.h);
+              next.expect(counter.ahead());
+              counter = next;
+            }
+          }
+          counted = (counter.h - first.h + WRAP) % WRAP;
+          expect(counted).toBe(again.length);
+        },
+      ),
+    );
+  });
+
+  test('is known by what it says, also where it carries a delay now, and not by its id alone', () => {
+    const counter = new HandledCounter({ sendAck() {} });
+    counter.add(new Promise(() => {}), say('a'));
+    counter.add(undefined, say('b'));
+    counter.add(undefined, say('b', 'Oh'));
+    const next = new HandledCounter({ sendAck() {} });
+    next.expect(counter.ahead());
+    expect(next.isRepeat(say('b', 'But soft'))).toBe(false);
+    expect(next.isRepeat(say('b').append(el('delay', NS.delay, { stamp: '1591-01-01T00:00:00Z' })))).toBe(true);
+    expect(next.isRepeat(say('b'))).toBe(false);
+    expect(next.isRepeat(say('b', 'Oh').with({ from: 'romeo@verona.test/orchard' }))).toBe(true);
+    expect(next.ahead()).toEqual([]);
+  });
+
+  test('is forgotten when it cannot come any more', () => {
+    const counter = new HandledCounter({ sendAck() {} });
+    counter.add(new Promise(() => {}), say('a'));
+    counter.add(undefined, say('b'));
+    const next = new HandledCounter({ sendAck() {} });
+    next.expect(counter.ahead());
+    for (let i = 0; i < 20; i++) {
+      expect(next.isRepeat(say(`${i}`))).toBe(false);
+      next.add(undefined, say(`${i}`));
+    }
+    expect(next.isRepeat(say('b'))).toBe(false);
+  });
+
+  test('is bounded', () => {
+    const counter = new HandledCounter({ sendAck() {} });
+    counter.add(new Promise(() => {}), say('a'));
+    for (let i = 0; i < 2000; i++) counter.add(undefined, say(`${i}`));
+    expect(counter.ahead().length).toBeLessThan(600);
+  });
+
+  test('is known also where counting has ended', async () => {
+    const counter = new HandledCounter({ sendAck() {} });
+    let end = (_isHandled: boolean): void => {};
+    counter.add(new Promise((ok) => (end = ok)), say('a'));
+    counter.add(undefined, say('b'));
+    end(false);
+    await counter.idle();
+    expect(counter.ahead().map(([number]) => number)).toEqual([2]);
   });
 });

@@ -338,6 +338,64 @@ test('after a crash a thing is made anew where it is asked for, and whoever wait
   expect(two.owners.figures()).toMatchObject({ rebuilt: 1 });
 });
 
+test('what a dead node has left is found by the next one, where the one between could not bring it to life or had to leave', async () => {
+  let fails = false;
+  let isAfterDeath: boolean | undefined;
+  const [nodes, one, two, three] = startNodes(3, {
+    thaw: (key, lease) => {
+      isAfterDeath = lease.isAfterDeath;
+      if (fails) throw new StorageUnavailable('away');
+      return { key, lease, entries: [] };
+    },
+  });
+  await up(one!, ['mine']);
+  nodes.kill(one!.cluster.self);
+  const owner = nodes.clusters.find(({ self }) => self !== one!.cluster.self)!.owner('h.test/diary mine');
+  const [next, last] = two!.cluster.self === owner ? [two!, three!] : [three!, two!];
+  fails = true;
+  await expect(next.diaries.call('mine', 'a')).rejects.toMatchObject({ condition: 'resource-constraint' });
+  expect(isAfterDeath).toBe(true);
+  // it stops while it claims it again
+  fails = false;
+  Promise.resolve(next.diaries.call('mine', 'b')).catch(() => {});
+  await next.owners.stop(500);
+  await next.cluster.close();
+  isAfterDeath = undefined;
+  await expect
+    .poll(async () => Promise.resolve(last.diaries.call('mine', 'c')).catch(() => []), { timeout: 5000 })
+    .toContain('c');
+  expect(isAfterDeath).toBe(true);
+});
+
+test('a thing that is over before it was claimed takes nothing away from the one after it', async () => {
+  const solo = createSolo();
+  const claims: (() => void)[] = [];
+  let expel = (): void => {};
+  const node = start({
+    ...solo,
+    leases: {
+      ...solo.leases,
+      claim: async (key) => {
+        await new Promise<void>((resolve) => claims.push(resolve));
+        return solo.leases.claim(key);
+      },
+    },
+    onExpelled: (fn) => {
+      expel = fn;
+      return () => {};
+    },
+  });
+  const answer = node.diaries.call('mine', 'a');
+  await expect.poll(() => claims.length).toBe(1);
+  expel();
+  await sleep(20);
+  // the later one first, if there are two
+  for (; claims.length > 0; await sleep(20)) claims.pop()!();
+  expect(await answer).toEqual(['a']);
+  expect(node.diaries.isHere('mine')).toBe(true);
+  expect(node.thawed).toHaveLength(1);
+});
+
 test('things of a kind that says so are made anew at once when their owner has died', async () => {
   const [nodes, one, two, three] = startNodes(3, { rebuild: 'eager' }) as [Nodes, Node, Node, Node];
   const keys = [...Array(30).keys()].map((n) => `room ${n}`);

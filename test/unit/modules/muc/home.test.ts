@@ -1,7 +1,8 @@
 // The place of a room: who is taken for gone from it, and the list of who is in it that outlives a crash of its node.
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { MaybePromise } from '../../../../src/base/maybe.ts';
 import type { Lease, NodeId } from '../../../../src/cluster/cluster.ts';
+import type { Life } from '../../../../src/core/transit.ts';
 import { Home, type HomeParts } from '../../../../src/modules/muc/home.ts';
 import { Passed } from '../../../../src/modules/muc/passed.ts';
 import { type RoomStores, stores as specs } from '../../../../src/modules/muc/stores.ts';
@@ -22,15 +23,40 @@ let lease: Lease;
 let stores: RoomStores;
 let home: Home;
 let engine: TestRoom;
+let homeParts: HomeParts;
 /** What the directory answers, when it does. */
-let isConnected: (device: Jid) => MaybePromise<boolean>;
+let sessionAt: (device: Jid) => MaybePromise<{ readonly sid: string | undefined }>;
 
 /** The devices that the next owner would find after a crash. */
 const listed = async () => [...(await stores.occupants.all(coven.local)).keys()];
 
-async function enter(): Promise<void> {
+async function enter(life?: Life, who = romeo, nick = 'Romeo'): Promise<void> {
   const entering = parseElement("<presence><x xmlns='http://jabber.org/protocol/muc'/></presence>");
-  await home.handle(new Passed(stanzaOf(entering, romeo, coven.withResource('Romeo'))));
+  await home.handle(new Passed(stanzaOf(entering, who, coven.withResource(nick)), false, life));
+}
+
+/** Of two sessions of one address, one after the other. */
+const first: Life = { sid: 'first', since: 1 };
+const second: Life = { sid: 'second', since: 2 };
+const juliet = jid('juliet@verona.test/balcony');
+
+/** Somebody, or this server instead, says something to the room by that session. */
+async function say(xml: string, life: Life, to = coven.withResource('Romeo')): Promise<void> {
+  await home.handle(new Passed(stanzaOf(parseElement(xml), romeo, to), true, life));
+  await Promise.all(engine.work);
+}
+
+/** What Juliet sees of Romeo's presence: the types, in order. */
+const seen = (): (string | undefined)[] =>
+  engine.heard(juliet.full).flatMap(({ name, attrs }) => (name === 'presence' ? [attrs.type] : []));
+
+/** Romeo is inside by that session, and Juliet sees him. */
+async function begin(life: Life): Promise<void> {
+  await enter(life);
+  home.room!.isLocked = false;
+  await enter(undefined, juliet, 'Juliet');
+  seen();
+  engine.heard(romeo.full);
 }
 
 /** What Romeo was sent comes back: he says so, or this server instead of him. */
@@ -49,19 +75,19 @@ beforeEach(async () => {
   lease = (await leases.of(node, () => true).claim(coven.local)) as Lease;
   stores = (await createMemoryDriver(new FakeClock()).open('rooms.test', 'muc', specs)) as RoomStores;
   engine = new TestRoom();
-  isConnected = () => true;
+  sessionAt = () => ({ sid: 'first' });
   const { ports } = engine.room;
-  const parts: HomeParts = {
+  homeParts = {
     stores,
     isShared: () => true,
     ports: (rows) => ({ ...ports, rows }),
     mostOwned: 0,
-    isConnected: (device) => isConnected(device),
+    sessionAt: (device) => sessionAt(device),
     fault: (error) => {
       throw error;
     },
   };
-  home = await Home.open(parts, coven, lease, undefined);
+  home = await Home.open(homeParts, coven, lease, undefined);
   await enter();
   expect(await listed()).toEqual([romeo.full]);
   // Redis comes back empty
@@ -99,20 +125,20 @@ test('whoever answers that nobody is there has left', async () => {
 test('where the server says that nobody is there, who is connected stays: it was said to a session before', async () => {
   await bounce(true);
   expect(isInside()).toBe(true);
-  isConnected = () => false;
+  sessionAt = () => ({ sid: undefined });
   await bounce(true);
   expect(isInside()).toBe(false);
 });
 
 test('who enters anew while somebody looks whether they are gone is not taken for gone', async () => {
-  let answer = (_: boolean): void => {};
-  isConnected = () =>
+  let answer = (_: { readonly sid: undefined }): void => {};
+  sessionAt = () =>
     new Promise((resolve) => {
       answer = resolve;
     });
   const looked = bounce(true);
   await enter();
-  answer(false);
+  answer({ sid: undefined });
   await looked;
   expect(isInside()).toBe(true);
 });
@@ -127,4 +153,83 @@ test('a message that is refused is answered by whoever brought it, and everythin
   const asked = parseElement("<iq type='get' id='i'><query xmlns='nothing'/></iq>");
   await home.handle(new Passed(stanzaOf(asked, stranger, coven)));
   expect(engine.heard(stranger.full).map(({ attrs }) => [attrs.type, attrs.id])).toEqual([['error', 'i']]);
+});
+
+describe('of two sessions that follow one another under one address', () => {
+  beforeEach(() => begin(first));
+
+  test('the later one takes the place of the one before, and nobody sees it', async () => {
+    await enter(second);
+    expect(seen()).toEqual([]);
+    expect(home.room!.occupantOf(romeo)!.devices).toMatchObject([{ life: second }]);
+    expect(await stores.occupants.get(coven.local, romeo.full)).toMatchObject({ life: second });
+  });
+
+  test('the end of the one before does not put out the later one, whoever tells of it and however late', async () => {
+    await enter(second);
+    await say("<presence type='unavailable'/>", first);
+    // (a node that has died says nothing of when it began)
+    await say("<presence type='unavailable'/>", { sid: 'first' });
+    expect([isInside(), seen()]).toEqual([true, []]);
+    await say("<presence type='unavailable'/>", second);
+    expect([isInside(), seen()]).toEqual([false, ['unavailable']]);
+  });
+
+  test('the one before does not come in again after the later one, unless only a clock was set', async () => {
+    await enter(second);
+    sessionAt = () => ({ sid: 'second' });
+    await enter(first);
+    expect(home.room!.occupantOf(romeo)!.devices).toMatchObject([{ life: second }]);
+    sessionAt = () => ({ sid: 'first' });
+    await enter(first);
+    expect(home.room!.occupantOf(romeo)!.devices).toMatchObject([{ life: first }]);
+  });
+
+  test('the later one is not in the room because the one before was', async () => {
+    engine.heard(romeo.full);
+    const said = say("<message type='groupchat' id='m'><body>still here?</body></message>", second, coven);
+    await expect(said).rejects.toMatchObject({ condition: 'not-acceptable' });
+    expect([isInside(), seen()]).toEqual([false, ['unavailable']]);
+    expect(engine.heard(romeo.full)).toEqual([]);
+  });
+
+  test('whoever has gone with a node is gone, though another session has the address', async () => {
+    sessionAt = () => ({ sid: 'second' });
+    home.look([romeo]);
+    await Promise.all(engine.work);
+    expect([isInside(), seen()]).toEqual([false, ['unavailable']]);
+    expect(engine.heard(romeo.full)).toEqual([]);
+  });
+
+  test('who it is goes with the room, and outlives its node', async () => {
+    const { occupants } = (await home.freeze())!;
+    expect(occupants[0]!.devices).toMatchObject([{ life: first }]);
+  });
+});
+
+test('what is found out of a room that has left is for its next owner to say', async () => {
+  await begin(first);
+  let answer = (_: { readonly sid: undefined }): void => {};
+  sessionAt = () =>
+    new Promise((resolve) => {
+      answer = resolve;
+    });
+  home.look([romeo]);
+  expect(await home.freeze()).toMatchObject({ isUncertain: true, occupants: [{ nick: 'Romeo' }, { nick: 'Juliet' }] });
+  answer({ sid: undefined });
+  await Promise.all(engine.work);
+  expect(seen()).toEqual([]);
+});
+
+test('who enters with another device a room whose node has died is shown, whatever that has said last', async () => {
+  await begin(first);
+  const next = await leases.of('two' as NodeId, () => true).take(coven.local, node, lease.token);
+  home.drop();
+  home = await Home.open(homeParts, coven, { ...next!, isAfterDeath: true, isValid: true }, undefined);
+  home.room!.isLocked = false;
+  const tablet = jid('romeo@verona.test/tablet');
+  await enter(undefined, tablet, 'Romeo');
+  expect(seen()).toEqual([undefined]);
+  await enter(undefined, jid('romeo@verona.test/desk'), 'Romeo');
+  expect(seen()).toEqual([]);
 });

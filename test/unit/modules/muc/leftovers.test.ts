@@ -23,7 +23,7 @@ function open(stores: Stores, room: string, world = new TestRoom()): Promise<Hom
     stores,
     isShared: () => false,
     mostOwned: 0,
-    isConnected: () => true,
+    sessionAt: () => ({ sid: 'here' }),
     fault: (error: unknown) => expect.unreachable(String(error)),
     ports: (rows: object) => ({ ...world.room.ports, rows }) as never,
   };

@@ -88,7 +88,7 @@ class Play {
     const { room } = this.coven;
     const handed = JSON.parse(JSON.stringify(handOver(room)));
     for (const occupant of [...room.occupants.values()]) room.displace(occupant);
-    bringIn(room, handed.occupants);
+    bringIn(room, handed.occupants, false);
   }
 
   private putOut(): void {

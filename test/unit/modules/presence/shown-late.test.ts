@@ -155,6 +155,27 @@ test('a contact that has gone on to another node meanwhile is shown by that one'
   expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
 });
 
+test('a question for her presence that is lost on its way is asked again, also where nobody can tell at first where to', async () => {
+  const { romeo } = await begin(2, 1);
+  const cluster = nodes.clusters[1] as Cluster;
+  const call = cluster.call.bind(cluster);
+  let blindness = { isOn: false };
+  cluster.call = (node, method, body) => {
+    if (!method.startsWith('presence.show')) return call(node, method, body);
+    cluster.call = call;
+    blindness = blind(1, 'juliet');
+    return Promise.reject(new Error(`${node} is gone`));
+  };
+  romeo.write('<presence/>');
+  await settle();
+  await later();
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(0);
+  blindness.isOn = false;
+  await later();
+  await later();
+  expect(shown(romeo, `juliet@${domain}/balcony`)).toBe(1);
+});
+
 /** While true, a node cannot tell where somebody is. */
 function blind(node: number, user: string): { isOn: boolean } {
   const state = { isOn: true };

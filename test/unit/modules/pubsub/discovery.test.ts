@@ -97,8 +97,9 @@ test('a node that asks its owners first tells what it is, and not what it has', 
 });
 
 test('a service has each feature once', () => {
-  const features = featuresWith('instant-nodes', 'access-open');
+  const features = featuresWith('auto-create', 'get-pending');
   expect(features).toContain('http://jabber.org/protocol/pubsub#publish-options');
   expect(features).toContain('http://jabber.org/protocol/pubsub#access-open');
+  expect(features).toContain('http://jabber.org/protocol/pubsub#auto-create');
   expect(new Set(features).size).toBe(features.length);
 });

@@ -131,6 +131,36 @@ describe('subscriptions', () => {
     expect(await shelf.get(JULIET, '<subscriptions/>')).toBe('<subscriptions/>');
   });
 
+  test('wait again where owners say so, for them or for options, and nothing is heard until then', async () => {
+    const shelf = await withNode();
+    const states: string[] = [];
+    const ask = "<subscriptions node='musings'/>";
+    for (const state of ['subscribed', 'unconfigured', 'pending', 'unconfigured']) {
+      expect(await shelf.setAsOwner(ROMEO, subscriptions(['juliet@verona.test', state]))).toBe('');
+      await shelf.publish('musings', state);
+      states.push(/subscription='(\w+)'/.exec(await shelf.getAsOwner(ROMEO, ask))?.[1] ?? '');
+    }
+    // 8.8.1.2: owners are not told of those that are pending
+    expect(states).toEqual(['subscribed', 'unconfigured', '', 'unconfigured']);
+    expect(shelf.heard('juliet@verona.test').map((line) => line.replace(/.*(subscription=|items )/, ''))).toEqual([
+      'subscribed',
+      '[item id=subscribed [note]]',
+      'unconfigured',
+      'pending',
+      'unconfigured',
+    ]);
+    expect(await shelf.set(JULIET, "<subscribe node='musings' jid='juliet@verona.test'/>")).toMatch(
+      /subscription='unconfigured'><subscribe-options><required\/><\/subscribe-options><\/subscription>$/,
+    );
+    shelf.told.length = 0;
+    const chosen = form(NS.pubsubSubscribeOptions, { deliver: '1' });
+    expect(await shelf.set(JULIET, `<options node='musings' jid='juliet@verona.test'>${chosen}</options>`)).toBe('');
+    expect(shelf.heard('juliet@verona.test')).toEqual([
+      expect.stringContaining('subscription=subscribed'),
+      expect.stringContaining('item id=unconfigured'),
+    ]);
+  });
+
   test('what of several cannot be is told as it is, and the rest is done', async () => {
     const shelf = await withNode();
     await shelf.set(JULIET, "<subscribe node='musings' jid='juliet@verona.test'/>");
@@ -139,7 +169,7 @@ describe('subscriptions', () => {
       ROMEO,
       subscriptions(
         ['nurse@verona.test', 'none'],
-        ['juliet@verona.test', 'pending'],
+        ['juliet@verona.test', 'enchanted'],
         ['tybalt@verona.test', 'subscribed'],
         ['paris@verona.test', 'subscribed'],
         ['@', 'none'],
