@@ -37,12 +37,6 @@ export function userNames(list: UserList): string[] {
 
 /** Writes Prosody's account files (storage `internal`, `internal_hashed`, SCRAM-SHA-1) directly: prosodyctl takes a process per user. */
 export function writeProsodyAccounts(dataDir: string, list: UserList, iterations = 10_000): void {
-  const dir = join(
-    dataDir,
-    list.domain.replace(/[^A-Za-z0-9]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`),
-    'accounts',
-  );
-  mkdirSync(dir, { recursive: true });
   // The same salt for all: these accounts protect nothing, and the keys are derived once.
   const salt = 'load-test';
   const secret = saltedPassword(list.password, Buffer.from(salt).toString('base64'), iterations);
@@ -51,7 +45,26 @@ export function writeProsodyAccounts(dataDir: string, list: UserList, iterations
   const account =
     `return {\n\t["iteration_count"] = ${iterations};\n\t["salt"] = "${salt}";\n` +
     `\t["stored_key"] = "${storedKey}";\n\t["server_key"] = "${serverKey}";\n};\n`;
-  for (const user of userNames(list)) writeFileSync(join(dir, `${user}.dat`), account);
+  writeProsodyStore(dataDir, list, 'accounts', () => account);
+}
+
+/** Writes Prosody's rosters likewise: the first user and all others see each other's presence. */
+export function writeProsodyRosters(dataDir: string, list: UserList): void {
+  const [first = '', ...others] = userNames(list);
+  const roster = (contacts: readonly string[]): string =>
+    `return {\n\t[false] = { ["version"] = 1; };\n${contacts
+      .map((user) => `\t["${user}@${list.domain}"] = { ["subscription"] = "both"; ["groups"] = {}; };\n`)
+      .join('')}};\n`;
+  const hub = roster(others);
+  const spoke = roster([first]);
+  writeProsodyStore(dataDir, list, 'roster', (user) => (user === first ? hub : spoke));
+}
+
+function writeProsodyStore(dataDir: string, list: UserList, store: string, textOf: (user: string) => string): void {
+  const domain = list.domain.replace(/[^A-Za-z0-9]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  const dir = join(dataDir, domain, store);
+  mkdirSync(dir, { recursive: true });
+  for (const user of userNames(list)) writeFileSync(join(dir, `${user}.dat`), textOf(user));
 }
 
 function hmac(key: Buffer, text: string): Buffer {

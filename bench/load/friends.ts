@@ -12,6 +12,8 @@ const REQUESTS_AT_ONCE = 16;
 const DISCO = 'http://jabber.org/protocol/disco#info';
 const CAPS = 'http://jabber.org/protocol/caps';
 
+const GONE = "<presence type='unavailable'/>";
+
 /** A client as others know it: some programs are in use by many. */
 interface Kind {
   readonly node: string;
@@ -29,6 +31,8 @@ export class Friends {
   /** The first user, if it is this worker's. */
   readonly hub: Client | undefined;
   readonly contacts: readonly Friend[];
+  /** Those of them who have come. */
+  present: readonly Friend[] = [];
   /** Gets the stanzas that come to the hub, whole, but for those that friendship takes. */
   onHubStanza: ((xml: string) => void) | undefined;
   private readonly share: Share;
@@ -36,6 +40,8 @@ export class Friends {
   /** Requests for the presence of contacts that are on their way, by bare JID. */
   private readonly requests = new Map<string, { isSeen: boolean; isShown: boolean; done: () => void }>();
   private befriended: ((roster: string) => void) | undefined;
+  /** Bare JIDs, for the hub. */
+  private strangers: readonly string[] = [];
 
   /** @param wanted the nodes that contacts want to hear of */
   constructor(share: Share, wanted: readonly string[]) {
@@ -48,11 +54,12 @@ export class Friends {
       .map((client) => ({ client, kind: kinds[client.index % kinds.length]! }));
   }
 
+  /** All are there, but for the hub nobody knows. */
   async logIn(): Promise<Tally> {
     const { hub, contacts } = this;
     const clients = [...(hub ? [hub] : []), ...contacts.map(({ client }) => client)];
     await eachLimited(clients, LOGINS_AT_ONCE / this.share.workers, async (client) => {
-      await client.login();
+      await client.login({ presence: client === hub });
       client.onLost = (why) => this.tally.fail(`${client.user}: ${why}`);
     });
     if (hub !== undefined) hub.onChunk = cutterOf((xml) => this.takeAtHub(hub, xml));
@@ -60,37 +67,61 @@ export class Friends {
     return this.ended();
   }
 
-  /** All see each other's presence: the hub theirs, and they the hub's. Those who do already are left alone. */
-  async befriend(): Promise<Tally> {
+  /** Finds out who is no contact of the hub's yet. */
+  async askRoster(): Promise<Tally> {
     const { hub, share } = this;
     if (hub === undefined) return this.ended();
-    const patience = 4 * numberOption(share.options, 'patience');
-    const roster = await within(patience, this.roster(hub), 'the roster does not come');
+    const roster = await within(this.patience, this.roster(hub), 'the roster does not come');
     const known = new Set(
       [...roster.matchAll(/<item [^>]*>/g)]
         .filter(([item]) => attribute(item, 'subscription') === 'both')
         .map(([item]) => attribute(item, 'jid')),
     );
     const others = Array.from({ length: share.users - 1 }, (_, i) => new Client(share.target, i + 2).bareJid);
-    const strangers = others.filter((jid) => !known.has(jid));
-    await eachLimited(strangers, REQUESTS_AT_ONCE, async (jid) => {
+    this.strangers = others.filter((jid) => !known.has(jid));
+    this.tally.count('strangers', this.strangers.length);
+    return this.ended();
+  }
+
+  /** Contacts are there for a while, without capabilities, or no more. */
+  async show(isShown: boolean): Promise<Tally> {
+    const presence = isShown ? '<presence/>' : GONE;
+    for (const { client } of this.contacts) client.send(presence);
+    return this.settled(this.contacts);
+  }
+
+  /** Strangers and the hub come to see each other's presence. */
+  async befriend(): Promise<Tally> {
+    const { hub } = this;
+    if (hub === undefined) return this.ended();
+    await eachLimited(this.strangers, REQUESTS_AT_ONCE, async (jid) => {
       const answered = new Promise<void>((done) => {
         this.requests.set(jid, { isSeen: false, isShown: false, done });
       });
       hub.send(`<presence type='subscribe' to='${jid}'/>`);
-      await within(patience, answered, `${jid} does not become a contact`);
+      await within(this.patience, answered, `${jid} does not become a contact`);
       this.requests.delete(jid);
     });
     return this.ended();
   }
 
-  /** Contacts tell what their clients are: the server has that when this is done, and may ask about it still. */
-  async announce(): Promise<Tally> {
-    for (const { client, kind } of this.contacts) {
-      client.send(`<presence><c xmlns='${CAPS}' hash='sha-1' node='${kind.node}' ver='${kind.ver}'/></presence>`);
-    }
-    await eachLimited(this.contacts, LOGINS_AT_ONCE, ({ client }) => client.ping());
-    return this.ended();
+  /**
+   * The first so many contacts come, those who have not yet, and tell what their clients are: the server has that when this is done, and
+   * may ask about it still.
+   * @returns whom of this worker's that brings
+   */
+  async announce(upTo: number): Promise<readonly Friend[]> {
+    const all = this.contacts.filter(({ client }) => client.index <= 1 + upTo);
+    const coming = all.slice(this.present.length);
+    this.present = all;
+    for (const friend of coming) friend.client.send(presenceOf(friend));
+    await this.settled(coming);
+    return coming;
+  }
+
+  /** Contacts go and come, as people do whose client hears nothing. */
+  announceAgain(friends: Iterable<Friend>): void {
+    for (const friend of friends) friend.client.send(GONE + presenceOf(friend), 2);
   }
 
   async cut(): Promise<Tally> {
@@ -107,6 +138,16 @@ export class Friends {
     const { tally } = this;
     this.tally = new Tally();
     return tally;
+  }
+
+  /** The server has dealt with all that they sent. */
+  private async settled(friends: readonly Friend[]): Promise<Tally> {
+    await eachLimited(friends, LOGINS_AT_ONCE, ({ client }) => client.ping());
+    return this.ended();
+  }
+
+  private get patience(): number {
+    return 4 * numberOption(this.share.options, 'patience');
   }
 
   private roster(hub: Client): Promise<string> {
@@ -131,6 +172,10 @@ export class Friends {
     } else if (xml.startsWith('<iq') && /^<iq[^>]*id=["']friends["']/.test(xml)) this.befriended?.(xml);
     else this.onHubStanza?.(xml);
   }
+}
+
+function presenceOf({ kind: { node, ver } }: Friend): string {
+  return `<presence><c xmlns='${CAPS}' hash='sha-1' node='${node}' ver='${ver}'/></presence>`;
 }
 
 function cutterOf(take: (xml: string) => void): (chunk: Buffer) => void {

@@ -52,6 +52,8 @@ export interface Profile {
   readonly options: OptionSpecs;
   /** A server that is started for it needs archive, carbons and stream management, whether `--full` is said or not. */
   readonly needsFull?: true;
+  /** The first user and all others are each other's contacts: a server that is started for it may know them as such from the beginning. */
+  readonly hasFriends?: true;
   /** It is about two servers that talk to each other: they are started for it. */
   readonly partnership?: (options: OptionValues) => Partnership;
   /** It is about a cluster of so many nodes, which is started for it; the partner is a server that has no Redis. */

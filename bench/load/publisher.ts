@@ -4,7 +4,7 @@
 import { type Friend, Friends } from './friends.ts';
 import { markNumber, markOf, senderName, TEXT, takeMarks } from './mark.ts';
 import { sendAtRate, untilNone } from './pace.ts';
-import { numberOption, type Share, type Steps, sleep } from './profile.ts';
+import { numberOption, type OptionValues, type Share, type Steps, sleep } from './profile.ts';
 import { Shelf } from './shelf.ts';
 import { Tally } from './tally.ts';
 
@@ -12,6 +12,16 @@ const NODE = 'http://jabber.org/protocol/tune';
 /** Seconds until who has not heard of an item is taken not to. */
 const DEAF_AFTER = 3;
 const SENDER = senderName(1);
+/** Items that go in one round, at most; rounds there are 100, as many as the number in a mark has room for. */
+const ROUND = 1_000_000;
+
+/** How many contacts are there, in one stage after the other. */
+export function stagesOf(options: OptionValues): readonly number[] {
+  return String(options.contacts)
+    .split(',')
+    .map(Number)
+    .sort((a, b) => a - b);
+}
 
 export class Publisher {
   private readonly share: Share;
@@ -26,7 +36,14 @@ export class Publisher {
   private received = 0;
   /** Of the items that are on their way, how many contacts of this worker have heard. */
   private readonly heard = new Map<number, number>();
+  /** What is published belongs to one, and what comes of earlier ones does not count: the same in all workers. */
+  private round = 0;
   private number = 0;
+  private stage = 0;
+  /** Contacts who did not hear what was published for them to hear. */
+  private deaf = new Set<Friend>();
+  /** Contacts who come, and have heard nothing yet. */
+  private coming: readonly Friend[] = [];
 
   constructor(share: Share) {
     this.share = share;
@@ -39,8 +56,11 @@ export class Publisher {
     const { friends } = this;
     return {
       'log in': () => friends.logIn(),
+      'ask roster': () => friends.askRoster(),
+      show: () => friends.show(true),
       befriend: () => friends.befriend(),
-      announce: () => friends.announce(),
+      hide: () => friends.show(false),
+      announce: () => this.announce(),
       attempt: () => this.attempt(),
       listen: () => this.listen(),
       window: (seconds) => this.publishAll(seconds, true),
@@ -51,36 +71,49 @@ export class Publisher {
     };
   }
 
-  /** One item, for each contact to hear: whoever does not yet is counted. */
+  private async announce(): Promise<Tally> {
+    this.coming = await this.friends.announce(stagesOf(this.share.options)[this.stage++]!);
+    this.deaf.clear();
+    return this.friends.ended();
+  }
+
+  /** One item, for each contact who has come to hear: whoever does not is counted. */
   private async attempt(): Promise<Tally> {
-    const { hub, contacts } = this.friends;
-    const deaf = new Set<Friend>(contacts);
-    const before = contacts.map(({ client }) => client.onChunk);
-    for (const friend of contacts) {
+    const { friends, coming } = this;
+    const round = this.begin();
+    friends.announceAgain(this.deaf);
+    const deaf = new Set(coming);
+    this.deaf = deaf;
+    const before = coming.map(({ client }) => client.onChunk);
+    for (const friend of coming) {
       const { client } = friend;
       const goOn = client.onChunk;
       let rest = '';
       client.onChunk = (chunk) => {
         goOn?.(chunk);
-        rest = takeMarks(rest + chunk.toString('latin1'), () => deaf.delete(friend));
+        rest = takeMarks(rest + chunk.toString('latin1'), (_, number) => {
+          if (roundOf(number) === round) deaf.delete(friend);
+        });
       };
     }
-    if (hub !== undefined) this.publish();
+    if (friends.hub !== undefined) this.publish();
     await untilNone(() => deaf.size, DEAF_AFTER);
-    for (const [i, { client }] of contacts.entries()) client.onChunk = before[i];
-    const tally = this.friends.ended();
+    for (const [i, { client }] of coming.entries()) client.onChunk = before[i];
+    const tally = friends.ended();
     tally.count('deaf', deaf.size);
     return tally;
   }
 
-  /** From here on contacts look at nothing but what was published. */
+  /** From here on contacts who have come look at nothing but what was published. */
   private async listen(): Promise<Tally> {
-    for (const { client } of this.friends.contacts) {
+    for (const { client } of this.coming) {
       let rest = '';
-      let due = 0;
+      let last = -1;
       const take = (_: string, number: number, delay: number): void => {
-        if (number < due) this.tally.count('misordered');
-        else due = number + 1;
+        // servers may send once more what was published before somebody came
+        if (number === last || roundOf(number) !== this.round) return;
+        if (number < last) this.tally.count('misordered');
+        else last = number;
         this.received++;
         this.latency.record(delay);
         this.note(number);
@@ -92,9 +125,16 @@ export class Publisher {
     return new Tally();
   }
 
+  /** @returns the number of the round */
+  private begin(): number {
+    this.number = 0;
+    return ++this.round;
+  }
+
   private async publishAll(seconds: number, byWindow: boolean): Promise<Tally> {
     const { options } = this.share;
-    const { hub, contacts } = this.friends;
+    const { hub, present } = this.friends;
+    this.begin();
     this.tally = this.friends.ended();
     this.latency = this.tally.time('latency');
     this.received = 0;
@@ -111,13 +151,13 @@ export class Publisher {
       for (let i = 0; i < numberOption(options, 'window'); i++) this.publish();
       await sleep(seconds);
     } else {
-      const rate = numberOption(options, 'rate') / Math.max(1, this.share.users - 1);
+      const rate = numberOption(options, 'rate') / stagesOf(options)[this.stage - 1]!;
       const unsent = await sendAtRate(rate, seconds, () => this.publish());
       if (unsent > 0) this.tally.count('unsent', unsent);
     }
     this.isSending = false;
     const missing = (): number =>
-      this.published * contacts.length - this.received + Math.max(0, this.published - this.answered);
+      this.published * present.length - this.received + Math.max(0, this.published - this.answered);
     await untilNone(missing, numberOption(options, 'patience'));
     this.tally.count('items', this.published);
     this.tally.count('unanswered', this.published - this.answered);
@@ -137,7 +177,7 @@ export class Publisher {
   }
 
   private publish(): void {
-    const number = markNumber(this.number++);
+    const number = markNumber(this.round * ROUND + this.number++);
     this.published++;
     this.friends.hub?.send(
       `<iq type='set' id='tune${number}'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='${NODE}'><item id='current'>` +
@@ -150,7 +190,7 @@ export class Publisher {
   private note(number: number): void {
     if (this.friends.hub === undefined || !this.byWindow) return;
     const heard = (this.heard.get(number) ?? 0) + 1;
-    if (heard < this.friends.contacts.length) {
+    if (heard < this.friends.present.length) {
       this.heard.set(number, heard);
       return;
     }
@@ -167,3 +207,5 @@ export class Publisher {
     if (!/^<iq[^>]*type=["']result/.test(xml)) this.tally.fail(`refused: ${xml.slice(0, 400)}`);
   }
 }
+
+const roundOf = (number: number): number => Math.floor(number / ROUND);

@@ -67,10 +67,11 @@ export class ReportBuilder {
     return this;
   }
 
-  /** How busy the busiest worker was: near 100 % the generator is what was measured. */
-  generator(tally: Tally, workers: number, seconds: number): this {
+  /** How busy the busiest worker was: near 100 % the generator is what was measured. `key` and `label` are of the load, where there are several. */
+  generator(tally: Tally, workers: number, seconds: number, key?: string, label?: string): this {
     const percent = tally.get('generator_cpu_us') / 1e4 / seconds / workers;
-    return this.add('generator_busy_percent', 'load generator, CPU per worker', percent, '%');
+    const name = `${key === undefined ? '' : `${key}_`}generator_busy_percent`;
+    return this.add(name, `${label === undefined ? '' : `${label}: `}load generator, CPU per worker`, percent, '%');
   }
 
   fail(what: string): this {

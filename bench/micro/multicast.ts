@@ -1,32 +1,20 @@
 // What it costs to say something to everybody in a room, for each reader on this node: CPU in nanoseconds, without the sockets. From the
 // call to what is handed to the stream, for rooms of several sizes. The modules that look at what goes to a session (client state
 // indication) are installed. `npx tsx bench/micro/multicast.ts`
-import { parseConfig } from '../../src/config/load.ts';
 import type { Host } from '../../src/core/host.ts';
 import { defineModule } from '../../src/core/module.ts';
 import type { Router } from '../../src/core/router.ts';
-import type { SessionStream } from '../../src/core/sessions.ts';
-import { loadModules } from '../../src/index.ts';
-import { Server } from '../../src/server.ts';
+import type { Server } from '../../src/server.ts';
 import { el } from '../../src/xml/element.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { NS } from '../../src/xmpp/ns.ts';
+import { countingStream, domain, startWith } from '../../test/kit/direct.ts';
 
 const SIZES = [1, 10, 100, 1000] as const;
 const DELIVERIES = 400_000;
-const domain = 'bench.test';
 const speaker = Jid.parse(`room@groups.${domain}/romeo`)!;
 
-let written = 0;
-const stream: SessionStream = {
-  address: '127.0.0.1',
-  transport: 'plain',
-  queuedBytes: 0,
-  send: (xml) => {
-    written += xml.length;
-  },
-  close() {},
-};
+const stream = countingStream();
 
 function message(id: number) {
   return el(
@@ -43,18 +31,17 @@ function message(id: number) {
 /** The router of a server, as the module for rooms has it. */
 async function begin(): Promise<{ readonly server: Server; readonly router: Router; readonly rooms: Host }> {
   let found: { readonly router: Router; readonly rooms: Host } | undefined;
-  const probe = defineModule({
-    summary: 'Hands out what rooms work with',
-    xeps: [],
-    hosts: ['rooms'],
-    setup: ({ host, router }) => {
-      found = { router, rooms: host };
-      return {};
-    },
-  });
-  const config = parseConfig({ database: 'memory', hosts: { [domain]: {} }, listen: { c2s: 0, address: '127.0.0.1' } });
-  const modules = new Map([...(await loadModules(config)), ['probe', probe as never] as const]);
-  const server = await Server.start(config, { modules });
+  const server = await startWith(
+    defineModule({
+      summary: 'Hands out what rooms work with',
+      xeps: [],
+      hosts: ['rooms'],
+      setup: ({ host, router }) => {
+        found = { router, rooms: host };
+        return {};
+      },
+    }),
+  );
   return { server, ...found! };
 }
 
@@ -76,5 +63,5 @@ for (const size of SIZES) {
   }
   console.log(String(size).padStart(9), best.toFixed(0).padStart(16), ((best * size) / 1e6).toFixed(3).padStart(16));
 }
-if (written === 0) throw new Error('nothing was written');
+if (stream.stanzas === 0) throw new Error('nothing was written');
 await server.stop();

@@ -55,6 +55,7 @@ api_permissions:
 shaper_rules: { max_user_sessions: 50, max_user_offline_messages: 1000 }
 modules:
   mod_adhoc: {}
+  mod_admin_extra: {}
   mod_caps: {}
   mod_disco: {}
   mod_http_api: {}
@@ -93,6 +94,7 @@ ${federation?.isDialback ? '  mod_s2s_dialback: {}\n' : ''}${options.isFull ? FU
     await waitForPort(daemon, port);
     await waitForPort(daemon, apiPort);
     await register(apiPort, options);
+    if (options.areFriends) await befriend(apiPort, options);
     return {
       host: LOOPBACK,
       port,
@@ -155,14 +157,43 @@ function erlangLibraries(): string | undefined {
 }
 
 async function register(apiPort: number, options: PeerOptions): Promise<void> {
+  const { domain, password } = options;
   await eachLimited(userNames(options), 8, async (user) => {
-    const response = await fetch(`http://${LOOPBACK}:${apiPort}/api/register`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ user, host: options.domain, password: options.password }),
-    });
+    const response = await call(apiPort, 'register', { user, host: domain, password });
     // 409: it is there already, from the round before.
     if (!response.ok && response.status !== 409)
       throw new Error(`ejabberd does not register ${user}: ${await response.text()}`);
+  });
+}
+
+/** The first user and all others see each other's presence. */
+async function befriend(apiPort: number, options: PeerOptions): Promise<void> {
+  const { domain } = options;
+  const [first = '', ...others] = userNames(options);
+  await eachLimited(others, 8, async (user) => {
+    for (const [owner, contact] of [
+      [first, user],
+      [user, first],
+    ] as const) {
+      const item = {
+        localuser: owner,
+        localhost: domain,
+        user: contact,
+        host: domain,
+        nick: '',
+        group: '',
+        subs: 'both',
+      };
+      const response = await call(apiPort, 'add_rosteritem', item);
+      if (!response.ok) throw new Error(`ejabberd does not take ${contact} for a contact: ${await response.text()}`);
+    }
+  });
+}
+
+function call(apiPort: number, command: string, body: object): Promise<Response> {
+  return fetch(`http://${LOOPBACK}:${apiPort}/api/${command}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
   });
 }

@@ -38,6 +38,8 @@ export interface PeerOptions {
   readonly password: string;
   /** With an archive for everybody, carbons and stream management; otherwise without any of these. */
   readonly isFull: boolean;
+  /** The first user and all others see each other's presence; a server may leave it to them to see to that. */
+  readonly areFriends?: boolean;
   /** Undefined: it talks to no other server. */
   readonly federation?: FederationOptions | undefined;
   /** It is a node of a cluster. */
@@ -108,7 +110,10 @@ export function temporaryDirectory(): string {
   const dir = mkdtempSync(join(tmpdir(), 'parley-bench-'));
   // databases below it run as another user
   chmodSync(dir, 0o711);
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
+  process.once('exit', () => {
+    // servers that are ending may write still
+    rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  });
   return dir;
 }
 

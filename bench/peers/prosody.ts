@@ -2,7 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeProsodyAccounts } from '../users.ts';
+import { writeProsodyAccounts, writeProsodyRosters } from '../users.ts';
 import {
   debianVersion,
   type FederationOptions,
@@ -32,6 +32,7 @@ export const prosody: Peer = {
     const webPort = await freePort();
     const secureWebPort = await freePort();
     writeProsodyAccounts(data, options);
+    if (options.areFriends && !database) writeProsodyRosters(data, options);
     const config = join(dir, 'prosody.cfg.lua');
     writeFileSync(
       config,

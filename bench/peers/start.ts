@@ -7,14 +7,7 @@ import type { OptionValues, Partnership, Profile } from '../load/profile.ts';
 import { type CommonOptions, UsageError } from '../options.ts';
 import type { Place } from '../run.ts';
 import { startNames } from './names.ts';
-import {
-  type FederationOptions,
-  freePort,
-  makeAuthority,
-  makeCertificate,
-  type Peer,
-  type RunningPeer,
-} from './peer.ts';
+import { freePort, makeAuthority, makeCertificate, type Peer, type PeerOptions, type RunningPeer } from './peer.ts';
 import { startPostgres } from './postgres.ts';
 import { startRedis } from './redis.ts';
 
@@ -48,7 +41,7 @@ export async function startFor(
   if (partnership !== undefined) return startPair(partnership, peer, dir, users, common);
   const nodes = profile.nodes?.(options);
   if (nodes !== undefined) return startCluster(nodes, peer, dir, users, common);
-  const server = await startPeer(peer, dir, users, common);
+  const server = await startPeer(peer, dir, users, common, { areFriends: profile.hasFriends === true });
   return { ...placeOf(server, common.target), stop: () => server.stop() };
 }
 
@@ -141,7 +134,7 @@ async function startPair(
         authority: authority.cert,
         isDialback,
       };
-      running.push(await startPeer(peer, home, users, withDomain(common, name), federation));
+      running.push(await startPeer(peer, home, users, withDomain(common, name), { federation }));
     }
     const [first, second] = running as [RunningPeer, RunningPeer];
     return {
@@ -170,7 +163,7 @@ async function startPeer(
   dir: string,
   users: number,
   common: CommonOptions,
-  federation?: FederationOptions,
+  { areFriends = false, federation }: Partial<Pick<PeerOptions, 'areFriends' | 'federation'>> = {},
 ): Promise<RunningPeer> {
   const { domain, userPrefix, password } = common.target;
   const postgres = common.onPostgres ? await startPostgres(join(dir, 'database')) : undefined;
@@ -181,6 +174,7 @@ async function startPeer(
     password,
     users,
     isFull: common.isFull,
+    areFriends,
     database: postgres?.address,
     federation,
   };

@@ -1,10 +1,9 @@
 // Profile `muc`: rooms full of occupants who talk to each other (XEP-0045): many of them, and a big one. What does a message cost
 // for each occupant that gets it, what does it cost to fill a room and to come into a full one, and what memory do they take?
 
+import { Course } from '../load/course.ts';
 import { Crowd, type Layout } from '../load/crowd.ts';
-import { type Bench, numberOption, type OptionValues, type Profile, sleep } from '../load/profile.ts';
-import { ReportBuilder } from '../load/report.ts';
-import type { Tally } from '../load/tally.ts';
+import { numberOption, type OptionValues, type Profile, sleep } from '../load/profile.ts';
 
 export const muc: Profile = {
   summary:
@@ -47,21 +46,7 @@ function usersIn(layout: Layout, options: OptionValues): number {
   return numberOption(options, layout);
 }
 
-/** What happens to the server, one thing after the other. */
-class Day {
-  readonly report = new ReportBuilder();
-  private readonly bench: Bench;
-
-  constructor(bench: Bench) {
-    this.bench = bench;
-  }
-
-  async run(step: string, seconds = 0): Promise<Tally> {
-    const tally = await this.bench.crew.run(step, seconds);
-    this.report.failuresOf(tally);
-    return tally;
-  }
-
+class Day extends Course {
   /** Rooms with nobody but the one who made them. */
   async solo(): Promise<void> {
     const { report, bench } = this;
@@ -99,8 +84,7 @@ class Day {
     const memory = kib(empty, await this.memory(), users);
     report.add(`${layout}_kib_per_occupant`, `${name}: memory per occupant, PSS`, memory, 'KiB');
     if (layout === 'big' && numberOption(options, 'visits') > 0) await this.visits(`${name}, full`);
-    await this.run('window', numberOption(options, 'warmup'));
-    await this.run('settle', 1);
+    await this.warmUp();
     await this.spoken('window', layout, `${name}, full load`);
     await this.spoken('pace', `${layout}_rate`, `${name}, set rate`);
     if (layout === 'big' && options.stall === true) {
@@ -121,17 +105,8 @@ class Day {
   }
 
   private async spoken(step: 'window' | 'pace', key: string, label: string): Promise<void> {
-    const { report, bench } = this;
-    const stop = bench.probe.start();
-    const tally = await this.run(step, numberOption(bench.options, 'seconds'));
-    const spent = stop();
-    const rest = await this.run('settle', 1);
-    const delivered = rest.get('delivered');
-    report.add(`${key}_deliveries_per_s`, `${label}: deliveries per second`, delivered / spent.seconds, '/s');
-    report.cost(key, label, spent, delivered, 'delivery');
-    report.latency(tally, 'latency', `${label}: latency`, `${key}_latency`);
-    const busy = tally.get('generator_cpu_us') / 1e4 / spent.seconds / bench.crew.size;
-    report.add(`${key}_generator_busy_percent`, `${label}: load generator, CPU per worker`, busy, '%');
+    const { report } = this;
+    const { tally, rest } = await this.loaded(step, key, label);
     for (const what of ['lost', 'misordered', 'seen in another order']) {
       const n = tally.get(what) + rest.get(what);
       if (n > 0) report.fail(`${label}: ${n} messages ${what}`);

@@ -1,20 +1,19 @@
 // Profile `pep`: a user with many contacts publishes what they all want to hear of (XEP-0163), and keeps many items at one node. What does an
 // item cost for each contact that gets it, and is an item, or a page of items, dearer where there are many?
 
-import { type Bench, numberOption, type Profile } from '../load/profile.ts';
-import { Publisher } from '../load/publisher.ts';
-import { ReportBuilder } from '../load/report.ts';
-import type { Tally } from '../load/tally.ts';
+import { Course } from '../load/course.ts';
+import { numberOption, type Profile } from '../load/profile.ts';
+import { Publisher, stagesOf } from '../load/publisher.ts';
 
 /** How often an item is published until all contacts have heard one: servers ask their clients what they want. */
-const ATTEMPTS = 20;
+const ATTEMPTS = 10;
 const PARTS = ['first', 'middle', 'last'] as const;
 
 export const pep: Profile = {
   summary:
-    'a user publishes what many contacts hear of, by --window and at --rate; a node with many items and its pages',
+    'a node with many items and its pages; a user publishes what many contacts hear of, by --window and at --rate',
   options: {
-    contacts: { value: 1000, help: 'contacts who are there and want to hear' },
+    contacts: { value: '100,300,1000', help: 'contacts who are there and want to hear: so many, one after the other' },
     kinds: { value: 8, help: 'programs that their clients are, each with capabilities of its own' },
     window: { value: 2, help: 'items on their way at full load' },
     rate: { value: 4000, help: 'notifications delivered per second, at a set rate' },
@@ -27,45 +26,46 @@ export const pep: Profile = {
     limit: { value: 120, help: 'seconds after which no further block is begun: some servers take ever longer' },
     page: { value: 50, help: 'items in a page' },
   },
-  defaultUsers: (options) => 1 + numberOption(options, 'contacts'),
+  hasFriends: true,
+  defaultUsers: (options) => 1 + stagesOf(options).at(-1)!,
   work: (share) => new Publisher(share).steps(),
 
   async conduct(bench) {
     const { options, crew, probe } = bench;
     const evening = new Evening(bench);
-    for (const step of ['log in', 'befriend', 'announce']) await evening.run(step);
-    await evening.introduce();
-    await evening.run('listen');
-    await crew.run('window', numberOption(options, 'warmup'));
-    await crew.run('settle', 1);
-    await evening.published('window', 'window', 'full load');
-    await evening.published('pace', 'rate', 'set rate');
+    await evening.run('log in');
+    await evening.befriend();
+    // first, so that all servers are warm
     if (numberOption(options, 'items') > 0) {
       await evening.fill();
       await evening.turn();
     }
+    for (const contacts of stagesOf(options)) await evening.hear(contacts);
     await crew.run('cut');
     return evening.report.memory(probe).done();
   },
 };
 
-/** What happens to the server, one thing after the other. */
-class Evening {
-  readonly report = new ReportBuilder();
-  private readonly bench: Bench;
-
-  constructor(bench: Bench) {
-    this.bench = bench;
+class Evening extends Course {
+  /** All are contacts of the one who publishes: as the server was started, or by themselves. */
+  async befriend(): Promise<void> {
+    if ((await this.run('ask roster')).get('strangers') === 0) return;
+    for (const step of ['show', 'befriend', 'hide']) await this.run(step);
   }
 
-  async run(step: string, seconds = 0): Promise<Tally> {
-    const tally = await this.bench.crew.run(step, seconds);
-    this.report.failuresOf(tally);
-    return tally;
+  /** So many contacts are there and hear of what is published. */
+  async hear(contacts: number): Promise<void> {
+    await this.run('announce');
+    await this.introduce();
+    await this.run('listen');
+    await this.warmUp();
+    const name = `${contacts} contacts`;
+    await this.published('window', `window_${contacts}`, `${name}, full load`, contacts);
+    await this.published('pace', `rate_${contacts}`, `${name}, set rate`, contacts);
   }
 
   /** Until the server knows what all contacts want to hear. */
-  async introduce(): Promise<void> {
+  private async introduce(): Promise<void> {
     let deaf = 0;
     for (let i = 0; i < ATTEMPTS; i++) {
       deaf = (await this.run('attempt')).get('deaf');
@@ -74,26 +74,18 @@ class Evening {
     this.report.fail(`${deaf} contacts hear nothing`);
   }
 
-  async published(step: 'window' | 'pace', key: string, label: string): Promise<void> {
-    const { report, bench } = this;
-    const stop = bench.probe.start();
-    const tally = await this.run(step, numberOption(bench.options, 'seconds'));
-    const spent = stop();
-    const rest = await this.run('settle', 1);
+  private async published(step: 'window' | 'pace', key: string, label: string, contacts: number): Promise<void> {
+    const { report } = this;
+    const { tally, rest, spent } = await this.loaded(step, key, label);
     const items = tally.get('items');
-    const delivered = rest.get('delivered');
     report
       .add(`${key}_items_per_s`, `${label}: items per second`, items / spent.seconds, '/s')
-      .add(`${key}_deliveries_per_s`, `${label}: notifications per second`, delivered / spent.seconds, '/s')
-      .cost(key, label, spent, items, 'item')
-      .cost(key, label, spent, delivered, 'delivery')
-      .latency(tally, 'latency', `${label}: latency`, `${key}_latency`);
-    const busy = tally.get('generator_cpu_us') / 1e4 / spent.seconds / bench.crew.size;
-    report.add(`${key}_generator_busy_percent`, `${label}: load generator, CPU per worker`, busy, '%');
-    const lost = items * (bench.users - 1) - delivered;
+      .cost(key, label, spent, items, 'item');
+    const lost = items * contacts - rest.get('delivered');
     if (lost !== 0) report.fail(`${label}: ${lost} notifications lost`);
     for (const what of ['misordered', 'unanswered', 'unsent']) {
-      if (tally.get(what) > 0) report.fail(`${label}: ${tally.get(what)} items ${what}`);
+      const n = tally.get(what) + rest.get(what);
+      if (n > 0) report.fail(`${label}: ${n} items ${what}`);
     }
   }
 

@@ -131,6 +131,9 @@ export const sessionPresence = notify<{
   readonly wasPriority: number;
 }>('session-presence');
 
+/** Somebody makes an account without an operator. `check` refuses names that are not for whoever comes first. */
+export const accountRegistering = gate<{ readonly user: string }>()('account-registering', ['check']);
+
 /**
  * An account is about to be removed: its sessions are gone, its data is still there. Handlers are waited for, on its host and then on the
  * service hosts below that.

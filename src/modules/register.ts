@@ -6,7 +6,7 @@ import { networkOf } from '../auth/throttle.ts';
 import { LruCache } from '../base/lru.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
 import { addresses } from '../config/schema.ts';
-import { type ClientStream, streamFeatures, streamIq } from '../core/events.ts';
+import { accountRegistering, type ClientStream, streamFeatures, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on } from '../core/module.ts';
@@ -73,7 +73,10 @@ export default defineModule({
       const { username, password } = credentialsOf(query, 'not-acceptable');
       const name = prepareLocal(username);
       if (name === undefined) throw new StanzaError('not-acceptable', 'This cannot be the name of an account');
-      if (isReserved(host, name)) throw new StanzaError('conflict', 'This name is reserved');
+      const refused = isReserved(host, name)
+        ? new StanzaError('conflict', 'This name is reserved')
+        : await host.gate(accountRegistering, { user: name });
+      if (refused instanceof StanzaError) throw refused;
       checkRate(stream.address);
       await explained(() => host.accounts.create(name, password));
       metrics.registered.inc();

@@ -2,7 +2,7 @@
 // account that everybody has in their roster, and which they do not show there; others as the vCard of the domain (XEP-0054, XEP-0292). There
 // is none until an operator sets one.
 import { randomBytes } from 'node:crypto';
-import { sessionPresence } from '../core/events.ts';
+import { accountRegistering, sessionPresence } from '../core/events.ts';
 import { defineModule, defineService, iqGet, on, provide } from '../core/module.ts';
 import { kv } from '../storage/specs.ts';
 import { type Element, el } from '../xml/element.ts';
@@ -132,6 +132,10 @@ export default defineModule({
     return {
       handlers: [
         provide(workspaces, { identity, set }),
+        // what it says its clients take for the domain's word
+        on(accountRegistering, { phase: 'check' }, ({ user }) =>
+          user === ACCOUNT ? new StanzaError('conflict', 'This name is reserved') : undefined,
+        ),
         on(sessionPresence, ({ session, was }) => {
           if (was !== undefined || !session.available) return;
           background(introduce(session.jid.local), 'introducing the workspace');

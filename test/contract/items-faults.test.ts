@@ -10,6 +10,7 @@ import { readStatements } from '../../src/storage/postgres/items.ts';
 import { itemStatements } from '../../src/storage/postgres/items-tables.ts';
 import { items, pairs, type Spec } from '../../src/storage/specs.ts';
 import { startPostgres, type TestPostgres } from '../kit/postgres.ts';
+import { expectFewRows, outline, planIn } from '../kit/query-plan.ts';
 
 const specs = { items: items() as Spec<unknown>, entities: pairs() as Spec<unknown> };
 interface Stores {
@@ -156,17 +157,6 @@ test('several processes that write the same nodes, sweep and purge at once do no
   expect(said).toEqual(is);
 }, 60_000);
 
-interface Plan {
-  readonly 'Node Type': string;
-  readonly 'Relation Name'?: string;
-  readonly 'Index Name'?: string;
-  readonly 'Actual Rows': number;
-  readonly 'Actual Loops': number;
-  readonly 'Rows Removed by Filter'?: number;
-  readonly Plans?: readonly Plan[];
-}
-const parts = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(parts)];
-
 test('every question is answered by an index, by reading what it returns, among 30,000 items of one node and as many of others', async () => {
   const { items: store } = await open(connect(), 'plans.test');
   const xml = 'x'.repeat(200);
@@ -217,14 +207,8 @@ test('every question is answered by an index, by reading what it returns, among 
       await client.query(`PREPARE ${name} AS ${text}`);
       const { rows } = await client.query(`EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE ${name}(${given})`);
       await client.query('ROLLBACK');
-      const all = parts((rows[0] as { 'QUERY PLAN': [{ Plan: Plan }] })['QUERY PLAN'][0].Plan);
-      const rowsOf = (part: Plan): number =>
-        (part['Actual Rows'] + (part['Rows Removed by Filter'] ?? 0)) * part['Actual Loops'];
-      const what = `${text}\n${all.map((part) => `${part['Node Type']} ${part['Index Name'] ?? part['Relation Name'] ?? ''}: ${rowsOf(part)}`).join('\n')}`;
-      for (const part of all) {
-        if (part['Node Type'] === 'Seq Scan') expect(part['Relation Name'], what).toBeUndefined();
-        if (/Scan|Sort/.test(part['Node Type'])) expect(rowsOf(part), what).toBeLessThanOrEqual(most);
-      }
+      const plan = planIn(rows);
+      expectFewRows(plan, most, `${text}\n${outline(plan)}`);
     }
   }
   await client.end();

@@ -3,10 +3,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ChildServer, passwordOf, until } from '../kit/child-server.ts';
 import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
-import { addContact, openConverse, say } from '../kit/converse.ts';
+import { addContact, enterRoom, openConverse, say } from '../kit/converse.ts';
 import { ConverseSite } from '../kit/converse-site.ts';
 import { logIn } from '../kit/login.ts';
-import { startProfanity } from '../kit/profanity.ts';
+import { fillIn, startProfanity } from '../kit/profanity.ts';
 import { told } from '../kit/server-peer.ts';
 import type { Terminal } from '../kit/terminal.ts';
 
@@ -19,6 +19,9 @@ let server: ChildServer;
 let browser: Chromium;
 let site: ConverseSite;
 const terminals = new Set<Terminal>();
+/** Who know each other's keys by then. */
+let benvolio: Terminal;
+let nurse: ChromiumPage;
 
 beforeAll(async () => {
   server = await ChildServer.start({ hosts: { [domain]: {} }, database: 'memory' });
@@ -122,9 +125,9 @@ test('two people with Profanity talk encrypted, also while one of them is away',
 });
 
 test('somebody with Converse.js and somebody with Profanity talk encrypted', { timeout }, async () => {
-  const benvolio = await profanity('benvolio');
+  benvolio = await profanity('benvolio');
   await makeKeys(benvolio);
-  const nurse = await converse('nurse');
+  nurse = await converse('nurse');
   await addContact(nurse, `benvolio@${domain}`);
   await benvolio.shows(`Received authorization request from nurse@${domain}`);
   benvolio.type(`/sub allow nurse@${domain}`);
@@ -142,6 +145,31 @@ test('somebody with Converse.js and somebody with Profanity talk encrypted', { t
   const messages = await archived('nurse', 'benvolio');
   expect(encrypted(messages, SIACS)).toBe(2);
   expect(messages.join('\n')).not.toMatch(/confidence|supper/);
+});
+
+test('they talk encrypted in a room for members who see who is who', { timeout }, async () => {
+  const room = `den@groups.${domain}`;
+  benvolio.type(`/join ${room}`);
+  await benvolio.shows('Room locked, requires configuration.');
+  benvolio.type('/room config');
+  await fillIn(benvolio, 'Only members may enter:', 'on');
+  await fillIn(benvolio, 'Who may see real addresses:', 'anyone');
+  benvolio.type('/form submit');
+  await benvolio.shows('Room configuration successful');
+  benvolio.type(`/affiliation set member nurse@${domain}`);
+  await enterRoom(nurse, room, 'nurse');
+  // (in the list of those who are there)
+  await benvolio.shows(' nurse ');
+  await encrypt(nurse);
+  await say(nurse, 'my back, my back');
+  await benvolio.shows(/~ nurse: my back, my back/);
+  // Profanity still believes the room to be as it was
+  benvolio.type('/info');
+  await benvolio.shows('muc_nonanonymous');
+  benvolio.type('/omemo start');
+  await benvolio.shows('[OMEMO]');
+  benvolio.type('good heart, and in faith');
+  await nurse.shows('good heart, and in faith');
 });
 
 test('two people with Converse.js talk encrypted as it is done by now', { timeout }, async () => {

@@ -1,7 +1,7 @@
 // Profanity, of Debian's packages, as somebody uses it who types: what is expected is what is on the screen.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ChildServer } from '../kit/child-server.ts';
-import { startProfanity } from '../kit/profanity.ts';
+import { fillIn, startProfanity } from '../kit/profanity.ts';
 import type { Terminal } from '../kit/terminal.ts';
 
 const domain = 'chat.example';
@@ -21,14 +21,6 @@ afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
 });
 
-/** Sets a field of the form that is shown, found by its label, which is the only one that begins so. */
-async function fill(terminal: Terminal, label: string, value: string): Promise<void> {
-  await terminal.shows(`] ${label}`);
-  const field = new RegExp(`\\[(field\\d+)\\] ${label}`).exec(terminal.text)?.[1];
-  terminal.type(`/${field} ${value}`);
-  await terminal.shows(new RegExp(`Field updated\\.\\.\\..*\\[${field}\\] ${label}`));
-}
-
 test('a room is made by its form and found in the list, and people talk in it, under other names too', async () => {
   const room = `hall@groups.${domain}`;
   romeo.type(`/join ${room}`);
@@ -36,8 +28,8 @@ test('a room is made by its form and found in the list, and people talk in it, u
   await romeo.shows('Room locked, requires configuration.');
   romeo.type('/room config');
   await romeo.shows("Use '/form submit' to save changes.");
-  await fill(romeo, 'Name:', '"The hall"');
-  await fill(romeo, 'Participants may change the subject:', 'on');
+  await fillIn(romeo, 'Name:', '"The hall"');
+  await fillIn(romeo, 'Participants may change the subject:', 'on');
   romeo.type('/form submit');
   await romeo.shows('Room configuration successful');
 
@@ -95,7 +87,7 @@ test('an invitation lets somebody into a room that is for members', async () => 
   romeo.type(`/join ${room}`);
   await romeo.shows('Room locked, requires configuration.');
   romeo.type('/room config');
-  await fill(romeo, 'Only members may enter:', 'on');
+  await fillIn(romeo, 'Only members may enter:', 'on');
   romeo.type('/form submit');
   await romeo.shows('Room configuration successful');
   juliet.type(`/join ${room}`);

@@ -29,3 +29,11 @@ export async function startProfanity(server: ChildServer, domain: string, user: 
 }
 
 export const profanityHome = (server: ChildServer, user: string): string => join(server.folder, user);
+
+/** Sets a field of the form that is shown, found by its label, which is the only one that begins so. */
+export async function fillIn(terminal: Terminal, label: string, value: string): Promise<void> {
+  await terminal.shows(`] ${label}`);
+  const field = new RegExp(`\\[(field\\d+)\\] ${label}`).exec(terminal.text)?.[1];
+  terminal.type(`/${field} ${value}`);
+  await terminal.shows(new RegExp(`Field updated\\.\\.\\..*\\[${field}\\] ${label}`));
+}

@@ -30,8 +30,9 @@ export class Terminal implements AsyncDisposable {
 
   /** Runs a command that needs no quotes, in a terminal of its own. */
   static async start(command: string, env: Readonly<Record<string, string>>): Promise<Terminal> {
-    // (util-linux has the only pseudo-terminal that needs no add-on)
-    const child = spawn('script', ['--quiet', '--command', `exec ${command}`, '/dev/null'], {
+    // (util-linux has the only pseudo-terminal that needs no add-on, and what lets nothing outlive a test that was ended)
+    const terminal = ['script', '--quiet', '--command', `exec ${command}`, '/dev/null'];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...terminal], {
       stdio: ['pipe', 'pipe', 'ignore'],
       env: {
         PATH: process.env.PATH,

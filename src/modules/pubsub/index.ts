@@ -214,7 +214,7 @@ export default defineModule({
       isIdle: ({ shelf }) => shelf.isQuiet,
     });
 
-    every(COUNT_EVERY, 'counting nodes', () => metrics.nodes.set(homes.size));
+    every(COUNT_EVERY, 'counting nodes', () => metrics.nodes.set(sizeOf(homes)));
     every(SWEEP_EVERY, 'removal of items whose time is over', async () => {
       const isOurs = (): boolean => cluster.owner(`pubsub ${host.domain}`) === cluster.self;
       metrics.expired.inc(await sweepExpired(opened.items, isOurs));
@@ -315,3 +315,9 @@ export default defineModule({
     };
   },
 });
+
+function sizeOf(homes: Iterable<Home>): number {
+  let size = 0;
+  for (const { shelf } of homes) size += shelf.size;
+  return size;
+}

@@ -4,6 +4,7 @@ import { andThen, type MaybePromise } from '../../base/maybe.ts';
 import type { Item, ItemsPage } from '../../storage/ports.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type PageRequest, pageElement, parsePageRequest } from '../../xmpp/rsm.ts';
 import { mayNotRead } from './access.ts';
@@ -44,7 +45,7 @@ export function answerItems(
   return andThen(shelf.get(name), (node) =>
     andThen(mayNotRead(shelf, node, from), async (reason) => {
       if (reason !== undefined) throw reason;
-      checkSubid(shelf, node, from.bare, action.attrs.subid);
+      checkSubid(shelf, node, from, action.attrs.subid);
       const { items, set } = await findItems(shelf, node, request);
       const found = items.map((item) => itemElement(NS.pubsub, item, payloadOf(item), node.config));
       const list = el('items', NS.pubsub, { node: name }, ...found);
@@ -70,12 +71,13 @@ function readRequest(payload: Element, action: Element): ItemsRequest {
   };
 }
 
-/** 6.5.9.1, 6.5.9.2: with several subscriptions, a request says which one it is made under. */
-function checkSubid(shelf: Shelf, node: Node, person: string, subid: string | undefined): void {
+/** 6.5.9.1, 6.5.9.2: with several subscriptions of one address (6.1.6), a request says which one it is made under. */
+function checkSubid(shelf: Shelf, node: Node, { bare, full }: Jid, subid: string | undefined): void {
   const now = shelf.ports.now();
-  const own = node.subscriptionsOf(person).filter((one) => isActive(one, now));
+  const own = node.subscriptionsOf(bare).filter((one) => isActive(one, now));
   if (subid === undefined || subid === '') {
-    if (own.length > 1) throw pubsubError('subid-required');
+    const isAmbiguous = [bare, full].some((address) => own.filter(({ jid }) => jid === address).length > 1);
+    if (isAmbiguous) throw pubsubError('subid-required');
     return;
   }
   if (own.length > 0 && !own.some((one) => one.subid === subid)) throw pubsubError('invalid-subid');

@@ -45,6 +45,8 @@ export class Node {
   readonly head: Node | undefined;
   /** Its items are the service's own. */
   readonly isManaged: boolean;
+  /** Publications that are on their way to the disk, of one that comes with another. */
+  pending = 0;
   /** It was deleted; it tells nothing any more. */
   isOver = false;
   /** Who hears of it, where that depends on nothing but itself; notify.ts finds it out. */

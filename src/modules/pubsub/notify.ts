@@ -25,7 +25,11 @@ export function notifyAll(shelf: Shelf, node: Node, event: Element): void {
   if (!node.config.deliversNotifications) return;
   const message = eventMessage(letterhead(shelf, node), event);
   shelf.inOrder(node.name, 'notifying subscribers', () =>
-    andThen(hearers(shelf, node), (all) => deliver(shelf, message, all, event.name === 'items')),
+    andThen(subscribers(shelf, node), (explicit) =>
+      andThen(shelf.ports.listeners(node), (others) =>
+        deliver(shelf, message, explicit, others, event.name === 'items'),
+      ),
+    ),
   );
 }
 
@@ -34,26 +38,30 @@ export function notifyOne(shelf: Shelf, node: Node, message: Element, to: readon
   if (to.length > 0) shelf.inOrder(node.name, 'notifying somebody', () => shelf.ports.tell(message, to));
 }
 
-/** One element for all that hear the same; another one for each who has to be told under which subscriptions: of items alone (12.16). */
-function deliver(shelf: Shelf, message: Element, all: readonly Hearer[], isOfItems: boolean): void {
-  const plain: Jid[] = [];
-  for (const { jid, subids } of all) {
-    if (subids.length < 2 || !isOfItems) plain.push(jid);
-    else shelf.ports.tell(withSubids(message, subids), [jid]);
+/**
+ * One element for all that hear the same; another one for each who has to be told under which subscriptions: of items alone (12.16).
+ * @param others who hear without having subscribed: there may be thousands
+ */
+function deliver(
+  shelf: Shelf,
+  message: Element,
+  explicit: readonly Hearer[],
+  others: readonly Jid[],
+  isOfItems: boolean,
+): void {
+  let plain = others;
+  if (explicit.length > 0) {
+    // whoever has subscribed by the same address hears it once
+    const known = new Set(explicit.map(({ jid }) => jid.full));
+    const told: Jid[] = [];
+    for (const { jid, subids } of explicit) {
+      if (subids.length < 2 || !isOfItems) told.push(jid);
+      else shelf.ports.tell(withSubids(message, subids), [jid]);
+    }
+    for (const jid of others) if (!known.has(jid.full)) told.push(jid);
+    plain = told;
   }
   if (plain.length > 0) shelf.ports.tell(message, plain);
-}
-
-/** Everybody who is to hear of what happens at a node. */
-function hearers(shelf: Shelf, node: Node): MaybePromise<readonly Hearer[]> {
-  return andThen(subscribers(shelf, node), (explicit) =>
-    andThen(shelf.ports.listeners(node), (others) => {
-      if (others.length === 0) return explicit;
-      // whoever has subscribed by the same address hears it once
-      const known = new Set(explicit.map(({ jid }) => jid.full));
-      return [...explicit, ...others.filter(({ full }) => !known.has(full)).map((jid) => ({ jid, subids: [] }))];
-    }),
-  );
 }
 
 /** Those who have subscribed, may still read, and want to hear now. */

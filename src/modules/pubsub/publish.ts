@@ -219,10 +219,20 @@ function store(
   const most = mostOf(config, policy);
   const put = (): Issued => {
     const dropped = rows.items.put(node.name, [item], most);
-    return { done: dropped.then((ids) => announce(shelf, node, publisher, item, payload, ids)) };
+    const done = dropped.then((ids) => announce(shelf, node, publisher, item, payload, ids));
+    return { done: node.head === undefined ? done : countPending(node, done) };
   };
   if (config.whenFull !== 'reject') return put();
   return checkRoom(shelf, node, item, most).then(put);
+}
+
+async function countPending<T>(node: Node, done: Promise<T>): Promise<T> {
+  node.pending++;
+  try {
+    return await done;
+  } finally {
+    node.pending--;
+  }
 }
 
 /** 7.1.3.4. @throws StanzaError `node-full` */

@@ -49,6 +49,9 @@ export class Service<P extends ServicePorts = ServicePorts> {
 /** The last items of nodes that keep none, by their names: JSON, for the next owner. */
 export type Remembered = Readonly<Record<string, Item>>;
 
+/** Nodes in memory, beyond which those that come with others are forgotten while nothing happens there: there may be one for each item. */
+const MOST_LOADED = 2000;
+
 export class Shelf extends Service<ShelfPorts> {
   private readonly nodes = new Map<string, Node | Promise<Node | undefined>>();
   /** Where nodes that were here have gone, by name. */
@@ -57,6 +60,8 @@ export class Shelf extends Service<ShelfPorts> {
   private readonly telling = new Turns<string>();
   private readonly told = new Set<Promise<unknown>>();
   private readonly handed: Remembered;
+  /** Nodes in memory when it is next looked for those that may be forgotten. */
+  private most = MOST_LOADED;
 
   constructor(jid: Jid, ports: ShelfPorts, handed: Remembered = {}) {
     super(jid, ports);
@@ -119,7 +124,7 @@ export class Shelf extends Service<ShelfPorts> {
 
   /** There is a new node, whose rows are written. */
   add(node: Node): void {
-    this.nodes.set(node.name, node);
+    this.keep(node.name, node);
     this.moved.delete(node.name);
   }
 
@@ -130,9 +135,31 @@ export class Shelf extends Service<ShelfPorts> {
     if (movedTo !== undefined) this.moved.set(node.name, movedTo);
   }
 
+  /** Nodes in memory. */
+  get size(): number {
+    return this.nodes.size;
+  }
+
   /** Nothing is under way. */
   get isQuiet(): boolean {
     return this.turns.isIdle && this.telling.isIdle;
+  }
+
+  private keep(name: string, node: Node): void {
+    this.nodes.set(name, node);
+    if (node.head === undefined || this.nodes.size <= this.most) return;
+    // those first that were read first
+    for (const [other, loaded] of this.nodes) {
+      if (this.nodes.size <= MOST_LOADED * 0.9) break;
+      if (loaded instanceof Node && loaded !== node && this.isForgettable(other, loaded)) this.nodes.delete(other);
+    }
+    // where all of them are busy, it is not looked for with each
+    this.most = Math.max(MOST_LOADED, this.nodes.size + MOST_LOADED * 0.1);
+  }
+
+  private isForgettable(name: string, { head, isManaged, pending }: Node): boolean {
+    const isAtRest = pending === 0 && !this.turns.has(name) && !this.telling.has(name);
+    return head !== undefined && !isManaged && isAtRest;
   }
 
   private async read(name: string): Promise<Node | undefined> {
@@ -142,7 +169,7 @@ export class Shelf extends Service<ShelfPorts> {
       if (row?.movedTo !== undefined) this.moved.set(name, row.movedTo);
       // a name that nobody uses costs nothing
       if (node === undefined) this.nodes.delete(name);
-      else this.nodes.set(name, node);
+      else this.keep(name, node);
       return node;
     } catch (error) {
       this.nodes.delete(name);

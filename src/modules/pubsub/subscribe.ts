@@ -24,7 +24,7 @@ import {
   readOptions,
   type SubscriptionOptions,
 } from './subscription-options.ts';
-import { begun, ended, oneOf, saveSubscriptions, subscriberOf } from './subscriptions.ts';
+import { begun, ended, oneOf, putInState, saveSubscriptions, subscriberOf } from './subscriptions.ts';
 
 /** 6.1.1. @throws StanzaError each of section 6.1.3 */
 export function subscribeAsAsked(shelf: Shelf, name: string, asked: Asked, action: Element): MaybePromise<Element> {
@@ -69,15 +69,21 @@ async function subscribe(
   const now = ports.now();
   const all = node.subscriptionsOf(subscriber.bare).filter((one) => !hasExpired(one, now));
   const own = all.filter(({ jid }) => jid === subscriber.full);
-  if (own.some(({ state }) => state === 'pending')) throw pubsubError('pending-subscription');
-  const there = own.find((one) => options === undefined || isAlike(optionsOf(one), options));
-  if (there !== undefined) return there;
-  if (all.length >= ports.policy.mostSubscriptions) throw pubsubError('too-many-subscriptions');
-  const differences = options && optionDifferences(options);
   const isApproved =
     node.config.accessModel !== 'authorize' ||
     affiliationAt(shelf, node, subscriber) !== 'none' ||
     node.head !== undefined;
+  const waiting = own.filter(({ state }) => state === 'pending');
+  if (waiting.length > 0) {
+    if (!isApproved) throw pubsubError('pending-subscription');
+    // the node is another by now, and nobody has to agree any more
+    await putInState(shelf, node, subscriber.bare, waiting, 'subscribed');
+    return { ...waiting[0]!, state: 'subscribed' };
+  }
+  const there = own.find((one) => options === undefined || isAlike(optionsOf(one), options));
+  if (there !== undefined) return there;
+  if (all.length >= ports.policy.mostSubscriptions) throw pubsubError('too-many-subscriptions');
+  const differences = options && optionDifferences(options);
   const row: SubscriptionRow = {
     jid: flatten(subscriber.full),
     subid: ports.newId(),

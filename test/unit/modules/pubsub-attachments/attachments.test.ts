@@ -177,6 +177,21 @@ describe('summaries', () => {
     expect((await shelf.stores.entities.right('pubsub', 'romeo@verona.test')).size).toBe(0);
   });
 
+  test('stay right where so much is attached that not all of it can be in memory', async () => {
+    const shelf = await open({}, { policy: { mostItems: 5000 } });
+    const ids = Array.from({ length: 2600 }, (_, i) => `i${i}`);
+    await Promise.all(ids.map((id) => shelf.publish('musings', id)));
+    for (let i = 0; i < ids.length; i += 100) {
+      await Promise.all(ids.slice(i, i + 100).map((id) => attach(shelf, id, JULIET, '<noticed/>')));
+      expect(shelf.shelf.size).toBeLessThanOrEqual(2102);
+    }
+    const [first] = ids;
+    await Promise.all([JULIET, ROMEO].map((who) => attach(shelf, first!, who, `<noticed/>${reactions('🎉')}`)));
+    expect(await summaryOf(shelf, first!)).toBe(
+      "<noticed count='2'/><reactions><reaction count='2'>🎉</reaction></reactions>",
+    );
+  });
+
   test('of items that have expired are removed when it is looked for', async () => {
     const shelf = await open({ item_expire: '60' });
     await shelf.publish('musings', 'one');

@@ -91,6 +91,15 @@ test('who is made something to the node needs nobody to agree any more', async (
   expect(shelf.heard('juliet@verona.test').join('\n')).toContain('subscription=subscribed');
 });
 
+test('who waits at a node that is open by now needs only to ask again', async () => {
+  const shelf = await asked();
+  const open = form(NS.pubsubNodeConfig, { access_model: 'open' });
+  await shelf.setAsOwner(ROMEO, `<configure node='diary'>${open}</configure>`);
+  expect(await shelf.set(JULIET, "<subscribe node='diary' jid='juliet@verona.test'/>")).toMatch(/'subscribed'/);
+  expect(shelf.heard('juliet@verona.test')[0]).toContain('subscription=subscribed');
+  expect(await shelf.get(JULIET, '<subscriptions/>')).toMatch(/^<subscriptions><subscription [^>]*'subscribed'\/><\//);
+});
+
 test('who is banned asks no more', async () => {
   const shelf = await asked();
   await shelf.setAsOwner(
