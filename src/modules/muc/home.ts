@@ -333,7 +333,7 @@ export class Home {
     const state = { config, createdAt: this.ports.now(), isLocked: true, affiliations: new Map([[owner, row]]) };
     const room = new Room(this.jid, state, this.ports);
     this.room = room;
-    const stored = Promise.all([room.save(), this.rows.saveAffiliation(owner, row)]);
+    const stored = Promise.all([room.save(), this.rows.saveAffiliations(new Map([[owner, row]]))]);
     bringer.keep(stored);
     // a room that is nowhere is none
     stored.catch(() => void room.run(() => this.unmake(room)));
