@@ -22,6 +22,7 @@ import {
   scramHashes,
 } from './credentials.ts';
 import type { AccountAuthority, ScramLookup, Standing, TokenAuthority } from './mechanism.ts';
+import { Removals } from './removals.ts';
 
 /** What everybody in the server may know of an account. */
 export interface AccountFacts extends AccountMarks {
@@ -72,6 +73,8 @@ export interface AccountListener {
   created?(local: string): MaybePromise<void>;
   /** Nobody can log in any more; the account's data is still there, and is gone once everybody has returned. */
   removing?(local: string): MaybePromise<void>;
+  /** All that it had is gone, and its name is free. */
+  removed?(local: string): MaybePromise<void>;
   disabled?(local: string): MaybePromise<void>;
   /** `by`: the id of the session that changed it, if it was one. */
   passwordChanged?(local: string, by: string | undefined): MaybePromise<void>;
@@ -118,6 +121,7 @@ export class Accounts implements AccountAuthority {
   private readonly secret: Buffer;
   private readonly iterations: number;
   private readonly listeners = new Set<AccountListener>();
+  private readonly removals: Removals;
   /** Passwords that were right, as HMACs under a key that nobody else has; the values say until when. */
   private readonly verified = new LruCache<string, number>(VERIFIED_CAPACITY);
   private readonly verifiedKey = randomBytes(SECRET_BYTES);
@@ -129,6 +133,7 @@ export class Accounts implements AccountAuthority {
     this.secret = secret;
     this.clients = new Clients(options.stores.clients, secret, options.clock, options.clients);
     this.iterations = options.iterations ?? DEFAULT_ITERATIONS;
+    this.removals = new Removals(options.clock);
   }
 
   /** Tells a listener of changes made on this node; returns how to stop. */
@@ -161,17 +166,19 @@ export class Accounts implements AccountAuthority {
   }
 
   /**
-   * Makes an account with keys for every hash; returns its localpart, prepared.
+   * Makes an account with keys for every hash; returns its localpart, prepared. Where one of that name is being removed, its end is waited
+   * for, some seconds at most.
    * @throws AccountError `conflict`, `invalid-name`, `invalid-password`, `weak-password`
    */
   async create(local: string, password: string): Promise<string> {
     const name = this.name(local);
+    await this.removals.wait(name, () => this.isLeaving(name));
     if (await this.rows.get(name)) throw taken(name);
     return this.insert(name, await this.keys(password));
   }
 
   /**
-   * Makes an account with keys from elsewhere: passwords stay where they were.
+   * As {@link create}, with keys from elsewhere: passwords stay where they were.
    * @throws AccountError `conflict`, `invalid-name`, `invalid-password` when there is no key
    */
   async createWithKeys(local: string, credentials: CredentialSet): Promise<string> {
@@ -179,6 +186,7 @@ export class Accounts implements AccountAuthority {
     if (!scramHashes.some((hash) => credentials[hash] !== undefined)) {
       throw new AccountError('invalid-password', 'There is no key to log in with');
     }
+    await this.removals.wait(name, () => this.isLeaving(name));
     return this.insert(name, credentials);
   }
 
@@ -213,10 +221,10 @@ export class Accounts implements AccountAuthority {
   }
 
   /**
-   * Removes an account and everything it has on this host. A removal that was cut short is finished by the next call.
+   * Begins the removal of an account: nobody can log in to it any more, and its name is nobody's until {@link remove} is done.
    * @throws AccountError `not-found`
    */
-  async remove(local: string): Promise<void> {
+  async condemn(local: string): Promise<void> {
     const name = this.name(local);
     let isThere = false;
     await this.rows.update(name, (row) => {
@@ -224,10 +232,26 @@ export class Accounts implements AccountAuthority {
       return row && { ...row, removing: true, credentials: {} };
     });
     if (!isThere) throw missing(name);
+  }
+
+  /**
+   * Removes an account and everything it has on this host. A removal that was cut short is finished by the next call.
+   * @throws AccountError `not-found`
+   */
+  async remove(local: string): Promise<void> {
+    const name = this.name(local);
+    await this.condemn(name);
     await this.tell((listener) => listener.removing?.(name));
     await this.options.purge(name);
     // where the purge left the row to us; and only if nobody has taken the name since
     await this.rows.update(name, (row) => (row?.removing ? undefined : row));
+    this.removals.over(name);
+    await this.tell((listener) => listener.removed?.(name));
+  }
+
+  /** Another node has removed an account: whoever waits here for its name may have it. */
+  removedElsewhere(local: string): void {
+    this.removals.over(local);
   }
 
   /**
@@ -352,6 +376,10 @@ export class Accounts implements AccountAuthority {
     const name = prepareLocal(local);
     if (name === undefined) return undefined;
     return andThen(this.rows.get(name), (row) => (row?.removing ? undefined : row));
+  }
+
+  private isLeaving(name: string): MaybePromise<boolean> {
+    return andThen(this.rows.get(name), (row) => row?.removing === true);
   }
 
   private name(local: string): string {

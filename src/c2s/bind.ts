@@ -1,15 +1,9 @@
 // Resource binding (RFC 6120 7), and the session that comes of it.
 import { randomBytes } from 'node:crypto';
 import type { SessionEntry } from '../cluster/cluster.ts';
+import { clientOf, clientSlot } from '../core/client-slot.ts';
 import type { Host } from '../core/host.ts';
-import {
-  type ConflictPolicy,
-  clientOf,
-  clientSlot,
-  type Session,
-  type SessionStream,
-  type Sessions,
-} from '../core/sessions.ts';
+import type { ConflictPolicy, Session, SessionStream, Sessions } from '../core/sessions.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
 import { type Element, el } from '../xml/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';

@@ -2,9 +2,10 @@
 import { channelBindingFeature } from '../auth/channel.ts';
 import type { ScramHash } from '../auth/credentials.ts';
 import { isPromise, type MaybePromise } from '../base/maybe.ts';
+import { clientSlot } from '../core/client-slot.ts';
 import { type ClientStream, streamIq } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
-import { clientSlot, type Session } from '../core/sessions.ts';
+import type { Session } from '../core/sessions.ts';
 import { XmlStream } from '../net/stream.ts';
 import type { TlsInfo } from '../net/tls.ts';
 import type { Transport } from '../net/transport.ts';

@@ -2,9 +2,10 @@
 import type { Logger } from '../base/log.ts';
 import { type Cluster, type Member, type NodeId, Unanswered } from '../cluster/cluster.ts';
 import type { RedisCluster } from '../cluster/redis/redis.ts';
+import { clientSlot } from '../core/client-slot.ts';
 import type { DrainReport, NodeInfo, ServerStatus, ServerStreamInfo, SessionInfo } from '../core/commands.ts';
 import type { LogLevel } from '../core/log.ts';
-import { clientSlot, type Session } from '../core/sessions.ts';
+import type { Session } from '../core/sessions.ts';
 import type { Server } from '../server.ts';
 import { differing, settingsPrint } from './common-settings.ts';
 import { isOnRedis } from './measures.ts';

@@ -9,10 +9,11 @@ import { moduleSettings, validateModules } from '../config/load.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Config, HostSettings } from '../config/server.ts';
 import { type Service, serviceHosts } from '../config/services.ts';
+import { clientOf } from '../core/client-slot.ts';
 import { accountCreated, accountRemoving } from '../core/events.ts';
 import { Host } from '../core/host.ts';
 import { installModules, type LoaderParts, type Modules, stopModules } from '../core/loader.ts';
-import { clientOf, type Sessions } from '../core/sessions.ts';
+import type { Sessions } from '../core/sessions.ts';
 import type { TlsHost } from '../net/tls.ts';
 import { parentOf } from '../s2s/components.ts';
 import { StorageUnavailable } from '../storage/errors.ts';
@@ -38,6 +39,13 @@ export interface Followed {
   readonly renewed: ReadonlyMap<Host, Host['grants']>;
 }
 
+/** Who waits on another node for the name of an account may have it. */
+const REMOVED = 'account.removed';
+interface Removed {
+  readonly domain: string;
+  readonly user: string;
+}
+
 export class Hosts {
   /** By domain. */
   private readonly all: Map<string, Host>;
@@ -53,6 +61,11 @@ export class Hosts {
       ...parts,
       settingsOf: (domain, name, schema) => moduleSettings(parts.config(), domain, name, schema),
     };
+    parts.cluster.subscribe(REMOVED, (body) => {
+      const { domain, user } = body as Removed;
+      const host = all.get(domain);
+      if (host?.kind === 'users') host.accounts.removedElsewhere(user);
+    });
   }
 
   /** Serves all that are configured, and as they are configured: those that stay keep their sessions. */
@@ -164,6 +177,7 @@ export class Hosts {
         const below = [...this.all.values()].filter(({ parent }) => parent === host);
         for (const one of [host, ...below]) await one.collect(accountRemoving, { user });
       },
+      removed: (user) => parts.cluster.publish(REMOVED, { domain, user } satisfies Removed),
       disabled: (user) => close(user, new StreamError('not-authorized', 'this account was disabled')),
       passwordChanged: (user, by) =>
         close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by),

@@ -19,7 +19,7 @@ import {
 } from '../xmpp/stanza.ts';
 import { Elsewhere, placeOf } from './elsewhere.ts';
 import { iqIn, messageIn, messageOffline, presenceIn, presenceNews } from './events.ts';
-import type { Verdict } from './hooks.ts';
+import { isOver } from './hooks.ts';
 import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import { holdersOf, Reaches, STORE, wasGiven } from './reaches.ts';
@@ -128,13 +128,14 @@ export class AccountDelivery {
     // what is refused is not archived, nor copied
     if (route.to.length === 0 && route.otherwise === 'refuse') throw new StanzaError('service-unavailable');
     const reach = this.reachOf(transit, route, entries);
+    // decided now: while modules look at it, somebody else may give it back, and decide for himself
+    const isForStore = route.to.length === 0 && route.otherwise === 'store' && this.leaveToStore(reach);
     return andThen(host.gate(messageIn, transit), (verdict) => {
       if (isOver(verdict)) return;
       if (route.to.length > 0) {
         return this.write(reach === undefined ? transit.stanza : { ...transit.stanza, reach }, route.to, transit);
       }
-      if (route.otherwise === 'ignore' || reach?.to.includes(STORE) === false) return;
-      return this.offline(host, transit);
+      if (isForStore) return this.offline(host, transit);
     });
   }
 
@@ -174,10 +175,7 @@ export class AccountDelivery {
     });
   }
 
-  /**
-   * Writes down who is about to be given the message, where that is more than one session. What is stored counts as given to
-   * the store; where one has a copy of what comes back, it need not be stored.
-   */
+  /** Writes down who is about to be given the message, where that is more than one session. */
   private reachOf(transit: Transit<Message>, route: MessageRoute, entries: readonly SessionEntry[]): Reach | undefined {
     let reach = transit.note(reached);
     if (reach === undefined) {
@@ -189,10 +187,15 @@ export class AccountDelivery {
       this.sessions.moves.learn(entry);
       reach.to.push(entry.sid);
     }
-    if (route.to.length === 0 && route.otherwise === 'store' && !this.reaches.isHeld(reach, reach.copied)) {
-      reach.to.push(STORE);
-    }
     return reach;
+  }
+
+  /** What is stored counts as given to the store; where one has a copy of what comes back, it need not be stored. */
+  private leaveToStore(reach: Reach | undefined): boolean {
+    if (reach === undefined) return true;
+    if (this.reaches.isHeld(reach, reach.copied)) return false;
+    reach.to.push(STORE);
+    return true;
   }
 
   /** Hands a message that was kept to a session; none of those that were given copies of it gets another, should it come back. */
@@ -370,13 +373,6 @@ export class AccountDelivery {
 }
 
 const nothing = (): void => {};
-
-/** Ends a transit: silently where a module took the stanza, by an error where one refused it. */
-export function isOver(verdict: Verdict | undefined): boolean {
-  if (verdict === undefined) return false;
-  if (verdict === 'handled') return true;
-  throw verdict;
-}
 
 const ownAccount: readonly Target[] = ['self', 'account'];
 const anyAccount: readonly Target[] = ['account'];

@@ -94,6 +94,12 @@ export const bind2Inline = collect<{
 /** An IQ on a stream that is not authenticated yet (XEP-0077). Unhandled, it ends the stream. */
 export const streamIq = gate<{ readonly stream: ClientStream; readonly iq: Element }>()('stream-iq', ['handle']);
 
+/**
+ * A session is about to be there, bound or come from elsewhere: `read` what has to be known of its account before the first stanza for
+ * it. Where a handler throws there is no session. Fired by sessions.bind and sessions.restore.
+ */
+export const sessionBeginning = gate<{ readonly session: Session }>()('session-beginning', ['read']);
+
 /** A resource was bound. Fired by sessions.bind. */
 export const sessionBound = notify<{ readonly session: Session }>('session-bound');
 

@@ -5,6 +5,13 @@ import type { StanzaError } from '../xmpp/errors.ts';
 /** Ends a gate: somebody took care of the event, or refuses it. */
 export type Verdict = 'handled' | StanzaError;
 
+/** Whether somebody has taken what was asked for. @throws the StanzaError by which it was refused */
+export function isOver(verdict: Verdict | undefined): boolean {
+  if (verdict === undefined) return false;
+  if (verdict === 'handled') return true;
+  throw verdict;
+}
+
 export interface Gate<E, P extends string = string> {
   readonly kind: 'gate';
   readonly name: string;

@@ -20,9 +20,10 @@ import {
   type Stanza,
   stanzaOf,
 } from '../xmpp/stanza.ts';
-import { AccountDelivery, isOver, type Returned } from './account.ts';
+import { AccountDelivery, type Returned } from './account.ts';
 import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
+import { isOver } from './hooks.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
@@ -214,20 +215,20 @@ export class Router {
   }
 
   private messageOut(host: Host, transit: Transit<Message>): MaybePromise<void> {
-    // what is to be sent again has not gone its way; what was refused for good has
-    const refused = (error: unknown): never => {
-      if (error instanceof StanzaError && error.type !== 'wait') transit.conclude();
-      throw error;
-    };
     let done: MaybePromise<void>;
     try {
       done = andThen(host.gate(messageOut, transit), (verdict) =>
         isOver(verdict) ? undefined : this.forward(transit),
       );
     } catch (error) {
-      return refused(error);
+      throw concluded(transit, error);
     }
-    if (isPromise(done)) return done.then(() => transit.conclude(), refused);
+    if (isPromise(done)) {
+      return done.then(
+        () => transit.conclude(),
+        (error: unknown) => Promise.reject(concluded(transit, error)),
+      );
+    }
     transit.conclude();
   }
 
@@ -478,6 +479,12 @@ export class Router {
     );
     return new StanzaError('internal-server-error');
   }
+}
+
+/** What is to be sent again has not gone its way; what was refused for good has. */
+function concluded(transit: Transit, error: unknown): unknown {
+  if (error instanceof StanzaError && error.type !== 'wait') transit.conclude();
+  return error;
 }
 
 export function isStanzaName(name: string): boolean {

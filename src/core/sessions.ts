@@ -9,6 +9,7 @@ import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { type Presence, type Stanza, stanzaOf } from '../xmpp/stanza.ts';
 import { Closings, replaced } from './closings.ts';
 import {
+  sessionBeginning,
   sessionBound,
   sessionClosed,
   sessionHibernating,
@@ -16,6 +17,7 @@ import {
   sessionPresence,
   sessionResumed,
 } from './events.ts';
+import { isOver } from './hooks.ts';
 import type { Host } from './host.ts';
 import { Moves } from './moves.ts';
 import type { Outbox } from './outbox.ts';
@@ -52,15 +54,6 @@ export function defineSlot<T>(
   options: { readonly shared?: boolean; readonly kept?: Keeping<T> } = {},
 ): Slot<T> {
   return { name, shared: options.shared ?? false, kept: options.kept };
-}
-
-/** Which of its account's clients a session belongs to, by our name for it, where the client has said (XEP-0388 2.3). */
-export const clientSlot = defineSlot<string>('client', { shared: true });
-
-/** The name of a session's client; one that has not said which one it is, is known by the session itself. */
-export function clientOf({ shared, sid }: Pick<SessionEntry, 'shared' | 'sid'>): string {
-  const client = shared[clientSlot.name];
-  return typeof client === 'string' ? client : `session.${sid}`;
 }
 
 /** The way out to a client, as a session sees it. */
@@ -299,6 +292,7 @@ export class Sessions {
    * Binds a resource. Whoever holds the same full JID is closed with `conflict` when the policy is `replace`; under
    * `refuse` undefined is returned, under `rename` the new session gets a resource of its own.
    * @param prepare is given the session before anybody knows of it
+   * @throws StorageUnavailable where what modules have to know of its account cannot be read
    */
   async bind(
     host: Host,
@@ -315,12 +309,13 @@ export class Sessions {
       if (taken && policy === 'refuse') return undefined;
       if (taken) jid = wanted.withResource(`${wanted.resource}-${randomBytes(6).toString('base64url')}`);
     }
+    const session = new Session(jid, host, this.owner, this.clock.now(), stream);
+    prepare?.(session);
+    isOver(await host.gate(sessionBeginning, { session }));
     // while one goes, the next may come
     for (let local = this.byFull.get(jid.full); local !== undefined; local = this.byFull.get(jid.full)) {
       await this.end(local, replaced());
     }
-    const session = new Session(jid, host, this.owner, this.clock.now(), stream);
-    prepare?.(session);
     this.add(session);
     const other = await this.publish(session);
     if (other !== undefined && other.node !== this.cluster.self) await this.closings.replace(other, host);
@@ -378,11 +373,12 @@ export class Sessions {
   async restore(host: Host, saved: SavedSession, prepare?: (session: Session) => void): Promise<Session | undefined> {
     const jid = Jid.parse(saved.jid);
     if (jid === undefined) return undefined;
+    const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
+    session.restore(saved);
+    isOver(await host.gate(sessionBeginning, { session }));
     const entries = await this.cluster.directory.sessions(jid.bare, true);
     const isTaken = entries.some((entry) => entry.jid.full === jid.full && entry.sid !== saved.sid);
     if (isTaken || this.byFull.has(jid.full)) return undefined;
-    const session = new Session(jid, host, this.owner, saved.since, undefined, saved.sid);
-    session.restore(saved);
     prepare?.(session);
     this.add(session);
     await this.claim(session, this.publish(session));

@@ -7,8 +7,8 @@
 // tokens and its sessions. It may come back by the password, and by nothing else.
 import type { Client } from '../auth/clients.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
+import { clientOf } from '../core/client-slot.ts';
 import { defineModule, type IqRequest, iqGet, iqSet } from '../core/module.ts';
-import { clientOf } from '../core/sessions.ts';
 import { type Element, el } from '../xml/element.ts';
 import { formatDateTime } from '../xmpp/datetime.ts';
 import { StanzaError } from '../xmpp/errors.ts';

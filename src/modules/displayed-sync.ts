@@ -6,7 +6,7 @@
 import { messageOut } from '../core/events.ts';
 import { defineModule, on } from '../core/module.ts';
 import type { Transit } from '../core/transit.ts';
-import { Element } from '../xml/element.ts';
+import type { Element } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { NS } from '../xmpp/ns.ts';
 import { type Message, replaceElement } from '../xmpp/stanza.ts';
@@ -24,7 +24,7 @@ export default defineModule({
     /** 3.4; 5.2: before anything keeps or copies the message. */
     function assist(transit: Transit<Message>): void {
       const { stanza, origin } = transit;
-      const displayed = find(stanza.el);
+      const displayed = stanza.el.getChild('displayed', NS.displayedSync);
       if (displayed === undefined) return;
       transit.stanza = replaceElement(stanza, stanza.el.without(isDisplayed));
       // a component may speak for an account, but not publish for it
@@ -50,9 +50,3 @@ export default defineModule({
 });
 
 const isDisplayed = (child: Element): boolean => child.is('displayed', NS.displayedSync);
-
-/** (Every message comes through here.) */
-function find({ children }: Element): Element | undefined {
-  for (const child of children) if (child instanceof Element && isDisplayed(child)) return child;
-  return undefined;
-}

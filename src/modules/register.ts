@@ -96,20 +96,19 @@ export default defineModule({
       return result(iq, host);
     };
 
-    const remove = (request: IqRequest, user: string): undefined => {
+    const remove = async (request: IqRequest, user: string): Promise<undefined> => {
       if (request.payload.elements().length !== 1) throw new StanzaError('bad-request', '<remove/> stands alone');
       if (!config.removal) throw new StanzaError('not-allowed');
+      await host.accounts.condemn(user);
       // the answer goes out first: the removal ends the stream that it goes out on
-      background(
-        Promise.resolve()
-          .then(() => host.accounts.remove(user))
-          .then(() => {
-            metrics.removed.inc();
-            log.info({ user }, 'account removed by its owner');
-          }),
-        'removal of an account',
-      );
+      request.afterReply(() => background(finishRemoval(user), 'removal of an account'));
     };
+
+    async function finishRemoval(user: string): Promise<void> {
+      await host.accounts.remove(user);
+      metrics.removed.inc();
+      log.info({ user }, 'account removed by its owner');
+    }
 
     /** XEP-0077 3.3. */
     const changePassword = async ({ payload, session }: IqRequest, user: string): Promise<undefined> => {

@@ -47,11 +47,6 @@ export interface RedisConnection extends RedisCommands {
   readonly isUp: boolean;
   /** Whether it is one to a Redis Cluster as a whole. */
   readonly isToCluster: boolean;
-  /**
-   * As `run`, for scripts of which many may come at once: where one has just gone, those of the next two milliseconds go together. That
-   * is one system call for all of them here, in Redis, and in whoever hears of what they publish.
-   */
-  runGathered(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown>;
   /** A key or channel in the slot of a tag: `parley:{tag}:name`. */
   key(tag: string, name: string): string;
   /** A channel as Redis knows it, for scripts: what `subscribe` and `publish` call `name`. */
@@ -90,9 +85,6 @@ export async function openRedis(options: RedisConnectionOptions): Promise<RedisC
   return new Connection(library, options);
 }
 
-/** For so many milliseconds scripts gather. */
-const GATHER_MS = 2;
-
 class Connection implements RedisConnection {
   private readonly library: Library;
   private readonly options: RedisConnectionOptions;
@@ -104,9 +96,6 @@ class Connection implements RedisConnection {
   private readonly readers = new Set<Reader>();
   private readonly returnees = new Set<() => void>();
   private readonly mourners = new Set<() => void>();
-  /** Scripts that go together, shortly. */
-  private gathered: (() => void)[] = [];
-  private gatheredAt = Number.NEGATIVE_INFINITY;
   private wasUp = false;
   private isDown = false;
   private isClosed = false;
@@ -153,25 +142,6 @@ class Connection implements RedisConnection {
   run(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
     if (!this.isUp) return Promise.reject(new Error(UNREACHABLE));
     return runScript(this.client, script, keys, args);
-  }
-
-  runGathered(script: RedisScript, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
-    if (!this.isUp) return Promise.reject(new Error(UNREACHABLE));
-    return new Promise((resolve, reject) => {
-      this.gathered.push(() => this.run(script, keys, args).then(resolve, reject));
-      if (this.gathered.length > 1) return;
-      const wait = this.gatheredAt + GATHER_MS - performance.now();
-      if (wait <= 0) setImmediate(() => this.sendGathered());
-      else setTimeout(() => this.sendGathered(), wait);
-    });
-  }
-
-  private sendGathered(): void {
-    this.gatheredAt = performance.now();
-    const stream = 'stream' in this.client ? this.client.stream : undefined;
-    stream?.cork();
-    for (const send of this.gathered.splice(0)) send();
-    stream?.uncork();
   }
 
   whenUp(timeout: number): Promise<void> {

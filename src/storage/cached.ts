@@ -249,12 +249,14 @@ function cachedMap(store: MapStore<unknown>, cache: Cache): MapStore<unknown> {
   type Values = ReadonlyMap<string, unknown>;
   const all = (owner: string): MaybePromise<Values> =>
     cache.read(owner, () => frozenMap(store.all(owner))) as MaybePromise<Values>;
-  /** The map as it is after a write of one key, where the map before is known. Readers may hold the old one: it stays as it is. */
-  const changed = (old: { readonly value: unknown } | undefined, key: string, value: unknown) => {
+  /** The map as it is after a write, where the map before is known. Readers may hold the old one: it stays as it is. */
+  const changed = (old: { readonly value: unknown } | undefined, written: Values) => {
     if (old === undefined) return undefined;
     const values = new Map(old.value as Values);
-    if (value === undefined) values.delete(key);
-    else values.set(key, value);
+    for (const [key, value] of written) {
+      if (value === undefined) values.delete(key);
+      else values.set(key, value);
+    }
     return { value: values };
   };
   return {
@@ -270,7 +272,17 @@ function cachedMap(store: MapStore<unknown>, cache: Cache): MapStore<unknown> {
       await cache.write(
         owner,
         () => store.set(owner, key, copy),
-        () => changed(before, key, copy),
+        () => changed(before, new Map([[key, copy]])),
+      );
+    },
+    async setAll(owner, values) {
+      const copies = new Map([...values].map(([key, value]) => [key, value === undefined ? undefined : stored(value)]));
+      const old = cache.peek(owner);
+      const before = old && { value: old.value };
+      await cache.write(
+        owner,
+        () => store.setAll(owner, copies),
+        () => changed(before, copies),
       );
     },
     update(owner, key, change) {
@@ -279,7 +291,7 @@ function cachedMap(store: MapStore<unknown>, cache: Cache): MapStore<unknown> {
       return cache.write(
         owner,
         () => store.update(owner, key, change),
-        (value) => changed(before, key, freeze(value)),
+        (value) => changed(before, new Map([[key, freeze(value)]])),
       );
     },
   };

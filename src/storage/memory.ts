@@ -160,6 +160,11 @@ function mapTable(spec: Spec<unknown>, check: () => void): Table {
     async set(owner, key, value) {
       put(owner, key, value);
     },
+    async setAll(owner, values) {
+      // (all that can be refused is, before anything is written)
+      for (const [key, value] of values) if (checkText(key) !== undefined && value !== undefined) stored(value);
+      for (const [key, value] of values) put(owner, key, value);
+    },
     update: async (owner, key, change) => put(owner, key, change(owners.get(owner)?.get(key))),
     all(owner) {
       check();

@@ -17,6 +17,8 @@ export interface KvStore<T> {
 export interface MapStore<T> {
   get(owner: string, key: string): MaybePromise<T | undefined>;
   set(owner: string, key: string, value: T | undefined): Promise<void>;
+  /** Several of one owner, by key, in one step: all of them or none. */
+  setAll(owner: string, values: ReadonlyMap<string, T | undefined>): Promise<void>;
   /** As in {@link KvStore.update}. */
   update(owner: string, key: string, change: (old: T | undefined) => T | undefined): Promise<T | undefined>;
   all(owner: string): MaybePromise<ReadonlyMap<string, T>>;

@@ -92,7 +92,10 @@ export class Element {
 
   /** The first child element of that name; its namespace is this element's own unless another is given. */
   getChild(name: string, ns: string | null = this.ns): Element | undefined {
-    for (const child of this.children) {
+    // (every message is looked through a few times: an index makes nothing)
+    const { children } = this;
+    for (let i = 0; i < children.length; i++) {
+      const child = children[i];
       if (child instanceof Element && child.name === name && child.ns === ns) return child;
     }
     return undefined;

@@ -102,6 +102,35 @@ describe.each(Object.entries(storageWorlds(clock)))('%s', (_name, build) => {
   });
 
   describe('a map store', () => {
+    test('writes several values of an owner in one step, or none', async () => {
+      const { items } = await open('together.test', 'notes');
+      await items.set('o', 'a', { text: '1' });
+      await items.set('o', 'b', { text: '2' });
+      await items.set('other', 'a', { text: '3' });
+      await items.setAll(
+        'o',
+        new Map([
+          ['a', { text: '4' }],
+          ['b', undefined],
+          ['c', { text: '5' }],
+          ['d', undefined],
+        ]),
+      );
+      const all = [
+        ['a', { text: '4' }],
+        ['c', { text: '5' }],
+      ];
+      expect([...(await items.all('o'))].toSorted()).toEqual(all);
+      expect(await items.get('other', 'a')).toEqual({ text: '3' });
+      const bad = new Map([
+        ['a', { text: '6' }],
+        ['\0', { text: '7' }],
+      ]);
+      await expect(items.setAll('o', bad)).rejects.toThrow(UnstorableValue);
+      await items.setAll('o', new Map());
+      expect([...(await items.all('o'))].toSorted()).toEqual(all);
+    });
+
     test('gives back values by key, and all of an owner', async () => {
       await stores.items.set('alice', 'b', { text: 'B' });
       await stores.items.set('alice', 'a', { text: 'A' });

@@ -82,9 +82,11 @@ export class TestRoom {
         saveRoom: async (row) => {
           this.row = row;
         },
-        saveAffiliation: async (person, row) => {
-          if (row === undefined) this.rows.delete(person);
-          else this.rows.set(person, row);
+        saveAffiliations: async (rows) => {
+          for (const [person, row] of rows) {
+            if (row === undefined) this.rows.delete(person);
+            else this.rows.set(person, row);
+          }
         },
         saveRead: async () => {},
         saveGone: async () => {},

@@ -2,15 +2,16 @@
 // lookups are answered at once from memory (`directory-memory.ts`). What a node has put it answers for: it puts all of it again after a
 // break, and some all the time, so that the directory mends itself whatever Redis has lost; the others', if that dies, see to it.
 import type { MaybePromise } from '../../base/maybe.ts';
-import type { RedisConnection, RedisScript } from '../../net/redis.ts';
+import type { RedisConnection } from '../../net/redis.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Directory, NodeId, SessionEntry } from '../cluster.ts';
+import { type Change, Changes } from './directory-changes.ts';
 import { decodeEntry, encodeEntry, parseState, type StoredState, shardOf, shards } from './directory-entries.ts';
 import { DirectoryMemory, type Known } from './directory-memory.ts';
 import type { DirectoryFigures, RedisDirectoryOptions } from './directory-options.ts';
 import { Register } from './directory-register.ts';
-import { dropScript, lookUpScript, putScript, releaseScript, strayScript } from './directory-scripts.ts';
+import { BETWEEN, OVER, releaseScript, strayScript } from './directory-scripts.ts';
 import { clearStrays } from './directory-strays.ts';
 import { indexKey, Sweeper } from './directory-sweep.ts';
 import { Tide } from './directory-tide.ts';
@@ -37,6 +38,7 @@ export class RedisDirectory implements Directory {
   private readonly sweeper: Sweeper;
   private readonly register: Register;
   private readonly channel: string;
+  private readonly changes: Changes;
   /** Sessions of this node that Redis may not know, or not as they are; by sid. */
   private readonly unsaved = new Map<string, Jid>();
   /** Writes under way, by sid. */
@@ -62,6 +64,7 @@ export class RedisDirectory implements Directory {
     this.options = options;
     this.redis = options.redis;
     this.channel = options.redis.key('directory', 'changes');
+    this.changes = new Changes(this.redis, this.channel);
     this.tide = new Tide(options.clock);
     this.memory = new DirectoryMemory({
       clock: options.clock,
@@ -81,7 +84,7 @@ export class RedisDirectory implements Directory {
       clock: options.clock,
       self: options.self,
       nodes: () => options.nodes?.() ?? [],
-      lookUp: (user) => this.run(lookUpScript, user, [], []),
+      lookUp: (user) => this.stateOf(user),
     });
   }
 
@@ -193,9 +196,11 @@ export class RedisDirectory implements Directory {
     this.later(patrolInterval, () => this.goRound());
   }
 
-  private heard(packed: string): void {
-    const state = this.take(packed);
-    if (state !== undefined) this.tide.hear(shardOf(state.user), state.version);
+  private heard(message: string): void {
+    for (const packed of message.split(BETWEEN)) {
+      const state = this.take(packed);
+      if (state !== undefined) this.tide.hear(shardOf(state.user), state.version);
+    }
   }
 
   private take(packed: string): StoredState | undefined {
@@ -238,7 +243,7 @@ export class RedisDirectory implements Directory {
     const known = this.memory.begin(user);
     try {
       const [{ generation }, { version }] = [this.memory, known];
-      this.memory.learn(await this.run(lookUpScript, user, [], []), generation, version);
+      this.memory.learn(await this.stateOf(user), generation, version);
       return known.list;
     } finally {
       this.memory.end(user);
@@ -298,14 +303,8 @@ export class RedisDirectory implements Directory {
   private async write(entry: SessionEntry, where: 'take' | 'keep'): Promise<SessionEntry | undefined> {
     const { jid, sid } = entry;
     const { generation } = this.memory;
-    const reply = await this.send(
-      putScript,
-      jid.bare,
-      [this.indexOf(jid.bare)],
-      [jid.resource, sid, encodeEntry(entry), jid.full, where],
-    );
-    const [packed, other] = reply as [string, string?];
-    const state = stateOf(packed);
+    const [packed, other] = await this.send(where, jid, sid, encodeEntry(entry));
+    const state = readState(packed);
     this.tide.make(shardOf(jid.bare), state.version);
     this.memory.learn(state, generation);
     return where === 'take' && other ? decodeEntry(jid, other) : undefined;
@@ -315,10 +314,8 @@ export class RedisDirectory implements Directory {
   private async bury(jid: Jid, sid: string): Promise<boolean> {
     const { generation } = this.memory;
     try {
-      this.memory.learn(
-        await this.run(dropScript, jid.bare, [this.indexOf(jid.bare)], [jid.resource, sid, jid.full]),
-        generation,
-      );
+      const [packed] = await this.send('drop', jid, sid);
+      this.memory.learn(readState(packed), generation);
       this.memory.forgetGone(sid);
       return true;
     } catch {
@@ -399,7 +396,9 @@ export class RedisDirectory implements Directory {
       memory.ownOf(jid)?.sid === sid || writing.has(sid) || unsaved.has(sid) || memory.isGone(sid);
     const clear = async (jid: Jid, sid: string, index: string): Promise<void> => {
       const { generation } = memory;
-      memory.learn(await this.run(strayScript, jid.bare, [index], [jid.resource, sid, jid.full, self]), generation);
+      const [account, clock] = this.keysOf(jid.bare);
+      const args = [jid.bare, this.channel, jid.resource, sid, jid.full, self];
+      memory.learn(readState(await redis.run(strayScript, [account, clock, index], args)), generation);
     };
     await clearStrays({ redis, self, meant, isOurs, clear, mayGoOn: this.mayGoOn }).catch(() => {});
     await this.survey(meant);
@@ -425,44 +424,49 @@ export class RedisDirectory implements Directory {
     return indexKey(this.redis, shardOf(user), this.options.self);
   }
 
-  private async run(
-    script: RedisScript,
-    user: BareJid,
-    keys: readonly string[],
-    args: readonly string[],
-  ): Promise<StoredState> {
-    return stateOf(await this.send(script, user, keys, args));
-  }
-
-  private async send(
-    script: RedisScript,
-    user: BareJid,
-    keys: readonly string[],
-    args: readonly string[],
-  ): Promise<unknown> {
+  /** Account, clock, index. */
+  private keysOf(user: BareJid): Change['keys'] {
     const tag = String(shardOf(user));
     const { redis } = this;
+    return [redis.key(tag, `u:${user}`), redis.key(tag, 'version'), this.indexOf(user)];
+  }
+
+  /** What Redis has of an account. */
+  private async stateOf(user: BareJid): Promise<StoredState> {
+    const change: Change = { keys: this.keysOf(user), what: 'look', user, resource: '', sid: '', value: '', full: '' };
+    const [packed] = await this.ran(change);
+    return readState(packed);
+  }
+
+  /** Changes a session. Returns the account's state, and the value of another session that it was about. */
+  private send(
+    what: Change['what'],
+    { bare, resource, full }: Jid,
+    sid: string,
+    value = '',
+  ): Promise<readonly string[]> {
+    return this.ran({ keys: this.keysOf(bare), what, user: bare, resource, sid, value, full });
+  }
+
+  private async ran(change: Change): Promise<readonly string[]> {
     const start = performance.now();
+    let answer: unknown;
     try {
-      const reply = await redis.runGathered(
-        script,
-        [redis.key(tag, `u:${user}`), redis.key(tag, 'version'), ...keys],
-        [user, this.channel, ...args],
-      );
-      this.latency += (performance.now() - start - this.latency) / latencyOver;
-      return reply;
+      answer = await this.changes.run(change);
     } catch (error) {
-      const { message } = error as Error;
-      if (message.startsWith('OVER') && !this.isOver) {
-        this.isOver = true;
-        this.options.onOver?.();
-      }
-      throw new StorageUnavailable(`the directory does not answer: ${message}`, { cause: error });
+      throw new StorageUnavailable(`the directory does not answer: ${(error as Error).message}`, { cause: error });
     }
+    this.latency += (performance.now() - start - this.latency) / latencyOver;
+    if (Array.isArray(answer)) return answer;
+    if (answer === OVER && !this.isOver) {
+      this.isOver = true;
+      this.options.onOver?.();
+    }
+    throw new StorageUnavailable(`the directory does not answer: ${answer}`);
   }
 }
 
-function stateOf(packed: unknown): StoredState {
+function readState(packed: unknown): StoredState {
   const state = typeof packed === 'string' ? parseState(packed) : undefined;
   if (state === undefined) throw new StorageUnavailable('the directory does not answer as it should');
   return state;

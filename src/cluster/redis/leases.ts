@@ -36,6 +36,8 @@ const LONGEST_WAIT = 1000;
 export class RedisLeases implements Omit<Leases, 'onFence'> {
   private readonly options: RedisLeasesOptions;
   private readonly own = new Map<string, OwnLease>();
+  /** What Redis could not be told was given up unfinished: it may be this life's still. */
+  private readonly unfinished = new Set<string>();
   private readonly fencing = new Map<NodeId, Promise<void>>();
   private readonly stop: () => void;
   private doubters: (() => void)[] = [];
@@ -63,12 +65,18 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
       this.check();
       switch (reply[0]) {
         case 'held':
+          this.unfinished.delete(key);
           return { holder: reply[1] as NodeId };
         case 'wait':
           await pause(Math.min(Number(reply[1]), LONGEST_WAIT));
           break;
         case 'had':
-          return this.had(key, Number(reply[1]), reply[2] === '1', reply.slice(3) as NodeId[]);
+          return this.had(
+            key,
+            Number(reply[1]),
+            this.unfinished.delete(key) || reply[2] === '1',
+            reply.slice(3) as NodeId[],
+          );
         default:
           // Redis has lost this node, or it is dead: soon that is known
           await membership.refresh();
@@ -149,7 +157,10 @@ export class RedisLeases implements Omit<Leases, 'onFence'> {
 
   async release(lease: OwnLease, isUnfinished: boolean): Promise<void> {
     this.forget(lease);
-    if (!this.isOver) await this.run(releaseLeaseScript, lease.key, lease.token, isUnfinished ? 1 : 0);
+    if (isUnfinished) this.unfinished.add(lease.key);
+    if (this.isOver) return;
+    await this.run(releaseLeaseScript, lease.key, lease.token, isUnfinished ? 1 : 0);
+    this.unfinished.delete(lease.key);
   }
 
   private async had(key: string, token: number, isAfterDeath: boolean, lives: readonly NodeId[]): Promise<Lease> {

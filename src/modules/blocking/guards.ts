@@ -1,42 +1,32 @@
 // The last barrier before a session: nothing is written to it that comes from whom its account has blocked, whichever way it took. What a room
 // says goes past the gates for accounts (core/multicast.ts), and what was kept before somebody was blocked comes later.
 //
-// This has to be decided at once, so each session carries the list. It is read when the session begins, again when the list has changed, and
-// when word of that may have been lost; it goes with the session to other nodes. Before it was read for the first time nothing is told
-// that might be blocked: that waits, in its order, as long as the database is away.
-import { isPromise } from '../../base/maybe.ts';
+// This has to be decided at once, so each session has the list with it: it is read before anybody knows of the session, and where it cannot
+// be, there is no session. From then on a list is always known. It goes with the session to other nodes and processes; changes are told to
+// it; where word of one may have been lost (the nodes were cut off from one another, the session was on its way) the list is read again
+// when the next stanza comes, and the one that is known counts until that is done.
+import { andThen, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { defineSlot, type Session } from '../../core/sessions.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
-import type { Jid } from '../../xmpp/jid.ts';
+import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
 import { type Blocking, BlockList } from './list.ts';
 import { tellsOfBlocking } from './refusals.ts';
 
-/** So many stanzas wait for the list of one session; what comes then is lost, as to somebody whose connection is. */
-const MOST_HELD = 1000;
-
 /** What a session is not to be told. */
 interface Guard {
   list: BlockList | undefined;
-  isKnown: boolean;
   /** The epoch in which it was read, or begun to be. */
   epoch: object | undefined;
   /** Counts how often it was begun to be read: only what was begun last counts. */
   readings: number;
-  held: Stanza[] | undefined;
 }
 
 const guards = defineSlot<Guard>('blocking', {
   kept: {
-    save: ({ list, isKnown }) => (isKnown ? (list?.jids ?? []) : undefined),
-    restore: (jids: readonly string[]): Guard => ({
-      list: jids.length === 0 ? undefined : new BlockList(jids),
-      isKnown: true,
-      epoch: undefined,
-      readings: 0,
-      held: undefined,
-    }),
+    save: ({ list }) => list?.jids ?? [],
+    restore: (jids: readonly string[]): Guard => guardOf(listOf(jids)),
   },
 });
 
@@ -45,9 +35,11 @@ export const asked = defineSlot<boolean>('blocklist', { shared: true });
 
 export interface GuardParts {
   readonly lists: Blocking;
+  /** The sessions of an account on this node. */
+  readonly sessionsOf: (account: BareJid) => readonly Session[];
   readonly background: (work: Promise<unknown>, what: string) => void;
-  /** Waits a moment; false when there is no time for it any more. */
-  readonly pause: () => Promise<boolean>;
+  /** Waits a moment. */
+  readonly pause: () => Promise<unknown>;
 }
 
 export class Guards {
@@ -59,47 +51,47 @@ export class Guards {
     this.parts = parts;
   }
 
-  /** Whether a stanza may be written to a session now. What may be later is written by this. */
+  /**
+   * A session is about to be there. What comes with it from elsewhere is good enough.
+   * @throws StorageUnavailable where the list cannot be read
+   */
+  begin(session: Session): MaybePromise<void> {
+    if (session.get(guards) !== undefined) return;
+    // (what changes until the session can be told of it is seen with the first stanza)
+    return andThen(this.parts.lists.of(session.jid.local), (list) => void session.set(guards, guardOf(list)));
+  }
+
+  /** Whether a stanza may be written to a session. */
   lets(session: Session, stanza: Stanza): boolean {
     const { from } = stanza;
     if (from.bare === session.jid.bare) return !isPush(stanza, session.jid) || session.get(asked) === true;
-    if (from.full === session.host.domain) return true;
-    const guard = session.get(guards) ?? this.begin(session);
-    if (guard.epoch !== this.epoch) this.read(session, guard);
-    if (!guard.isKnown && !tellsOfBlocking(stanza)) {
-      guard.held ??= [];
-      if (guard.held.length < MOST_HELD) guard.held.push(stanza);
-      return false;
-    }
-    return guard.list === undefined || !guard.list.has(from) || tellsOfBlocking(stanza);
+    const list = this.listOf(session);
+    return list === undefined || !list.has(from) || from.full === session.host.domain || tellsOfBlocking(stanza);
   }
 
-  /** A session has begun: its list is read, also for those who ask for it while the database is away. */
-  begin(session: Session): Guard {
-    const guard = unread(session);
-    this.read(session, guard);
-    return guard;
+  /** Whom an account has blocked: known where it has sessions here, else read. */
+  of(account: Jid): MaybePromise<BlockList | undefined> {
+    const session = this.parts.sessionsOf(account.bare)[0];
+    return session === undefined ? this.parts.lists.of(account.local) : this.listOf(session);
   }
 
-  /** An account's list is that now: its sessions on this node. */
-  set(sessions: readonly Session[], list: BlockList | undefined): void {
-    for (const session of sessions) {
+  /** An account's list is that now. */
+  set(account: Jid, list: BlockList | undefined): void {
+    for (const session of this.parts.sessionsOf(account.bare)) {
       const guard = session.get(guards) ?? unread(session);
+      guard.list = list;
       guard.epoch = this.epoch;
       guard.readings++;
-      take(session, guard, list);
     }
   }
 
-  /** Another node has changed the list of these sessions: that holds at once, and what is stored when it is read. */
-  change(sessions: readonly Session[], blocked: readonly string[], unblocked: readonly string[]): void {
-    for (const session of sessions) {
+  /** Another node has changed an account's list: that holds at once, and what is stored when it is read. */
+  change(account: Jid, blocked: readonly string[], unblocked: readonly string[]): void {
+    for (const session of this.parts.sessionsOf(account.bare)) {
       const guard = session.get(guards) ?? unread(session);
-      if (guard.isKnown) {
-        const jids = new Set([...(guard.list?.jids ?? []), ...blocked]);
-        for (const jid of unblocked) jids.delete(jid);
-        guard.list = jids.size === 0 ? undefined : new BlockList([...jids]);
-      }
+      const jids = new Set([...(guard.list?.jids ?? []), ...blocked]);
+      for (const jid of unblocked) jids.delete(jid);
+      guard.list = listOf([...jids]);
       this.read(session, guard);
     }
   }
@@ -109,46 +101,48 @@ export class Guards {
     this.epoch = {};
   }
 
+  /** Whom the account of a session has blocked. */
+  listOf(session: Session): BlockList | undefined {
+    // (a session may be older than the module)
+    const guard = session.get(guards) ?? unread(session);
+    if (guard.epoch !== this.epoch) this.read(session, guard);
+    return guard.list;
+  }
+
   private read(session: Session, guard: Guard): void {
     guard.epoch = this.epoch;
     const reading = ++guard.readings;
     const list = this.parts.lists.of(session.jid.local);
-    if (isPromise(list)) {
-      this.parts.background(this.readLate(session, guard, reading, list), 'reading whom an account has blocked');
-    } else take(session, guard, list);
+    if (isPromise(list))
+      this.parts.background(this.readLate(guard, reading, list), 'reading whom an account has blocked');
+    else guard.list = list;
   }
 
-  private async readLate(
-    session: Session,
-    guard: Guard,
-    reading: number,
-    first: Promise<BlockList | undefined>,
-  ): Promise<void> {
-    for (let list: ReturnType<Blocking['of']> = first; ; list = this.parts.lists.of(session.jid.local)) {
-      try {
-        const found = await list;
-        if (guard.readings === reading) take(session, guard, found);
-        return;
-      } catch (error) {
-        if (!(error instanceof StorageUnavailable)) throw error;
-        if (!(await this.parts.pause()) || guard.readings !== reading || session.isOver) return;
-      }
+  private async readLate(guard: Guard, reading: number, late: Promise<BlockList | undefined>): Promise<void> {
+    try {
+      const list = await late;
+      if (guard.readings === reading) guard.list = list;
+    } catch (error) {
+      if (!(error instanceof StorageUnavailable)) throw error;
+      // with one of the next stanzas it is tried again
+      await this.parts.pause();
+      if (guard.readings === reading) guard.epoch = undefined;
     }
   }
 }
 
+function guardOf(list: BlockList | undefined): Guard {
+  return { list, epoch: undefined, readings: 0 };
+}
+
 function unread(session: Session): Guard {
-  const guard: Guard = { list: undefined, isKnown: false, epoch: undefined, readings: 0, held: undefined };
+  const guard = guardOf(undefined);
   void session.set(guards, guard);
   return guard;
 }
 
-function take(session: Session, guard: Guard, list: BlockList | undefined): void {
-  guard.list = list;
-  guard.isKnown = true;
-  const { held } = guard;
-  guard.held = undefined;
-  for (const stanza of held ?? []) session.deliver(stanza);
+function listOf(jids: readonly string[]): BlockList | undefined {
+  return jids.length === 0 ? undefined : new BlockList(jids);
 }
 
 function isPush(stanza: Stanza, { bare }: Jid): boolean {

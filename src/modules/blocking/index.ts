@@ -6,12 +6,13 @@
 // - 3.3: one's own server is not blocked by blocking its domain, nor are one's own resources (4)
 // - 3.3: a contact of whom only one resource is blocked: that is told that the account has gone, but later presence goes to the contact as a whole
 // - 3.3: rooms and others whom presence was directed to are left when they are blocked, and not entered again when they are not any more
+// - 3.3: what was on its way to a client already when its sender was blocked is sent again where the client comes back (XEP-0198 5: it counts)
 // - 4: blocking is polite: subscriptions stay. What the server says for the account when a contact is removed (RFC 6121 2.5.2) is sent
 // - 4, 5: there are no privacy lists (XEP-0016)
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { pause } from '../../base/clock.ts';
-import { isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { inOrder, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
 import { redelivered } from '../../core/account.ts';
 import {
@@ -21,17 +22,19 @@ import {
   messageOut,
   presenceIn,
   presenceOut,
-  sessionBound,
+  sessionBeginning,
   sessionOut,
 } from '../../core/events.ts';
 import { notify, type Verdict } from '../../core/hooks.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, defineService, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
+import type { Session } from '../../core/sessions.ts';
 import type { Transit } from '../../core/transit.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
 import { kv } from '../../storage/specs.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import { Jid } from '../../xmpp/jid.ts';
+import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import type { Iq, Message, Presence } from '../../xmpp/stanza.ts';
 import { asked, Guards } from './guards.ts';
@@ -75,9 +78,12 @@ export default defineModule({
     stopped: counter('Messages, subscription stanzas and requests of blocked people that were stopped'),
   },
 
-  setup({ host, config, stores, metrics, router, cluster, clock, background, signal }) {
+  async setup({ host, config, stores, metrics, router, cluster, clock, background, signal }) {
     const lists = new Lists(stores.list, config['max-items']);
-    const guards = new Guards({ lists, background, pause: () => pause(clock, PAUSE, signal) });
+    const sessionsOf = (account: BareJid): readonly Session[] => router.sessionsOfAccount(account);
+    const guards = new Guards({ lists, sessionsOf, background, pause: () => pause(clock, PAUSE, signal) });
+    // those that were there before this module was
+    await inOrder(router.sessionsOf(host), (session) => guards.begin(session));
     // one account's changes are made and pushed one after another
     const turns = new Turns<string>();
     const topic = `blocking ${host.domain}`;
@@ -86,10 +92,10 @@ export default defineModule({
     const isOwn = (account: Jid, other: Jid): boolean => other.bare === account.bare || other.full === host.domain;
 
     // every stanza comes through the next ones: a look into memory for whoever has blocked nobody
-    function checkOut({ stanza }: Transit): MaybePromise<Verdict | undefined> {
+    function checkOut({ stanza, origin }: Transit): MaybePromise<Verdict | undefined> {
       const { from, to } = stanza;
       if (isOwn(from, to)) return undefined;
-      const list = lists.of(from.local);
+      const list = origin.kind === 'client' ? guards.listOf(origin.session) : guards.of(from);
       if (list === undefined) return undefined;
       return isPromise(list) ? list.then((late) => judgeOut(late, to)) : judgeOut(list, to);
     }
@@ -105,10 +111,25 @@ export default defineModule({
       const { from, to, type } = transit.stanza;
       // why something could not be delivered the server says in the name of whom it was for, and guards.ts looks at that
       if (isOwn(to, from) || (type === 'error' && transit.origin.kind === 'host')) return undefined;
-      const list = lists.of(to.local);
+      const list = guards.of(to);
       if (list === undefined) return undefined;
-      if (isPromise(list)) return list.then((late) => late && counted(judge(late, transit)));
+      if (isPromise(list)) return judgeLate(list, transit, judge);
       return counted(judge(list, transit));
+    }
+
+    async function judgeLate<S extends Message | Iq>(
+      late: Promise<BlockList | undefined>,
+      transit: Transit<S>,
+      judge: (list: BlockList, transit: Transit<S>) => Verdict | undefined,
+    ): Promise<Verdict | undefined> {
+      try {
+        const list = await late;
+        return list && counted(judge(list, transit));
+      } catch (error) {
+        // what was taken once is not refused because of the database: who reads it has a list of his own
+        if (error instanceof StorageUnavailable && transit.note(redelivered) !== undefined) return undefined;
+        throw error;
+      }
     }
 
     function counted(verdict: Verdict | undefined): Verdict | undefined {
@@ -120,7 +141,7 @@ export default defineModule({
     function checkPresence({ stanza: { type, from, to } }: Transit<Presence>): MaybePromise<Verdict | undefined> {
       if (type !== 'subscribe' && type !== 'subscribed' && type !== 'unsubscribe' && type !== 'unsubscribed') return;
       if (isOwn(to, from)) return;
-      const list = lists.of(to.local);
+      const list = guards.of(to);
       const judge = (found: BlockList | undefined): Verdict | undefined =>
         counted(found?.has(from) ? 'handled' : undefined);
       return isPromise(list) ? list.then(judge) : judge(list);
@@ -152,15 +173,30 @@ export default defineModule({
       work: () => Promise<Changed>,
     ): MaybePromise<void> {
       return turns.run(account.local, async () => {
-        const { was, is } = await work();
+        const { was, is } = await work().catch((error: unknown) => {
+          // it may be written down all the same: wherever the account is, the list is read again
+          if (!(error instanceof StanzaError)) doubt(account);
+          throw error;
+        });
         const word = differenceOf(account.local, was, is);
-        guards.set(router.sessionsOfAccount(account.bare), is);
-        if (word.blocked.length > 0 || word.unblocked.length > 0) {
+        guards.set(account, is);
+        if (!isEmpty(word)) {
           cluster.publish(topic, word);
           tell(word, is, true);
         }
         await push(account, el(name, NS.blocking, undefined, ...itemsOf(jids)));
       });
+    }
+
+    /** On this node and the others an account's list is read again. */
+    function doubt({ local: user }: Jid): void {
+      const word: Word = { user, blocked: [], unblocked: [] };
+      cluster.publish(topic, word);
+      heed(word);
+    }
+
+    function heed({ user, blocked, unblocked }: Word): void {
+      guards.change(Jid.of(user, host.domain), blocked, unblocked);
     }
 
     function tell({ user, blocked, unblocked }: Word, is: BlockList | undefined, isHere: boolean): void {
@@ -190,8 +226,8 @@ export default defineModule({
     const stops = [
       cluster.subscribe(topic, (body) => {
         const word = body as Word;
-        guards.change(router.sessionsOfAccount(Jid.of(word.user, host.domain).bare), word.blocked, word.unblocked);
-        tell(word, undefined, false);
+        heed(word);
+        if (!isEmpty(word)) tell(word, undefined, false);
       }),
       cluster.onGap(() => guards.doubt()),
     ];
@@ -216,7 +252,7 @@ export default defineModule({
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) =>
           guards.lets(session, stanza) ? undefined : 'handled',
         ),
-        on(sessionBound, ({ session }) => void guards.begin(session)),
+        on(sessionBeginning, { phase: 'read' }, ({ session }) => guards.begin(session)),
       ],
       stop() {
         for (const stop of stops) stop();
@@ -227,6 +263,10 @@ export default defineModule({
 
 function itemsOf(jids: readonly string[]): Element[] {
   return jids.map((jid) => el('item', NS.blocking, { jid }));
+}
+
+function isEmpty({ blocked, unblocked }: Word): boolean {
+  return blocked.length === 0 && unblocked.length === 0;
 }
 
 function differenceOf(user: string, was: BlockList | undefined, is: BlockList | undefined): Word {

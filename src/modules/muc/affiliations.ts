@@ -104,7 +104,7 @@ function versionsOf(row: AffiliationRow | undefined): Pick<AffiliationRow, 'vers
 
 async function write(room: Room, rows: readonly (readonly [BareJid, Versioned])[]): Promise<void> {
   const forgotten = rows.flatMap(([, { kept, version = 0 }]) => (kept === undefined ? version : []));
-  const work = rows.map(([person, { kept }]) => room.ports.rows.saveAffiliation(person, kept));
+  const work = [room.ports.rows.saveAffiliations(new Map(rows.map(([person, { kept }]) => [person, kept])))];
   // what has nobody's row is not known after a restart, and must not be given again
   if (forgotten.length > 0)
     work.push(room.ports.rows.saveRoom({ ...room.row(), versionFloor: Math.max(...forgotten) }));
@@ -120,7 +120,7 @@ async function forgetOld(room: Room): Promise<void> {
     await ports.rows.saveRoom({ ...room.row(), versionFloor: floor });
     versions.floor = floor;
     versions.forget(people);
-    await Promise.all(people.map((person) => ports.rows.saveAffiliation(person, undefined)));
+    await ports.rows.saveAffiliations(new Map(people.map((person) => [person, undefined])));
   };
   const done = work();
   ports.background(done, 'forgetting who had an affiliation');

@@ -4,9 +4,10 @@ import { type Element, el } from '../../xml/element.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { removeGhost } from './exit.ts';
-import { tell } from './fan-out.ts';
+import { tell, tellDevice } from './fan-out.ts';
 import { roomPrivate } from './hooks.ts';
 import { invitationBounced } from './invitations.ts';
+import type { Device } from './occupant.ts';
 import type { Room } from './room.ts';
 
 /** Conditions that say that nobody is there any more. */
@@ -58,9 +59,18 @@ export function takeBounce(
 
 /** The answer to a ping of the room's. */
 export function takeAnswer(room: Room, from: Jid, iq: Element): void {
-  if (iq.attrs.type === 'error' && gone.has(conditionOf(iq))) {
-    removeGhost(room, room.occupantOf(from)?.device(from));
-  }
+  const device = room.occupantOf(from)?.device(from);
+  if (device === undefined || iq.attrs.type !== 'error') return;
+  const condition = conditionOf(iq);
+  if (gone.has(condition)) removeGhost(room, device);
+  // said by its server (RFC 6121 8.5.3.2.3), or by a client that knows no pings
+  else if (condition === 'service-unavailable') test(room, device);
+}
+
+/** What a client passes over without a word, and its server returns where nobody is there (RFC 6121 8.5.3.2.1). */
+function test(room: Room, { jid }: Device): void {
+  const attrs = { from: room.jid.full, id: room.ports.newId(), type: 'groupchat' };
+  tellDevice(room, el('message', null, attrs, el('no-store', NS.hints)), room.jid, jid);
 }
 
 function conditionOf(stanza: Element): string {

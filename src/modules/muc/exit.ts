@@ -79,10 +79,9 @@ export async function endRoom(room: Room, isByOwner: boolean): Promise<void> {
   room.isOver = true;
   const { rows, hooks } = room.ports;
   hooks.notify(roomDestroyed, { room, isByOwner });
-  const work = [rows.saveRoom(undefined)];
   const people = [...room.affiliations.keys(), ...room.versions.removed.keys()];
-  for (const person of people) work.push(rows.saveAffiliation(person, undefined));
-  await Promise.all(work);
+  const gone = rows.saveAffiliations(new Map(people.map((person) => [person, undefined])));
+  await Promise.all([rows.saveRoom(undefined), gone]);
 }
 
 /** 10.9: everybody goes, and hears of it alone; what the owner said of it is in `more`. */

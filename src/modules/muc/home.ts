@@ -36,6 +36,8 @@ export interface HomeParts {
   readonly mostOwned: number;
   /** The session that has an address, if there is one; undefined where that is for another server to know. */
   readonly sessionAt: (device: Jid) => MaybePromise<{ readonly sid: string | undefined } | undefined>;
+  /** Whether that is for another server to know. */
+  readonly isForeign: (device: Jid) => boolean;
   readonly fault: (error: unknown) => void;
 }
 
@@ -101,6 +103,11 @@ export class Home {
    */
   handle(given: Parameters<typeof Passed.read>[0]): MaybePromise<void> {
     const { stanza, isInstead, life } = Passed.read(given);
+    const { from } = stanza;
+    if (this.room !== undefined && this.parts.isForeign(from)) {
+      const device = this.room.occupantOf(from)?.device(from);
+      if (device !== undefined) device.heardAt = this.ports.now();
+    }
     let works: Promise<unknown>[] | undefined;
     const bringer: Bringer = {
       keep: (work) => {
@@ -143,6 +150,30 @@ export class Home {
       if (gone.length > 0 && (await doubted())) await this.lookFor(room, gone);
     };
     this.search(look());
+  }
+
+  /**
+   * Asks people of other servers who have said nothing since then whether they are there: where nobody speaks, nothing comes back from a
+   * server that has died.
+   * @param most so many are asked; the others next time
+   * @returns how many were asked
+   */
+  askSilent(since: number, most: number): number {
+    const { room } = this;
+    if (room === undefined || this.isGone(room)) return 0;
+    let asked = 0;
+    for (const device of devicesOf(room)) {
+      if (asked === most) break;
+      if (!this.parts.isForeign(device.jid)) continue;
+      // (who has just come is not asked)
+      const { heardAt } = device;
+      if (heardAt !== undefined && heardAt > since) continue;
+      device.heardAt = this.ports.now();
+      if (heardAt === undefined) continue;
+      this.ask(device.jid);
+      asked++;
+    }
+    return asked;
   }
 
   /** Those who seem to be gone. */
@@ -302,7 +333,7 @@ export class Home {
     const state = { config, createdAt: this.ports.now(), isLocked: true, affiliations: new Map([[owner, row]]) };
     const room = new Room(this.jid, state, this.ports);
     this.room = room;
-    const stored = Promise.all([room.save(), this.rows.saveAffiliation(owner, row)]);
+    const stored = Promise.all([room.save(), this.rows.saveAffiliations(new Map([[owner, row]]))]);
     bringer.keep(stored);
     // a room that is nowhere is none
     stored.catch(() => void room.run(() => this.unmake(room)));

@@ -51,6 +51,9 @@ interface Removal {
 const COUNT_EVERY = 10_000;
 /** After so long a directory that was lost is whole again, in milliseconds. */
 const LOOK_AGAIN = 15_000;
+/** How often people of other servers are looked for who have been silent, in milliseconds; and how many of them are asked each time. */
+const ASK_EVERY = 60_000;
+const MOST_ASKED = 200;
 /** After a start, in milliseconds: by then whoever resumes has found their rooms. */
 const SWEEP_AFTER = 60_000;
 
@@ -74,6 +77,9 @@ export default defineModule({
     'unload-after': duration()
       .prefault('5m')
       .meta({ description: 'A room that nobody is in and nobody asks for is out of memory after so long.' }),
+    'ask-guests-after': duration().prefault('15m').meta({
+      description: 'People of other servers who have said nothing for so long are asked whether they are there.',
+    }),
   }),
 
   setup({ host, config, stores, metrics, router, cluster, owners, clock, log, background, every, signal }) {
@@ -101,13 +107,15 @@ export default defineModule({
       };
     };
 
+    const isForeign = ({ domain }: Jid): boolean => domain !== people;
     const parts: HomeParts = {
       stores,
       ports,
+      isForeign,
       isShared: () => cluster.nodes.size > 1,
       mostOwned: host.settings.rooms['per-account'],
       async sessionAt(device) {
-        if (device.domain !== people) return undefined;
+        if (isForeign(device)) return undefined;
         const entry = await whereabouts(cluster, device.withResource('').bare, ({ jid }) => jid.full === device.full);
         return { sid: entry?.sid };
       },
@@ -162,6 +170,14 @@ export default defineModule({
       const here = [...homes].flatMap(({ room }) => (room === undefined || room.isOver ? [] : [room]));
       metrics.rooms.set(here.length);
       metrics.occupants.set(here.reduce((sum, { occupants }) => sum + occupants.size, 0));
+    });
+    every(ASK_EVERY, 'asking who is there of other servers', () => {
+      const since = clock.now() - config['ask-guests-after'];
+      let left = MOST_ASKED;
+      for (const home of homes) {
+        left -= home.askSilent(since, left);
+        if (left === 0) break;
+      }
     });
     every(SHARE_AGAIN, 'who is in rooms', () => {
       for (const home of homes) shareAgain(home);

@@ -16,6 +16,8 @@ export interface Device {
   held: [element: Element, from: Jid][] | undefined;
   /** It keeps track of affiliations by their versions (XEP-0463). */
   follows: boolean;
+  /** Of another server's: when something of it was heard, or it was asked whether it is there, in milliseconds since 1970. */
+  heardAt?: number;
   /** The session that has entered; undefined where another server knows of it. */
   readonly life?: Life | undefined;
 }

@@ -18,8 +18,8 @@ export interface RoomHooks extends LeasedHooks {
 export interface RoomRows {
   /** `undefined` removes. */
   saveRoom(row: RoomRow | undefined): Promise<void>;
-  /** The row of the room, and that of the person (except for domains): what a person has to do with which rooms. */
-  saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void>;
+  /** The rows of the room, all or none; then those of the people (except for domains): what somebody has to do with which rooms. */
+  saveAffiliations(rows: ReadonlyMap<BareJid, AffiliationRow | undefined>): Promise<void>;
   /** Up to where in the room's archive a person has read (`at`, in milliseconds since 1970); nobody reads backwards. */
   saveRead(person: BareJid, id: string, at: number): Promise<void>;
   /** Where the room goes on when it is over (10.9). */

@@ -59,15 +59,16 @@ export class StoredRows implements RoomRows {
     });
   }
 
-  saveAffiliation(person: BareJid, row: AffiliationRow | undefined): Promise<void> {
+  saveAffiliations(rows: ReadonlyMap<BareJid, AffiliationRow | undefined>): Promise<void> {
     const { stores, key } = this.parts;
+    if (rows.size === 0) return Promise.resolve();
     return this.write(async () => {
-      const own = stores.affiliations.set(key, person, row);
-      const jid = Jid.parse(person);
+      await stores.affiliations.setAll(key, rows);
       // a domain is nobody's account
-      if (jid === undefined || jid.local === '') return own;
-      const theirs = stores.memberships.update(person, key, (old) => membership(old, row));
-      await Promise.all([own, theirs]);
+      const people = [...rows].filter(([person]) => (Jid.parse(person)?.local ?? '') !== '');
+      await Promise.all(
+        people.map(([person, row]) => stores.memberships.update(person, key, (old) => membership(old, row))),
+      );
     });
   }
 

@@ -118,6 +118,19 @@ export function createKv(database: Database, shape: TableShape, host: string): K
   };
 }
 
+/** What is removed by a step that writes several values, and what is written. */
+function parted(values: ReadonlyMap<string, unknown>): Record<'gone' | 'keys' | 'json', string[]> {
+  const parts: ReturnType<typeof parted> = { gone: [], keys: [], json: [] };
+  for (const [key, value] of values) {
+    if (value === undefined) parts.gone.push(checkText(key));
+    else {
+      parts.json.push(encode(value));
+      parts.keys.push(checkText(key));
+    }
+  }
+  return parts;
+}
+
 export function createMap(database: Database, shape: TableShape, host: string): MapStore<unknown> {
   const rows = createRows(database, shape, host);
   const table = qualified(shape);
@@ -135,9 +148,18 @@ export function createMap(database: Database, shape: TableShape, host: string): 
     },
     () => new Map(),
   );
+  const setAll =
+    `WITH gone AS (DELETE FROM ${table} WHERE host = $1 AND owner = $2 AND key = ANY($3::text[])) ` +
+    `INSERT INTO ${table} (host, owner, key, value) ` +
+    'SELECT $1, $2, new.key, new.value FROM unnest($4::text[], $5::jsonb[]) AS new (key, value) ' +
+    'ON CONFLICT (host, owner, key) DO UPDATE SET value = excluded.value';
   return {
     get: (owner, key) => rows.get([owner, key]),
     set: (owner, key, value) => rows.set([owner, key], value),
+    async setAll(owner, values) {
+      const { gone, keys, json } = parted(values);
+      await database.run(setAll, [host, checkText(owner), gone, keys, json], true);
+    },
     update: (owner, key, change) => rows.update([owner, key], change),
     all: async (owner) => reading.ask(checkText(owner)),
   };
@@ -165,14 +187,8 @@ export function createPairs(database: Database, shape: TableShape, host: string)
     get: (owner, left, right) => rows.get([owner, left, right]),
     set: (owner, left, right, value) => rows.set([owner, left, right], value),
     async setAll(owner, left, values) {
-      const gone: string[] = [];
-      const kept: [string, string][] = [];
-      for (const [right, value] of values) {
-        if (value === undefined) gone.push(checkText(right));
-        else kept.push([checkText(right), encode(value)]);
-      }
-      const row = [host, checkText(owner), checkText(left)];
-      await database.run(sql.setAll, [...row, gone, kept.map(([key]) => key), kept.map(([, json]) => json)], true);
+      const { gone, keys, json } = parted(values);
+      await database.run(sql.setAll, [host, checkText(owner), checkText(left), gone, keys, json], true);
     },
     left: (owner, left) => list(sql.left, owner, left),
     right: (owner, right) => list(sql.right, owner, right),

@@ -8,7 +8,7 @@ import {
 } from '../../../src/auth/credentials.ts';
 import { createMemoryDriver } from '../../../src/storage/memory.ts';
 import { kv } from '../../../src/storage/specs.ts';
-import { FakeClock, START } from '../../kit/clock.ts';
+import { FakeClock, START, turn } from '../../kit/clock.ts';
 import { domain, failure, testAccounts } from './kit.ts';
 
 async function problem(work: Promise<unknown>): Promise<string> {
@@ -138,12 +138,12 @@ describe('removing an account', () => {
     accounts.listen({
       removing: async (local) => {
         seen.push(local, await notes.get('alice'), await accounts.exists('alice'));
-        // nobody gets in meanwhile, and nobody takes the name
-        seen.push(await accounts.verifyPlain('alice', 'secret'), await problem(accounts.create('alice', 'other')));
+        // nobody gets in meanwhile
+        seen.push(await accounts.verifyPlain('alice', 'secret'));
       },
     });
     await accounts.remove('Alice');
-    expect(seen).toEqual(['alice', 'hers', false, false, 'conflict']);
+    expect(seen).toEqual(['alice', 'hers', false, false]);
     expect(await notes.get('alice')).toBeUndefined();
     expect(await accounts.list()).toEqual([]);
     expect(await problem(accounts.remove('alice'))).toBe('not-found');
@@ -151,11 +151,69 @@ describe('removing an account', () => {
     expect(await accounts.verifyPlain('alice', 'new')).toBe(true);
   });
 
+  test('is waited for by whoever wants the name, who finds nothing that was there', async () => {
+    const driver = createMemoryDriver();
+    const accounts = await testAccounts({ driver });
+    const { notes } = (await driver.open(domain, 'notes', { notes: kv<string>() })) as {
+      notes: { get(owner: string): unknown; set(owner: string, value: string): Promise<void> };
+    };
+    await accounts.create('alice', 'secret');
+    const seen: unknown[] = [];
+    let made: Promise<unknown> | undefined;
+    accounts.listen({
+      removing: async (local) => {
+        // both come too early, and one can have it
+        made = Promise.all([
+          problem(accounts.create('alice', 'new')),
+          problem(accounts.createWithKeys('alice', { 'sha-1': await someKeys() })),
+        ]);
+        await turn();
+        await notes.set(local, 'what came late');
+        seen.push('all is gone');
+      },
+      created: () => void seen.push('made'),
+    });
+    await accounts.condemn('Alice');
+    expect(await accounts.exists('alice')).toBe(false);
+    await accounts.remove('Alice');
+    expect([...((await made) as string[])].sort()).toEqual(['conflict', 'no problem']);
+    expect(seen).toEqual(['all is gone', 'made']);
+    expect(await notes.get('alice')).toBeUndefined();
+  });
+
+  test('elsewhere is waited for until word of its end comes, or it is seen', async () => {
+    const driver = createMemoryDriver();
+    const clock = new FakeClock();
+    const [here, there] = [await testAccounts({ driver, clock }), await testAccounts({ driver, clock })];
+    await here.create('alice', 'secret');
+    await there.condemn('alice');
+    let isMade = false;
+    const made = here.create('alice', 'new').then(() => {
+      isMade = true;
+    });
+    await clock.advance(1000);
+    expect(isMade).toBe(false);
+    await there.remove('alice');
+    await turn();
+    expect(isMade).toBe(false);
+    here.removedElsewhere('alice');
+    await made;
+    await there.condemn('alice');
+    const again = here.create('alice', 'new');
+    await there.remove('alice');
+    await turn();
+    await clock.advance(250);
+    await again;
+    expect(clock.pending).toBe(0);
+  });
+
   test('that was cut short is finished by the next', async () => {
     const driver = createMemoryDriver();
+    const clock = new FakeClock();
     let fails = true;
     const accounts = await testAccounts({
       driver,
+      clock,
       purge: async (owner) => {
         if (fails) throw new Error('the database went away');
         await driver.purge(domain, owner);
@@ -164,7 +222,10 @@ describe('removing an account', () => {
     await accounts.create('alice', 'secret');
     await expect(accounts.remove('alice')).rejects.toThrow('went away');
     expect(await accounts.exists('alice')).toBe(false);
-    expect(await problem(accounts.create('alice', 'secret'))).toBe('conflict');
+    const made = problem(accounts.create('alice', 'secret'));
+    await turn();
+    await clock.advance(5000);
+    expect(await made).toBe('conflict');
     fails = false;
     await accounts.remove('alice');
     expect(await problem(accounts.create('alice', 'secret'))).toBe('no problem');

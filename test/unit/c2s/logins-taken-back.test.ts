@@ -50,6 +50,7 @@ function watchedDriver(): Driver {
         get: (...args) => rows.get(...args),
         all: (...args) => rows.all(...args),
         set: (...args) => rows.set(...args),
+        setAll: (...args) => rows.setAll(...args),
         async update(...args) {
           const written = await rows.update(...args);
           const then = afterWrite;

@@ -314,6 +314,10 @@ describe('while the database does not answer', () => {
             check();
             return rows.set(...args);
           },
+          async setAll(...args) {
+            check();
+            return rows.setAll(...args);
+          },
           async update(...args) {
             check();
             return rows.update(...args);

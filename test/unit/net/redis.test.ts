@@ -36,30 +36,6 @@ describe('a connection to Redis', () => {
     await expect(connection.command('INCR', key)).rejects.toThrow('not an integer');
   });
 
-  test('scripts that go together are answered one by one, in their order', async () => {
-    const connection = await open();
-    const key = connection.key('romeo@verona.test', 'list');
-    const script = defineScript(
-      "if ARGV[1] == '3' then return redis.error_reply('NO') end return redis.call('RPUSH', KEYS[1], ARGV[1])",
-    );
-    // (Redis knows it from here on)
-    await connection.run(script, [key], [0]);
-    for (let turn = 0; turn < 2; turn++) {
-      await connection.command('DEL', key);
-      const answers = await Promise.allSettled([1, 2, 3, 4].map((n) => connection.runGathered(script, [key], [n])));
-      expect(answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : answer.reason.message))).toEqual([
-        1,
-        2,
-        expect.stringContaining('NO'),
-        3,
-      ]);
-      expect(await connection.command('LRANGE', key, 0, -1)).toEqual(['1', '2', '4']);
-    }
-    const late = connection.runGathered(script, [key], [5]);
-    connection.close();
-    await expect(late).rejects.toThrow();
-  });
-
   test('an address may be that of a Unix socket, with a name, a password and a database', async () => {
     const socket = join(tmpdir(), `parley-redis-${process.pid}.sock`);
     const other = await startRedis(['--unixsocket', socket]);

@@ -233,6 +233,27 @@ test('what no node would publish changes nothing', async () => {
   expect(warned).toEqual([]);
 });
 
+test('changes that go together are told as one, and what is wrong with one of them concerns no other', async () => {
+  const one = await startNode('one');
+  const two = await startNode('two');
+  const names = Array.from({ length: 70 }, (_, i) => jid(`user${i}@verona.test/r`));
+  for (const { bare } of names) await two.directory.sessions(bare);
+  await one.redis.command('SET', one.redis.key(String(shardOf(names[3]!.bare)), `u:${names[3]!.bare}`), 'not a hash');
+  let words = 0;
+  const stop = await one.redis.subscribe('{directory}:changes', () => words++);
+  // (the first that comes after a pause goes at once)
+  const put = await Promise.allSettled(names.map((full) => one.directory.put(entry(one, full, full.local))));
+  expect(put.flatMap(({ status }, i) => (status === 'rejected' ? [i] : []))).toEqual([3]);
+  expect((put[3] as PromiseRejectedResult).reason).toBeInstanceOf(StorageUnavailable);
+  await eventually(() => {
+    for (const [i, { bare, local }] of names.entries()) {
+      if (i !== 3) expect(two.directory.sessions(bare)).toMatchObject([{ sid: `${local}.one` }]);
+    }
+  });
+  expect(words).toBe(2);
+  stop();
+});
+
 test('a node that was swept cannot put anything any more, and is told so', async () => {
   const one = await startNode('one');
   let over = 0;

@@ -83,6 +83,7 @@ beforeEach(async () => {
     ports: (rows) => ({ ...ports, rows }),
     mostOwned: 0,
     sessionAt: (device) => sessionAt(device),
+    isForeign: ({ domain }) => domain === 'mantua.test',
     fault: (error) => {
       throw error;
     },
@@ -232,4 +233,62 @@ test('who enters with another device a room whose node has died is shown, whatev
   expect(seen()).toEqual([undefined]);
   await enter(undefined, jid('romeo@verona.test/desk'), 'Romeo');
   expect(seen()).toEqual([]);
+});
+
+describe('people of other servers who have been silent', () => {
+  const guests = ['mercutio', 'benvolio', 'tybalt'].map((name) => jid(`${name}@mantua.test/here`));
+  const mercutio = guests[0]!;
+  const minute = 60_000;
+
+  beforeEach(async () => {
+    await begin(first);
+    for (const [i, guest] of guests.entries()) await enter(undefined, guest, `guest${i}`);
+    for (const guest of guests) engine.heard(guest.full);
+  });
+
+  /** Those who are asked after another quarter of an hour. */
+  const asked = (most = 200): readonly string[] => {
+    engine.time += 15 * minute;
+    home.askSilent(engine.time - 15 * minute, most);
+    return guests.flatMap(({ full }) => engine.heard(full).flatMap(({ name }) => (name === 'iq' ? full : [])));
+  };
+  const answers = async (xml: string): Promise<void> => {
+    await home.handle(new Passed(stanzaOf(parseElement(xml), mercutio, coven)));
+  };
+  const error = (name: string, condition: string): string =>
+    `<${name} type='error' id='i'><error type='cancel'><${condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></${name}>`;
+  const isThere = (): boolean => home.room!.occupantOf(mercutio) !== undefined;
+
+  test('are asked whether they are there, not more at a time than is said, and none of our own', () => {
+    expect(asked()).toEqual([]);
+    expect(asked(2)).toEqual([guests[0]!.full, guests[1]!.full]);
+    engine.time -= 15 * minute;
+    expect(asked()).toEqual([guests[2]!.full]);
+    expect(engine.heard(romeo.full).filter(({ name }) => name === 'iq')).toEqual([]);
+  });
+
+  test('are not asked where something was heard of them', async () => {
+    asked();
+    engine.time += minute;
+    await answers("<iq type='result' id='i'/>");
+    engine.time -= minute;
+    expect(asked()).toEqual([guests[1]!.full, guests[2]!.full]);
+  });
+
+  test('are out where their server is not there', async () => {
+    await answers(error('iq', 'remote-server-not-found'));
+    expect([isThere(), seen().at(-1)]).toEqual([false, 'unavailable']);
+  });
+
+  test('are out where it says that nobody is there, but not where a client says that it knows no pings', async () => {
+    await answers(error('iq', 'service-unavailable'));
+    expect(isThere()).toBe(true);
+    const [message] = engine.heard(mercutio.full);
+    expect(message!.attrs).toMatchObject({ type: 'groupchat', from: coven.full });
+    // (its client passes over it)
+    await answers(error('iq', 'feature-not-implemented'));
+    expect([isThere(), engine.heard(mercutio.full)]).toEqual([true, []]);
+    await answers(error('message', 'service-unavailable'));
+    expect(isThere()).toBe(false);
+  });
 });

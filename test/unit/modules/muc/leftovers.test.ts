@@ -24,6 +24,7 @@ function open(stores: Stores, room: string, world = new TestRoom()): Promise<Hom
     isShared: () => false,
     mostOwned: 0,
     sessionAt: () => ({ sid: 'here' }),
+    isForeign: () => false,
     fault: (error: unknown) => expect.unreachable(String(error)),
     ports: (rows: object) => ({ ...world.room.ports, rows }) as never,
   };
