@@ -82,7 +82,9 @@ export class Shelf extends Service<ShelfPorts> {
   /** A node that comes with that one, also when that is over. */
   async companion(head: Node, name: string): Promise<Node | undefined> {
     const known = await this.nodes.get(name);
-    if (known !== undefined) return known.head === head ? known : undefined;
+    // (the other one may have been forgotten and read again)
+    if (known !== undefined)
+      return known.head?.name === head.name && known.createdAt >= head.createdAt ? known : undefined;
     const row = await this.ports.rows.node(name);
     return row === undefined || row.at < head.createdAt ? undefined : this.made(name, row, head);
   }
@@ -181,8 +183,7 @@ export class Shelf extends Service<ShelfPorts> {
 
   private async remade(name: string, row: NodeRow): Promise<Node | undefined> {
     const companion = this.companionOf(name);
-    if (companion === undefined) return this.made(name, row);
-    if (companion.made === 'alone') return this.made(name, row);
+    if (companion === undefined || companion.made === 'alone') return this.made(name, row);
     const head = companion.head === undefined ? undefined : await this.find(companion.head);
     // (what was left of an earlier one is not of this one)
     return head === undefined || row.at < head.createdAt ? undefined : this.made(name, row, head);
