@@ -39,10 +39,14 @@ export class Doubts {
 
   private async settleAll(): Promise<void> {
     try {
-      while (this.open.size > 0 && (await this.parts.pause())) {
+      for (let goesOn = true; goesOn && this.open.size > 0; ) {
+        goesOn = await this.parts.pause();
         for (const [key, doubt] of [...this.open]) {
           this.open.delete(key);
-          if (!(await this.trySettling(doubt))) this.open.set(key, doubt);
+          if (await this.trySettling(doubt)) continue;
+          // (the server stops: it has been tried once more)
+          if (!goesOn) return;
+          this.open.set(key, doubt);
         }
       }
     } finally {
