@@ -163,6 +163,8 @@ export const NS = {
   references: 'urn:xmpp:reference:0',
   // XEP-0373
   openpgp: 'urn:xmpp:openpgp:0',
+  // XEP-0376
+  pam: 'urn:xmpp:pam:0',
   // XEP-0380
   encryption: 'urn:xmpp:eme:0',
   // XEP-0384, and what it was before
@@ -228,6 +230,10 @@ export const NS = {
   replies: 'urn:xmpp:reply:0',
   // XEP-0462
   pubsubFilter: 'urn:xmpp:pubsub-filter:0',
+  // XEP-0465
+  publicSubscriptions: 'urn:xmpp:pps:0',
+  publicSubscriptionsNode: 'urn:xmpp:pps:subscriptions:0',
+  publicSubscribers: 'urn:xmpp:pps:subscribers:0',
   // XEP-0470
   attachments: 'urn:xmpp:pubsub-attachments:1',
   attachmentsSummary: 'urn:xmpp:pubsub-attachments:summary:1',

@@ -291,7 +291,7 @@ export default defineModule({
       items: (of, by, query) =>
         of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(serviceOf(of), by, query)),
       handlers: [
-        provide(pep, personalNodes({ domain: host.domain, ask, config: configOf })),
+        provide(pep, personalNodes({ domain: host.domain, ask, run: askNode, config: configOf })),
         iqGet(targets, NS.pubsub, 'pubsub', answer),
         iqSet(targets, NS.pubsub, 'pubsub', answer),
         iqGet(targets, NS.pubsubOwner, 'pubsub', answer),

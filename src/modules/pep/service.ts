@@ -7,6 +7,7 @@ import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { Asked } from '../pubsub/asked.ts';
 import type { NodeConfig } from '../pubsub/config.ts';
+import type { Errand } from '../pubsub/errands.ts';
 
 export interface PersonalItem {
   readonly id: string;
@@ -42,6 +43,11 @@ export interface PersonalNodes {
     node: string,
     query?: { readonly ids?: readonly string[]; readonly most?: number; readonly as?: Jid },
   ): Promise<readonly PersonalItem[]>;
+  /**
+   * At a node that only the server writes to (`made` in `nodeDefaults`): an item is there from now on, or is not any more. The node is made with its first item, and
+   * goes with its last one.
+   */
+  keep(user: string, node: string, id: string, payload: Element | undefined): Promise<void>;
   /** What a node is; undefined where there is none. */
   config(user: string, node: string): MaybePromise<NodeConfig | undefined>;
   /** Changes values of the node's form, by the fields' names without `pubsub#`. */
@@ -54,10 +60,11 @@ export const pep = defineService<PersonalNodes>('pep');
 export interface PersonalNodesParts {
   readonly domain: string;
   ask(user: string, asked: Asked): MaybePromise<Element | undefined>;
+  run(user: string, node: string, errand: Errand): MaybePromise<unknown>;
   config(user: string, node: string): MaybePromise<NodeConfig | undefined>;
 }
 
-export function personalNodes({ domain, ask, config }: PersonalNodesParts): PersonalNodes {
+export function personalNodes({ domain, ask, run, config }: PersonalNodesParts): PersonalNodes {
   const request = async (
     user: string,
     type: 'get' | 'set',
@@ -67,6 +74,9 @@ export function personalNodes({ domain, ask, config }: PersonalNodesParts): Pers
   ): Promise<Element | undefined> => ask(user, new Asked(as, type, el('pubsub', ns, undefined, child, ...options)));
   return {
     config,
+    async keep(user, node, id, payload) {
+      await run(user, node, { is: 'own', id, ...(payload !== undefined && { xml: payload.toXml() }) });
+    },
     async publish(user, node, payload, { id, expected, as } = {}) {
       const publish = el('publish', NS.pubsub, { node }, el('item', NS.pubsub, { id }, payload));
       const options =

@@ -5,7 +5,7 @@
 
 import { parseElement } from '../../xml/document.ts';
 import type { Jid } from '../../xmpp/jid.ts';
-import { layOut } from '../pubsub/create.ts';
+import { begin } from '../pubsub/create.ts';
 import { removeNode } from '../pubsub/delete.ts';
 import type { ItemsChanged } from '../pubsub/hooks.ts';
 import { mostOf } from '../pubsub/keeping.ts';
@@ -48,7 +48,7 @@ export class Summaries {
     const name = summaryNode(target.node);
     const isThere = await shelf.run(name, async () => {
       if (head.isOver || !(await hasItem(shelf, target))) return false;
-      const summary = (await shelf.find(name)) ?? (await make(shelf, head, name, true));
+      const summary = (await shelf.find(name)) ?? (await begin(shelf, head, name, true));
       this.isSummed.set(head, true);
       const none = itemOf(shelf, summary, shelf.jid, { id: target.item, payload: new Tally().summary() });
       await rows.items.put(name, [none], mostOf(summary.config, policy));
@@ -59,7 +59,7 @@ export class Summaries {
       this.tidied.set(head, now());
       removing(shelf, name, async () => removeAll(shelf, head, shelf.jid, await idsAt(shelf, name)));
     }
-    return make(shelf, head, attachmentNode(shelf.jid, target), false);
+    return begin(shelf, head, attachmentNode(shelf.jid, target), false);
   }
 
   /** The attachments of an item, which are read when they are asked for first. */
@@ -130,12 +130,6 @@ export class Summaries {
 /** Whether there is an item that something can be attached to. */
 export async function hasItem({ ports }: Shelf, { node, item }: Target): Promise<boolean> {
   return (await ports.rows.items.get(node, [item])).length > 0;
-}
-
-/** Of what a server that died has left of an earlier node of that name, nothing is in it. */
-async function make(shelf: Shelf, head: Node, name: string, isManaged: boolean): Promise<Node> {
-  await shelf.ports.rows.items.clear(name);
-  return layOut(shelf, { name, creator: head.creator, config: shelf.defaults(name), head, isManaged });
 }
 
 async function read(shelf: Shelf, node: Node): Promise<Counted> {

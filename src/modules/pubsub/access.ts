@@ -41,8 +41,9 @@ export function checkItemsAreTheirs({ isManaged }: Node): void {
   if (isManaged) throw new StanzaError('not-allowed', 'the service looks after what is here');
 }
 
-/** @throws StanzaError `not-allowed` where that is said at another node */
-export function checkStandsAlone({ head }: Node): void {
+/** @throws StanzaError `not-allowed` where that is said at another node, or by the service */
+export function checkStandsAlone({ head, isManaged }: Node): void {
+  if (head === undefined && isManaged) throw new StanzaError('not-allowed', 'the service looks after this node');
   if (head !== undefined) throw new StanzaError('not-allowed', `that is as at the node "${head.name}"`);
 }
 

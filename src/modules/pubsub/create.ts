@@ -112,6 +112,12 @@ export async function layOut(
   return node;
 }
 
+/** Lays out a node that comes with another one. Of what a server that died has left of an earlier node of that name, nothing is in it. */
+export async function begin(shelf: Shelf, head: Node, name: string, isManaged: boolean): Promise<Node> {
+  await shelf.ports.rows.items.clear(name);
+  return layOut(shelf, { name, creator: head.creator, config: shelf.defaults(name), head, isManaged });
+}
+
 /** @throws StanzaError `max-nodes-exceeded` where somebody owns as many as may be */
 async function checkNumber(shelf: Shelf, creator: Jid): Promise<void> {
   const { ports } = shelf;

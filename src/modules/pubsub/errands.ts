@@ -6,6 +6,7 @@ import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { Answered, Asked } from './asked.ts';
 import { decide, remind } from './authorize.ts';
+import { keepOwn } from './companions.ts';
 import { describeNode, listItems } from './discovery.ts';
 import { dismiss, forget, greet } from './presence.ts';
 import { answerOfNode } from './requests.ts';
@@ -18,6 +19,8 @@ export type Errand =
   | { readonly is: 'decision'; readonly from: string; readonly xml: string }
   /** An owner wants to be asked again about what waits (8.7). */
   | { readonly is: 'reminder'; readonly from: string }
+  /** What the service keeps at a node of its own: an item is there from now on, or is not any more. */
+  | { readonly is: 'own'; readonly id: string; readonly xml?: string }
   /** A resource has become available, or is it no more; an account is gone (a bare JID). */
   | { readonly is: 'coming' | 'going' | 'removed'; readonly who: string };
 
@@ -40,6 +43,8 @@ export function run(shelf: Shelf, name: string, errand: Errand): MaybePromise<An
       return andThen(decide(shelf, name, jid(errand.from), parseElement(errand.xml)), nothing);
     case 'reminder':
       return andThen(remind(shelf, name, jid(errand.from)), nothing);
+    case 'own':
+      return andThen(keepOwn(shelf, name, errand.id, errand.xml), nothing);
     case 'coming':
       return andThen(greet(shelf, name, jid(errand.who)), nothing);
     case 'going':

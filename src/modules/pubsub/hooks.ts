@@ -107,6 +107,14 @@ export const nodeSubscribed = notify<At & { readonly subscriber: Jid; readonly i
   'pubsub-node-subscribed',
 );
 
+/**
+ * Others may see from now on that somebody, a bare JID, is subscribed, or may not any more (XEP-0465). The node's turn is held: handlers may wait for those of its
+ * companions, and nobody else's; whoever wanted it so is answered after that.
+ */
+export const publiclySubscribed = collect<
+  At & { readonly shelf: Shelf; readonly subscriber: string; readonly isSubscribed: boolean }
+>('pubsub-publicly-subscribed');
+
 /** What a node tells of itself by disco#info (5.3, 5.4): handlers push features and forms. */
 export const nodeInfo = collect<At & { readonly asker: Jid; readonly features: string[]; readonly forms: Element[] }>(
   'pubsub-node-info',

@@ -222,7 +222,11 @@ export default defineModule({
 
     /** What comes with another node is where that one is. */
     const ask = (node: string, errand: Errand): MaybePromise<Element | undefined> =>
-      andThen(nodes.call(service.companionOf(node)?.head ?? node, { node, errand }), Answered.read);
+      andThen(nodes.call(homeOf(node), { node, errand }), Answered.read);
+    const homeOf = (node: string): string => {
+      const head = service.companionOf(node)?.head;
+      return head === undefined ? node : homeOf(head);
+    };
 
     const pipeline = new Pipeline();
     const answer: IqHandler = (request) => {

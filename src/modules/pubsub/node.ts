@@ -15,6 +15,11 @@ export interface Companion {
   readonly head: string | undefined;
   /** Its items are the service's own. */
   readonly isManaged: boolean;
+  /**
+   * What of it is the service's own it makes where it is needed: whoever wants to make, change or remove anything there is `forbidden` to. `always`: it is
+   * there as soon as the other one is; `alone`: there is no other one.
+   */
+  readonly made?: 'always' | 'alone';
 }
 
 export interface NodeState {
@@ -93,7 +98,7 @@ export class Node {
 
   /** The node that says who may do what: itself, or the one it comes with. */
   get judge(): Node {
-    return this.head ?? this;
+    return this.head?.judge ?? this;
   }
 
   /** As its owners say; a service may know better (`Policy.standing`). */

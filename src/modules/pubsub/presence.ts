@@ -8,7 +8,7 @@ import { sendLastItem } from './last-item.ts';
 import { isActive, type Node, optionsOf, withAffiliation, withSubscriptions } from './node.ts';
 import type { EntityRow, NodeRow, SubscriptionRow } from './rows.ts';
 import type { Service, Shelf } from './shelf.ts';
-import { ended, saveSubscriptions } from './subscriptions.ts';
+import { ended, saveEntity, saveSubscriptions } from './subscriptions.ts';
 
 /** Whether it matters to a node that a person comes or goes, by what is stored. */
 export function heedsPresence(service: Service, name: string, node: NodeRow, entity: EntityRow): boolean {
@@ -58,9 +58,7 @@ export function forget(shelf: Shelf, name: string, bare: string): MaybePromise<v
     andThen(shelf.find(name), async (node) => {
       const row = node?.entities.get(bare);
       if (node === undefined || row === undefined) return;
-      const rows = new Map([[bare, withAffiliation(withSubscriptions(row, []), 'none')]]);
-      await shelf.ports.rows.saveEntities(name, rows);
-      node.setRows(rows);
+      await saveEntity(shelf, node, bare, withAffiliation(withSubscriptions(row, []), 'none'));
       for (const one of row.subscriptions ?? []) ended(shelf, node, one);
     }),
   );

@@ -8,7 +8,7 @@ import { Asked } from './asked.ts';
 import { answerConfiguration, answerDefaults, configureAsAsked } from './configure.ts';
 import { createAsAsked } from './create.ts';
 import { deleteAsAsked } from './delete.ts';
-import { pubsubError, unsupported } from './errors.ts';
+import { forbidden, pubsubError, unsupported } from './errors.ts';
 import { answerItems } from './items.ts';
 import { answerAffiliations, answerSubscriptions } from './mine.ts';
 import { answerDefaultOptions, answerOptions, setOptions } from './options.ts';
@@ -97,9 +97,15 @@ export function withInstantName(asked: Asked, newId: () => string): Asked {
   return new Asked(from, type, payload.without(() => true).append(...children));
 }
 
+/** XEP-0465 4: what nobody does at a node that the service makes. (Publishing is looked at where that is done.) */
+const ofOwners: ReadonlySet<OfNode> = new Set<OfNode>([createAsAsked, retractAsAsked, purgeAsAsked, deleteAsAsked]);
+
 /** Answers a request about one node. @throws StanzaError what it is refused with */
 export function answerOfNode(shelf: Shelf, asked: Asked): Answer {
   const reading = read(asked);
+  if (reading.of === 'node' && ofOwners.has(reading.call) && shelf.companionOf(reading.name)?.made !== undefined) {
+    throw forbidden('the service alone looks after this node');
+  }
   return reading.of === 'node'
     ? reading.call(shelf, reading.name, asked, reading.action)
     : reading.call(shelf, asked, reading.action);

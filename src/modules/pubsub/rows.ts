@@ -23,6 +23,8 @@ export interface SubscriptionRow {
   /** Unique for the person and the node. */
   readonly subid: string;
   readonly state: SubscriptionState;
+  /** Others are to see that, while it counts (XEP-0465). */
+  readonly isPublic?: true;
   /** What is not as in the defaults. */
   readonly options?: Partial<SubscriptionOptions>;
 }

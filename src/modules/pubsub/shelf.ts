@@ -6,6 +6,7 @@ import type { Item } from '../../storage/ports.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { NodeConfig } from './config.ts';
+import { begin } from './create.ts';
 import { noNode } from './errors.ts';
 import { nodeDefaults } from './hooks.ts';
 import { type Companion, Node } from './node.ts';
@@ -81,7 +82,9 @@ export class Shelf extends Service<ShelfPorts> {
   /** A node that comes with that one, also when that is over. */
   async companion(head: Node, name: string): Promise<Node | undefined> {
     const known = await this.nodes.get(name);
-    if (known !== undefined) return known.head === head ? known : undefined;
+    // (the other one may have been forgotten and read again)
+    if (known !== undefined)
+      return known.head?.name === head.name && known.createdAt >= head.createdAt ? known : undefined;
     const row = await this.ports.rows.node(name);
     return row === undefined || row.at < head.createdAt ? undefined : this.made(name, row, head);
   }
@@ -165,7 +168,8 @@ export class Shelf extends Service<ShelfPorts> {
   private async read(name: string): Promise<Node | undefined> {
     try {
       const row = await this.ports.rows.node(name);
-      const node = row === undefined || row.movedTo !== undefined ? undefined : await this.remade(name, row);
+      const isHere = row !== undefined && row.movedTo === undefined;
+      const node = (isHere ? await this.remade(name, row) : undefined) ?? (await this.accompanying(name));
       if (row?.movedTo !== undefined) this.moved.set(name, row.movedTo);
       // a name that nobody uses costs nothing
       if (node === undefined) this.nodes.delete(name);
@@ -179,10 +183,18 @@ export class Shelf extends Service<ShelfPorts> {
 
   private async remade(name: string, row: NodeRow): Promise<Node | undefined> {
     const companion = this.companionOf(name);
-    if (companion === undefined) return this.made(name, row);
+    if (companion === undefined || companion.made === 'alone') return this.made(name, row);
     const head = companion.head === undefined ? undefined : await this.find(companion.head);
     // (what was left of an earlier one is not of this one)
     return head === undefined || row.at < head.createdAt ? undefined : this.made(name, row, head);
+  }
+
+  /** A node that is there because another one is, asked for the first time. */
+  private async accompanying(name: string): Promise<Node | undefined> {
+    const companion = this.companionOf(name);
+    if (companion?.made !== 'always' || companion.head === undefined) return undefined;
+    const head = await this.find(companion.head);
+    return head && begin(this, head, name, true);
   }
 
   private async made(name: string, { config, creator, at }: NodeRow, head?: Node): Promise<Node> {

@@ -24,7 +24,7 @@ import {
   readOptions,
   type SubscriptionOptions,
 } from './subscription-options.ts';
-import { begun, ended, oneOf, putInState, saveSubscriptions, subscriberOf } from './subscriptions.ts';
+import { begun, ended, oneOf, putInState, saveSubscriptions, show, subscriberOf } from './subscriptions.ts';
 
 /** 6.1.1. @throws StanzaError each of section 6.1.3 */
 export function subscribeAsAsked(shelf: Shelf, name: string, asked: Asked, action: Element): MaybePromise<Element> {
@@ -36,7 +36,10 @@ export function subscribeAsAsked(shelf: Shelf, name: string, asked: Asked, actio
       if (!node.config.allowsSubscriptions) throw unsupported('subscribe');
       return andThen(mayNotSubscribe(shelf, node, from), async (reason) => {
         if (reason !== undefined) throw reason;
+        const isPublic = action.getChild('public', NS.publicSubscriptions) !== undefined;
+        if (!isPublic) await show(shelf, node, subscriber, false);
         const row = await subscribe(shelf, node, subscriber, options);
+        if (isPublic) await show(shelf, node, subscriber, true);
         const chosen = options && el('options', NS.pubsub, undefined, optionsElement(optionsOf(row), 'result'));
         const subscription = subscriptionElement(name, row);
         return chosen === undefined ? pubsub(subscription) : pubsub(subscription, chosen);

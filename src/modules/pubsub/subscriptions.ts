@@ -4,12 +4,12 @@ import { flatten } from '../../xml/flatten.ts';
 import type { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { pubsubError } from './errors.ts';
-import { nodeSubscribed } from './hooks.ts';
+import { nodeSubscribed, publiclySubscribed } from './hooks.ts';
 import { sendLastItem } from './last-item.ts';
 import { hasExpired, type Node, withSubscriptions } from './node.ts';
 import { eventMessage, subscriptionEvent } from './notices.ts';
 import { letterhead, notifyOne } from './notify.ts';
-import type { SubscriptionRow, SubscriptionState } from './rows.ts';
+import type { EntityRow, SubscriptionRow, SubscriptionState } from './rows.ts';
 import type { Shelf } from './shelf.ts';
 
 /** Who is to be notified. @throws StanzaError where that is another person than whoever asks */
@@ -76,9 +76,36 @@ export async function saveSubscriptions(
   bare: string,
   subscriptions: readonly SubscriptionRow[],
 ): Promise<void> {
-  const rows = new Map([[flatten(bare), withSubscriptions(node.entities.get(bare), subscriptions)]]);
+  await saveEntity(shelf, node, bare, withSubscriptions(node.entities.get(bare), subscriptions));
+}
+
+/** Writes what somebody has to do with a node from now on; undefined for nothing. */
+export async function saveEntity(shelf: Shelf, node: Node, bare: string, row: EntityRow | undefined): Promise<void> {
+  const was = node.subscriptionsOf(bare).some(isShown);
+  const rows = new Map([[flatten(bare), row]]);
   await shelf.ports.rows.saveEntities(node.name, rows);
   node.setRows(rows);
+  const isSubscribed = node.subscriptionsOf(bare).some(isShown);
+  if (was === isSubscribed) return;
+  const { jid: service, ports } = shelf;
+  await ports.hooks.collect(publiclySubscribed, { service, node, shelf, subscriber: bare, isSubscribed });
+}
+
+/** Whether others see it. Not what ends by the clock: nobody notices the moment. */
+const isShown = ({ isPublic, state, options }: SubscriptionRow): boolean =>
+  isPublic === true && state === 'subscribed' && typeof options?.expire !== 'number';
+
+/** Says of all that an address has subscribed to whether others are to see it, as it was said last (XEP-0465 3.3). */
+export async function show(shelf: Shelf, node: Node, { full, bare }: Jid, isPublic: boolean): Promise<void> {
+  const all = node.subscriptionsOf(bare);
+  const isMeant = (row: SubscriptionRow): boolean => row.jid === full && (row.isPublic === true) !== isPublic;
+  if (!all.some(isMeant)) return;
+  const said = all.map((row): SubscriptionRow => {
+    if (!isMeant(row)) return row;
+    const { isPublic: _, ...others } = row;
+    return isPublic ? { ...others, isPublic } : others;
+  });
+  await saveSubscriptions(shelf, node, bare, said);
 }
 
 /** Gives subscriptions of a person another state, with what follows, and tells of those that had another. */
