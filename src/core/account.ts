@@ -1,11 +1,12 @@
 // RFC 6121 section 8.5: what becomes of a stanza for a local account. Every rule of delivery to people is in this file.
 import type { Clock } from '../base/clock.ts';
-import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { andThen, isPromise, type MaybePromise } from '../base/maybe.ts';
 import { type Addressee, CallTimeout, type Cluster, type NodeId, type SessionEntry } from '../cluster/cluster.ts';
+import { StorageUnavailable } from '../storage/errors.ts';
 import type { Element } from '../xml/element.ts';
 import { delayElement } from '../xmpp/delay.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import {
   type Holders,
@@ -62,10 +63,13 @@ export interface DeliveryParts {
 
 /** So often a node that does not answer is asked: it must not hold anything up for ever. */
 const MOST_ASKED = 6;
+/** Until it is looked again who is there, in milliseconds. */
+const PAUSE = 1_000;
 
 export class AccountDelivery {
   private readonly cluster: Cluster;
   private readonly sessions: Sessions;
+  private readonly clock: Clock;
   private readonly parts: DeliveryParts;
   private readonly reaches: Reaches;
 
@@ -73,6 +77,7 @@ export class AccountDelivery {
     this.cluster = cluster;
     this.reaches = new Reaches(cluster, sessions.moves, clock);
     this.sessions = sessions;
+    this.clock = clock;
     this.parts = parts;
   }
 
@@ -285,11 +290,33 @@ export class AccountDelivery {
   whereNow({ jid, sid }: Addressee, node: NodeId, isFresh = true): MaybePromise<SessionEntry | undefined> {
     const account = Jid.parse(jid)?.bare;
     if (account === undefined) return undefined;
-    return andThen(this.cluster.directory.sessions(account, isFresh), (entries) => {
+    return andThen(this.entriesOf(account, isFresh), (entries) => {
       const entry = entries.find((one) => one.sid === sid && one.node !== node && this.cluster.nodes.has(one.node));
       if (entry !== undefined) this.sessions.moves.learn(entry);
       return entry;
     });
+  }
+
+  /** Who is there. What was taken once, and perhaps kept, is not refused because nobody can tell for the moment: that is waited for. */
+  private entriesOf(user: BareJid, isFresh = false): MaybePromise<readonly SessionEntry[]> {
+    const entries = this.cluster.directory.sessions(user, isFresh);
+    return isPromise(entries) ? this.patiently(entries, user, isFresh) : entries;
+  }
+
+  private async patiently(
+    first: Promise<readonly SessionEntry[]>,
+    user: BareJid,
+    isFresh: boolean,
+  ): Promise<readonly SessionEntry[]> {
+    for (let entries: MaybePromise<readonly SessionEntry[]> = first; ; ) {
+      try {
+        return await entries;
+      } catch (error) {
+        if (!(error instanceof StorageUnavailable)) throw error;
+      }
+      await new Promise<void>((resolve) => void this.clock.after(PAUSE, resolve));
+      entries = this.cluster.directory.sessions(user, isFresh);
+    }
   }
 
   /**
@@ -357,7 +384,7 @@ export class AccountDelivery {
     sid: string,
     at = 0,
   ): MaybePromise<Transit | undefined> {
-    return andThen(this.cluster.directory.sessions(message.to.bare), (entries) => {
+    return andThen(this.entriesOf(message.to.bare), (entries) => {
       const reach = given === undefined ? this.reaches.create(sid) : this.reaches.find(given, entries);
       this.reaches.remember(reach);
       // nothing is waited for from here until it is written down who gets it next

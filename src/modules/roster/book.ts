@@ -5,6 +5,7 @@ import { Turns } from '../../base/turns.ts';
 import type { Cluster, SessionEntry } from '../../cluster/cluster.ts';
 import type { Router } from '../../core/router.ts';
 import { defineSlot } from '../../core/sessions.ts';
+import { StorageUnavailable } from '../../storage/errors.ts';
 import type { KvStore, MapStore } from '../../storage/ports.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -97,6 +98,8 @@ export interface BookParts {
   /** Components that are told of every change (XEP-0356 4.4). */
   readonly watchers: readonly Jid[];
   readonly tell: (push: Iq) => MaybePromise<void>;
+  /** Told of a change that is stored, and that devices may not have been pushed: it is to be settled later. */
+  readonly doubt: (account: Jid, contact: Jid) => void;
   /** Told when a contact is gone; `was` is what it was. */
   readonly removed: (account: Jid, contact: Jid, was: RosterItem) => void;
   /** Told of every change that is stored. */
@@ -166,6 +169,22 @@ export class RosterBook implements Roster {
       await this.push(account, contact, item);
       await this.forgetOldest(account.local);
       this.parts.removed(account, contact, was);
+    });
+  }
+
+  /**
+   * Nobody knows whether a change of a contact was stored, or whether all devices have heard of it: they are pushed what holds. It gets a new
+   * version, so that a write that is still on its way to the database comes too late (it is for the row as it was).
+   * @throws StorageUnavailable where that is not possible yet
+   */
+  settle(account: Jid, contact: Jid): Promise<void> {
+    return this.inTurn(account, async (ver) => {
+      const item = await this.parts.items.update(account.local, contact.bare, (old) => ({
+        ...(old ?? tombstone(ver)),
+        ver,
+      }));
+      await this.push(account, contact, item, await this.parts.cluster.directory.sessions(account.bare, true));
+      if (item !== undefined && isTombstone(item)) await this.forgetOldest(account.local);
     });
   }
 
@@ -276,10 +295,16 @@ export class RosterBook implements Roster {
     return { kind: 'iq', type: 'set', id, el: element, from: account.withResource(''), to, payload: query };
   }
 
-  private async push(account: Jid, contact: Jid, item: RosterItem | undefined): Promise<void> {
+  private async push(
+    account: Jid,
+    contact: Jid,
+    item: RosterItem | undefined,
+    to?: readonly SessionEntry[],
+  ): Promise<void> {
     if (item === undefined) return;
-    for (const to of this.parts.watchers) await this.parts.tell(this.pushFor(account, to, contact.bare, item));
-    const entries = await this.sessions(account);
+    for (const watcher of this.parts.watchers)
+      await this.parts.tell(this.pushFor(account, watcher, contact.bare, item));
+    const entries = to ?? (await this.sessionsFor(account, contact));
     if (entries.length === 0) return;
     const push = this.pushFor(account, account, contact.bare, item);
     for (const entry of entries) {
@@ -310,6 +335,23 @@ export class RosterBook implements Roster {
     const entries = directory.sessions(bare, true);
     // where it does not answer: those that are known
     return isPromise(entries) ? entries.catch(() => directory.sessions(bare)) : entries;
+  }
+
+  /** Who is to hear of a change that is stored: where that cannot be told those that are known, and the others later. */
+  private async sessionsFor(account: Jid, contact: Jid): Promise<readonly SessionEntry[]> {
+    const { directory } = this.parts.cluster;
+    try {
+      return await directory.sessions(account.bare, true);
+    } catch (error) {
+      if (!(error instanceof StorageUnavailable)) throw error;
+      this.parts.doubt(account, contact);
+    }
+    try {
+      return await directory.sessions(account.bare);
+    } catch (error) {
+      if (!(error instanceof StorageUnavailable)) throw error;
+      return [];
+    }
   }
 
   private async inTurn<T>(account: Jid, work: (ver: number) => Promise<T>): Promise<T> {

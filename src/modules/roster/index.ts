@@ -1,5 +1,6 @@
 // RFC 6121 section 2: the roster. Item rules are in item.ts, subscription states in subscription.ts, storage in book.ts.
 import { z } from 'zod';
+import { pause } from '../../base/clock.ts';
 import { mayReadRosters } from '../../config/components.ts';
 import { sessionOut, streamFeatures } from '../../core/events.ts';
 import { notify } from '../../core/hooks.ts';
@@ -10,6 +11,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { formatVersion, interested, isForInterested, type Roster, RosterBook } from './book.ts';
+import { Doubts } from './doubts.ts';
 import { isVisible, itemElement, parseRosterSet, type RosterItem } from './item.ts';
 import { SharedRoster } from './shared.ts';
 
@@ -21,6 +23,8 @@ export const roster = defineService<Roster>('roster');
 
 /** A push, with what the client answers, takes as many bytes as this many items of a roster. */
 const ITEMS_IN_A_PUSH = 3;
+/** Before it is found out what became of a change, in milliseconds. */
+const PAUSE = 1_000;
 
 /** A contact was removed from a roster; `was` is what it was. Fired by this module. */
 export const rosterItemRemoved = notify<{ readonly account: Jid; readonly contact: Jid; readonly was: RosterItem }>(
@@ -50,7 +54,8 @@ export default defineModule({
   }),
   stores: { items: map<RosterItem>({ cache: true }), floors: kv<number>({ cache: true }) },
 
-  setup({ host, config, stores, cluster, router, clock }) {
+  setup({ host, config, stores, cluster, router, clock, background, signal }) {
+    const doubt = (account: Jid, contact: Jid): void => doubts.note(account, contact);
     const book = new RosterBook({
       items: stores.items,
       floors: stores.floors,
@@ -67,10 +72,19 @@ export default defineModule({
         .filter(({ privileges }) => mayReadRosters(privileges) && privileges['roster-push'])
         .map(({ component }) => component),
       tell: (push) => router.tell(push, host),
+      doubt,
       removed: (account, contact, was) => host.notify(rosterItemRemoved, { account, contact, was }),
       changed: (account, contact, was, is) => host.notify(rosterItemChanged, { account, contact, was, is }),
     });
-    const shared = new SharedRoster({ domain: host.domain, cluster, book });
+    const shared = new SharedRoster({ domain: host.domain, cluster, book, doubt });
+    const doubts = new Doubts({
+      // (of those who have gone meanwhile nothing is written)
+      settle: async (account, contact) => {
+        if (await host.accounts.exists(account.local)) await shared.settle(account, contact);
+      },
+      background,
+      pause: () => pause(clock, PAUSE, signal),
+    });
     const stopListening = shared.listen();
     // RFC 6121 2.1.2.4, 2.1.2.6: limits of our own; 1023 bytes is what a part of an address may have
     const itemLimits = { maxName: 1023, maxGroups: config['max-groups'] };

@@ -16,6 +16,7 @@ import type { SubscriptionType } from './subscription.ts';
 type Change = { readonly account: string; readonly contact: string; readonly isAgain?: true } & (
   | { readonly kind: 'set'; readonly name?: string; readonly groups: readonly string[] }
   | { readonly kind: 'remove' }
+  | { readonly kind: 'settle' }
   | { readonly kind: 'sending'; readonly type: SubscriptionType }
   | { readonly kind: 'receiving'; readonly type: SubscriptionType; readonly xml: string }
 );
@@ -36,6 +37,8 @@ export interface SharedParts {
   readonly cluster: Cluster;
   /** Makes changes on this node. */
   readonly book: RosterBook;
+  /** Told of a change of which nobody knows whether it was made: it is to be settled later. */
+  readonly doubt: (account: Jid, contact: Jid) => void;
 }
 
 /** So often a node that does not answer in time is asked. */
@@ -46,16 +49,18 @@ const REMEMBERED = 4096;
 export class SharedRoster implements Roster {
   private readonly cluster: Cluster;
   private readonly book: RosterBook;
+  private readonly doubt: SharedParts['doubt'];
   private readonly domain: string;
   private readonly method: string;
   private readonly barrier: string;
   private readonly outcomes = new LruCache<string, Promise<Outcome>>(REMEMBERED);
   private lastId = 0;
 
-  constructor({ domain, cluster, book }: SharedParts) {
+  constructor({ domain, cluster, book, doubt }: SharedParts) {
     this.domain = domain;
     this.cluster = cluster;
     this.book = book;
+    this.doubt = doubt;
     this.method = `roster.change:${domain}`;
     this.barrier = `roster.sync:${domain}`;
   }
@@ -93,25 +98,50 @@ export class SharedRoster implements Roster {
     return this.book.canSee(account, who);
   }
 
-  async set(account: Jid, contact: Jid, name: string | undefined, groups: readonly string[]): Promise<void> {
-    if (this.isOurs(account)) return this.book.set(account, contact, name, groups);
-    await this.hand(account, { kind: 'set', ...of(account, contact), groups, ...(name === undefined ? {} : { name }) });
+  set(account: Jid, contact: Jid, name: string | undefined, groups: readonly string[]): Promise<void> {
+    return this.orDoubt(account, contact, async () => {
+      if (this.isOurs(account)) return this.book.set(account, contact, name, groups);
+      const named = name === undefined ? {} : { name };
+      await this.hand(account, { kind: 'set', ...of(account, contact), groups, ...named });
+    });
   }
 
-  async remove(account: Jid, contact: Jid): Promise<void> {
-    if (this.isOurs(account)) return this.book.remove(account, contact);
-    await this.hand(account, { kind: 'remove', ...of(account, contact) });
+  remove(account: Jid, contact: Jid): Promise<void> {
+    return this.orDoubt(account, contact, async () => {
+      if (this.isOurs(account)) return this.book.remove(account, contact);
+      await this.hand(account, { kind: 'remove', ...of(account, contact) });
+    });
   }
 
-  async sending(account: Jid, contact: Jid, type: SubscriptionType): Promise<Transition> {
-    if (this.isOurs(account)) return this.book.sending(account, contact, type);
-    return (await this.hand(account, { kind: 'sending', type, ...of(account, contact) }))!;
+  sending(account: Jid, contact: Jid, type: SubscriptionType): Promise<Transition> {
+    return this.orDoubt(account, contact, async () => {
+      if (this.isOurs(account)) return this.book.sending(account, contact, type);
+      return (await this.hand(account, { kind: 'sending', type, ...of(account, contact) }))!;
+    });
   }
 
-  async receiving(account: Jid, contact: Jid, type: SubscriptionType, stanza: Presence): Promise<Transition> {
-    if (this.isOurs(account)) return this.book.receiving(account, contact, type, stanza);
-    const xml = stanza.el.toXml();
-    return (await this.hand(account, { kind: 'receiving', type, xml, ...of(account, contact) }))!;
+  receiving(account: Jid, contact: Jid, type: SubscriptionType, stanza: Presence): Promise<Transition> {
+    return this.orDoubt(account, contact, async () => {
+      if (this.isOurs(account)) return this.book.receiving(account, contact, type, stanza);
+      const xml = stanza.el.toXml();
+      return (await this.hand(account, { kind: 'receiving', type, xml, ...of(account, contact) }))!;
+    });
+  }
+
+  /** Has the account's devices pushed what holds of a contact. @throws StorageUnavailable where that is not possible yet */
+  async settle(account: Jid, contact: Jid): Promise<void> {
+    if (this.isOurs(account)) return this.book.settle(account, contact);
+    await this.hand(account, { kind: 'settle', ...of(account, contact) });
+  }
+
+  /** Where nobody knows whether a change was made, it is settled later; from here, as its owner may have died over it. */
+  private async orDoubt<T>(account: Jid, contact: Jid, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof StorageUnavailable) this.doubt(account, contact);
+      throw error;
+    }
   }
 
   private isOurs(account: Jid): boolean {
@@ -177,8 +207,11 @@ export class SharedRoster implements Roster {
         const { condition, type, text } = error;
         return { refused: { condition, type, ...(text === undefined ? {} : { text }) } };
       }
-      if (error instanceof StorageUnavailable) return { unavailable: error.message };
-      throw error;
+      if (!(error instanceof StorageUnavailable)) throw error;
+      // (whoever asks may die before it is settled)
+      const [account, contact] = [Jid.parse(change.account), Jid.parse(change.contact)];
+      if (change.kind !== 'settle' && account !== undefined && contact !== undefined) this.doubt(account, contact);
+      return { unavailable: error.message };
     }
   }
 
@@ -194,6 +227,9 @@ export class SharedRoster implements Roster {
         return undefined;
       case 'remove':
         await book.remove(account, contact);
+        return undefined;
+      case 'settle':
+        await book.settle(account, contact);
         return undefined;
       case 'sending':
         return book.sending(account, contact, change.type, change.isAgain);

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { MaybePromise } from '../../../../src/base/maybe.ts';
 import type { SessionEntry } from '../../../../src/cluster/cluster.ts';
 import { createSolo } from '../../../../src/cluster/solo.ts';
 import type { Router } from '../../../../src/core/router.ts';
@@ -6,10 +7,11 @@ import { presenceOf } from '../../../../src/modules/presence/stanzas.ts';
 import { formatVersion, isForInterested, parseVersion, RosterBook } from '../../../../src/modules/roster/book.ts';
 import type { RosterItem } from '../../../../src/modules/roster/item.ts';
 import { cached } from '../../../../src/storage/cached.ts';
+import { StorageUnavailable } from '../../../../src/storage/errors.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
 import type { KvStore, MapStore } from '../../../../src/storage/ports.ts';
 import { kv, map } from '../../../../src/storage/specs.ts';
-import { Jid } from '../../../../src/xmpp/jid.ts';
+import { type BareJid, Jid } from '../../../../src/xmpp/jid.ts';
 import type { Presence, Stanza } from '../../../../src/xmpp/stanza.ts';
 import { lateDriver } from '../../../kit/late-driver.ts';
 
@@ -21,6 +23,7 @@ let parts: ConstructorParameters<typeof RosterBook>[0];
 let book: RosterBook;
 let written: { stanza: Stanza; to: readonly SessionEntry[] }[];
 let removed: string[];
+let doubted: string[];
 let now: number;
 
 beforeEach(async () => {
@@ -35,6 +38,7 @@ beforeEach(async () => {
   await cluster.directory.put(resource('chamber', false));
   written = [];
   removed = [];
+  doubted = [];
   // (as `session-out` does on the node of each)
   const delivery = {
     write(stanza: Stanza, all: readonly SessionEntry[]) {
@@ -51,6 +55,7 @@ beforeEach(async () => {
     limits,
     watchers: [],
     tell: () => {},
+    doubt: (_account, jid) => void doubted.push(jid.bare),
     changed: () => {},
     removed: (_account, jid) => void removed.push(jid.bare),
   };
@@ -212,4 +217,33 @@ test('naming a contact keeps its request and its subscription', async () => {
   expect(item).toMatchObject({ subscription: 'from', groups: [] });
   expect(item).not.toHaveProperty('name');
   expect(item).not.toHaveProperty('request');
+});
+
+test('where it cannot be told who is there, those that are known are pushed a change, and the others when it is settled', async () => {
+  const { directory } = parts.cluster;
+  const known = (await directory.sessions(juliet.bare)).slice(0, 1);
+  const late = [...known, resource('orchard', true)];
+  let isAway = true;
+  const sessions = (_: BareJid, isFresh?: boolean): MaybePromise<readonly SessionEntry[]> =>
+    isFresh !== true ? known : isAway ? Promise.reject(new StorageUnavailable('Redis is away')) : late;
+  Object.assign(parts, { cluster: { ...parts.cluster, directory: { ...directory, sessions } } });
+  await add('romeo');
+  expect(pushes().map(({ to }) => to[0]!.jid.resource)).toEqual(['balcony']);
+  expect(doubted).toEqual(['romeo@example.net']);
+  await expect(book.settle(juliet, contact('romeo'))).rejects.toThrow('Redis is away');
+  isAway = false;
+  await book.settle(juliet, contact('romeo'));
+  expect(pushes().map(({ to }) => to[0]!.jid.resource)).toEqual(['balcony', 'balcony', 'orchard']);
+});
+
+test('what a lost write may still do to a contact comes too late when it is settled: the row is another', async () => {
+  await add('romeo');
+  const before = (await parts.items.get('juliet', contact('romeo').bare))!.ver;
+  await book.settle(juliet, contact('romeo'));
+  const { ver, ...item } = (await parts.items.get('juliet', contact('romeo').bare))!;
+  expect(ver).toBeGreaterThan(before);
+  expect(item).toEqual({ groups: [], subscription: 'none' });
+  await book.settle(juliet, contact('nurse'));
+  expect(await parts.items.get('juliet', contact('nurse').bare)).toMatchObject({ hidden: true });
+  expect(pushes().at(-1)!.stanza.el.toXml()).toContain("subscription='remove'");
 });

@@ -14,6 +14,7 @@ const domain = 'verona.test';
 const TIMEOUT = 80;
 
 let nodes: Nodes;
+let clock: FakeClock;
 const servers = new Map<NodeId, TestServer>();
 const clients: StreamClient[] = [];
 
@@ -28,7 +29,7 @@ const [here, slow] = ['one', 'two'] as NodeId[] as [NodeId, NodeId];
 
 /** People whose rosters these nodes look after. */
 async function start(...owners: readonly NodeId[]): Promise<string[]> {
-  const clock = new FakeClock();
+  clock = new FakeClock();
   const driver = createMemoryDriver(clock);
   nodes = createNodes([here, slow], TIMEOUT);
   for (const cluster of nodes.clusters) {
@@ -130,4 +131,17 @@ test('devices hear of what was asked for though the node of their roster dies ov
     ({ ...item }) => item.kind === 'element' && /ask="subscribe"/.test(`${item.element}`),
   );
   expect(pushes.length).toBeGreaterThan(0);
+});
+
+test('devices hear of a name though the node of their roster dies over it', async () => {
+  const [user] = (await start(slow)) as [string];
+  const reader = await enter(user);
+  reader.write(
+    "<iq type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='romeo@mantua.test' name='Romeo'/></query></iq>",
+  );
+  await dieOverIt();
+  await clock.advance(1_500);
+  await settle();
+  const texts = reader.inbox.flatMap((item) => (item.kind === 'element' ? [`${item.element}`] : []));
+  expect(texts.filter((text) => text.includes('push-') && text.includes('name="Romeo"'))).toHaveLength(1);
 });
