@@ -20,6 +20,9 @@ import { whereabouts } from './whereabouts.ts';
  * that is put off, and what several messages bring goes out at once, where they are given to a reader before its turn comes.
  */
 const MOST_AT_ONCE = 10_000;
+/** Between two looks for a reader whom nobody can be asked for, in milliseconds. */
+const PAUSE_MIN = 100;
+const PAUSE_MAX = 1000;
 /** So many speakers with leases are remembered. */
 const REMEMBERED = 20_000;
 
@@ -151,11 +154,11 @@ class Round {
     if (!isPromise(entries)) return this.place(reader, entries.find(isOf(reader)));
     return entries.then(
       (found) => this.place(reader, found.find(isOf(reader))),
-      () => this.miss(reader, unknown()),
+      () => (this.lease === 0 ? this.miss(reader, unknown()) : this.await(reader)),
     );
   }
 
-  /** Nobody has the reader, and that may be wrong. What it is sent from now on waits, too. */
+  /** Nobody has the reader, and that may be wrong; or nobody can tell. What it is sent from now on waits, too. */
   private await(reader: Jid): void {
     const { absent } = this.multicast;
     const given = absent.run(reader.full, () => this.giveLate(reader));
@@ -166,9 +169,7 @@ class Round {
   private async giveLate(reader: Jid): Promise<void> {
     const { stanza, lease, multicast, parts } = this;
     const { sessions, cluster } = parts;
-    const entry = await whereabouts(cluster, reader.bare, isOf(reader)).catch(() => {
-      throw unknown();
-    });
+    const entry = await this.look(reader);
     if (!multicast.mayBeHeard(stanza.from.bare, lease)) return;
     const place = entry && placeOf(entry, sessions, cluster.self);
     if (entry === undefined || place === undefined) throw unavailable();
@@ -177,6 +178,25 @@ class Round {
       const one = new Elsewhere();
       one.add(place, { jid: reader.full, sid: entry.sid });
       await this.pass(one);
+    }
+  }
+
+  /**
+   * Where a reader is for certain. What has one owner is acknowledged when it is with its readers, or on its way: where nobody can be asked
+   * for them that waits, and is not much, since an owner without Redis soon stops to act. Anything else is given up.
+   * @throws StanzaError then
+   */
+  private async look(reader: Jid): Promise<SessionEntry | undefined> {
+    const { stanza, lease, multicast, parts } = this;
+    for (let pause = PAUSE_MIN; ; pause = Math.min(2 * pause, PAUSE_MAX)) {
+      try {
+        return await whereabouts(parts.cluster, reader.bare, isOf(reader));
+      } catch {
+        if (lease === 0) throw unknown();
+      }
+      // (by the real clock: the pause spares Redis)
+      await new Promise<void>((resolve) => void setTimeout(resolve, pause).unref());
+      if (!multicast.mayBeHeard(stanza.from.bare, lease)) return undefined;
     }
   }
 

@@ -146,24 +146,27 @@ export class Router {
     const { el: element, from, to } = transit.stanza;
     const header = headerOf(element);
     const { origin } = transit;
+    const session = origin.kind === 'client' ? origin.session : undefined;
     const settled = work.then<unknown, unknown>(nothing, (error: unknown) =>
-      origin.kind === 'client' && this.isOut(origin.session) ? false : this.failed(header, from, to, error),
+      this.failed(header, from, to, error, session),
     );
     return { settled };
   }
 
-  /** Whether a session is over, and not on another node. */
-  private isOut({ isOver, sid }: Session): boolean {
-    return isOver && this.parts.sessions.moves.whither(sid) === undefined;
+  /** Whether a session is over, and not on another node: it is told nothing, and what it said is not handled. */
+  private isOut(session: Session | undefined): boolean {
+    return session?.isOver === true && this.parts.sessions.moves.whither(session.sid) === undefined;
   }
 
-  private async failed(header: Element, from: Jid, to: Jid, error: unknown): Promise<typeof refused> {
+  private async failed(header: Element, from: Jid, to: Jid, error: unknown, session?: Session): Promise<unknown> {
+    if (this.isOut(session)) return false;
     try {
       await this.refuse(header, to, from, error);
     } catch (failure) {
       this.parts.log.error({ err: failure }, 'a failure could not be told');
     }
-    return refused;
+    // (it may have ended before it was found)
+    return this.isOut(session) ? false : refused;
   }
 
   /**

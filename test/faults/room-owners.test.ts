@@ -181,6 +181,45 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
     await again.destroy();
   });
 
+  test('nor does what it refuses while its sender’s session ends, before the sender is told', async () => {
+    await start();
+    const { room, romeo } = await meet();
+    romeo.write(`<enable xmlns='${SM}' resume='true'/>`);
+    const id = / id="([^"]+)"/.exec((await hears(romeo, /<enabled/)).at(-1)!)![1]!;
+    const [here] = joined.clusters;
+    const { call, directory } = here!;
+    const lost: (() => void)[] = [];
+    here!.call = (node, method, body) =>
+      method === 'owners.ask'
+        ? new Promise((_, reject) => lost.push(() => reject(new Error('that node is no more'))))
+        : call.call(here, node, method, body);
+    say(romeo, room, 'never heard');
+    await expect.poll(() => lost.length).toBe(1);
+    here!.call = call;
+    // where the sender is, the directory has to be asked for
+    const { sessions } = directory;
+    let goOn: (() => void) | undefined;
+    directory.sessions = (user, isFresh) => {
+      if (user !== 'romeo@verona.test') return sessions.call(directory, user, isFresh);
+      directory.sessions = sessions;
+      return new Promise((resolve) => {
+        goOn = () => resolve([]);
+      });
+    };
+    for (const lose of lost) lose();
+    await expect.poll(() => goOn).toBeDefined();
+    await joined.enter(0, 'romeo', 'orchard');
+    await hears(romeo, /<conflict/);
+    goOn!();
+    const again = await StreamClient.connect(joined.servers[0]!.c2s);
+    await openStream(again, 'verona.test');
+    await authenticate(again, { user: 'romeo', password: 'secret' });
+    await openStream(again, 'verona.test');
+    again.write(`<resume xmlns='${SM}' previd='${id}' h='0'/>`);
+    expect((await hears(again, /<failed/)).at(-1)).toContain('h="0"');
+    await again.destroy();
+  });
+
   test('an account that is removed is nothing in any room any more', async () => {
     await start();
     const { room, romeo, juliet } = await meet();

@@ -31,6 +31,7 @@ function removeDevice(room: Room, occupant: Occupant, device: Device, parts: Gon
   const wasShown = occupant.shown === device;
   const isLast = occupant.devices.length === 1;
   rows.saveDevice(device.jid, undefined);
+  device.held?.settle();
   if (!isQuiet) sayGone(room, occupant, [device], parts);
   if (isLast) {
     // it keeps the device, whose address is told to those who may know it
@@ -54,6 +55,7 @@ export function evict(room: Room, occupant: Occupant, parts: GoneParts): () => v
   room.displace(occupant);
   occupant.role = 'none';
   for (const device of occupant.devices) {
+    device.held?.settle();
     device.held = undefined;
     rows.saveDevice(device.jid, undefined);
   }
@@ -94,6 +96,7 @@ export function evictAll(room: Room, parts: Pick<GoneParts, 'codes' | 'more'>): 
     sayGone(room, occupant, occupant.devices, parts);
     for (const device of occupant.devices) {
       rows.saveDevice(device.jid, undefined);
+      device.held?.settle();
       hooks.notify(roomLeft, { room, occupant, device, isLast: device === occupant.shown });
     }
   }

@@ -11,13 +11,14 @@ import { userElement } from './x.ts';
 /** Somebody who has just come waits for history; what is said meanwhile waits too, but no more than this. */
 const MOST_HELD = 1000;
 
-/** Sends an element, which says whom it is from, to everybody. @returns when other nodes have it for certain */
+/** Sends an element, which says whom it is from, to everybody. @returns when other nodes have it for certain, also for those who wait for history */
 export function tellAll(room: Room, element: Element, from: Jid): MaybePromise<void> {
   const { audience, waiting } = room;
   const sent = audience.length > 0 ? room.ports.multicast(element, from, audience) : undefined;
-  if (waiting.size > 0) hold(room, element, from);
-  return sent;
+  if (waiting.size === 0) return sent;
+  return Promise.all([sent, ...hold(room, element, from)]).then(nothing);
 }
+const nothing = (): void => {};
 
 /** To all devices of these occupants. */
 export function tell(room: Room, element: Element, from: Jid, readers: Iterable<Occupant>): void {
@@ -31,7 +32,7 @@ export function toDevices(room: Room, element: Element, from: Jid, devices: read
   const to: Jid[] = [];
   for (const device of devices) {
     if (device.held === undefined) to.push(device.jid);
-    else device.held.push([element, from]);
+    else device.held.items.push([element, from]);
   }
   if (to.length > 0) void room.ports.multicast(element, from, to);
 }
@@ -67,11 +68,15 @@ const reserved: ReadonlySet<string> = new Set([
   NS.affiliationVersions,
 ]);
 
-function hold(room: Room, element: Element, from: Jid): void {
+function hold(room: Room, element: Element, from: Jid): Promise<void>[] {
+  const sent: Promise<void>[] = [];
   for (const device of room.waiting) {
-    device.held!.push([element, from]);
-    if (device.held!.length > MOST_HELD) welcome(room, device);
+    const held = device.held!;
+    held.items.push([element, from]);
+    sent.push(held.sent);
+    if (held.items.length > MOST_HELD) welcome(room, device);
   }
+  return sent;
 }
 
 /** The end of a way in: the subject, and then what was said meanwhile (7.2.16, 7.2.17). */

@@ -3,6 +3,7 @@ import type { Life } from '../../core/transit.ts';
 import type { Element } from '../../xml/element.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import type { Affiliation, Role } from './config.ts';
+import type { Held } from './held.ts';
 import type { OccupantRow } from './rows.ts';
 import { Slotted } from './slots.ts';
 
@@ -12,8 +13,8 @@ export interface Device {
   readonly jid: Jid;
   /** Its presence without what belongs to rooms, as `<presence/>` without addresses: XML. */
   presence: string;
-  /** While history is read for somebody who has just come: what is to be sent after it, and from whom. */
-  held: [element: Element, from: Jid][] | undefined;
+  /** While history is read for somebody who has just come: what is to be sent after it. */
+  held: Held | undefined;
   /** It keeps track of affiliations by their versions (XEP-0463). */
   follows: boolean;
   /** Of another server's: when something of it was heard, or it was asked whether it is there, in milliseconds since 1970. */

@@ -6,6 +6,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { mayAs } from './associations.ts';
 import type { Affiliation, RoomConfig } from './config.ts';
+import { Held } from './held.ts';
 import { likeness } from './nicks.ts';
 import type { Device, Occupant } from './occupant.ts';
 import type { RoomPorts } from './ports.ts';
@@ -133,6 +134,8 @@ export class Room extends Slotted {
   replaceDevice(occupant: Occupant, former: Device, device: Device): void {
     occupant.devices[occupant.devices.indexOf(former)] = device;
     this.waiting.delete(former);
+    // (it goes on waiting for what the one before waited for, where that is the same session)
+    if (device.held !== former.held) former.held?.settle();
     this.devices = undefined;
   }
 
@@ -167,7 +170,7 @@ export class Room extends Slotted {
 
   /** What comes from now on waits until {@link release}. */
   hold(device: Device): void {
-    device.held ??= [];
+    device.held ??= new Held();
     this.waiting.add(device);
     this.devices = undefined;
   }
@@ -179,7 +182,9 @@ export class Room extends Slotted {
     device.held = undefined;
     this.waiting.delete(device);
     this.devices = undefined;
-    for (const [element, from] of held) void this.ports.multicast(element, from, [device.jid]);
+    const sent = held.items.map(([element, from]) => this.ports.multicast(element, from, [device.jid]));
+    // what is said last is on its way last
+    held.settle(sent.at(-1));
   }
 
   /** Only `changeAffiliations` calls this, when the row is written. */

@@ -241,6 +241,31 @@ describe('on two nodes', () => {
     expect(one.rooms.heard).toEqual([]);
   });
 
+  test('where nobody can be asked for a reader, what is said under a lease waits, in order, and is not acknowledged', async () => {
+    const { nodes, one, two } = await twoNodes();
+    const client = await enter(two.server, 'juliet');
+    const here = await enter(one.server, 'romeo');
+    const { directory } = nodes.clusters[0]!;
+    let isAway = true;
+    const sessions = (user: BareJid) => (isAway ? Promise.reject(new Error('away')) : directory.sessions(user));
+    Object.assign(nodes.clusters[0]!, { directory: { ...directory, sessions } });
+    const readers = [juliet, romeo].map((text) => Jid.parse(text)!);
+    const say = (text: string, lease: number) =>
+      one.rooms.router.multicast(said(text), speaker, readers, one.rooms.host, lease);
+    let isAcknowledged = false;
+    const all = Promise.all([say('a', 4), say('b', 4)]).then(() => {
+      isAcknowledged = true;
+    });
+    // nobody else waits
+    expect([await hears(here), await hears(here)]).toEqual([`${romeo} a`, `${romeo} b`]);
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(isAcknowledged).toBe(false);
+    isAway = false;
+    await all;
+    expect([await hears(client), await hears(client)]).toEqual([`${juliet} a`, `${juliet} b`]);
+    expect(one.rooms.heard).toEqual([]);
+  });
+
   test('where it is not known who is there nobody is taken for gone', async () => {
     const { nodes, one, two } = await twoNodes();
     await enter(two.server, 'juliet');

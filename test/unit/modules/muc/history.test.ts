@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { on } from '../../../../src/core/module.ts';
+import { evict } from '../../../../src/modules/muc/exit.ts';
 import { roomHistory } from '../../../../src/modules/muc/hooks.ts';
 import { el } from '../../../../src/xml/element.ts';
 import { TestRoom } from '../../../kit/muc-room.ts';
@@ -54,6 +55,36 @@ describe('history', () => {
     await Promise.all(coven.work.splice(0));
     expect(coven.sent).toEqual([]);
     expect(coven.room.waiting.size).toBe(0);
+  });
+
+  test('is waited for, with what was said meanwhile, before that is acknowledged', async () => {
+    for (const end of ['read', 'left', 'kicked', 'read again']) {
+      const reads: (() => void)[] = [];
+      const wait = (): Promise<void> =>
+        new Promise<void>((resolve) => {
+          reads.push(resolve);
+        });
+      const coven = new TestRoom({}, { 'ben@v.test': 'owner' }, [on(roomHistory, wait)]);
+      coven.join('ben@v.test/1', 'Ben');
+      reads.shift()!();
+      await Promise.all(coven.work.splice(0));
+      coven.take(`${enter}</x></presence>`);
+      coven.work.length = 0;
+      coven.take(hello);
+      let isAcknowledged = false;
+      const acknowledged = Promise.all(coven.work.splice(0)).then(() => {
+        isAcknowledged = true;
+      });
+      if (end === 'read again') coven.take(`${enter}</x></presence>`);
+      await new Promise(setImmediate);
+      expect(isAcknowledged).toBe(false);
+      if (end === 'left') coven.take("<presence type='unavailable' from='ann@v.test/1' to='coven@rooms.test/Ann'/>");
+      else if (end === 'kicked') evict(coven.room, coven.room.occupants.get('Ann')!, { codes: [307] });
+      else for (const read of reads) read();
+      await acknowledged;
+      const ids = coven.heard('ann@v.test/1').map(({ attrs }) => attrs.id);
+      expect(ids.includes('live')).toBe(end.startsWith('read'));
+    }
   });
 
   test('comes to who takes another nick meanwhile, and so does what is said', async () => {
