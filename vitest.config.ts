@@ -45,8 +45,8 @@ export default defineConfig({
     // changes of it (the environment, spies) it changes back
     isolate: false,
     sequence: { sequencer: LongestFirst },
-    // CI's machines stand still for moments that no bound of time allows for: what fails there is tried once more, and told as such
-    retry: process.env.CI === undefined ? 0 : 1,
+    // CI's machines stand still for moments that no bound of time allows for: what fails there is tried again, and told as such
+    retry: process.env.CI === undefined ? 0 : 2,
     reporters: ['default'],
     // with -t, hundreds of others are skipped
     hideSkippedTests: true,

@@ -18,6 +18,12 @@ const timeout = 90_000;
 let server: ChildServer;
 let browser: Chromium;
 let site: ConverseSite;
+const couples = [
+  ['peter', 'sampson'],
+  ['gregory', 'abram'],
+  ['antony', 'potpan'],
+] as const;
+let attempts = 0;
 const terminals = new Set<Terminal>();
 /** Who know each other's keys by then. */
 let benvolio: Terminal;
@@ -25,7 +31,7 @@ let nurse: ChromiumPage;
 
 beforeAll(async () => {
   server = await ChildServer.start({ hosts: { [domain]: {} }, database: 'memory' });
-  await server.addUsers(domain, ['romeo', 'juliet', 'benvolio', 'nurse', 'peter', 'sampson']);
+  await server.addUsers(domain, ['romeo', 'juliet', 'benvolio', 'nurse', ...couples.flat()]);
   site = await ConverseSite.start();
   browser = await Chromium.start();
 }, 120_000);
@@ -172,19 +178,24 @@ test('they talk encrypted in a room for members who see who is who', { timeout }
   await nurse.shows('good heart, and in faith');
 });
 
-test('two people with Converse.js talk encrypted as it is done by now', { timeout }, async () => {
-  const peter = await converse('peter');
-  const sampson = await converse('sampson');
-  await addContact(peter, `sampson@${domain}`);
+test('two people with Converse.js talk encrypted as it is done by now', {
+  timeout,
+  retry: couples.length - 1,
+}, async () => {
+  // where the browser was too slow, others try: what is left of the first ones would be in the way
+  const [one, other] = couples[attempts++]!;
+  const peter = await converse(one);
+  const sampson = await converse(other);
+  await addContact(peter, `${other}@${domain}`);
   await encrypt(peter);
   await say(peter, 'anon');
-  await sampson.click(`converse-roster .open-chat[data-jid="peter@${domain}"]`);
+  await sampson.click(`converse-roster .open-chat[data-jid="${one}@${domain}"]`);
   await sampson.shows('anon');
   await encrypt(sampson);
   await say(sampson, 'before, and apace');
   await peter.shows('before, and apace');
 
-  const read = (): Promise<string[]> => archived('peter', 'sampson');
+  const read = (): Promise<string[]> => archived(one, other);
   expect(await until(5_000, async () => encrypted(await read(), 'urn:xmpp:omemo:2') >= 2, 200)).toBe(true);
   expect((await read()).join('\n')).not.toMatch(/anon|apace/);
 });
