@@ -303,15 +303,16 @@ export class Sessions {
   ): Promise<Session | undefined> {
     let jid = wanted;
     if (policy !== 'replace') {
-      const taken = (await this.cluster.directory.sessions(wanted.bare)).some(
-        (entry) => entry.jid.full === wanted.full,
-      );
+      const entries = await this.cluster.directory.sessions(wanted.bare);
+      const taken = this.byFull.has(wanted.full) || entries.some(({ jid: { full } }) => full === wanted.full);
       if (taken && policy === 'refuse') return undefined;
       if (taken) jid = wanted.withResource(`${wanted.resource}-${randomBytes(6).toString('base64url')}`);
     }
     const session = new Session(jid, host, this.owner, this.clock.now(), stream);
     prepare?.(session);
     isOver(await host.gate(sessionBeginning, { session }));
+    // somebody else may have come meanwhile
+    if (policy !== 'replace' && this.byFull.has(jid.full)) return this.bind(host, wanted, stream, policy, prepare);
     // while one goes, the next may come
     for (let local = this.byFull.get(jid.full); local !== undefined; local = this.byFull.get(jid.full)) {
       await this.end(local, replaced());
