@@ -3,7 +3,7 @@
 
 import { Client, nowMicros } from './client.ts';
 import { markNumber, markOf, senderName, type TakeMark, TEXT, takeMarks } from './mark.ts';
-import { sendAtRate, untilNone, within } from './pace.ts';
+import { sendAtRate, untilNone, untilQuiet, within } from './pace.ts';
 import { eachLimited, numberOption, type Share, type Steps, sleep, usersOf } from './profile.ts';
 import { StanzaCutter } from './stanzas.ts';
 import { Tally } from './tally.ts';
@@ -347,11 +347,7 @@ export class Crowd {
 
   /** What other workers sent has come, too, when nothing more does; then every occupant of a room has seen the same in the same order. */
   private async settle(seconds: number): Promise<Tally> {
-    let before = -1;
-    while (before !== this.received && this.share.workers > 1) {
-      before = this.received;
-      await sleep(seconds);
-    }
+    await untilQuiet(() => this.received, seconds, this.share.workers);
     const tally = new Tally();
     tally.count('delivered', this.received);
     for (const { seats } of this.rooms) {

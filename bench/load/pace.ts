@@ -35,6 +35,15 @@ export async function untilNone(missing: () => number, patience: number): Promis
   }
 }
 
+/** Waits until nothing more has come for so many seconds: what other workers sent has come then, too. One alone has nobody to wait for. */
+export async function untilQuiet(received: () => number, seconds: number, workers: number): Promise<void> {
+  let before = -1;
+  while (before !== received() && workers > 1) {
+    before = received();
+    await sleep(seconds);
+  }
+}
+
 /** Throws when `work` takes longer than that, and says what did not happen. */
 export async function within<T>(seconds: number, work: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

@@ -3,7 +3,7 @@
 
 import { type Friend, Friends } from './friends.ts';
 import { markNumber, markOf, senderName, TEXT, takeMarks } from './mark.ts';
-import { sendAtRate, untilNone } from './pace.ts';
+import { sendAtRate, untilNone, untilQuiet } from './pace.ts';
 import { numberOption, type OptionValues, type Share, type Steps, sleep } from './profile.ts';
 import { Shelf } from './shelf.ts';
 import { Tally } from './tally.ts';
@@ -166,11 +166,7 @@ export class Publisher {
 
   /** What was published has come to contacts of other workers, too, when nothing more comes. */
   private async settle(seconds: number): Promise<Tally> {
-    let before = -1;
-    while (before !== this.received && this.share.workers > 1) {
-      before = this.received;
-      await sleep(seconds);
-    }
+    await untilQuiet(() => this.received, seconds, this.share.workers);
     const tally = this.friends.ended();
     tally.count('delivered', this.received);
     return tally;

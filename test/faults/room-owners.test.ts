@@ -110,8 +110,7 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
   test('who resumes on another node is in the room still, and nobody sees it', async () => {
     await start();
     const { room, romeo, juliet } = await meet();
-    romeo.write(`<enable xmlns='${SM}' resume='true'/>`);
-    const id = / id="([^"]+)"/.exec((await hears(romeo, /<enabled/)).at(-1)!)![1]!;
+    const id = await manage(romeo);
     await romeo.destroy();
     say(juliet, room, 'while he was away');
     await hears(juliet, /while he was away/);
@@ -140,15 +139,14 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
     expect((await hears(romeo, /after that/)).filter((text) => text.startsWith('<presence'))).toEqual([]);
   });
 
-  test.each([
-    ['when its sender’s session is over', 'over'],
-    ['and its sender never reads', 'unread'],
-  ])('what a room refuses %s does not count as handled', async (_, when) => {
-    await start();
-    const { room, romeo } = await meet();
-    romeo.write(`<enable xmlns='${SM}' resume='true'/>`);
-    const id = / id="([^"]+)"/.exec((await hears(romeo, /<enabled/)).at(-1)!)![1]!;
-    // the question to the room's node is under way for long
+  /** Turns stream management on. @returns the id of the session */
+  async function manage(client: StreamClient): Promise<string> {
+    client.write(`<enable xmlns='${SM}' resume='true'/>`);
+    return / id="([^"]+)"/.exec((await hears(client, /<enabled/)).at(-1)!)![1]!;
+  }
+
+  /** Says what the room's node never answers. @returns what lets the asker know that */
+  async function sayUnanswered(client: StreamClient, room: string): Promise<() => void> {
     const [here] = joined.clusters;
     const { call } = here!;
     const lost: (() => void)[] = [];
@@ -156,12 +154,35 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
       method === 'owners.ask'
         ? new Promise((_, reject) => lost.push(() => reject(new Error('that node is no more'))))
         : call.call(here, node, method, body);
-    say(romeo, room, 'never heard');
+    say(client, room, 'never heard');
     await expect.poll(() => lost.length).toBe(1);
-    const answer = (): void => {
+    return () => {
       here!.call = call;
       for (const lose of lost) lose();
     };
+  }
+
+  /** What Romeo is told who wants to go on with a session that is over. */
+  async function countedAgain(id: string): Promise<string> {
+    const again = await StreamClient.connect(joined.servers[0]!.c2s);
+    await openStream(again, 'verona.test');
+    await authenticate(again, { user: 'romeo', password: 'secret' });
+    await openStream(again, 'verona.test');
+    again.write(`<resume xmlns='${SM}' previd='${id}' h='0'/>`);
+    const answer = (await hears(again, /<failed/)).at(-1)!;
+    await again.destroy();
+    return answer;
+  }
+
+  test.each([
+    ['when its sender’s session is over', 'over'],
+    ['and its sender never reads', 'unread'],
+  ])('what a room refuses %s does not count as handled', async (_, when) => {
+    await start();
+    const { room, romeo } = await meet();
+    const id = await manage(romeo);
+    // the question to the room's node is under way for long
+    const answer = await sayUnanswered(romeo, room);
     if (when === 'unread') {
       await romeo.destroy();
       answer();
@@ -172,30 +193,15 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
       await hears(romeo, /<conflict/);
       answer();
     }
-    const again = await StreamClient.connect(joined.servers[0]!.c2s);
-    await openStream(again, 'verona.test');
-    await authenticate(again, { user: 'romeo', password: 'secret' });
-    await openStream(again, 'verona.test');
-    again.write(`<resume xmlns='${SM}' previd='${id}' h='0'/>`);
-    expect((await hears(again, /<failed/)).at(-1)).toContain('h="0"');
-    await again.destroy();
+    expect(await countedAgain(id)).toContain('h="0"');
   });
 
   test('nor does what it refuses while its sender’s session ends, before the sender is told', async () => {
     await start();
     const { room, romeo } = await meet();
-    romeo.write(`<enable xmlns='${SM}' resume='true'/>`);
-    const id = / id="([^"]+)"/.exec((await hears(romeo, /<enabled/)).at(-1)!)![1]!;
-    const [here] = joined.clusters;
-    const { call, directory } = here!;
-    const lost: (() => void)[] = [];
-    here!.call = (node, method, body) =>
-      method === 'owners.ask'
-        ? new Promise((_, reject) => lost.push(() => reject(new Error('that node is no more'))))
-        : call.call(here, node, method, body);
-    say(romeo, room, 'never heard');
-    await expect.poll(() => lost.length).toBe(1);
-    here!.call = call;
+    const id = await manage(romeo);
+    const answer = await sayUnanswered(romeo, room);
+    const { directory } = joined.clusters[0]!;
     // where the sender is, the directory has to be asked for
     const { sessions } = directory;
     let goOn: (() => void) | undefined;
@@ -206,18 +212,12 @@ describe.each(['in one process', 'on Redis'])('nodes %s', (where) => {
         goOn = () => resolve([]);
       });
     };
-    for (const lose of lost) lose();
+    answer();
     await expect.poll(() => goOn).toBeDefined();
     await joined.enter(0, 'romeo', 'orchard');
     await hears(romeo, /<conflict/);
     goOn!();
-    const again = await StreamClient.connect(joined.servers[0]!.c2s);
-    await openStream(again, 'verona.test');
-    await authenticate(again, { user: 'romeo', password: 'secret' });
-    await openStream(again, 'verona.test');
-    again.write(`<resume xmlns='${SM}' previd='${id}' h='0'/>`);
-    expect((await hears(again, /<failed/)).at(-1)).toContain('h="0"');
-    await again.destroy();
+    expect(await countedAgain(id)).toContain('h="0"');
   });
 
   test('an account that is removed is nothing in any room any more', async () => {
