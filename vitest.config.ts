@@ -47,7 +47,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     // CI's machines stand still for moments that no bound of time allows for: what fails there is tried again, and told as such
     retry: process.env.CI === undefined ? 0 : 2,
-    reporters: ['default'],
+    reporters:
+      process.env.CI === undefined ? ['default'] : ['default', ['json', { outputFile: 'coverage/last-run.json' }]],
     // with -t, hundreds of others are skipped
     hideSkippedTests: true,
   },
