@@ -22,7 +22,7 @@ import {
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, type Returned } from './account.ts';
 import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
-import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
+import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serverOut, serviceIn, sessionOrphaned } from './events.ts';
 import { isOver } from './hooks.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
@@ -36,6 +36,8 @@ import { type Life, type Origin, Transit } from './transit.ts';
 /** Takes stanzas for domains that are not served here. */
 export interface Remote {
   send(transit: Transit): MaybePromise<void>;
+  /** Whether a domain is a component's of ours. */
+  isComponent(domain: string): boolean;
 }
 
 /** Work that a handled stanza still waits for. */
@@ -312,6 +314,11 @@ export class Router {
     return this.parts.hosts.get(domain)?.kind;
   }
 
+  /** Whether a domain is another server's: neither ours nor a component's. */
+  isForeign(domain: string): boolean {
+    return !this.parts.hosts.has(domain) && this.parts.remote?.isComponent(domain) !== true;
+  }
+
   /** The sessions of a host on this node. */
   sessionsOf(host: Host): readonly Session[] {
     return [...this.parts.sessions.all()].filter((session) => session.host === host);
@@ -343,7 +350,11 @@ export class Router {
 
   private abroad(transit: Transit): MaybePromise<void> {
     if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
-    return this.parts.remote.send(transit);
+    const { remote, hosts } = this.parts;
+    const { from, to } = transit.stanza;
+    const host = hosts.get(from.domain);
+    if (host === undefined || !host.listens(serverOut) || remote.isComponent(to.domain)) return remote.send(transit);
+    return andThen(host.gate(serverOut, transit), (verdict) => (isOver(verdict) ? undefined : remote.send(transit)));
   }
 
   private toService(host: Host, transit: Transit): MaybePromise<void> {

@@ -50,7 +50,7 @@ const unprovedAllowance: Allowance = { bytes: { rate: 50_000, burst: 500_000 }, 
 const stanzaMetrics = { stanzas: counter('Stanzas exchanged with other servers') };
 const failureMetrics = { failures: counter('Streams with other servers that failed, by reason') };
 
-export class Federation implements Remote {
+export class Federation implements Pick<Remote, 'send'> {
   private readonly parts: FederationParts;
   private readonly pool: Pool;
   private readonly acceptor: ServerAcceptor;

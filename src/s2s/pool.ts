@@ -26,7 +26,7 @@ function keyOf({ from, to }: DomainPair): string {
   return `${from} ${to}`;
 }
 
-export class Pool implements Remote {
+export class Pool implements Pick<Remote, 'send'> {
   private readonly context: S2sContext;
   private readonly outgoing = new Map<string, OutboundStream>();
   /** Incoming streams that stanzas may go back over. */

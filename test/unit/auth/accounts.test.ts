@@ -87,9 +87,12 @@ describe('an account', () => {
   test('has roles', async () => {
     const accounts = await testAccounts();
     await accounts.create('alice', 'secret');
-    await accounts.setRoles('alice', ['admin', 'admin', 'a']);
-    expect((await accounts.facts('alice'))?.roles).toEqual(['a', 'admin']);
-    expect(await problem(accounts.setRoles('bob', []))).toBe('not-found');
+    expect((await accounts.facts('alice'))?.role).toBe('member');
+    await accounts.setRole('alice', 'admin');
+    expect((await accounts.facts('alice'))?.role).toBe('admin');
+    expect(await accounts.roleOf('alice')).toBe('admin');
+    expect(await accounts.roleOf('bob')).toBeUndefined();
+    expect(await problem(accounts.setRole('bob', 'member'))).toBe('not-found');
   });
 
   test('gets another password, and the old one is worth nothing, cached or not', async () => {
