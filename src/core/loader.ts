@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Driver } from '../storage/ports.ts';
+import type { AdminContext } from './commands.ts';
 import type { Host, Instance } from './host.ts';
 import type { Metrics } from './metrics.ts';
 import type { AnyModule, Service, Setup } from './module.ts';
@@ -48,6 +49,7 @@ export interface LoaderParts {
   readonly owners: Owners;
   readonly clock: Clock;
   readonly metrics: Metrics;
+  readonly admin: AdminContext;
   /** A module's settings on a host of kind `users`, and on those below it, parsed and with defaults. */
   settingsOf(domain: string, name: string, schema: AnyModule['config']): unknown;
 }
@@ -110,6 +112,7 @@ async function install(
     },
     clock: parts.clock,
     log,
+    admin: parts.admin,
     use: (service) => {
       if (!services.has(service.name)) throw new Error(`${name} needs "${service.name}", which no module provides`);
       return services.get(service.name) as never;

@@ -8,6 +8,7 @@ import type { Opened, Spec } from '../storage/specs.ts';
 import type { Element } from '../xml/element.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Iq } from '../xmpp/stanza.ts';
+import type { AdminContext } from './commands.ts';
 import type { AnyHook, Collect, Gate, HookHandler, Notify, Verdict } from './hooks.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Measure, Measures } from './metrics.ts';
@@ -177,6 +178,8 @@ export interface Setup<C, S, M> {
   readonly owners: ModuleOwners;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What administrators may do, on the whole server: for modules by which they do it. Nothing of it may be used before `setup` is over. */
+  readonly admin: AdminContext;
   /** A service that the module lists in `needs`. */
   use<T>(service: Service<T>): T;
   /** A service that may be missing, because its module is switched off. */
