@@ -17,6 +17,7 @@ import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
 import { Listeners } from './composition/listeners.ts';
 import { clientMetrics, isOnRedis, observe, observeRedis, streamManagementMetrics } from './composition/measures.ts';
+import { webOf } from './composition/web.ts';
 import type { Config, ListenerName } from './config/server.ts';
 import type { Host } from './core/host.ts';
 import type { Modules } from './core/loader.ts';
@@ -24,6 +25,7 @@ import { Metrics } from './core/metrics.ts';
 import { Owners } from './core/owners/owners.ts';
 import { Router } from './core/router.ts';
 import { Sessions } from './core/sessions.ts';
+import { WebRoutes } from './core/web.ts';
 import type { NameServer } from './net/dns.ts';
 import { Http } from './net/http.ts';
 import { createTlsContexts, type TlsContexts } from './net/tls.ts';
@@ -203,6 +205,7 @@ export class Server {
       log: this.log,
       iterations: parts.iterations,
       removed: (host) => this.restart.drop(host),
+      webOf: (host) => webOf(host, this.listeners),
     });
     this.draining = new Draining({
       cluster,
@@ -222,6 +225,8 @@ export class Server {
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
     this.administration = new ClusterAdmin(this, cluster, this.log, dialbackSecret);
     this.addRoutes();
+    const routes = new WebRoutes(this.hosts, this.log.child({ part: 'web' }));
+    this.http.otherwise((request, response, peer) => routes.take(request, response, peer));
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => Object.keys(this.config.hosts), sessions, sm, clients, web });
     if (parts.ownsProcess) metrics.process();
