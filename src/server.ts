@@ -18,6 +18,7 @@ import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
 import { Listeners } from './composition/listeners.ts';
 import { clientMetrics, isOnRedis, observe, observeRedis, streamManagementMetrics } from './composition/measures.ts';
+import { webOf } from './composition/web.ts';
 import type { Config, ListenerName } from './config/server.ts';
 import type { AdminContext } from './core/commands.ts';
 import type { Host } from './core/host.ts';
@@ -26,6 +27,7 @@ import { Metrics } from './core/metrics.ts';
 import { Owners } from './core/owners/owners.ts';
 import { Router } from './core/router.ts';
 import { Sessions } from './core/sessions.ts';
+import { WebRoutes } from './core/web.ts';
 import type { NameServer } from './net/dns.ts';
 import { Http } from './net/http.ts';
 import { createTlsContexts, type TlsContexts } from './net/tls.ts';
@@ -212,6 +214,7 @@ export class Server {
       log: this.log,
       iterations: parts.iterations,
       removed: (host) => this.restart.drop(host),
+      webOf: (host) => webOf(host, this.listeners),
     });
     this.draining = new Draining({
       cluster,
@@ -230,6 +233,8 @@ export class Server {
     });
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
     this.addRoutes();
+    const routes = new WebRoutes(this.hosts, this.log.child({ part: 'web' }));
+    this.http.otherwise((request, response, peer) => routes.take(request, response, peer));
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => Object.keys(this.config.hosts), sessions, sm, clients, web });
     if (parts.ownsProcess) metrics.process();

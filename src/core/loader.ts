@@ -12,6 +12,7 @@ import type { Metrics } from './metrics.ts';
 import type { AnyModule, Service, Setup } from './module.ts';
 import type { Owners } from './owners/owners.ts';
 import type { Router } from './router.ts';
+import type { Web } from './web.ts';
 
 /** Definitions by name: `ping` for `modules/ping.ts` or `modules/ping/index.ts`. */
 export type Modules = ReadonlyMap<string, AnyModule>;
@@ -52,6 +53,7 @@ export interface LoaderParts {
   readonly admin: AdminContext;
   /** A module's settings on a host of kind `users`, and on those below it, parsed and with defaults. */
   settingsOf(domain: string, name: string, schema: AnyModule['config']): unknown;
+  webOf(host: Host): Web;
 }
 
 /**
@@ -110,6 +112,7 @@ async function install(
         return declared;
       },
     },
+    web: parts.webOf(host),
     clock: parts.clock,
     log,
     admin: parts.admin,

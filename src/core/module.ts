@@ -16,6 +16,7 @@ import type { Kind, Owned } from './owners/kind.ts';
 import type { Router } from './router.ts';
 import type { Session } from './sessions.ts';
 import type { Transit } from './transit.ts';
+import type { Web, WebRoute } from './web.ts';
 
 /**
  * Whom an IQ request is for: `self` the sender's own account (also without `to`), `account` any account's bare JID
@@ -176,6 +177,8 @@ export interface Setup<C, S, M> {
   readonly cluster: Cluster;
   /** Things that must not be on two nodes at a time. */
   readonly owners: ModuleOwners;
+  /** Where the host is on the web; asked for while the server runs, as a free port is known only then. */
+  readonly web: Web;
   readonly clock: Clock;
   readonly log: Logger;
   /** What administrators may do, on the whole server: for modules by which they do it. Nothing of it may be used before `setup` is over. */
@@ -203,6 +206,8 @@ export interface Installed {
   readonly info?: readonly Element[];
   readonly handlers?: readonly Registration[];
   readonly commands?: readonly Command[];
+  /** What is served over HTTP; a host that is named in the request comes before the others. */
+  readonly routes?: readonly WebRoute[];
   stop?(): MaybePromise<void>;
 }
 
