@@ -146,15 +146,16 @@ class CommandLine {
           'passwordStdin',
         ]),
       )
+      .option('--role <role>', 'what it may do: admin, moderator, member, limited, or one of the configuration')
       .action(async (jid: string | undefined, _: unknown, command: Command) => {
-        const options = command.optsWithGlobals<PasswordOptions & { batch?: string }>();
+        const options = command.optsWithGlobals<PasswordOptions & { batch?: string; role?: string }>();
         if (options.batch !== undefined) {
           if (jid !== undefined) throw new CommandError('bad-arguments', 'give a JID or --batch, not both');
           return this.batch(options.batch, options);
         }
         if (jid === undefined)
           throw new CommandError('bad-arguments', 'which account? Try: parley user add alice@localhost');
-        return this.setPassword('user add', jid, options);
+        return this.setPassword('user add', jid, options, options.role === undefined ? {} : { role: options.role });
       });
     this.withPassword(this.common(user.command('passwd <jid>').description(find('user passwd').summary))).action(
       (jid: string, _: unknown, command: Command) => this.setPassword('user passwd', jid, command.optsWithGlobals()),
@@ -271,11 +272,11 @@ class CommandLine {
     this.answer(options, result, () => command.render(result));
   }
 
-  private async setPassword(name: string, jid: string, options: PasswordOptions): Promise<void> {
+  private async setPassword(name: string, jid: string, options: PasswordOptions, more: object = {}): Promise<void> {
     const account = find(name).args.safeParse({ jid, generate: true });
     if (!account.success)
       throw new CommandError('bad-arguments', account.error.issues.map(({ message }) => message).join('; '));
-    if (options.generate) return this.runAdmin(name, { jid, generate: true }, options);
+    if (options.generate) return this.runAdmin(name, { jid, generate: true, ...more }, options);
     let password: string;
     if (options.passwordStdin) password = await readLine(this.io.stdin);
     else if (this.io.stdin.isTTY) password = await askPassword(jid, this.io);
@@ -285,7 +286,7 @@ class CommandLine {
         'no terminal to ask for the password; give --password-stdin or --generate',
       );
     if (password === '') throw new CommandError('bad-arguments', 'the password is empty');
-    return this.runAdmin(name, { jid, password }, options);
+    return this.runAdmin(name, { jid, password, ...more }, options);
   }
 
   private async batch(file: string, options: Common): Promise<void> {
