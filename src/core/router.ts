@@ -22,23 +22,17 @@ import {
 } from '../xmpp/stanza.ts';
 import { AccountDelivery, type Returned } from './account.ts';
 import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
-import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serverOut, serviceIn, sessionOrphaned } from './events.ts';
+import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import { isOver } from './hooks.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
 import { refusalOf } from './owners/reply.ts';
 import { Questions } from './questions.ts';
+import { goAbroad, type Remote } from './remote.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { checkFrom, restamp, stamp } from './stamps.ts';
 import { type Life, type Origin, Transit } from './transit.ts';
-
-/** Takes stanzas for domains that are not served here. */
-export interface Remote {
-  send(transit: Transit): MaybePromise<void>;
-  /** Whether a domain is a component's of ours. */
-  isComponent(domain: string): boolean;
-}
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
@@ -349,12 +343,7 @@ export class Router {
   }
 
   private abroad(transit: Transit): MaybePromise<void> {
-    if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
-    const { remote, hosts } = this.parts;
-    const { from, to } = transit.stanza;
-    const host = hosts.get(from.domain);
-    if (host === undefined || !host.listens(serverOut) || remote.isComponent(to.domain)) return remote.send(transit);
-    return andThen(host.gate(serverOut, transit), (verdict) => (isOver(verdict) ? undefined : remote.send(transit)));
+    return goAbroad(transit, this.parts.remote, this.parts.hosts);
   }
 
   private toService(host: Host, transit: Transit): MaybePromise<void> {

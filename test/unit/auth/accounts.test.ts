@@ -33,7 +33,7 @@ describe('an account', () => {
     expect(await accounts.exists('ALICE')).toBe(true);
     expect(await accounts.exists('bob')).toBe(false);
     expect(await accounts.exists('a b')).toBe(false);
-    const facts = { created: START, passwordSet: START, epoch: START, isDisabled: false, roles: [] };
+    const facts = { created: START, passwordSet: START, epoch: START, isDisabled: false, role: 'member' };
     expect(await accounts.facts('alice')).toEqual(facts);
     expect(await accounts.facts('bob')).toBeUndefined();
   });
