@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { redisDatabase } from '../net/redis-target.ts';
 import { components } from './components.ts';
+import { externalServices } from './external-services.ts';
 import { s2s } from './federation.ts';
 import type { ConfigSource } from './problems.ts';
 import { rooms } from './rooms.ts';
@@ -186,23 +187,6 @@ const contacts = z
       'Whom to write to, told by XEP-0157: one URI or several (`mailto:`, `xmpp:`, `https:`) for each purpose.',
   });
 
-const externalService = z.strictObject({
-  type: z.enum(['stun', 'stuns', 'turn', 'turns']).meta({ description: 'Kind of service.' }),
-  transport: z.enum(['udp', 'tcp']).prefault('udp').meta({ description: 'Transport protocol.' }),
-  host: z.string().min(1).meta({ description: 'Name or address of the service.' }),
-  port: z.int().min(1).max(65535).prefault(3478).meta({ description: 'Port of the service.' }),
-  secret: secret()
-    .nullable()
-    .prefault(null)
-    .meta({ description: 'Shared with the service; short-lived credentials are made from it.' }),
-  username: z.string().nullable().prefault(null).meta({ description: 'Fixed name, where there is no shared secret.' }),
-  password: secret()
-    .nullable()
-    .prefault(null)
-    .meta({ description: 'Fixed password, where there is no shared secret.' }),
-  ttl: duration().prefault('1d').meta({ description: 'How long credentials made from the secret hold.' }),
-});
-
 const clients = z
   .strictObject({
     'token-lifetime': duration().prefault('21d').meta({
@@ -245,10 +229,7 @@ const hostable = {
   s2s,
   rooms,
   pubsub,
-  'external-services': z
-    .array(externalService)
-    .prefault([])
-    .meta({ description: 'STUN and TURN services told to clients (XEP-0215).' }),
+  'external-services': externalServices,
   modules: z
     .record(
       z.string(),
