@@ -12,7 +12,7 @@ const externalService = z.strictObject({
   type: z.enum(serviceTypes).meta({ description: 'Kind of service.' }),
   transport: z.enum(['udp', 'tcp']).prefault('udp').meta({ description: 'Transport protocol.' }),
   host: z
-    .string({ error: (issue) => hostProblem(issue.input) })
+    .string()
     .regex(/^[^\s/@[\]]+$/, { error: (issue) => hostProblem(issue.input) })
     .meta({ description: 'Name or address of the service.' }),
   port: z

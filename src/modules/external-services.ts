@@ -114,7 +114,10 @@ export default defineModule({
       const make = (id: string): Iq =>
         stanzaOf(el('iq', null, { from: host.domain, to: jid.full, type: 'set', id }, payload), host.jid, jid) as Iq;
       // whether the client makes anything of it is its own affair
-      background(router.request(host, make, { signal }).catch(() => {}), 'telling of changed services');
+      background(
+        router.request(host, make, { signal }).catch(() => {}),
+        'telling of changed services',
+      );
     }
 
     for (const session of router.sessionsOf(host)) pushChanges(session);
