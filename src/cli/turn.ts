@@ -5,7 +5,7 @@ import { type ExternalService, portOf } from '../config/external-services.ts';
 import type { Config } from '../config/server.ts';
 import type { StunAddress } from '../net/stun.ts';
 import { TurnClient, TurnRefused, type TurnTarget } from '../net/turn-client.ts';
-import { turnCredentials } from '../net/turn-credentials.ts';
+import { turnCredentials } from '../xmpp/turn-credentials.ts';
 import { type Check, fail, ok, warn } from './check.ts';
 
 /** What a relay has done. */

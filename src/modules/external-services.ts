@@ -8,13 +8,13 @@ import { z } from 'zod';
 import { type ExternalService, portOf, serviceTypes } from '../config/external-services.ts';
 import { defineModule, type IqRequest, iqGet } from '../core/module.ts';
 import { defineSlot, type Session } from '../core/sessions.ts';
-import { turnCredentials } from '../net/turn-credentials.ts';
 import { type Attrs, type Element, el } from '../xml/element.ts';
 import { formatDateTime } from '../xmpp/datetime.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { type Iq, stanzaOf } from '../xmpp/stanza.ts';
+import { turnCredentials } from '../xmpp/turn-credentials.ts';
 
 /** What a session has been told. */
 interface Told {

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { turnCredentials } from '../../../src/net/turn-credentials.ts';
+import { turnCredentials } from '../../../src/xmpp/turn-credentials.ts';
 
 const NOON = Date.UTC(2026, 0, 31, 12);
 
