@@ -250,7 +250,7 @@ authentication: anonymous
     ['external-services: [{ type: turn, host: a.example, username: b }]', 'has a username, but no password'],
     [
       'hosts: { b.example: { external-services: [{ type: turn, host: a.example }] } }',
-      'hosts."b.example".external-services[0]: needs credentials',
+      'hosts.b.example.external-services[0]: needs credentials',
     ],
     [
       'external-services: [{ type: fax, host: a.example }]',
