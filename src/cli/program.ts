@@ -14,15 +14,14 @@ import { adminCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError, type ReachReport, type ServerStatus } from '../core/commands.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
-import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
+import { type Check, renderChecks } from './check.ts';
+import type { Common } from './common.ts';
+import { examine, systemDns } from './doctor.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
 import { type AdminOptions, addSubjects, type PassedOn } from './subjects.ts';
-
-interface Common {
-  readonly json?: boolean;
-  readonly config?: string;
-}
+import { bind, relay } from './turn.ts';
+import { addTurnCommands } from './turn-commands.ts';
 
 /** Runs what was typed (without `node` and the script); resolves with the exit code. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
@@ -70,6 +69,7 @@ class CommandLine {
         const options = command.optsWithGlobals<Common & { for?: string }>();
         return this.runAdmin('log level', { module, level, for: options.for }, options);
       });
+    addTurnCommands(this.common(program.command('turn').description('Relays for calls')), this);
     this.addConfigCommands(this.common(program.command('config').description('The configuration')));
     const doctor = this.common(
       program.command('doctor').description('Look at configuration, certificates, DNS, database and ports'),
@@ -83,7 +83,7 @@ class CommandLine {
     return program;
   }
 
-  private common(command: Command): Command {
+  common(command: Command): Command {
     return command
       .exitOverride()
       .configureOutput({
@@ -226,7 +226,7 @@ class CommandLine {
   }
 
   /** @param text what the file says, where it was read already */
-  private load(options: Common, text?: string): Config {
+  load(options: Common, text?: string): Config {
     return loadConfig({ ...this.source(options), text });
   }
 
@@ -247,7 +247,7 @@ class CommandLine {
     return readWhole(() => this.load(options));
   }
 
-  private answer(options: Common, result: object, render: () => string): void {
+  answer(options: Common, result: object, render: () => string): void {
     this.io.out(options.json ? JSON.stringify(result) : render());
   }
 
@@ -327,7 +327,7 @@ class CommandLine {
         return examineRoom(config, countProcesses(config));
       };
       const dns = systemDns(config.dns.servers);
-      checks = await examine(config, { status, ping, room, redis, dns, now: Date.now() });
+      checks = await examine(config, { status, ping, room, redis, dns, turn: { bind, relay }, now: Date.now() });
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       checks = error.problems.map((problem) => ({
@@ -337,6 +337,10 @@ class CommandLine {
         fix: 'correct the configuration',
       }));
     }
+    this.tell(checks, options);
+  }
+
+  tell(checks: readonly Check[], options: Common): void {
     if (checks.some(({ state }) => state === 'fail')) this.code = 1;
     this.answer(options, { checks }, () => renderChecks(checks));
   }

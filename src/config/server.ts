@@ -4,10 +4,11 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { redisDatabase } from '../net/redis-target.ts';
 import { components } from './components.ts';
+import { externalServices } from './external-services.ts';
 import { s2s } from './federation.ts';
 import { limits } from './limits.ts';
 import type { ConfigSource } from './problems.ts';
-import { contacts, externalService, web } from './public.ts';
+import { contacts, web } from './public.ts';
 import { roles } from './roles.ts';
 import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
@@ -88,10 +89,7 @@ const hostable = {
   rooms,
   pubsub,
   web,
-  'external-services': z
-    .array(externalService)
-    .prefault([])
-    .meta({ description: 'STUN and TURN services told to clients (XEP-0215).' }),
+  'external-services': externalServices,
   modules: z
     .record(
       z.string(),
