@@ -2,10 +2,13 @@
 import { z } from 'zod';
 import { duration } from '../config/schema.ts';
 import { since, time } from './admin-common.ts';
+import { announcementCommands } from './announcement-commands.ts';
 import { archiveCommands } from './archive-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { logLevels } from './log.ts';
+import { peerCommands } from './peer-commands.ts';
+import { peopleCommands } from './people-commands.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
@@ -113,12 +116,15 @@ export const adminCommands: readonly AnyCommand[] = [
   reload,
   stop,
   ...userCommands,
+  ...peopleCommands,
+  ...announcementCommands,
   ...archiveCommands,
   ...roomCommands,
   ...pubsubCommands,
   ...workspaceCommands,
   ...sessionCommands,
   ...s2sCommands,
+  ...peerCommands,
   ...clusterCommands,
   logLevel,
 ];

@@ -1,10 +1,9 @@
 // The administrative commands for accounts.
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
-import { ADMIN, MEMBER } from '../config/roles.ts';
+import { ADMIN } from '../config/roles.ts';
 import { quote, secret } from '../config/schema.ts';
-import { prepareDomain } from '../xmpp/jid.ts';
-import { account, accountsOf, split, time, withAccount } from './admin-common.ts';
+import { account, accountsOf, roleNow, split, time, withAccount } from './admin-common.ts';
 import { describeArchive, renderArchive } from './archive-commands.ts';
 import {
   type AdminContext,
@@ -37,11 +36,6 @@ function checkRole(context: AdminContext | OfflineContext, address: string, want
     'refused',
     `there is no role ${quote(wanted)}; the roles are: ${Object.keys(table).join(', ')}`,
   );
-}
-
-/** What holds for an account: admins by the settings are admins whatever is stored. */
-function roleNow(context: AdminContext | OfflineContext, address: string, stored: string): string {
-  return context.adminsOf(split(address).host).includes(address) ? ADMIN : stored;
 }
 
 const passwordOrGenerate = z.strictObject({
@@ -124,37 +118,6 @@ const userRm = defineOfflineCommand({
     return { jid: args.jid };
   },
   render: (result) => `${result.jid} is gone`,
-});
-
-const PAGE = 1000;
-
-const userLs = defineOfflineCommand({
-  name: 'user ls',
-  readOnly: true,
-  summary: 'List accounts',
-  args: z.strictObject({ host: z.string().optional().describe('Only of this domain') }),
-  async run(context, args) {
-    const hosts = args.host === undefined ? context.hosts : [prepareDomain(args.host) ?? args.host];
-    const accounts: string[] = [];
-    const roles: Record<string, string> = {};
-    for (const host of hosts) {
-      const store = accountsOf(context, host);
-      for (let page = await store.list(undefined, PAGE); page.length > 0; page = await store.list(page.at(-1), PAGE)) {
-        const facts = await Promise.all(page.map((user) => store.facts(user)));
-        for (const [i, user] of page.entries()) {
-          const jid = `${user}@${host}`;
-          accounts.push(jid);
-          const now = roleNow(context, jid, facts[i]?.role ?? MEMBER);
-          if (now !== MEMBER) roles[jid] = now;
-        }
-      }
-    }
-    return { accounts, roles };
-  },
-  render: ({ accounts, roles }) =>
-    accounts.length === 0
-      ? 'there are no accounts'
-      : accounts.map((jid) => (roles[jid] === undefined ? jid : `${jid} (${roles[jid]})`)).join('\n'),
 });
 
 const userShow = defineOfflineCommand({
@@ -271,7 +234,6 @@ export const userCommands: readonly AnyCommand[] = [
   userBatch,
   userPasswd,
   userRm,
-  userLs,
   userShow,
   userRole,
   userDisable,
