@@ -1,7 +1,8 @@
 // What administrative commands may do, over a running server or over the opened store of a stopped one.
 import { type Accounts, accountStores, openAccounts } from './auth/accounts.ts';
 import { createPasswordHasher } from './auth/credentials.ts';
-import { systemClock } from './base/clock.ts';
+import { type TokenRow, Tokens, tokenStore } from './auth/tokens.ts';
+import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
@@ -11,12 +12,14 @@ import { domainsOf, serviceHosts } from './config/services.ts';
 import {
   type AdminArchives,
   type AdminContext,
+  type AdminTokens,
   type ClusterStatus,
   CommandError,
   type OfflineContext,
   type ReloadReport,
   type RestartReport,
   type ServerStatus,
+  type TokenGrant,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
@@ -29,7 +32,7 @@ import { settings as roomArchiveSettings, stores as roomArchiveStores } from './
 import { workspaces } from './modules/workspace.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
-import type { Driver } from './storage/ports.ts';
+import type { Driver, MapStore } from './storage/ports.ts';
 import type { Opened } from './storage/specs.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
@@ -74,6 +77,9 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       const host = server.hosts.get(domain);
       return host?.kind === 'users' ? host.accounts : undefined;
     },
+    parentOf: (domain) =>
+      server.config.hosts[domain] === undefined ? serviceHosts(server.config.hosts).get(domain)?.parent : domain,
+    tokens: () => openTokens(server.driver, server.clock),
     archives: (domain) => openArchives(server.driver, server.config, domain),
     roomsOf(domain) {
       const host = server.hosts.get(domain);
@@ -161,8 +167,17 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
     hosts: [...hosts.keys()],
     accounts: (domain) => hosts.get(domain),
     archives: (domain) => openArchives(driver, config, domain),
+    tokens: () => openTokens(driver, systemClock),
     close: () => driver.close(),
   };
+}
+
+const apiStores = { tokens: tokenStore<TokenGrant>() };
+
+/** The tokens of the REST interface belong to the whole server: to no host. */
+async function openTokens(driver: Driver, clock: Clock): Promise<AdminTokens> {
+  const { tokens } = (await driver.open('', 'api', apiStores)) as { readonly tokens: MapStore<TokenRow<TokenGrant>> };
+  return new Tokens(tokens, clock);
 }
 
 /** Nothing for hosts that keep no archives. */
