@@ -62,6 +62,7 @@ export const untouchable: AdminOptions = {
 /** The administration of a running server. */
 export function adminContext(server: Server, options: AdminOptions): AdminContext {
   const { administration } = server;
+  let tokens: Promise<AdminTokens> | undefined;
   administration.setLogLevel = ({ part, level, forMs }) => options.logLevel(part, level, forMs);
   return {
     get hosts() {
@@ -79,7 +80,14 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     },
     parentOf: (domain) =>
       server.config.hosts[domain] === undefined ? serviceHosts(server.config.hosts).get(domain)?.parent : domain,
-    tokens: () => openTokens(server.driver, server.clock),
+    tokens() {
+      tokens ??= openTokens(server.driver, server.clock);
+      // what could not be opened may be opened later
+      tokens.catch(() => {
+        tokens = undefined;
+      });
+      return tokens;
+    },
     archives: (domain) => openArchives(server.driver, server.config, domain),
     roomsOf(domain) {
       const host = server.hosts.get(domain);

@@ -115,7 +115,9 @@ export function parseToken(
     return undefined;
   const name = Buffer.from(owner, 'base64url').toString('utf8');
   // no text of another encoding, and nothing that no store can hold
-  return Buffer.from(name).toString('base64url') === owner && !name.includes('\0') ? { owner: name, id, secret } : undefined;
+  return Buffer.from(name).toString('base64url') === owner && !name.includes('\0')
+    ? { owner: name, id, secret }
+    : undefined;
 }
 
 /** Whether two texts are the same, told in a time that says nothing of where they differ. */

@@ -18,6 +18,7 @@ import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { readPicture } from './picture.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
+import { addTokenCommands } from './tokens.ts';
 
 interface Common {
   readonly json?: boolean;
@@ -87,6 +88,9 @@ class CommandLine {
       .option('--name <text>', 'what it is called')
       .option('--color <#rrggbb>', 'its colour')
       .option('--icon <file>', 'its icon; "" for none');
+    addTokenCommands(this.common(program.command('token').description('Tokens for the REST interface')), (...line) =>
+      this.admin(...line),
+    );
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -461,6 +465,9 @@ interface AdminOptions {
   readonly venue?: string;
   readonly reason?: string;
   readonly before?: string;
+  readonly scope?: readonly string[];
+  readonly ttl?: string;
+  readonly host?: string;
 }
 interface PasswordOptions extends Common {
   readonly passwordStdin?: boolean;

@@ -114,41 +114,21 @@ const userRm = defineOfflineCommand({
 
 const PAGE = 1000;
 
-/** A page of addresses from after one, over hosts in order. */
-async function accountsAfter(
-  context: AdminContext | OfflineContext,
-  hosts: readonly string[],
-  after: string | undefined,
-  limit: number,
-): Promise<string[]> {
-  const last = after === undefined ? undefined : split(after);
-  const accounts: string[] = [];
-  const from = last === undefined ? 0 : Math.max(0, hosts.indexOf(last.host));
-  for (const host of hosts.slice(from)) {
-    const store = accountsOf(context, host);
-    let user = host === last?.host ? last.user : undefined;
-    while (accounts.length < limit) {
-      const page = await store.list(user, Math.min(PAGE, limit - accounts.length));
-      for (const one of page) accounts.push(`${one}@${host}`);
-      user = page.at(-1);
-      if (user === undefined) break;
-    }
-  }
-  return accounts;
-}
-
 const userLs = defineOfflineCommand({
   name: 'user ls',
   readOnly: true,
   summary: 'List accounts',
-  args: z.strictObject({
-    host: z.string().optional().describe('Only of this domain'),
-    after: account.optional().describe('Only those that come after this one'),
-    limit: z.int().positive().optional().describe('So many at the most; all, unless said'),
-  }),
+  args: z.strictObject({ host: z.string().optional().describe('Only of this domain') }),
   async run(context, args) {
     const hosts = args.host === undefined ? context.hosts : [prepareDomain(args.host) ?? args.host];
-    return { accounts: await accountsAfter(context, hosts, args.after, args.limit ?? Number.POSITIVE_INFINITY) };
+    const accounts: string[] = [];
+    for (const host of hosts) {
+      const store = accountsOf(context, host);
+      for (let page = await store.list(undefined, PAGE); page.length > 0; page = await store.list(page.at(-1), PAGE)) {
+        for (const user of page) accounts.push(`${user}@${host}`);
+      }
+    }
+    return { accounts };
   },
   render: ({ accounts }) => (accounts.length === 0 ? 'there are no accounts' : accounts.join('\n')),
 });

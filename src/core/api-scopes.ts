@@ -21,9 +21,7 @@ export type Access = 'read' | 'write';
 /** `users:read`, `rooms:write`; `*:read` is for all groups. Whoever may write may read. */
 export type Scope = `${ScopeGroup | '*'}:${Access}`;
 
-const all: ReadonlySet<string> = new Set(
-  ['*', ...scopeGroups].flatMap((group) => [`${group}:read`, `${group}:write`]),
-);
+const all: ReadonlySet<string> = new Set(['*', ...scopeGroups].flatMap((group) => [`${group}:read`, `${group}:write`]));
 
 export const scope = z.string().refine((text): text is Scope => all.has(text), {
   error: ({ input }) =>

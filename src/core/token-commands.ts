@@ -4,7 +4,13 @@ import { durationOrForever, formatDuration } from '../config/schema.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { accountsOf, table, time } from './admin-common.ts';
 import { scope } from './api-scopes.ts';
-import { type AdminContext, type AdminToken, CommandError, defineOfflineCommand, type OfflineContext } from './commands.ts';
+import {
+  type AdminContext,
+  type AdminToken,
+  CommandError,
+  defineOfflineCommand,
+  type OfflineContext,
+} from './commands.ts';
 
 const described = ({ id, created, expires, used, grant }: AdminToken) => ({
   id,

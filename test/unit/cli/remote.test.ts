@@ -28,6 +28,9 @@ async function open(url: string) {
     hosts: ['localhost'],
     accounts: () => accounts,
     archives: () => undefined,
+    tokens: () => {
+      throw new Error('nobody asks for tokens');
+    },
     close: async () => {},
   };
   const config = parseConfig({ data: folder, database: 'postgres://nobody/db', redis: url });
