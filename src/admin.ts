@@ -7,6 +7,7 @@ import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
 import { moduleSettings } from './config/load.ts';
+import { roleTable } from './config/roles.ts';
 import type { Config } from './config/server.ts';
 import { domainsOf, serviceHosts } from './config/services.ts';
 import {
@@ -88,6 +89,8 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       });
       return tokens;
     },
+    rolesOf: (domain) => server.hosts.get(domain)?.roles.table,
+    adminsOf: (domain) => server.config.hosts[domain]?.admins ?? [],
     archives: (domain) => openArchives(server.driver, server.config, domain),
     roomsOf(domain) {
       const host = server.hosts.get(domain);
@@ -174,6 +177,8 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
   return {
     hosts: [...hosts.keys()],
     accounts: (domain) => hosts.get(domain),
+    rolesOf: (domain) => config.hosts[domain] && roleTable(config.hosts[domain].roles),
+    adminsOf: (domain) => config.hosts[domain]?.admins ?? [],
     archives: (domain) => openArchives(driver, config, domain),
     tokens: () => openTokens(driver, systemClock),
     close: () => driver.close(),

@@ -133,6 +133,7 @@ export class Server {
       remote: {
         send: (transit) =>
           this.components.has(transit.stanza.to.domain) ? this.components.send(transit) : this.federation.send(transit),
+        isComponent: (domain) => this.components.has(domain),
       },
     });
     this.components = new Components({

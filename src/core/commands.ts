@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import type { Accounts } from '../auth/accounts.ts';
 import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
+import type { RoleTable } from '../config/roles.ts';
 import type { LogLevel } from './log.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
@@ -32,6 +33,7 @@ export type AdminAccounts = Pick<
   Accounts,
   | 'exists'
   | 'create'
+  | 'setRole'
   | 'setPassword'
   | 'remove'
   | 'disable'
@@ -338,6 +340,10 @@ export interface AdminContext {
   readonly pubsub: readonly string[];
   /** The accounts of a host; nothing when it is not served. */
   accounts(host: string): AdminAccounts | undefined;
+  /** The roles that accounts of a host may have, with what each of them may do; nothing when it is not served. */
+  rolesOf(host: string): RoleTable | undefined;
+  /** Those who are admins by the settings of a host, as bare JIDs. */
+  adminsOf(host: string): readonly string[];
   /** The archives of a host; nothing when it is not served or keeps none. */
   archives(host: string): MaybePromise<AdminArchives | undefined>;
   /** The rooms at a domain; nothing where there are none. */
@@ -375,6 +381,8 @@ export interface AdminContext {
 export interface OfflineContext {
   readonly hosts: readonly string[];
   accounts(host: string): AdminAccounts | undefined;
+  rolesOf(host: string): RoleTable | undefined;
+  adminsOf(host: string): readonly string[];
   archives(host: string): MaybePromise<AdminArchives | undefined>;
   tokens(): MaybePromise<AdminTokens>;
   close(): Promise<void>;

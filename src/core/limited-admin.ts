@@ -25,6 +25,8 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     parentOf: (domain) => (isOurs(domain) ? host : undefined),
     tokens: forbidden,
     accounts: (domain) => ours(domain, () => admin.accounts(domain)),
+    rolesOf: (domain) => ours(domain, () => admin.rolesOf(domain)),
+    adminsOf: (domain) => ours(domain, () => admin.adminsOf(domain)) ?? [],
     archives: (domain) => ours(domain, () => admin.archives(domain)),
     roomsOf: (domain) => ours(domain, () => admin.roomsOf(domain)),
     nodesOf: (domain) => ours(domain, () => admin.nodesOf(domain)),
