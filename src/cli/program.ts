@@ -19,7 +19,7 @@ import type { Common } from './common.ts';
 import { examine, systemDns } from './doctor.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
-import { type AdminOptions, addSubjects, type PassedOn } from './subjects.ts';
+import { type AdminOptions, addPeople, addSubjects, type Cli, type PassedOn } from './subjects.ts';
 import { bind, relay } from './turn.ts';
 import { addTurnCommands } from './turn-commands.ts';
 
@@ -51,6 +51,11 @@ class CommandLine {
     this.json = json;
   }
 
+  private readonly passing: Cli = {
+    common: (command) => this.common(command),
+    admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
+  };
+
   program(): Command {
     const program = this.common(new Command('parley'))
       .description('Parley, an XMPP server')
@@ -58,10 +63,7 @@ class CommandLine {
       .showHelpAfterError('(add --help for what may be given)');
     this.addServerCommands(program);
     this.addUserCommands(this.common(program.command('user').description('Accounts')));
-    addSubjects(program, {
-      common: (command) => this.common(command),
-      admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
-    });
+    addSubjects(program, this.passing);
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -163,7 +165,7 @@ class CommandLine {
     for (const name of ['rm', 'show', 'disable', 'enable']) {
       this.admin(user, `${name} <jid>`, `user ${name}`, (jid) => ({ jid }));
     }
-    this.admin(user, 'ls [host]', 'user ls', (host) => ({ host }));
+    addPeople(this.passing, user);
     this.admin(user, 'role <jid> [role]', 'user role', (jid, _, role) => ({ jid, role }));
   }
 
