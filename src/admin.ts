@@ -45,6 +45,17 @@ export interface AdminOptions {
   readonly errors: () => ServerStatus['errors'];
 }
 
+const notHere = (): never => {
+  throw new CommandError('refused', 'whoever started the server looks after its process');
+};
+/** Of a server in a process that administrators have no part in. */
+export const untouchable: AdminOptions = {
+  reload: async () => notHere(),
+  stop: notHere,
+  logLevel: notHere,
+  errors: () => [],
+};
+
 /** The administration of a running server. */
 export function adminContext(server: Server, options: AdminOptions): AdminContext {
   const { administration } = server;

@@ -27,6 +27,7 @@ export { defineModule, defineService, iqGet, iqSet, nonza, on, provide } from '.
 export type { Kind, Owned } from './core/owners/kind.ts';
 export { defineSlot } from './core/sessions.ts';
 export { defineNote } from './core/transit.ts';
+export { WebRefusal, type WebReply, type WebRequest, type WebRoute } from './core/web.ts';
 export type { NameServer, SrvRecord } from './net/dns.ts';
 export type { StreamView } from './s2s/federation.ts';
 export { archive, ephemeral, items, kv, log, map, pairs } from './storage/specs.ts';

@@ -1,5 +1,6 @@
 // Server: the one composition root. Everything is built here, in order, and stopped in the opposite order. Nothing is global.
 import { join } from 'node:path';
+import { type AdminOptions, adminContext, untouchable } from './admin.ts';
 import { createThrottle, type Throttle } from './auth/throttle.ts';
 import { SharedBudgets } from './base/budget.ts';
 import { type Clock, systemClock } from './base/clock.ts';
@@ -17,13 +18,16 @@ import { Draining } from './composition/draining.ts';
 import { checkModules, componentFederation, Hosts, tlsHosts } from './composition/hosts.ts';
 import { Listeners } from './composition/listeners.ts';
 import { clientMetrics, isOnRedis, observe, observeRedis, streamManagementMetrics } from './composition/measures.ts';
+import { webOf } from './composition/web.ts';
 import type { Config, ListenerName } from './config/server.ts';
+import type { AdminContext } from './core/commands.ts';
 import type { Host } from './core/host.ts';
 import type { Modules } from './core/loader.ts';
 import { Metrics } from './core/metrics.ts';
 import { Owners } from './core/owners/owners.ts';
 import { Router } from './core/router.ts';
 import { Sessions } from './core/sessions.ts';
+import { WebRoutes } from './core/web.ts';
 import type { NameServer } from './net/dns.ts';
 import { Http } from './net/http.ts';
 import { createTlsContexts, type TlsContexts } from './net/tls.ts';
@@ -56,6 +60,8 @@ export interface ServerParts {
   readonly ownsProcess?: boolean;
   /** The text of `/metrics`, where it tells of other nodes too. */
   readonly figures?: () => Promise<string>;
+  /** What administrators may do with the process; nothing of it unless given. */
+  readonly process?: AdminOptions;
 }
 
 /** How long an orderly stop waits for clients to go, in milliseconds; for each of several things. */
@@ -96,6 +102,8 @@ export class Server {
   private readonly served: Hosts;
   private readonly draining: Draining;
   readonly administration: ClusterAdmin;
+  /** What administrators may do. */
+  readonly admin: AdminContext;
   private c2s: C2sSettings;
   private stopping: Promise<void> | undefined;
 
@@ -190,6 +198,8 @@ export class Server {
       log: this.log.child({ part: 'owners' }),
       metrics: this.metrics,
     });
+    this.administration = new ClusterAdmin(this, cluster, this.log, dialbackSecret);
+    this.admin = adminContext(this, parts.process ?? untouchable);
     this.served = new Hosts(this.hosts, {
       modules: parts.modules,
       driver,
@@ -198,11 +208,13 @@ export class Server {
       owners: this.owners,
       clock: this.clock,
       metrics: this.metrics,
+      admin: this.admin,
       config: () => this.config,
       sessions: this.sessions,
       log: this.log,
       iterations: parts.iterations,
       removed: (host) => this.restart.drop(host),
+      webOf: (host) => webOf(host, this.listeners),
     });
     this.draining = new Draining({
       cluster,
@@ -220,8 +232,9 @@ export class Server {
       resumable: () => this.sm.resumable(),
     });
     cluster.answer(databaseCall, () => fingerprintOf(dialbackSecret));
-    this.administration = new ClusterAdmin(this, cluster, this.log, dialbackSecret);
     this.addRoutes();
+    const routes = new WebRoutes(this.hosts, this.log.child({ part: 'web' }));
+    this.http.otherwise((request, response, peer) => routes.take(request, response, peer));
     const { metrics, sessions, sm, clients, web } = this;
     observe({ metrics, domains: () => Object.keys(this.config.hosts), sessions, sm, clients, web });
     if (parts.ownsProcess) metrics.process();

@@ -1,6 +1,5 @@
 // One node of several on this machine: what `parley start` runs in each of the processes that the primary has forked.
 import cluster from 'node:cluster';
-import { adminContext } from '../admin.ts';
 import type { NodeId } from '../cluster/cluster.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Config, ListenerName } from '../config/server.ts';
@@ -84,6 +83,12 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
       sharesPorts: true,
       ownsProcess: true,
       figures: async () => joinFigures((await channel.ask('figures')) as readonly NodeFigures[]),
+      process: {
+        reload: async () => (await channel.ask('reload')) as ReloadReport,
+        stop: () => void channel.ask('stop').catch(() => {}),
+        logLevel: (part, level, forMs) => log.setLevel(part, level, forMs),
+        errors: () => log.recentErrors(),
+      },
     });
   } catch (error) {
     log.flush();
@@ -91,16 +96,11 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
     await channel.ask('failed', { message, isConfig: error instanceof ConfigError });
     return 1;
   }
-  const context = adminContext(server, {
-    reload: async () => (await channel.ask('reload')) as ReloadReport,
-    stop: () => void channel.ask('stop').catch(() => {}),
-    logLevel: (part, level, forMs) => log.setLevel(part, level, forMs),
-    errors: () => log.recentErrors(),
-  });
+  const { admin } = server;
   const command = async (name: string, args: unknown): Promise<object> => {
     const found = adminCommands.find((one) => one.name === name);
     if (found === undefined) throw new CommandError('unknown-command', `there is no command "${name}"`);
-    return runCommand(found, context, args);
+    return runCommand(found, admin, args);
   };
   server.administration.onLife((life) => void channel.ask('life', life).catch(() => {}));
   ending.started();

@@ -1,7 +1,6 @@
 // A server that is one process, with what surrounds it: signals, the admin socket, its settings.
-import { adminContext } from '../admin.ts';
 import type { Config } from '../config/server.ts';
-import { type AdminContext, CommandError, type ReloadReport, runCommand } from '../core/commands.ts';
+import { CommandError, type ReloadReport, runCommand } from '../core/commands.ts';
 import type { Log } from '../core/log.ts';
 import { loadModules } from '../index.ts';
 import { Server } from '../server.ts';
@@ -17,7 +16,6 @@ export class Running {
   private readonly ending: Ending;
   private server: Server | undefined;
   private admin: AdminServer | undefined;
-  private context: AdminContext | undefined;
 
   constructor(config: Config, load: () => Config, log: Log) {
     this.settings = new Settings(config, log);
@@ -36,24 +34,28 @@ export class Running {
     const { config } = this.settings;
     // the socket comes first: it keeps a second server off this data
     this.admin = await openAdminServer(config.data, this.log, (command, args) => {
-      if (!this.context) throw new CommandError('not-running', 'the server is just starting; try again');
-      return runCommand(command, this.context, args);
+      if (!this.server) throw new CommandError('not-running', 'the server is just starting; try again');
+      return runCommand(command, this.server.admin, args);
     });
     this.ending.attend(() => this.reload());
     let server: Server;
     try {
-      server = await Server.start(config, { modules: await loadModules(config), log: this.log, ownsProcess: true });
+      server = await Server.start(config, {
+        modules: await loadModules(config),
+        log: this.log,
+        ownsProcess: true,
+        process: {
+          reload: () => this.reload(),
+          stop: () => setImmediate(() => this.ending.stop('command')),
+          logLevel: (part, level, forMs) => this.log.setLevel(part, level, forMs),
+          errors: () => this.log.recentErrors(),
+        },
+      });
     } catch (error) {
       await this.admin.close();
       throw error;
     }
     this.server = server;
-    this.context = adminContext(server, {
-      reload: () => this.reload(),
-      stop: () => setImmediate(() => this.ending.stop('command')),
-      logLevel: (part, level, forMs) => this.log.setLevel(part, level, forMs),
-      errors: () => this.log.recentErrors(),
-    });
     const facts = await startFacts(server, config);
     this.ending.started();
     return facts;

@@ -5,133 +5,14 @@ import { z } from 'zod';
 import { redisDatabase } from '../net/redis-target.ts';
 import { components } from './components.ts';
 import { s2s } from './federation.ts';
+import { limits } from './limits.ts';
 import type { ConfigSource } from './problems.ts';
+import { contacts, externalService, web } from './public.ts';
 import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
 import { pubsub } from './services.ts';
 
 const restart = true;
-
-const limits = z
-  .strictObject({
-    enabled: z.boolean().prefault(true).meta({
-      description:
-        'Whether rates and numbers are limited. `false` is for load tests. Sizes of stanzas and timeouts always hold.',
-    }),
-    'stanza-bytes': bytes().prefault('256KiB').meta({
-      description:
-        'Largest stanza after authentication; XEP-0478 tells clients. RFC 6120 13.12 asks for 10 kB at least.',
-    }),
-    'stanza-bytes-before-auth': bytes()
-      .prefault('10kB')
-      .meta({ description: 'Largest element before authentication.' }),
-    'bytes-per-second': bytes()
-      .prefault('50kB')
-      .meta({ description: 'What one client stream may send in the long run; beyond it, reading pauses.' }),
-    'bytes-burst': bytes().prefault('2MB').meta({
-      description:
-        'What one client stream may send at once before the rate counts; a rich client sends hundreds of requests at login.',
-    }),
-    'stanzas-per-second': z
-      .number()
-      .positive()
-      .prefault(50)
-      .meta({ description: 'Stanzas of one client stream in the long run; beyond it, reading pauses.' }),
-    'stanzas-burst': z
-      .int()
-      .positive()
-      .prefault(1000)
-      .meta({ description: 'Stanzas of one client stream at once before the rate counts.' }),
-    'account-bytes-per-second': bytes()
-      .prefault('200kB')
-      .meta({ description: 'The same for all streams of one account together.' }),
-    'account-bytes-burst': bytes()
-      .prefault('8MB')
-      .meta({ description: 'The same for all streams of one account together.' }),
-    'account-stanzas-per-second': z
-      .number()
-      .positive()
-      .prefault(200)
-      .meta({ description: 'The same for all streams of one account together.' }),
-    'account-stanzas-burst': z
-      .int()
-      .positive()
-      .prefault(4000)
-      .meta({ description: 'The same for all streams of one account together.' }),
-    'address-bytes-per-second': bytes().prefault('5MB').meta({
-      description: 'The same for all streams from one network address together. A whole office may share one.',
-    }),
-    'address-bytes-burst': bytes()
-      .prefault('100MB')
-      .meta({ description: 'The same for all streams from one network address together.' }),
-    'address-stanzas-per-second': z
-      .number()
-      .positive()
-      .prefault(5000)
-      .meta({ description: 'The same for all streams from one network address together.' }),
-    'address-stanzas-burst': z
-      .int()
-      .positive()
-      .prefault(50_000)
-      .meta({ description: 'The same for all streams from one network address together.' }),
-    'address-connections-per-second': z.number().positive().prefault(50).meta({
-      description: 'New client connections from one network address in the long run; beyond it, they wait.',
-    }),
-    'address-connections-burst': z
-      .int()
-      .positive()
-      .prefault(500)
-      .meta({ description: 'New client connections from one network address at once before the rate counts.' }),
-    'connections-per-address': z
-      .int()
-      .positive()
-      .prefault(500)
-      .meta({ description: 'Client connections at a time from one network address. A whole office may share one.' }),
-    'sessions-per-account': z
-      .int()
-      .positive()
-      .prefault(20)
-      .meta({ description: 'Resources of one account at a time.' }),
-    'auth-attempts': z
-      .int()
-      .min(2)
-      .prefault(5)
-      .meta({ description: 'Failed attempts to authenticate before a stream is closed (RFC 6120 6.4.5).' }),
-    'auth-failures-per-account': z.int().positive().prefault(10).meta({
-      description:
-        'Failed attempts on one account from one network address, after which further ones are refused for a while. Before that, answers are delayed.',
-    }),
-    'auth-failures-per-address': z
-      .int()
-      .positive()
-      .prefault(100)
-      .meta({ description: 'The same, on all accounts together from one network address.' }),
-    'servers-connections-per-second': z.number().positive().prefault(20).meta({
-      description:
-        'New connections of other servers from one network address in the long run; beyond it, they are dropped.',
-    }),
-    'servers-connections-burst': z.int().positive().prefault(200).meta({
-      description: 'New connections of other servers from one network address at once before the rate counts.',
-    }),
-    'servers-unproved': z.int().positive().prefault(1000).meta({
-      description: 'Connections of other servers at a time that have not proved a name yet.',
-    }),
-    'servers-unproved-per-address': z.int().positive().prefault(50).meta({
-      description: 'The same, from one network address; components count by themselves, all together.',
-    }),
-    'auth-timeout': duration()
-      .prefault('30s')
-      .meta({ description: 'How long a connection may take until it is authenticated.' }),
-    'idle-timeout': duration().prefault('30m').meta({
-      description:
-        'A client stream that sent nothing for so long, not even whitespace, is closed; XEP-0478 tells clients.',
-    }),
-    'send-queue-bytes': bytes()
-      .prefault('4MiB')
-      .meta({ description: 'What may wait for a client that does not read, before its stream is closed.' }),
-  })
-  .prefault({})
-  .meta({ description: 'What one client may ask of the server.' });
 
 const streamManagement = z
   .strictObject({
@@ -161,47 +42,6 @@ const streamManagement = z
   })
   .prefault({})
   .meta({ description: 'Acknowledgements, and sessions that can be resumed (XEP-0198).' });
-
-const contactRoles = ['abuse', 'admin', 'feedback', 'sales', 'security', 'status', 'support'] as const;
-const uriProblem = (value: unknown): string =>
-  typeof value === 'string' && /^[^\s:@]+@[^\s:@]+$/.test(value)
-    ? `${quote(value)} is not a URI. Try "xmpp:${value}" or "mailto:${value}".`
-    : `${quote(value)} is not a URI. Try "mailto:abuse@example.org".`;
-const uri = z
-  .string({ error: (issue) => uriProblem(issue.input) })
-  .refine((text) => /^[a-z][a-z0-9+.-]*:\S+$/i.test(text), { error: (issue) => uriProblem(issue.input) });
-const contact = z
-  .union([uri, z.array(uri)], { error: (issue) => uriProblem(issue.input) })
-  .transform((value): readonly string[] => (typeof value === 'string' ? [value] : value))
-  .prefault([]);
-const contacts = z
-  .strictObject(
-    Object.fromEntries(
-      contactRoles.map((role) => [role, contact.meta({ description: `Addresses for ${role}.` })]),
-    ) as Record<(typeof contactRoles)[number], typeof contact>,
-  )
-  .prefault({})
-  .meta({
-    description:
-      'Whom to write to, told by XEP-0157: one URI or several (`mailto:`, `xmpp:`, `https:`) for each purpose.',
-  });
-
-const externalService = z.strictObject({
-  type: z.enum(['stun', 'stuns', 'turn', 'turns']).meta({ description: 'Kind of service.' }),
-  transport: z.enum(['udp', 'tcp']).prefault('udp').meta({ description: 'Transport protocol.' }),
-  host: z.string().min(1).meta({ description: 'Name or address of the service.' }),
-  port: z.int().min(1).max(65535).prefault(3478).meta({ description: 'Port of the service.' }),
-  secret: secret()
-    .nullable()
-    .prefault(null)
-    .meta({ description: 'Shared with the service; short-lived credentials are made from it.' }),
-  username: z.string().nullable().prefault(null).meta({ description: 'Fixed name, where there is no shared secret.' }),
-  password: secret()
-    .nullable()
-    .prefault(null)
-    .meta({ description: 'Fixed password, where there is no shared secret.' }),
-  ttl: duration().prefault('1d').meta({ description: 'How long credentials made from the secret hold.' }),
-});
 
 const clients = z
   .strictObject({
@@ -245,6 +85,7 @@ const hostable = {
   s2s,
   rooms,
   pubsub,
+  web,
   'external-services': z
     .array(externalService)
     .prefault([])
@@ -451,6 +292,7 @@ export const serverSchema = z.strictObject({
   s2s,
   rooms,
   pubsub,
+  web,
   components,
   'external-services': hostable['external-services'],
   contacts,

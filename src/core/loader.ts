@@ -6,11 +6,13 @@ import type { Clock } from '../base/clock.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Driver } from '../storage/ports.ts';
+import type { AdminContext } from './commands.ts';
 import type { Host, Instance } from './host.ts';
 import type { Metrics } from './metrics.ts';
 import type { AnyModule, Service, Setup } from './module.ts';
 import type { Owners } from './owners/owners.ts';
 import type { Router } from './router.ts';
+import type { Web } from './web.ts';
 
 /** Definitions by name: `ping` for `modules/ping.ts` or `modules/ping/index.ts`. */
 export type Modules = ReadonlyMap<string, AnyModule>;
@@ -48,8 +50,10 @@ export interface LoaderParts {
   readonly owners: Owners;
   readonly clock: Clock;
   readonly metrics: Metrics;
+  readonly admin: AdminContext;
   /** A module's settings on a host of kind `users`, and on those below it, parsed and with defaults. */
   settingsOf(domain: string, name: string, schema: AnyModule['config']): unknown;
+  webOf(host: Host): Web;
 }
 
 /**
@@ -108,8 +112,10 @@ async function install(
         return declared;
       },
     },
+    web: parts.webOf(host),
     clock: parts.clock,
     log,
+    admin: parts.admin,
     use: (service) => {
       if (!services.has(service.name)) throw new Error(`${name} needs "${service.name}", which no module provides`);
       return services.get(service.name) as never;

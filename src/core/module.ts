@@ -8,6 +8,7 @@ import type { Opened, Spec } from '../storage/specs.ts';
 import type { Element } from '../xml/element.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Iq } from '../xmpp/stanza.ts';
+import type { AdminContext } from './commands.ts';
 import type { AnyHook, Collect, Gate, HookHandler, Notify, Verdict } from './hooks.ts';
 import type { Host, HostKind } from './host.ts';
 import type { Measure, Measures } from './metrics.ts';
@@ -15,6 +16,7 @@ import type { Kind, Owned } from './owners/kind.ts';
 import type { Router } from './router.ts';
 import type { Session } from './sessions.ts';
 import type { Transit } from './transit.ts';
+import type { Web, WebRoute } from './web.ts';
 
 /**
  * Whom an IQ request is for: `self` the sender's own account (also without `to`), `account` any account's bare JID
@@ -175,8 +177,12 @@ export interface Setup<C, S, M> {
   readonly cluster: Cluster;
   /** Things that must not be on two nodes at a time. */
   readonly owners: ModuleOwners;
+  /** Where the host is on the web; asked for while the server runs, as a free port is known only then. */
+  readonly web: Web;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What administrators may do, on the whole server: for modules by which they do it. Nothing of it may be used before `setup` is over. */
+  readonly admin: AdminContext;
   /** A service that the module lists in `needs`. */
   use<T>(service: Service<T>): T;
   /** A service that may be missing, because its module is switched off. */
@@ -200,6 +206,8 @@ export interface Installed {
   readonly info?: readonly Element[];
   readonly handlers?: readonly Registration[];
   readonly commands?: readonly Command[];
+  /** What is served over HTTP; a host that is named in the request comes before the others. */
+  readonly routes?: readonly WebRoute[];
   stop?(): MaybePromise<void>;
 }
 

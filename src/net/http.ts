@@ -49,6 +49,8 @@ export class Http {
   private readonly servers: Server[] = [];
   private readonly upgrades = new Map<string, UpgradeHandler>();
   private readonly raw = new Map<string, RawHandler>();
+  private readonly routed = new Set<string>();
+  private others: (...asked: Parameters<RawHandler>) => boolean = () => false;
 
   /** Adds a route; before the first port is listened on. */
   route(
@@ -56,6 +58,7 @@ export class Http {
     url: string,
     answer: (request: HttpRequest) => Promise<HttpReply>,
   ): void {
+    this.routed.add(url);
     this.app.route({
       method,
       url,
@@ -89,15 +92,22 @@ export class Http {
     this.raw.set(path, take);
   }
 
+  /** Who is asked for all other paths; it says whether it answers. */
+  otherwise(take: (...asked: Parameters<RawHandler>) => boolean): void {
+    this.others = take;
+  }
+
   /** @throws ListenError */
   async listen(what: string, addresses: readonly string[], port: number, tls?: TlsContexts): Promise<Listener> {
     const handler = await this.ready();
     return listenServers(what, addresses, port, () => {
       const server =
         tls === undefined
-          ? createHttpServer(handler)
-          : createHttpsServer({ ...tls.serverOptions(), ALPNProtocols: ['http/1.1'] }, handler);
+          ? createHttpServer(timeouts, handler)
+          : createHttpsServer({ ...tls.serverOptions(), ...timeouts, ALPNProtocols: ['http/1.1'] }, handler);
       if (tls !== undefined) tls.follow(server as HttpsServer);
+      // whoever answers gives leave to send the body, or refuses it
+      server.on('checkContinue', handler);
       server.on('upgrade', (request, socket, head) => {
         const take = this.upgrades.get(pathOf(request));
         if (take === undefined) refuseUpgrade(socket, 404, 'nothing here is for upgraded connections');
@@ -119,8 +129,13 @@ export class Http {
       await this.app.ready();
       this.handler = (request, response) => {
         const take = this.raw.get(pathOf(request));
-        if (take === undefined) this.app.routing(request, response);
-        else take(request, response, peerOf(request));
+        if (take !== undefined) {
+          goOn(request, response);
+          take(request, response, peerOf(request));
+        } else if (this.routed.has(pathOf(request)) || !this.others(request, response, peerOf(request))) {
+          goOn(request, response);
+          this.app.routing(request, response);
+        }
       };
     }
     return this.handler;
@@ -134,6 +149,13 @@ export function refuseUpgrade(socket: Duplex, status: number, why: string): void
   const body = `${why}\n`;
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8`;
   socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}
+
+/** A body may be large, and its way slow: who reads it watches over it. */
+const timeouts = { requestTimeout: 60 * 60_000, headersTimeout: 60_000 };
+
+function goOn({ headers }: IncomingMessage, response: ServerResponse): void {
+  if (headers.expect?.toLowerCase() === '100-continue') response.writeContinue();
 }
 
 const pathOf = ({ url }: IncomingMessage): string => url?.split('?')[0] ?? '';
