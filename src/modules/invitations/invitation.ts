@@ -109,7 +109,7 @@ export function invitationOf(
   row: InvitationRow,
   domain: string,
   now: number,
-  page: ((token: string) => string) | undefined,
+  page: (token: string) => string | undefined,
 ): Invitation {
   return {
     token,
@@ -128,6 +128,6 @@ export function invitationOf(
     created: row.created,
     expires: row.expires,
     uri: uriOf(token, row, domain),
-    page: page?.(token),
+    page: page(token),
   };
 }

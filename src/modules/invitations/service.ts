@@ -1,4 +1,5 @@
 // What others may do with invitations: the commands of operators, REST, the page, and registration from a client.
+import type { ClientStream } from '../../core/events.ts';
 import { defineService } from '../../core/module.ts';
 import type { Invitation, InvitationKind } from './invitation.ts';
 
@@ -63,8 +64,8 @@ export interface Redemption {
   /** The name that somebody has chosen; where the invitation names one, it may be left out. */
   readonly user?: string | undefined;
   readonly password: string;
-  /** It was looked at when it had not expired yet (XEP-0445 4: that is not checked again). */
-  readonly wasOpen?: boolean | undefined;
+  /** So many milliseconds after its end it may still be used, by somebody who began in time. */
+  readonly lateness?: number | undefined;
 }
 
 /** All reject with {@link InvitationRefusal} for what is refused, and StorageUnavailable while the database is away. */
@@ -77,9 +78,11 @@ export interface Invitations {
   /** Whether there is an invitation, which cannot be used any more from now on. */
   revoke(token: string): Promise<boolean>;
   /** An invitation that can be used now. Rejects where it cannot, with why. */
-  open(token: string): Promise<Invitation>;
+  open(token: string, lateness?: number): Promise<Invitation>;
   /** Makes the account, or sets the password. Returns the localpart, prepared. */
   redeem(how: Redemption): Promise<{ readonly user: string; readonly isNew: boolean }>;
+  /** The token that a client has presented on its stream, before login (XEP-0445 4). */
+  presentedOn(stream: ClientStream): string | undefined;
 }
 
 export const invitations = defineService<Invitations>('invitations');
