@@ -5,6 +5,7 @@ import { systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
+import { configuredWeb } from './composition/web.ts';
 import { moduleSettings } from './config/load.ts';
 import type { Config } from './config/server.ts';
 import { domainsOf, serviceHosts } from './config/services.ts';
@@ -19,6 +20,9 @@ import {
   type ServerStatus,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
+import { openInvitations } from './modules/invitations/administration.ts';
+import { invitations } from './modules/invitations/service.ts';
+import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
@@ -87,6 +91,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return nodeAdministration(host, server.router, opened);
     },
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),
     kick: (text, reason) => kick(server, text, reason),
@@ -161,6 +166,19 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
     hosts: [...hosts.keys()],
     accounts: (domain) => hosts.get(domain),
     archives: (domain) => openArchives(driver, config, domain),
+    invitationsOf: (domain) => {
+      const chosen = moduleSettings(config, domain, 'invitations', invitationSettings);
+      const accounts = hosts.get(domain);
+      if (chosen === false || accounts === undefined) return undefined;
+      return openInvitations({
+        driver,
+        domain,
+        settings: chosen as InvitationSettings,
+        clock: systemClock,
+        exists: async (user) => accounts.exists(user),
+        page: (path) => configuredWeb(config, domain).url(path),
+      });
+    },
     close: () => driver.close(),
   };
 }

@@ -15,6 +15,7 @@ import { type AnyCommand, CommandError, type ReachReport, type ServerStatus } fr
 import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
 import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
+import { addInviteCommands } from './invite.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { readPicture } from './picture.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
@@ -70,6 +71,11 @@ class CommandLine {
     this.admin(s2s, 'close <domain>', 's2s close', (domain) => ({ domain }));
     const clients = this.common(program.command('client').description('Programs that log in'));
     this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
+    addInviteCommands(program, {
+      find,
+      common: (command) => this.common(command),
+      run: (name, args, options, render) => this.runAdmin(name, args, options, render),
+    });
     this.addArchiveCommands(this.common(program.command('archive').description('Message archives')));
     this.addRoomCommands(this.common(program.command('room').description('Rooms')));
     const nodes = this.common(program.command('pubsub').description('Nodes of publish-subscribe'));
@@ -312,7 +318,7 @@ class CommandLine {
     }
   }
 
-  private async runAdmin(name: string, given: object, options: Common): Promise<void> {
+  private async runAdmin(name: string, given: object, options: Common, render?: AnyCommand['render']): Promise<void> {
     const command = find(name);
     const args = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     // what is wrong with the arguments is known before anybody is asked
@@ -320,7 +326,7 @@ class CommandLine {
     if (!checked.success)
       throw new CommandError('bad-arguments', checked.error.issues.map(({ message }) => message).join('; '));
     const result = await this.withRemote(options, command.offline, (remote) => remote.run(command, args));
-    this.answer(options, result, () => command.render(result));
+    this.answer(options, result, () => (render ?? command.render)(result));
   }
 
   private async setPassword(name: string, jid: string, options: PasswordOptions): Promise<void> {

@@ -15,6 +15,7 @@ import {
   defineOfflineCommand,
   type SessionInfo,
 } from './commands.ts';
+import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
@@ -434,6 +435,7 @@ export const adminCommands: readonly AnyCommand[] = [
   userDisable,
   userEnable,
   clientRevoke,
+  ...invitationCommands,
   ...archiveCommands,
   ...roomCommands,
   ...pubsubCommands,

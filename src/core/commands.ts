@@ -3,6 +3,7 @@
 import type { z } from 'zod';
 import type { Accounts } from '../auth/accounts.ts';
 import type { MaybePromise } from '../base/maybe.ts';
+import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
@@ -329,6 +330,8 @@ export interface AdminContext {
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** The invitations of a host; nothing where it is not served, or has none. */
+  invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** The names of nodes that cannot be asked for theirs just now. */
   unknown(): MaybePromise<readonly string[]>;
@@ -359,6 +362,7 @@ export interface OfflineContext {
   readonly hosts: readonly string[];
   accounts(host: string): AdminAccounts | undefined;
   archives(host: string): MaybePromise<AdminArchives | undefined>;
+  invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   close(): Promise<void>;
 }
 

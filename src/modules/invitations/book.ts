@@ -3,18 +3,16 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import type { MaybePromise } from '../../base/maybe.ts';
+import {
+  type AdminInvitations,
+  type Invitation,
+  InvitationRefusal,
+  type NewInvitation,
+} from '../../core/invitations.ts';
 import type { Opened } from '../../storage/specs.ts';
 import { Jid, prepareLocal } from '../../xmpp/jid.ts';
-import {
-  type Claim,
-  type Invitation,
-  type InvitationRow,
-  invitationOf,
-  isToken,
-  newToken,
-  stateOf,
-} from './invitation.ts';
-import { InvitationRefusal, type NewInvitation } from './service.ts';
+import { type Claim, type InvitationRow, invitationOf, isToken, newToken, stateOf } from './invitation.ts';
+
 import { HOST, type stores } from './stores.ts';
 
 export interface BookParts {
@@ -47,7 +45,7 @@ export interface StaleClaim extends Claim {
   readonly user: string;
 }
 
-export class InvitationBook {
+export class InvitationBook implements AdminInvitations {
   private readonly parts: BookParts;
 
   constructor(parts: BookParts) {

@@ -25,7 +25,7 @@ import { roster as rosterService } from '../roster/index.ts';
 import { InvitationBook } from './book.ts';
 import { invitationCommands } from './by-form.ts';
 import { Guesses } from './guesses.ts';
-import { makesAccount } from './invitation.ts';
+import { makesAccount, pathOf } from './invitation.ts';
 import { Redeemer } from './redeem.ts';
 import { InvitationRefusal, type Invitations, invitations } from './service.ts';
 import { settings } from './settings.ts';
@@ -57,7 +57,7 @@ export default defineModule({
       stores: opened,
       clock,
       exists: (user) => host.accounts.exists(user),
-      page: (token) => web.url(`/join/${token}`),
+      page: (token) => web.url(pathOf(token)),
       ttl: config.ttl,
       perAccount: config['per-account'],
     });

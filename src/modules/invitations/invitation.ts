@@ -1,9 +1,7 @@
 // What an invitation is, how it is stored, and the links that it is handed on as (XEP-0147, XEP-0379 3.2, XEP-0401, XEP-0445 2).
 import { randomBytes } from 'node:crypto';
+import type { Invitation, InvitationKind, InvitationState } from '../../core/invitations.ts';
 import { Jid } from '../../xmpp/jid.ts';
-
-/** `account`: to make an account; `contact`: to become somebody's contact, also with a new account; `reset`: to choose a new password. */
-export type InvitationKind = 'account' | 'contact' | 'reset';
 
 /** Somebody is just using an invitation: the account is being made, or the password set. */
 export interface Claim {
@@ -42,38 +40,6 @@ export interface InvitationRow {
   readonly revoked?: true;
 }
 
-export type InvitationState = 'open' | 'used' | 'expired' | 'revoked';
-
-/** An invitation, as whoever may look at it sees it. */
-export interface Invitation {
-  /** Its name, and all that is needed to use it. */
-  readonly token: string;
-  readonly kind: InvitationKind;
-  readonly state: InvitationState;
-  /** Localpart of the name that the account is to have, or of the account whose password is to be set. */
-  readonly user: string | undefined;
-  /** Bare JID of whoever invites; undefined for the operator. */
-  readonly inviter: string | undefined;
-  /** Whether it lets make an account. */
-  readonly makesAccount: boolean;
-  /** Whether whoever comes by it and the inviter are each other's contacts. */
-  readonly befriends: boolean;
-  readonly role: string | undefined;
-  readonly groups: readonly string[];
-  readonly note: string | undefined;
-  readonly source: string | undefined;
-  /** How many may use it, and the bare JIDs of those who did. */
-  readonly uses: number;
-  readonly usedBy: readonly string[];
-  /** Milliseconds since 1970. */
-  readonly created: number;
-  readonly expires: number;
-  /** The `xmpp:` link. */
-  readonly uri: string;
-  /** The address of the page for it; undefined where there is none. */
-  readonly page: string | undefined;
-}
-
 /** Base32 of 120 random bits: no two letters that differ by case alone (XEP-0379 6.1 suggests 80 bits). */
 export function newToken(): string {
   return Array.from(randomBytes(TOKEN_LENGTH), (byte) => alphabet[byte % alphabet.length]).join('');
@@ -93,6 +59,9 @@ export function stateOf({ revoked, by, uses, expires }: InvitationRow, now: numb
 /** Whether somebody may make an account by it, as far as it is concerned. */
 export const makesAccount = ({ kind, withoutAccount }: InvitationRow): boolean =>
   kind === 'account' || (kind === 'contact' && withoutAccount !== true);
+
+/** Where the page for an invitation is. */
+export const pathOf = (token: string): string => `/join/${token}`;
 
 /** The link that clients open; only what has to be is escaped (RFC 5122 2.2). */
 export function uriOf(token: string, row: InvitationRow, domain: string): string {

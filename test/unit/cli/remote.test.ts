@@ -28,6 +28,7 @@ async function open(url: string) {
     hosts: ['localhost'],
     accounts: () => accounts,
     archives: () => undefined,
+    invitationsOf: () => undefined,
     close: async () => {},
   };
   const config = parseConfig({ data: folder, database: 'postgres://nobody/db', redis: url });
