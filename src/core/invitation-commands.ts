@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { duration, jid } from '../config/schema.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
-import { since, split, table, time } from './admin-common.ts';
+import { checkRole, since, split, table, time } from './admin-common.ts';
 import { type AdminContext, CommandError, defineOfflineCommand, type OfflineContext } from './commands.ts';
 import { type AdminInvitations, type Invitation, InvitationRefusal, type NewInvitation } from './invitations.ts';
 
@@ -109,6 +109,7 @@ const create = defineOfflineCommand({
       throw new CommandError('bad-arguments', `${person} is not at ${args.host}`);
     }
     const domain = place?.host ?? domainOf(context, args.host);
+    if (role !== undefined) checkRole(context, domain, role);
     const wanted: NewInvitation = {
       kind: contact !== undefined ? 'contact' : reset !== undefined ? 'reset' : 'account',
       user: reset === undefined ? args.user : place?.user,

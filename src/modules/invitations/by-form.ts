@@ -1,4 +1,5 @@
 // The commands of XEP-0401: a client makes an invitation by a form (XEP-0050).
+import type { MaybePromise } from '../../base/maybe.ts';
 import type { Command, CommandResult, IqRequest } from '../../core/module.ts';
 import type { Element } from '../../xml/element.ts';
 import { booleanField, formElement, readForm, resultElement, textField } from '../../xmpp/dataform.ts';
@@ -9,8 +10,8 @@ import { type Invitation, type InvitationProblem, InvitationRefusal, type Invita
 
 export interface FormParts {
   readonly invitations: Pick<Invitations, 'create'>;
-  /** Whether whoever asks has an account here, and may have others make one. */
-  readonly mayInvite: (request: IqRequest) => boolean;
+  /** Whether whoever asks may have others make an account. */
+  readonly mayInvite: (request: IqRequest) => MaybePromise<boolean>;
   /** Whether whoever asks has an account here. */
   readonly isOurs: (request: IqRequest) => boolean;
   readonly makesAccounts: () => boolean;
@@ -24,12 +25,12 @@ export function invitationCommands({ invitations, mayInvite, isOurs, makesAccoun
       name: 'Invite somebody',
       mayRun: isOurs,
       run: (request) =>
-        answered(() =>
+        answered(async () =>
           invitations.create({
             kind: 'contact',
             inviter: request.iq.from.local,
             // 4.1: no `ibr=y` where nobody could make an account by it
-            withoutAccount: !makesAccounts() || !mayInvite(request),
+            withoutAccount: !makesAccounts() || !(await mayInvite(request)),
             source: 'command',
           }),
         ),
@@ -38,9 +39,13 @@ export function invitationCommands({ invitations, mayInvite, isOurs, makesAccoun
       target: 'host',
       node: NS.inviteAccount,
       name: 'Have somebody make an account',
-      mayRun: (request) => makesAccounts() && isOurs(request) && mayInvite(request),
+      mayRun: (request) => makesAccounts() && isOurs(request),
       form: () => formElement(form, { username: '', 'roster-subscription': true }),
-      run: (request, submitted) => answered(() => invitations.create(wantedIn(submitted!, request.iq.from.local))),
+      run: (request, submitted) =>
+        answered(async () => {
+          if (!(await mayInvite(request))) throw new StanzaError('forbidden', 'Others may invite people here');
+          return invitations.create(wantedIn(submitted!, request.iq.from.local));
+        }),
     },
   ];
 }

@@ -6,6 +6,7 @@
 // - XEP-0379 3.1: tokens that clients make themselves are none of ours; requests with them reach the client as they are.
 // - XEP-0379 6.4, display names: links carry no `name`, and contacts are added without one.
 // - XEP-0445 4: what a client has presented holds for its stream, and is forgotten when the settings of the module change.
+import type { MaybePromise } from '../../base/maybe.ts';
 import {
   accountRegistering,
   accountRemoving,
@@ -116,8 +117,10 @@ export default defineModule({
 
     const isOurs = ({ session }: IqRequest): boolean => session?.host === host && hasAccounts;
 
+    const mayInvite = ({ iq }: IqRequest): MaybePromise<boolean> => host.may(iq.from, 'invite');
+
     return {
-      commands: invitationCommands({ invitations: service, isOurs, mayInvite: isOurs, makesAccounts }),
+      commands: invitationCommands({ invitations: service, isOurs, mayInvite, makesAccounts }),
       handlers: [
         provide(invitations, service),
         on(streamFeatures, ({ stream, features }) => {

@@ -133,16 +133,15 @@ export class Redeemer {
 
   private async make(row: InvitationRow, user: string, password: string): Promise<void> {
     if (row.kind === 'reset') await this.accounts.setPassword(user, password);
-    else await this.accounts.create(user, password);
+    else await this.accounts.create(user, password, row.role);
   }
 
   /** All that goes with an account that was made; may be done again. Returns false where the claim is lost. */
   private async finish(token: string, row: InvitationRow, user: string, id: string): Promise<boolean> {
     const { book, arrivals, now } = this.parts;
     if (row.kind !== 'reset') {
-      const { inviter, role } = row;
+      const { inviter } = row;
       await arrivals.set(user, { token, ...(inviter !== undefined && { inviter }), at: now() });
-      if (role !== undefined) await this.accounts.setRoles(user, [role]);
       if (inviter !== undefined && row.befriends === true) await this.befriend(inviter, user);
     }
     return book.settle(token, user, id);

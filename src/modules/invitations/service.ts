@@ -8,7 +8,6 @@ export {
   type Invitation,
   type InvitationProblem,
   InvitationRefusal,
-  type NewInvitation,
 } from '../../core/invitations.ts';
 
 /** How an invitation is to be used. */

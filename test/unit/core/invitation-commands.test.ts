@@ -1,4 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
+import { roleTable } from '../../../src/config/roles.ts';
 import { adminCommands } from '../../../src/core/admin-commands.ts';
 import { CommandError, type OfflineContext, runCommand } from '../../../src/core/commands.ts';
 import { openInvitations } from '../../../src/modules/invitations/administration.ts';
@@ -11,6 +12,11 @@ beforeEach(() => {
   context = {
     hosts: ['verona.test', 'mantua.test'],
     accounts: () => undefined,
+    rolesOf: () => roleTable({}),
+    adminsOf: () => [],
+    tokens: () => {
+      throw new Error('nobody asks for tokens');
+    },
     archives: () => undefined,
     invitationsOf: (domain) =>
       domain === 'nowhere.test'
@@ -94,6 +100,7 @@ test('what cannot be is refused', async () => {
   expect(await code(run('invite', { host: 'mantua.test', contact: 'romeo@verona.test' }))).toBe('bad-arguments');
   expect(await code(run('invite', { reset: 'romeo@verona.test', contact: 'romeo@verona.test' }))).toBe('bad-arguments');
   expect(await code(run('invite', { host: 'verona.test', admin: true, role: 'member' }))).toBe('bad-arguments');
+  expect(await code(run('invite', { host: 'verona.test', role: 'king' }))).toBe('refused');
   expect(await code(run('invite', { host: 'verona.test', uses: 5000 }))).toBe('bad-arguments');
   expect(await code(run('invite', { host: 'verona.test', ttl: 'long' }))).toBe('bad-arguments');
   expect(await code(run('invite', { host: 'verona.test', user: 'romeo' }))).toBe('exists');
