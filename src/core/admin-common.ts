@@ -67,9 +67,12 @@ export function unknownLine(nodes: readonly string[] = []): readonly string[] {
   return nodes.length === 0 ? [] : ['', `not known: what is on ${nodes.join(', ')}, since Redis fails`];
 }
 
-/** @throws CommandError `refused` for a role that the host does not have */
+/** @throws CommandError `not-found` where the host is not served; `refused` for a role that it does not have */
 export function checkRole(context: Context, host: string, wanted: string): void {
-  const table = context.rolesOf(host) ?? {};
+  const table = context.rolesOf(host);
+  if (table === undefined) {
+    throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
+  }
   if (Object.hasOwn(table, wanted)) return;
   throw new CommandError(
     'refused',
