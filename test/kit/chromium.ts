@@ -85,6 +85,7 @@ export class Chromium implements AsyncDisposable {
     this.pages.set(sessionId, page);
     await this.call('Network.enable', {}, sessionId);
     await this.call('Runtime.enable', {}, sessionId);
+    await this.call('Log.enable', {}, sessionId);
     await this.call('Page.navigate', { url }, sessionId);
     return page;
   }
@@ -118,6 +119,8 @@ export class ChromiumPage {
   readonly fetched: string[] = [];
   /** What scripts complained about. */
   readonly complaints: string[] = [];
+  /** What the page's own policy (CSP) kept it from. */
+  readonly refused: string[] = [];
   private readonly call: <T>(method: string, params: object) => Promise<T>;
 
   constructor(call: <T>(method: string, params: object) => Promise<T>) {
@@ -203,7 +206,10 @@ export class ChromiumPage {
   notice(method: string, params: Readonly<Record<string, unknown>>): void {
     if (method === 'Network.requestWillBeSent') this.fetched.push((params.request as { url: string }).url);
     else if (method === 'Network.webSocketCreated') this.fetched.push(String(params.url));
-    else if (method === 'Runtime.exceptionThrown') {
+    else if (method === 'Log.entryAdded') {
+      const { text } = params.entry as { text: string };
+      if (text.includes('Content Security Policy')) this.refused.push(text);
+    } else if (method === 'Runtime.exceptionThrown') {
       const { text, exception } = params.exceptionDetails as { text: string; exception?: { description?: string } };
       this.complaints.push(exception?.description ?? text);
     }
