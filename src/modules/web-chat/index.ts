@@ -23,7 +23,6 @@ const missing =
 
 /** What the client would ask others for by itself, when it is not told otherwise; and what everybody finds on the way in. */
 const common = {
-  authentication: 'login',
   view_mode: 'fullscreen',
   discover_connection_methods: false,
   xmpp_providers_url: '',
@@ -39,9 +38,9 @@ export default defineModule({
   summary: 'The web client Converse.js at `/chat`, for the host that the browser asks for',
   provides: [webSignIn, webChat],
   config: z.strictObject({
-    media: z.enum(['own', 'ask', 'all']).prefault('ask').meta({
+    media: z.enum(['own', 'all']).prefault('own').meta({
       description:
-        'Pictures, videos and sounds in messages that lie on other servers: `own` never loads them, `ask` when somebody clicks, `all` at once, and encrypted ones too. Whoever sends a link learns the network address of those who load it.',
+        'Which pictures, videos and sounds in messages are shown: `own` those that lie on this server, and others are links; `all` those of any server, encrypted ones too. Whoever sends one that lies elsewhere learns the network address of everybody who is shown it.',
     }),
   }),
   stores: { handOvers: map<HandOver>() },
@@ -69,7 +68,7 @@ export default defineModule({
     const settings = (): object => ({
       ...common,
       ...settingsOf(host, (domain) => router.kindOf(domain) === 'rooms'),
-      render_media: config.media === 'all' ? true : mediaHosts(host, origins()),
+      ...(config.media === 'own' ? onlyFrom(mediaHosts(host, origins())) : {}),
     });
 
     const signIn = async (request: WebRequest): Promise<WebReply | undefined> => {
@@ -120,18 +119,26 @@ function settingsOf(host: Host, isRooms: (domain: string) => boolean): object {
   const { domain, services, settings } = host;
   const rooms = services.find(isRooms);
   const hasRegistration = settings.registration === 'open' && settings.modules.register !== false;
+  const isForGuests = settings.authentication === 'anonymous';
   return {
-    locked_domain: domain,
+    ...(isForGuests
+      ? { authentication: 'anonymous', jid: domain }
+      : { authentication: 'login', locked_domain: domain }),
     muc_domain: rooms,
     muc_search_service: rooms,
-    allow_registration: hasRegistration,
+    allow_registration: hasRegistration && !isForGuests,
     registration_domain: domain,
   };
 }
 
 /** The names of the machines that files of the host's own people lie on. */
-function mediaHosts({ domain, services }: Host, origins: readonly string[]): readonly string[] {
-  return [...new Set([domain, ...services, ...origins.map((origin) => new URL(origin).hostname)])];
+function mediaHosts({ domain }: Host, origins: readonly string[]): readonly string[] {
+  return [...new Set([domain, ...origins.map((origin) => new URL(origin).hostname)])];
+}
+
+/** Not `render_media`, which is a list too: Converse.js 14 shows what is attached (XEP-0066) all the same, and trips over odd addresses. */
+function onlyFrom(names: readonly string[]): object {
+  return { allowed_image_domains: names, allowed_audio_domains: names, allowed_video_domains: names };
 }
 
 function originsOf(url: string | undefined): readonly string[] {

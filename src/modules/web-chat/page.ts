@@ -3,7 +3,7 @@ import type { WebReply } from '../../core/web.ts';
 import { escapeAttr, escapeText } from '../../xml/escape.ts';
 
 /** Which pictures, sounds, videos and encrypted files of other servers are loaded. */
-export type Media = 'own' | 'ask' | 'all';
+export type Media = 'own' | 'all';
 
 export interface PageParts {
   readonly domain: string;
@@ -46,6 +46,12 @@ export function chatPage({ domain, version, origins, media }: PageParts): WebRep
   return { status: 200, type: html, headers: { ...common, 'content-security-policy': policy(origins, media) }, body };
 }
 
+/** What the client's loader puts into the page for styles that are in its file: nothing, and the map of nothing. */
+const emptyStyles = [
+  "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
+  "'sha256-JRf3eZJIF59VkE1tlxlBPiCQXjGJ1uE88pEYh49RtTY='",
+];
+
 /** What the page may do; whatever is not named it may not. */
 function policy(origins: readonly string[], media: Media): string {
   const own = ["'self'", ...origins].join(' ');
@@ -54,14 +60,14 @@ function policy(origins: readonly string[], media: Media): string {
     'default-src': "'none'",
     // WebAssembly is what OMEMO is made of
     'script-src': "'self' 'wasm-unsafe-eval'",
-    'style-src': "'self'",
+    'style-src': `'self' ${emptyStyles.join(' ')}`,
     // colours of people and widths of bars are attributes; they can load nothing that is not allowed below
     'style-src-attr': "'unsafe-inline'",
     'font-src': "'self'",
     'img-src': `${own} data: blob:${others}`,
     'media-src': `${own} data: blob:${others}`,
-    // also WebSockets; encrypted files are fetched without anybody having asked for them
-    'connect-src': `${own} data: blob:${media === 'all' ? ' https:' : ''}`,
+    // also WebSockets, and encrypted files
+    'connect-src': `${own} data: blob:${others}`,
     'base-uri': "'none'",
     'form-action': "'none'",
     'frame-ancestors': "'none'",
