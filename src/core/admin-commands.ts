@@ -6,6 +6,7 @@ import { announcementCommands } from './announcement-commands.ts';
 import { archiveCommands } from './archive-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
+import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
 import { peerCommands } from './peer-commands.ts';
 import { peopleCommands } from './people-commands.ts';
@@ -117,6 +118,7 @@ export const adminCommands: readonly AnyCommand[] = [
   reload,
   stop,
   ...userCommands,
+  ...invitationCommands,
   ...peopleCommands,
   ...announcementCommands,
   ...archiveCommands,

@@ -6,6 +6,7 @@ import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
 import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-services.ts';
+import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
@@ -355,6 +356,8 @@ export interface AdminContext {
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** The invitations of a host; nothing where it is not served, or has none. */
+  invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   /** What the people of a host are told by it; nothing where it is not served, or says nothing. */
   announcementsOf(domain: string): MaybePromise<AdminAnnouncements | undefined>;
   /** With whom of other servers a host talks; nothing where it is not served, or has no lists. */
@@ -393,6 +396,7 @@ export interface OfflineContext {
   rolesOf(host: string): RoleTable | undefined;
   adminsOf(host: string): readonly string[];
   archives(host: string): MaybePromise<AdminArchives | undefined>;
+  invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   tokens(): MaybePromise<AdminTokens>;
   close(): Promise<void>;
 }

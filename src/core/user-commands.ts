@@ -3,16 +3,9 @@ import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { ADMIN } from '../config/roles.ts';
 import { quote, secret } from '../config/schema.ts';
-import { account, accountsOf, roleNow, split, time, withAccount } from './admin-common.ts';
+import { account, checkRole, roleNow, split, time, withAccount } from './admin-common.ts';
 import { describeArchive, renderArchive } from './archive-commands.ts';
-import {
-  type AdminContext,
-  type AnyCommand,
-  CommandError,
-  defineCommand,
-  defineOfflineCommand,
-  type OfflineContext,
-} from './commands.ts';
+import { type AnyCommand, CommandError, defineCommand, defineOfflineCommand } from './commands.ts';
 import { clientNameOf, isOf, WAITING, withClient } from './session-commands.ts';
 
 const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
@@ -25,18 +18,6 @@ export function generatePassword(): string {
 const password = secret().describe('The password');
 
 const role = z.string().min(1).describe('The role: what the account may do');
-
-/** @throws CommandError `not-found` where the host is not served; `refused` for a role that it does not have */
-function checkRole(context: AdminContext | OfflineContext, address: string, wanted: string): void {
-  const { host } = split(address);
-  accountsOf(context, host);
-  const table = context.rolesOf(host) ?? {};
-  if (Object.hasOwn(table, wanted)) return;
-  throw new CommandError(
-    'refused',
-    `there is no role ${quote(wanted)}; the roles are: ${Object.keys(table).join(', ')}`,
-  );
-}
 
 const passwordOrGenerate = z.strictObject({
   jid: account,
@@ -58,7 +39,7 @@ const userAdd = defineOfflineCommand({
   args: passwordOrGenerate.extend({ role: role.optional() }),
   async run(context, args) {
     const chosen = choose(args);
-    if (args.role !== undefined) checkRole(context, args.jid, args.role);
+    if (args.role !== undefined) checkRole(context, split(args.jid).host, args.role);
     await withAccount(context, args.jid, (accounts, user) => accounts.create(user, chosen, args.role));
     return { jid: args.jid, ...told(args, chosen) };
   },
@@ -175,7 +156,7 @@ const userRole = defineOfflineCommand({
   async run(context, args) {
     if (args.role !== undefined) {
       const wanted = args.role;
-      checkRole(context, args.jid, wanted);
+      checkRole(context, split(args.jid).host, wanted);
       if (wanted !== ADMIN && context.adminsOf(split(args.jid).host).includes(args.jid)) {
         throw new CommandError('refused', `${args.jid} is an admin by the settings ("admins"); change those`);
       }

@@ -145,6 +145,7 @@ function fakeServer() {
     peersOf: () => undefined,
     peopleOf: () => undefined,
     workspaceOf: () => undefined,
+    invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,
