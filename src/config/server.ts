@@ -11,6 +11,7 @@ import { contacts, externalService, web } from './public.ts';
 import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
 import { pubsub } from './services.ts';
+import { upload } from './upload.ts';
 
 const restart = true;
 
@@ -85,6 +86,7 @@ const hostable = {
   s2s,
   rooms,
   pubsub,
+  upload,
   web,
   'external-services': z
     .array(externalService)
@@ -292,6 +294,7 @@ export const serverSchema = z.strictObject({
   s2s,
   rooms,
   pubsub,
+  upload,
   web,
   components,
   'external-services': hostable['external-services'],

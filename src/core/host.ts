@@ -51,6 +51,8 @@ export class Host {
   /** The host whose service this one is: whose people it is for, and whose settings hold here too. */
   readonly parent: Host | undefined;
   settings: HostSettings;
+  /** The hosts of services below this one. */
+  readonly below = new Set<Host>();
   /** The domains of the services below this one, for disco#items. */
   services: readonly string[] = [];
   /** What components may do for the people here, by their domains; modules are installed anew when it changes. */
