@@ -4,6 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exampleFile, jsonSchema, settingsPage } from '../src/config/document.ts';
 import { findModules } from '../src/core/loader.ts';
+import { readProofs } from './proofs.js';
+import { restPage } from './rest-page.js';
 import { doap, specificationsPage } from './specifications.js';
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
@@ -14,7 +16,8 @@ const files = {
   'config/parley.schema.json': `${JSON.stringify(jsonSchema(modules), null, 2)}\n`,
   'docs/configuration.md': settingsPage(modules),
   'config/parley.example.yaml': exampleFile(),
-  'docs/xeps.md': specificationsPage(found),
+  'docs/specifications.md': specificationsPage(found, readProofs(new URL('../test/', import.meta.url))),
+  'docs/rest.md': restPage(readFileSync(at('docs/rest.md'), 'utf8')),
   'doap.xml': doap(found, JSON.parse(readFileSync(at('package.json'), 'utf8'))),
 };
 

@@ -1,5 +1,7 @@
-// The table of specifications (docs/xeps.md) and doap.xml, made from what the modules say of themselves. What lies below the
-// modules is listed here.
+// The table of specifications (docs/specifications.md) and doap.xml, made from what the modules say of themselves. What lies below
+// the modules is listed here. What proves a row, the scenarios and tests say themselves (proofs.js).
+import { suite } from './compliance.js';
+import { proofLinks } from './proofs.js';
 
 /** Titles of the extensions in use, as the XSF has them. */
 const titles = {
@@ -41,6 +43,7 @@ const titles = {
   'XEP-0202': 'Entity Time',
   'XEP-0203': 'Delayed Delivery',
   'XEP-0206': 'XMPP Over BOSH',
+  'XEP-0215': 'External Service Discovery',
   'XEP-0220': 'Server Dialback',
   'XEP-0222': 'Persistent Storage of Public Data via PubSub',
   'XEP-0223': 'Persistent Storage of Private Data via PubSub',
@@ -59,6 +62,7 @@ const titles = {
   'XEP-0355': 'Namespace Delegation',
   'XEP-0356': 'Privileged Entity',
   'XEP-0359': 'Unique and Stable Stanza IDs',
+  'XEP-0363': 'HTTP File Upload',
   'XEP-0368': 'SRV records for XMPP over TLS',
   'XEP-0376': 'Pubsub Account Management',
   'XEP-0384': 'OMEMO Encryption',
@@ -159,29 +163,40 @@ function extensions(modules) {
   return [...rows.values()].sort((a, b) => (a.number < b.number ? -1 : 1));
 }
 
-export function specificationsPage(modules) {
-  const lines = extensions(modules).map(({ number, version, places }) => {
-    const page = `https://xmpp.org/extensions/${number.toLowerCase()}.html`;
-    return `| [${number}](${page}) | ${titles[number]} | ${version} | ${places.join(', ')} |`;
-  });
+/** @param proofs what {@link readProofs} returns */
+export function specificationsPage(modules, proofs) {
+  const rows = extensions(modules);
+  const proof = (...names) => proofLinks([...new Set(names.flatMap((name) => proofs.get(name) ?? []))]);
+  const lines = rows.map(
+    ({ number, version, places }) =>
+      `| ${linkTo(number)} | ${titles[number]} | ${version} | ${places.join(', ')} | ${proof(number)} |`,
+  );
   return [
     '# What it speaks',
     '',
     'Made by `npm run docs` from the modules. A version here means that every MUST of it is met and tested; what is left of its SHOULDs is',
-    'said in the module.',
+    'said in the module. The last column names the scenarios and tests that are about it ([how that is known](writing-a-module.md#testing-it)).',
+    '',
+    '## Compliance (XEP-0479)',
+    '',
+    'What the XMPP Compliance Suites ask of a server, in its default configuration. Advanced includes Core.',
+    '',
+    '| Category | Feature | Level | Specifications | State | Proof |',
+    '|---|---|---|---|---|---|',
+    ...suite.map((row) => suiteLine(row, new Set([...rows.map(({ number }) => number), ...rfcNames]), proof)),
     '',
     '## RFCs',
     '',
-    '| RFC | What |',
-    '|---|---|',
+    '| RFC | What | Proof |',
+    '|---|---|---|',
     ...Object.entries(rfcs).map(
-      ([number, what]) => `| [${number}](https://www.rfc-editor.org/rfc/rfc${number}) | ${what} |`,
+      ([number, what]) => `| ${linkTo(`RFC ${number}`)} | ${what} | ${proof(`RFC ${number}`)} |`,
     ),
     '',
     '## Extensions',
     '',
-    '| XEP | Title | Version | Where |',
-    '|---|---|---|---|',
+    '| XEP | Title | Version | Where | Proof |',
+    '|---|---|---|---|---|',
     ...lines,
     '',
     '## Modules',
@@ -191,6 +206,21 @@ export function specificationsPage(modules) {
     ...[...modules].map(([name, { summary }]) => `| \`${name}\` | ${summary} |`),
     '',
   ].join('\n');
+}
+
+const rfcNames = Object.keys(rfcs).map((number) => `RFC ${number}`);
+
+function suiteLine([category, feature, level, names], claimed, proof) {
+  const missing = names.filter((name) => !claimed.has(name));
+  const state = missing.length === 0 ? 'met' : `open: ${missing.join(', ')}`;
+  return `| ${category} | ${feature} | ${level} | ${names.map(linkTo).join(', ')} | ${state} | ${proof(...names)} |`;
+}
+
+/** `XEP-0199` or `RFC 6120`, with where it is to be read. */
+function linkTo(name) {
+  if (name.startsWith('XEP-')) return `[${name}](https://xmpp.org/extensions/${name.toLowerCase()}.html)`;
+  const number = name.slice('RFC '.length);
+  return `[${name}](https://www.rfc-editor.org/rfc/rfc${number})`;
 }
 
 /** XEP-0453. */

@@ -78,7 +78,10 @@ export const upload = z
     folder: path().nullable().prefault(null).meta({
       description: 'Where files are kept. Default: `uploads` below `data`. All nodes of a cluster need the same one.',
     }),
-    s3: s3.nullable().prefault(null).meta({ description: 'Storage that speaks S3, in the place of the folder.' }),
+    s3: z.union([s3]).nullable().prefault(null).meta({
+      description:
+        'Storage that speaks S3, in the place of the folder: `{ endpoint: https://..., bucket: NAME, access-key: NAME, secret-key: file:PATH }`, with `region`, `prefix` and `path-style` where needed.',
+    }),
   })
   .prefault({})
   .meta({ description: 'Files that people send (XEP-0363), below the web address of each host.' });

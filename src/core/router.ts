@@ -29,14 +29,10 @@ import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
 import { refusalOf } from './owners/reply.ts';
 import { Questions } from './questions.ts';
+import { goAbroad, type Remote } from './remote.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { checkFrom, restamp, stamp } from './stamps.ts';
 import { type Life, type Origin, Transit } from './transit.ts';
-
-/** Takes stanzas for domains that are not served here. */
-export interface Remote {
-  send(transit: Transit): MaybePromise<void>;
-}
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
@@ -312,6 +308,11 @@ export class Router {
     return this.parts.hosts.get(domain)?.kind;
   }
 
+  /** Whether a domain is another server's: neither ours nor a component's. */
+  isForeign(domain: string): boolean {
+    return !this.parts.hosts.has(domain) && this.parts.remote?.isComponent(domain) !== true;
+  }
+
   /** The sessions of a host on this node. */
   sessionsOf(host: Host): readonly Session[] {
     return [...this.parts.sessions.all()].filter((session) => session.host === host);
@@ -342,8 +343,7 @@ export class Router {
   }
 
   private abroad(transit: Transit): MaybePromise<void> {
-    if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
-    return this.parts.remote.send(transit);
+    return goAbroad(transit, this.parts.remote, this.parts.hosts);
   }
 
   private toService(host: Host, transit: Transit): MaybePromise<void> {

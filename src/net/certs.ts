@@ -162,22 +162,27 @@ export function createLocalAuthority(folder: string | undefined, clock: Clock, l
   const files = folder === undefined ? inMemory() : onDisk(folder);
   let root: Promise<Issuer & { readonly certificate: string }> | undefined;
 
-  const keyIn = async (name: string): Promise<KeyObject> => {
+  const keyIn = async (name: string): Promise<{ readonly key: KeyObject; readonly pem: string }> => {
     const existing = await files.read(name);
     if (existing !== undefined) {
       const key = parseKey(existing);
-      if (key !== undefined) return key;
+      if (key !== undefined) return { key, pem: existing };
       log.warn({ file: files.path(name) }, 'this private key is broken; a new one is made');
     }
     const { privateKey } = await makeKeyPair('ec', { namedCurve: 'P-256' });
     const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-    if (existing !== undefined) await files.replace(name, pem, 0o600);
-    else return parseKey(await files.keep(name, pem, 0o600)) ?? privateKey;
-    return privateKey;
+    const made = { key: privateKey, pem };
+    if (existing !== undefined) {
+      await files.replace(name, pem, 0o600);
+      return made;
+    }
+    const kept = await files.keep(name, pem, 0o600);
+    const other = kept === pem ? undefined : parseKey(kept);
+    return other === undefined ? made : { key: other, pem: kept };
   };
 
   const openRoot = async (): Promise<Issuer & { readonly certificate: string }> => {
-    const key = await keyIn('ca.key');
+    const { key } = await keyIn('ca.key');
     const publicKey = createPublicKey(key);
     // named by its key: two roots in one trust store shall not be taken for one another
     const name = `Parley local CA ${keyId(publicKey).toString('hex').slice(0, 8)}`;
@@ -227,8 +232,7 @@ export function createLocalAuthority(folder: string | undefined, clock: Clock, l
       const file = `${asciiDomain.replace(/[^a-z0-9.-]/g, '_')}`;
       const local = asciiDomain === 'localhost' ? ['127.0.0.1', '::1'] : [];
       const names = [...new Set([domain, ...services, ...local].map(certificateDomain))];
-      const key = await keyIn(`${file}.key`);
-      const pem = key.export({ type: 'pkcs8', format: 'pem' }).toString();
+      const { key, pem } = await keyIn(`${file}.key`);
       const now = clock.now();
       const existing = await files.read(`${file}.crt`);
       if (existing !== undefined && isStillGood(existing, key, issuer, names, now)) {

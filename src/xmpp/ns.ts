@@ -1,4 +1,4 @@
-// Every namespace, once.
+// Every namespace, once, below the specification that has it: test/specifications.test.ts reads the comments.
 
 export const NS = {
   // RFC 6120
@@ -36,9 +36,7 @@ export const NS = {
   mucRoomInfo: 'http://jabber.org/protocol/muc#roominfo',
   mucRequest: 'http://jabber.org/protocol/muc#request',
   mucRegister: 'http://jabber.org/protocol/muc#register',
-  mucSelfPing: 'http://jabber.org/protocol/muc#self-ping-optimization',
   mucTraffic: 'http://jabber.org/protocol/muc#traffic',
-  mucUnique: 'http://jabber.org/protocol/muc#unique',
   mucStableId: 'http://jabber.org/protocol/muc#stable_id',
   // XEP-0048
   bookmarksLegacy: 'storage:bookmarks',
@@ -99,6 +97,9 @@ export const NS = {
   msgOffline: 'msgoffline',
   // XEP-0172
   nick: 'http://jabber.org/protocol/nick',
+  // XEP-0215
+  extdisco: 'urn:xmpp:extdisco:2',
+  extdiscoOld: 'urn:xmpp:extdisco:1',
   // XEP-0220
   dialback: 'jabber:server:dialback',
   dialbackFeature: 'urn:xmpp:features:dialback',
@@ -130,8 +131,10 @@ export const NS = {
   vcard4Xml: 'urn:ietf:params:xml:ns:vcard-4.0',
   // XEP-0297
   forward: 'urn:xmpp:forward:0',
-  // XEP-0300
+  // XEP-0300, inside of XEP-0390
   hashes: 'urn:xmpp:hashes:2',
+  // XEP-0307
+  mucUnique: 'http://jabber.org/protocol/muc#unique',
   // XEP-0308
   correction: 'urn:xmpp:message-correct:0',
   // XEP-0313, XEP-0441
@@ -139,9 +142,6 @@ export const NS = {
   mamExtended: 'urn:xmpp:mam:2#extended',
   mamGroupchatField: 'urn:xmpp:mam:2#groupchat-field',
   // XEP-0317
-  roomActivity: 'urn:xmpp:rai:0',
-  mentions: 'urn:xmpp:mmn:0',
-  affiliationVersions: 'urn:xmpp:muc:affiliations:1',
   hats: 'urn:xmpp:hats:0',
   hatCommands: 'urn:xmpp:hats:commands',
   prosodyHats: 'xmpp:prosody.im/protocol/hats:1',
@@ -202,6 +202,8 @@ export const NS = {
   microblogComments: 'urn:xmpp:microblog:0:comments',
   socialFeed: 'urn:xmpp:pubsub-social-feed:1',
   gallery: 'urn:xmpp:pubsub-social-feed:gallery:1',
+  // XEP-0410
+  mucSelfPing: 'http://jabber.org/protocol/muc#self-ping-optimization',
   // XEP-0413
   orderBy: 'urn:xmpp:order-by:1',
   // XEP-0421
@@ -223,16 +225,22 @@ export const NS = {
   channelSearch: 'urn:xmpp:channel-search:0:search',
   channelSearchParams: 'urn:xmpp:channel-search:0:search-params',
   channelSearchErrors: 'urn:xmpp:channel-search:0:error',
+  // XEP-0437
+  roomActivity: 'urn:xmpp:rai:0',
   // XEP-0440
   saslChannelBinding: 'urn:xmpp:sasl-cb:0',
   // XEP-0444
   reactions: 'urn:xmpp:reactions:0',
   // XEP-0447
   fileSharing: 'urn:xmpp:sfs:0',
+  // XEP-0452
+  mentions: 'urn:xmpp:mmn:0',
   // XEP-0461
   replies: 'urn:xmpp:reply:0',
   // XEP-0462
   pubsubFilter: 'urn:xmpp:pubsub-filter:0',
+  // XEP-0463
+  affiliationVersions: 'urn:xmpp:muc:affiliations:1',
   // XEP-0465
   publicSubscriptions: 'urn:xmpp:pps:0',
   publicSubscriptionsNode: 'urn:xmpp:pps:subscriptions:0',

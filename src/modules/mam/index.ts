@@ -56,7 +56,7 @@ const REMEMBERED = 4096;
 export default defineModule({
   xeps: [
     'XEP-0313 1.1.3',
-    'XEP-0059 1.0.1',
+    'XEP-0059 1.0',
     'XEP-0297 1.0',
     'XEP-0334 1.0.0',
     'XEP-0359 0.7.0',

@@ -32,7 +32,7 @@ export class Disk implements Depot {
 
   async put(key: string, body: AsyncIterable<Uint8Array>, size: number): Promise<void> {
     const parts = join(this.options.folder, PARTS);
-    const part = join(parts, `${key}.${randomBytes(6).toString('hex')}`);
+    const part = join(parts, `${key}.${randomBytes(9).toString('hex')}`);
     const place = this.placeOf(key);
     try {
       await mkdir(parts, { recursive: true, mode: 0o700 });

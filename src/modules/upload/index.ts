@@ -4,7 +4,8 @@
 // - 4 SHOULD: names are kept, but for what cannot stand in a path, and the middle of very long ones.
 // - 6: an account may have what its quota allows; where that is used up, `<retry/>` says when enough of it has expired.
 // - 9.1: what is read runs nothing, wherever it is opened; a domain of its own for files is possible (`web: { url: ... }`), and not needed.
-// - Files are for those who have an account here: guests, components and other servers get no slots.
+// - Files are for the people of the domain whose role says so: by default those with an account, not guests. Components and people of other
+//   servers get no slots.
 import { join } from 'node:path';
 import { accountRemoving } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
@@ -47,7 +48,6 @@ export default defineModule({
     const { parent } = host;
     if (parent === undefined) throw new Error(`${host.domain} is a service of no domain`);
     const { upload: settings } = host.settings;
-    const isForGuests = host.settings.authentication === 'anonymous';
     const folder = join(settings.folder!, parent.domain);
     const s3 = settings.s3 === null ? undefined : new S3({ settings: settings.s3, host: parent.domain, clock });
     const depot = s3 ?? new Disk({ folder, keepFree: settings['keep-free'], clock });
@@ -65,14 +65,12 @@ export default defineModule({
     let isOver = false;
 
     const isOurs = ({ iq, transit }: IqRequest): boolean =>
-      !isForGuests && iq.from.domain === parent.domain && iq.from.local !== '' && transit.origin.kind === 'client';
+      iq.from.domain === parent.domain && iq.from.local !== '' && transit.origin.kind === 'client';
 
     async function giveSlot(request: IqRequest) {
       const { payload, iq } = request;
-      if (!isOurs(request)) {
-        throw new StanzaError('forbidden', `files are for people with an account at ${parent!.domain}`, {
-          beside: payload,
-        });
+      if (!isOurs(request) || !(await host.roles.may(iq.from, 'upload'))) {
+        throw new StanzaError('forbidden', 'you may not send files from here', { beside: payload });
       }
       if (web.url('/') === undefined)
         throw new StanzaError('service-unavailable', 'there is no web server', { beside: payload });

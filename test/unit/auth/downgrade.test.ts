@@ -1,3 +1,4 @@
+// XEP-0474: SASL SCRAM Downgrade Protection, XEP-0515: TLS Channel-Binding Downgrade Protection.
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { offerProof } from '../../../src/auth/downgrade.ts';

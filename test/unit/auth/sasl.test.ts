@@ -1,3 +1,4 @@
+// SASL mechanisms: what is offered, PLAIN (RFC 4616), ANONYMOUS (RFC 4505, XEP-0175), and types of channel binding (XEP-0440).
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Accounts } from '../../../src/auth/accounts.ts';

@@ -1,3 +1,4 @@
+// SCRAM (RFC 5802, RFC 7677), bound to the channel or not: test vectors, and who gets in.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Accounts } from '../../../src/auth/accounts.ts';

@@ -246,6 +246,12 @@ authentication: anonymous
       'external-services: [{ type: turns, host: a.example, secret: a, password: b }]',
       'has both a secret and a fixed password',
     ],
+    ['external-services: [{ type: turn, host: a.example, password: b }]', 'has a password, but no username'],
+    ['external-services: [{ type: turn, host: a.example, username: b }]', 'has a username, but no password'],
+    [
+      'hosts: { b.example: { external-services: [{ type: turn, host: a.example }] } }',
+      'hosts.b.example.external-services[0]: needs credentials',
+    ],
     [
       'external-services: [{ type: fax, host: a.example }]',
       'external-services[0].type: "fax" is not one of stun, stuns, turn, turns',
@@ -498,11 +504,14 @@ describe('publish-subscribe', () => {
     expect(servicesOf('hosts: { a.test: {} }')).toEqual([
       ['groups.a.test', 'rooms', 'a.test'],
       ['pubsub.a.test', 'pubsub', 'a.test'],
+      ['upload.a.test', 'upload', 'a.test'],
     ]);
     expect(
-      servicesOf('rooms: false\nhosts: { a.test: { pubsub: { domain: "News.*" } }, b.test: { pubsub: false } }'),
+      servicesOf(
+        'rooms: false\nupload: false\nhosts: { a.test: { pubsub: { domain: "News.*" } }, b.test: { pubsub: false } }',
+      ),
     ).toEqual([['news.a.test', 'pubsub', 'a.test']]);
-    expect(servicesOf('pubsub: false\nrooms: false\nhosts: { a.test: {}, b.test: { pubsub: true } }')).toEqual([
+    expect(servicesOf('pubsub: false\nrooms: false\nupload: false\nhosts: { a.test: {}, b.test: { pubsub: true } }')).toEqual([
       ['pubsub.b.test', 'pubsub', 'b.test'],
     ]);
   });

@@ -1,3 +1,4 @@
+// The local authority and its certificates, and the names in certificates (RFC 9525).
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,4 @@
+// TLS for XMPP (RFC 7590), direct too (XEP-0368), and what binds to its channel (RFC 5929, RFC 9266).
 import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rename, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises';
 import { createServer as createHttpsServer, get } from 'node:https';

@@ -1,3 +1,4 @@
+// Certificates of other servers: chains, and names (RFC 9525).
 import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

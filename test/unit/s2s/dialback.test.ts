@@ -1,3 +1,4 @@
+// Keys and messages of Server Dialback (XEP-0185, XEP-0220).
 import { describe, expect, test } from 'vitest';
 import {
   DialbackRequests,

@@ -1,4 +1,5 @@
 // Servers of ours among themselves: what RFC 6121 and the streams between them promise.
+// Names are proved by certificates (XEP-0178, XEP-0344 2.4) or dialback (XEP-0220); one connection serves both directions (XEP-0288).
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// Addresses (RFC 7622), with domains by IDNA2008 (RFC 5890).
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';

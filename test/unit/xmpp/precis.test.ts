@@ -1,3 +1,4 @@
+// PRECIS (RFC 8264) and its profiles.
 import { describe, expect, it } from 'vitest';
 import {
   type DerivedProperty,
