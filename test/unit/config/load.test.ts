@@ -511,9 +511,9 @@ describe('publish-subscribe', () => {
         'rooms: false\nupload: false\nhosts: { a.test: { pubsub: { domain: "News.*" } }, b.test: { pubsub: false } }',
       ),
     ).toEqual([['news.a.test', 'pubsub', 'a.test']]);
-    expect(servicesOf('pubsub: false\nrooms: false\nupload: false\nhosts: { a.test: {}, b.test: { pubsub: true } }')).toEqual([
-      ['pubsub.b.test', 'pubsub', 'b.test'],
-    ]);
+    expect(
+      servicesOf('pubsub: false\nrooms: false\nupload: false\nhosts: { a.test: {}, b.test: { pubsub: true } }'),
+    ).toEqual([['pubsub.b.test', 'pubsub', 'b.test']]);
   });
 
   it('has a domain to itself', () => {
