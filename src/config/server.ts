@@ -14,6 +14,7 @@ import { roles } from './roles.ts';
 import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
 import { pubsub } from './services.ts';
+import { upload } from './upload.ts';
 
 const restart = true;
 
@@ -89,6 +90,7 @@ const hostable = {
   s2s,
   rooms,
   pubsub,
+  upload,
   proxy,
   web,
   'external-services': externalServices,
@@ -300,6 +302,7 @@ export const serverSchema = z.strictObject({
   s2s,
   rooms,
   pubsub,
+  upload,
   proxy,
   web,
   components,
