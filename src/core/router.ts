@@ -25,7 +25,7 @@ import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import { isOver } from './hooks.ts';
 import type { Host, HostKind } from './host.ts';
-import type { Target } from './module.ts';
+import type { Service, Target } from './module.ts';
 import { Multicast } from './multicast.ts';
 import { refusalOf } from './owners/reply.ts';
 import { Questions } from './questions.ts';
@@ -310,6 +310,11 @@ export class Router {
   /** What a domain of ours is for; undefined for others'. */
   kindOf(domain: string): HostKind | undefined {
     return this.parts.hosts.get(domain)?.kind;
+  }
+
+  /** What a module of one of our domains offers to others; undefined where there is no such domain, or the module is switched off. */
+  serviceOf<T>(domain: string, service: Service<T>): T | undefined {
+    return this.parts.hosts.get(domain)?.find(service);
   }
 
   /** The sessions of a host on this node. */
