@@ -56,6 +56,11 @@ const packages = [
     isThere: () => isProgram('profanity'),
     why: 'end-to-end tests with a client in a terminal',
   },
+  {
+    name: 'coturn',
+    isThere: () => isProgram('turnserver'),
+    why: 'a TURN server, for credentials that are to let somebody relay',
+  },
 ];
 
 function isProgram(name) {

@@ -7,6 +7,8 @@ import type { Cluster } from './cluster/cluster.ts';
 import { parseConfig } from './config/load.ts';
 import { ConfigError, type ConfigProblem } from './config/problems.ts';
 import type { Config, ConfigInput, ListenerName } from './config/server.ts';
+import { adminCommands } from './core/admin-commands.ts';
+import { CommandError, runCommand } from './core/commands.ts';
 import { findModules, importModule, type Modules } from './core/loader.ts';
 import { createLog } from './core/log.ts';
 import type { NameServer } from './net/dns.ts';
@@ -64,6 +66,11 @@ export interface LibraryAccounts {
 /** A running server. */
 export interface ParleyServer extends AsyncDisposable {
   readonly accounts: LibraryAccounts;
+  /**
+   * Runs an administrative command, such as `user role`, with its arguments as for `--json`.
+   * @throws CommandError for what is refused
+   */
+  run(command: string, args?: object): Promise<object>;
   /** The streams with other servers that there are now. */
   federation(): readonly StreamView[];
   /** Where a listener listens. @throws Error when it is switched off */
@@ -86,6 +93,11 @@ export async function createServer(input: ConfigInput = {}, ports: Ports = {}): 
   });
   return {
     accounts: libraryAccounts(server),
+    async run(name, args) {
+      const command = adminCommands.find((one) => one.name === name);
+      if (command === undefined) throw new CommandError('unknown-command', `there is no command "${name}"`);
+      return runCommand(command, server.admin, args);
+    },
     federation: () => server.federation.streams(),
     address(name) {
       const found = server.address(name);

@@ -89,7 +89,7 @@ export class Server {
   readonly owners: Owners;
   config: Config;
   private readonly parts: ServerParts;
-  private readonly clock: Clock;
+  readonly clock: Clock;
   private readonly cluster: Cluster;
   readonly router: Router;
   private readonly throttle: Throttle;
@@ -133,6 +133,7 @@ export class Server {
       remote: {
         send: (transit) =>
           this.components.has(transit.stanza.to.domain) ? this.components.send(transit) : this.federation.send(transit),
+        isComponent: (domain) => this.components.has(domain),
       },
     });
     this.components = new Components({

@@ -3,6 +3,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { LruCache } from '../base/lru.ts';
 import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { MEMBER } from '../config/roles.ts';
 import type { KvStore } from '../storage/ports.ts';
 import { kv, map, type Opened } from '../storage/specs.ts';
 import { prepareLocal } from '../xmpp/jid.ts';
@@ -29,7 +30,7 @@ export interface AccountFacts extends AccountMarks {
   /** Milliseconds since 1970. */
   readonly created: number;
   readonly isDisabled: boolean;
-  readonly roles: readonly string[];
+  readonly role: string;
 }
 
 /** As stored: one row, so that an account is there with all its keys or not at all. */
@@ -44,7 +45,8 @@ interface AccountRow {
   readonly disabled?: true;
   /** Being removed: nobody can log in, and the name is not free until all its data is gone. */
   readonly removing?: true;
-  readonly roles?: readonly string[];
+  /** Absent: that of a member. */
+  readonly role?: string;
   readonly credentials: CredentialSet;
 }
 
@@ -76,6 +78,7 @@ export interface AccountListener {
   /** All that it had is gone, and its name is free. */
   removed?(local: string): MaybePromise<void>;
   disabled?(local: string): MaybePromise<void>;
+  roleChanged?(local: string): MaybePromise<void>;
   /** `by`: the id of the session that changed it, if it was one. */
   passwordChanged?(local: string, by: string | undefined): MaybePromise<void>;
   /** A client, by our name for it, has no token any more, and is to have no session. */
@@ -155,7 +158,7 @@ export class Accounts implements AccountAuthority {
             passwordSet: row.passwordSet,
             epoch: row.epoch ?? 0,
             isDisabled: row.disabled === true,
-            roles: row.roles ?? [],
+            role: row.role ?? MEMBER,
           },
     );
   }
@@ -168,26 +171,27 @@ export class Accounts implements AccountAuthority {
   /**
    * Makes an account with keys for every hash; returns its localpart, prepared. Where one of that name is being removed, its end is waited
    * for, some seconds at most.
+   * @param role that of a member unless said otherwise; whether there is such a one is checked before
    * @throws AccountError `conflict`, `invalid-name`, `invalid-password`, `weak-password`
    */
-  async create(local: string, password: string): Promise<string> {
+  async create(local: string, password: string, role?: string): Promise<string> {
     const name = this.name(local);
     await this.removals.wait(name, () => this.isLeaving(name));
     if (await this.rows.get(name)) throw taken(name);
-    return this.insert(name, await this.keys(password));
+    return this.insert(name, await this.keys(password), role);
   }
 
   /**
    * As {@link create}, with keys from elsewhere: passwords stay where they were.
    * @throws AccountError `conflict`, `invalid-name`, `invalid-password` when there is no key
    */
-  async createWithKeys(local: string, credentials: CredentialSet): Promise<string> {
+  async createWithKeys(local: string, credentials: CredentialSet, role?: string): Promise<string> {
     const name = this.name(local);
     if (!scramHashes.some((hash) => credentials[hash] !== undefined)) {
       throw new AccountError('invalid-password', 'There is no key to log in with');
     }
     await this.removals.wait(name, () => this.isLeaving(name));
-    return this.insert(name, credentials);
+    return this.insert(name, credentials, role);
   }
 
   /**
@@ -215,9 +219,19 @@ export class Accounts implements AccountAuthority {
     await this.change(this.name(local), ({ disabled: _, ...row }) => row);
   }
 
-  /** @throws AccountError `not-found` */
-  async setRoles(local: string, roles: readonly string[]): Promise<void> {
-    await this.change(this.name(local), (row) => ({ ...row, roles: [...new Set(roles)].sort() }));
+  /** Undefined where there is no such account. At once where it was looked at lately. */
+  roleOf(local: string): MaybePromise<string | undefined> {
+    return andThen(this.row(local), (row) => row && (row.role ?? MEMBER));
+  }
+
+  /**
+   * Whether there is such a role is checked before.
+   * @throws AccountError `not-found`
+   */
+  async setRole(local: string, role: string): Promise<void> {
+    const name = this.name(local);
+    await this.change(name, (row) => withRole(row, role));
+    await this.tell((listener) => listener.roleChanged?.(name));
   }
 
   /**
@@ -408,12 +422,12 @@ export class Accounts implements AccountAuthority {
     return Object.fromEntries(scramHashes.map((hash, i) => [hash, derived[i]!]));
   }
 
-  private async insert(name: string, credentials: CredentialSet): Promise<string> {
+  private async insert(name: string, credentials: CredentialSet, role: string = MEMBER): Promise<string> {
     const created = this.options.clock.now();
     let isOurs = false;
     await this.rows.update(name, (row) => {
       isOurs = row === undefined;
-      return row ?? { created, passwordSet: created, epoch: created, credentials };
+      return row ?? withRole({ created, passwordSet: created, epoch: created, credentials }, role);
     });
     if (!isOurs) throw taken(name);
     await this.tell((listener) => listener.created?.(name));
@@ -432,6 +446,10 @@ export class Accounts implements AccountAuthority {
   private async tell(what: (listener: AccountListener) => MaybePromise<void> | undefined): Promise<void> {
     for (const listener of [...this.listeners]) await what(listener);
   }
+}
+
+function withRole({ role: _, ...row }: AccountRow, role: string): AccountRow {
+  return role === MEMBER ? row : { ...row, role };
 }
 
 function nextEpoch(row: AccountRow): AccountRow {

@@ -1,5 +1,5 @@
-// `parley doctor`: what could keep the server from working, each with its remedy. Asks nobody but this machine, its database
-// and its resolver.
+// `parley doctor`: what could keep the server from working, each with its remedy. Asks nobody but this machine, its database,
+// its resolver, and the services that clients are told of.
 import { Resolver } from 'node:dns/promises';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -14,16 +14,8 @@ import { formatEndpoint } from '../core/admin-commands.ts';
 import type { ServerStatus } from '../core/commands.ts';
 import { readCertificateFolder } from '../net/cert-folder.ts';
 import { coversDomain } from '../net/cert-names.ts';
-
-/** One line. */
-export interface Check {
-  readonly state: 'ok' | 'warn' | 'fail';
-  /** What was looked at, such as `dns example.org`. */
-  readonly subject: string;
-  readonly message: string;
-  /** What to do about it. */
-  readonly fix?: string;
-}
+import { type Check, fail, ok, warn } from './check.ts';
+import { checkTurn, type RelayParts } from './turn.ts';
 
 /** The parts that tests replace. */
 export interface DoctorParts {
@@ -36,6 +28,8 @@ export interface DoctorParts {
   /** How Redis is; asked only where it is configured. */
   redis(): Promise<RedisState>;
   readonly dns: Dns;
+  /** How services for calls are asked. */
+  readonly turn: Pick<RelayParts, 'bind' | 'relay'>;
   readonly now: number;
 }
 export interface SrvRecord {
@@ -48,9 +42,6 @@ export interface Dns {
   addresses(name: string): Promise<readonly string[]>;
 }
 
-const ok = (subject: string, message: string): Check => ({ state: 'ok', subject, message });
-const warn = (subject: string, message: string, fix: string): Check => ({ state: 'warn', subject, message, fix });
-const fail = (subject: string, message: string, fix: string): Check => ({ state: 'fail', subject, message, fix });
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** All checks of a configuration that is valid. */
@@ -65,6 +56,7 @@ export async function examine(config: Config, parts: DoctorParts): Promise<reado
     ...Object.keys(config.hosts).map((host) => checkDns(host, config, parts.dns)),
     ...federatedServices(config).map((domain) => checkServiceDns(domain, config, parts.dns)),
     checkPorts(config, parts.status),
+    checkTurn(config, { ...parts.turn, addresses: (name) => parts.dns.addresses(name) }, parts.now),
   ]);
   return groups.flat();
 }
@@ -429,14 +421,4 @@ export function systemDns(servers: readonly string[]): Dns {
       return [...four, ...six];
     },
   };
-}
-
-/** The checks for people, with a last line that sums up. */
-export function renderChecks(checks: readonly Check[]): string {
-  const lines = checks.flatMap(({ state, subject, message, fix }) => [
-    `${state.padEnd(5)} ${subject}: ${message}`,
-    ...(fix === undefined ? [] : [`      fix: ${fix}`]),
-  ]);
-  const count = (state: Check['state']): number => checks.filter((check) => check.state === state).length;
-  return [...lines, '', `${count('ok')} ok, ${count('warn')} warn, ${count('fail')} fail`].join('\n');
 }

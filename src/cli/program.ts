@@ -14,15 +14,14 @@ import { adminCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError, type ReachReport, type ServerStatus } from '../core/commands.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
-import { type Check, examine, renderChecks, systemDns } from './doctor.ts';
+import { type Check, renderChecks } from './check.ts';
+import type { Common } from './common.ts';
+import { examine, systemDns } from './doctor.ts';
 import { askPassword, type Io, readLine } from './io.ts';
-import { readPicture } from './picture.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
-
-interface Common {
-  readonly json?: boolean;
-  readonly config?: string;
-}
+import { type AdminOptions, addSubjects, type PassedOn } from './subjects.ts';
+import { bind, relay } from './turn.ts';
+import { addTurnCommands } from './turn-commands.ts';
 
 /** Runs what was typed (without `node` and the script); resolves with the exit code. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
@@ -59,34 +58,10 @@ class CommandLine {
       .showHelpAfterError('(add --help for what may be given)');
     this.addServerCommands(program);
     this.addUserCommands(this.common(program.command('user').description('Accounts')));
-    const session = this.common(program.command('session').description('Who is connected'));
-    this.admin(session, 'ls [jid-or-domain]', 'session ls', (of) => ({ of }));
-    this.admin(session, 'kick <jid>', 'session kick', (jid, options) => ({ jid, reason: options.reason })).option(
-      '--reason <text>',
-      'told to the client',
-    );
-    const s2s = this.common(program.command('s2s').description('Other servers'));
-    this.admin(s2s, 'ls [domain]', 's2s ls', (domain) => ({ domain }));
-    this.admin(s2s, 'close <domain>', 's2s close', (domain) => ({ domain }));
-    const clients = this.common(program.command('client').description('Programs that log in'));
-    this.admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
-    this.addArchiveCommands(this.common(program.command('archive').description('Message archives')));
-    this.addRoomCommands(this.common(program.command('room').description('Rooms')));
-    const nodes = this.common(program.command('pubsub').description('Nodes of publish-subscribe'));
-    this.admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
-    this.admin(nodes, 'show <domain> <node>', 'pubsub show', (service, _, node) => ({ service, node }));
-    this.admin(nodes, 'delete <domain> <node>', 'pubsub delete', (service, _, node) => ({ service, node }));
-    const workspace = this.common(program.command('workspace').description('What clients call a domain'));
-    this.admin(workspace, 'show [domain]', 'workspace show', (domain) => ({ domain }));
-    this.admin(workspace, 'set [domain]', 'workspace set', (domain, { name, color, icon }) => ({
-      domain,
-      name,
-      color,
-      icon: icon === undefined || icon === '' ? icon : readPicture(icon),
-    }))
-      .option('--name <text>', 'what it is called')
-      .option('--color <#rrggbb>', 'its colour')
-      .option('--icon <file>', 'its icon; "" for none');
+    addSubjects(program, {
+      common: (command) => this.common(command),
+      admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
+    });
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
       .option('--for <duration>', 'how long, such as 10m; otherwise until the next start')
@@ -94,6 +69,7 @@ class CommandLine {
         const options = command.optsWithGlobals<Common & { for?: string }>();
         return this.runAdmin('log level', { module, level, for: options.for }, options);
       });
+    addTurnCommands(this.common(program.command('turn').description('Relays for calls')), this);
     this.addConfigCommands(this.common(program.command('config').description('The configuration')));
     const doctor = this.common(
       program.command('doctor').description('Look at configuration, certificates, DNS, database and ports'),
@@ -107,7 +83,7 @@ class CommandLine {
     return program;
   }
 
-  private common(command: Command): Command {
+  common(command: Command): Command {
     return command
       .exitOverride()
       .configureOutput({
@@ -170,15 +146,16 @@ class CommandLine {
           'passwordStdin',
         ]),
       )
+      .option('--role <role>', 'what it may do: admin, moderator, member, limited, or one of the configuration')
       .action(async (jid: string | undefined, _: unknown, command: Command) => {
-        const options = command.optsWithGlobals<PasswordOptions & { batch?: string }>();
+        const options = command.optsWithGlobals<PasswordOptions & { batch?: string; role?: string }>();
         if (options.batch !== undefined) {
           if (jid !== undefined) throw new CommandError('bad-arguments', 'give a JID or --batch, not both');
           return this.batch(options.batch, options);
         }
         if (jid === undefined)
           throw new CommandError('bad-arguments', 'which account? Try: parley user add alice@localhost');
-        return this.setPassword('user add', jid, options);
+        return this.setPassword('user add', jid, options, options.role === undefined ? {} : { role: options.role });
       });
     this.withPassword(this.common(user.command('passwd <jid>').description(find('user passwd').summary))).action(
       (jid: string, _: unknown, command: Command) => this.setPassword('user passwd', jid, command.optsWithGlobals()),
@@ -187,30 +164,7 @@ class CommandLine {
       this.admin(user, `${name} <jid>`, `user ${name}`, (jid) => ({ jid }));
     }
     this.admin(user, 'ls [host]', 'user ls', (host) => ({ host }));
-  }
-
-  private addArchiveCommands(archive: Command): void {
-    this.admin(archive, 'show <jid>', 'archive show', (jid) => ({ jid }));
-    this.admin(archive, 'retention <jid> <length>', 'archive retention', (jid, _, keep) => ({ jid, keep }));
-    this.admin(archive, 'purge <jid>', 'archive purge', (jid, { before }) => ({ jid, before })).option(
-      '--before <date>',
-      'only what is older: 2026-01-31, or 2026-01-31T12:00:00Z',
-    );
-  }
-
-  private addRoomCommands(room: Command): void {
-    this.admin(room, 'ls [domain]', 'room ls', (domain) => ({ domain }));
-    this.admin(room, 'show <jid>', 'room show', (jid) => ({ jid }));
-    this.admin(room, 'create <jid>', 'room create', (jid, { owner, set }) => ({ jid, owner, settings: set }))
-      .requiredOption('--owner <jid>', 'whose it is')
-      .option('--set <name=value...>', 'settings, as "room show" names them');
-    this.admin(room, 'set <jid>', 'room set', (jid, { set }) => ({ jid, settings: set })).requiredOption(
-      '--set <name=value...>',
-      'settings, as "room show" names them',
-    );
-    this.admin(room, 'destroy <jid>', 'room destroy', (jid, { venue, reason }) => ({ jid, venue, reason }))
-      .option('--venue <jid>', 'a room to go to instead')
-      .option('--reason <text>', 'told to those who are in it');
+    this.admin(user, 'role <jid> [role]', 'user role', (jid, _, role) => ({ jid, role }));
   }
 
   private addConfigCommands(config: Command): void {
@@ -257,12 +211,7 @@ class CommandLine {
   }
 
   /** A command that is passed on as it is. */
-  private admin(
-    parent: Command,
-    usage: string,
-    name: string,
-    args: (argument: string | undefined, options: AdminOptions, second: string | undefined) => object,
-  ): Command {
+  private admin(parent: Command, usage: string, name: string, args: PassedOn): Command {
     const takes = usage.match(/[<[]/g)?.length ?? 0;
     const word = (given: readonly unknown[], i: number): string | undefined =>
       i < takes ? (given[i] as string | undefined) : undefined;
@@ -277,7 +226,7 @@ class CommandLine {
   }
 
   /** @param text what the file says, where it was read already */
-  private load(options: Common, text?: string): Config {
+  load(options: Common, text?: string): Config {
     return loadConfig({ ...this.source(options), text });
   }
 
@@ -298,7 +247,7 @@ class CommandLine {
     return readWhole(() => this.load(options));
   }
 
-  private answer(options: Common, result: object, render: () => string): void {
+  answer(options: Common, result: object, render: () => string): void {
     this.io.out(options.json ? JSON.stringify(result) : render());
   }
 
@@ -323,11 +272,11 @@ class CommandLine {
     this.answer(options, result, () => command.render(result));
   }
 
-  private async setPassword(name: string, jid: string, options: PasswordOptions): Promise<void> {
+  private async setPassword(name: string, jid: string, options: PasswordOptions, more: object = {}): Promise<void> {
     const account = find(name).args.safeParse({ jid, generate: true });
     if (!account.success)
       throw new CommandError('bad-arguments', account.error.issues.map(({ message }) => message).join('; '));
-    if (options.generate) return this.runAdmin(name, { jid, generate: true }, options);
+    if (options.generate) return this.runAdmin(name, { jid, generate: true, ...more }, options);
     let password: string;
     if (options.passwordStdin) password = await readLine(this.io.stdin);
     else if (this.io.stdin.isTTY) password = await askPassword(jid, this.io);
@@ -337,7 +286,7 @@ class CommandLine {
         'no terminal to ask for the password; give --password-stdin or --generate',
       );
     if (password === '') throw new CommandError('bad-arguments', 'the password is empty');
-    return this.runAdmin(name, { jid, password }, options);
+    return this.runAdmin(name, { jid, password, ...more }, options);
   }
 
   private async batch(file: string, options: Common): Promise<void> {
@@ -378,7 +327,7 @@ class CommandLine {
         return examineRoom(config, countProcesses(config));
       };
       const dns = systemDns(config.dns.servers);
-      checks = await examine(config, { status, ping, room, redis, dns, now: Date.now() });
+      checks = await examine(config, { status, ping, room, redis, dns, turn: { bind, relay }, now: Date.now() });
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       checks = error.problems.map((problem) => ({
@@ -388,6 +337,10 @@ class CommandLine {
         fix: 'correct the configuration',
       }));
     }
+    this.tell(checks, options);
+  }
+
+  tell(checks: readonly Check[], options: Common): void {
     if (checks.some(({ state }) => state === 'fail')) this.code = 1;
     this.answer(options, { checks }, () => renderChecks(checks));
   }
@@ -450,18 +403,6 @@ class CommandLine {
   }
 }
 
-/** The options of those that are passed on as they are. */
-interface AdminOptions {
-  readonly name?: string;
-  readonly color?: string;
-  /** A file, or the empty text. */
-  readonly icon?: string;
-  readonly owner?: string;
-  readonly set?: readonly string[];
-  readonly venue?: string;
-  readonly reason?: string;
-  readonly before?: string;
-}
 interface PasswordOptions extends Common {
   readonly passwordStdin?: boolean;
   readonly generate?: boolean;

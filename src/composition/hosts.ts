@@ -10,7 +10,7 @@ import { ConfigError } from '../config/problems.ts';
 import type { Config, HostSettings } from '../config/server.ts';
 import { type Service, serviceHosts } from '../config/services.ts';
 import { clientOf } from '../core/client-slot.ts';
-import { accountCreated, accountRemoving, clientRevoked } from '../core/events.ts';
+import { accountCreated, accountRemoving, clientRevoked, roleChanged } from '../core/events.ts';
 import { Host } from '../core/host.ts';
 import { installModules, type LoaderParts, type Modules, stopModules } from '../core/loader.ts';
 import type { Sessions } from '../core/sessions.ts';
@@ -39,9 +39,11 @@ export interface Followed {
   readonly renewed: ReadonlyMap<Host, Host['grants']>;
 }
 
+/** On the other nodes, too, an account has another role. */
+const ROLE = 'account.role';
 /** Who waits on another node for the name of an account may have it. */
 const REMOVED = 'account.removed';
-interface Removed {
+interface AccountWord {
   readonly domain: string;
   readonly user: string;
 }
@@ -62,9 +64,13 @@ export class Hosts {
       settingsOf: (domain, name, schema) => moduleSettings(parts.config(), domain, name, schema),
     };
     parts.cluster.subscribe(REMOVED, (body) => {
-      const { domain, user } = body as Removed;
+      const { domain, user } = body as AccountWord;
       const host = all.get(domain);
       if (host?.kind === 'users') host.accounts.removedElsewhere(user);
+    });
+    parts.cluster.subscribe(ROLE, (body) => {
+      const { domain, user } = body as AccountWord;
+      all.get(domain)?.notify(roleChanged, { user });
     });
   }
 
@@ -177,7 +183,11 @@ export class Hosts {
         const below = [...this.all.values()].filter(({ parent }) => parent === host);
         for (const one of [host, ...below]) await one.collect(accountRemoving, { user });
       },
-      removed: (user) => parts.cluster.publish(REMOVED, { domain, user } satisfies Removed),
+      removed: (user) => parts.cluster.publish(REMOVED, { domain, user } satisfies AccountWord),
+      roleChanged: (user) => {
+        parts.cluster.publish(ROLE, { domain, user } satisfies AccountWord);
+        host.notify(roleChanged, { user });
+      },
       disabled: (user) => close(user, new StreamError('not-authorized', 'this account was disabled')),
       passwordChanged: (user, by) =>
         close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by),

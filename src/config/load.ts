@@ -6,6 +6,7 @@ import { dirname, relative, resolve } from 'node:path';
 import type { z } from 'zod';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { checkComponents } from './components.ts';
+import { checkExternalServices } from './external-services.ts';
 import {
   ConfigError,
   type ConfigProblem,
@@ -164,6 +165,7 @@ function build(written: Written, place: Place): Config {
   };
   checkTogether(settings, listeners, report, warn);
   checkRooms(hosts, report);
+  checkExternalServices(settings, hosts, report);
   checkServices(hosts, Object.keys(settings.components), report);
   if (problems.length > 0) throw new ConfigError(inOrder(problems), modulesOnly(written, place));
 
@@ -359,11 +361,6 @@ function checkTogether(
       else ports.set(`${one} ${port}`, name);
     }
   }
-  settings['external-services'].forEach((service, i) => {
-    if (service.secret !== null && service.password !== null) {
-      report(['external-services', i], 'has both a secret and a fixed password; give one of them');
-    }
-  });
   settings.admins.forEach((admin, i) => {
     const domain = admin.slice(admin.indexOf('@') + 1);
     if (!domains.includes(domain))

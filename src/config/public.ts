@@ -1,6 +1,6 @@
-// The settings of what a host tells the world of itself: whom to write to, which services to use, where its web pages are.
+// The settings of what a host tells the world of itself: whom to write to, where its web pages are.
 import { z } from 'zod';
-import { duration, quote, secret, url } from './schema.ts';
+import { quote, url } from './schema.ts';
 
 const contactRoles = ['abuse', 'admin', 'feedback', 'sales', 'security', 'status', 'support'] as const;
 const uriProblem = (value: unknown): string =>
@@ -25,23 +25,6 @@ export const contacts = z
     description:
       'Whom to write to, told by XEP-0157: one URI or several (`mailto:`, `xmpp:`, `https:`) for each purpose.',
   });
-
-export const externalService = z.strictObject({
-  type: z.enum(['stun', 'stuns', 'turn', 'turns']).meta({ description: 'Kind of service.' }),
-  transport: z.enum(['udp', 'tcp']).prefault('udp').meta({ description: 'Transport protocol.' }),
-  host: z.string().min(1).meta({ description: 'Name or address of the service.' }),
-  port: z.int().min(1).max(65535).prefault(3478).meta({ description: 'Port of the service.' }),
-  secret: secret()
-    .nullable()
-    .prefault(null)
-    .meta({ description: 'Shared with the service; short-lived credentials are made from it.' }),
-  username: z.string().nullable().prefault(null).meta({ description: 'Fixed name, where there is no shared secret.' }),
-  password: secret()
-    .nullable()
-    .prefault(null)
-    .meta({ description: 'Fixed password, where there is no shared secret.' }),
-  ttl: duration().prefault('1d').meta({ description: 'How long credentials made from the secret hold.' }),
-});
 
 export const web = z
   .strictObject({

@@ -4,10 +4,12 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { redisDatabase } from '../net/redis-target.ts';
 import { components } from './components.ts';
+import { externalServices } from './external-services.ts';
 import { s2s } from './federation.ts';
 import { limits } from './limits.ts';
 import type { ConfigSource } from './problems.ts';
-import { contacts, externalService, web } from './public.ts';
+import { contacts, web } from './public.ts';
+import { roles } from './roles.ts';
 import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
 import { pubsub } from './services.ts';
@@ -72,6 +74,7 @@ const hostable = {
     .array(jid())
     .prefault([])
     .meta({ description: 'Accounts that may administer the server; beneath a host: that host.' }),
+  roles,
   registration: z.enum(['open', 'invite', 'closed']).prefault('invite').meta({
     description: 'Who may make an account from a client: everybody, people with an invitation, or nobody.',
   }),
@@ -86,10 +89,7 @@ const hostable = {
   rooms,
   pubsub,
   web,
-  'external-services': z
-    .array(externalService)
-    .prefault([])
-    .meta({ description: 'STUN and TURN services told to clients (XEP-0215).' }),
+  'external-services': externalServices,
   modules: z
     .record(
       z.string(),
@@ -218,6 +218,7 @@ export const serverSchema = z.strictObject({
     keys: 'domain',
   }),
   admins: hostable.admins,
+  roles,
   data: path()
     .prefault('./parley-data')
     .meta({ description: 'Folder of the embedded database, uploads, and certificates made here.', restart }),

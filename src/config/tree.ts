@@ -50,7 +50,7 @@ export function look(schema: z.core.$ZodType): Look {
   let optional = false;
   for (let at = schema; ; ) {
     const definition = at._zod.def as unknown as Definition;
-    if (z.globalRegistry.has(at)) meta = { ...(z.globalRegistry.get(at) as SettingMeta), ...meta };
+    meta = { ...(z.globalRegistry.get(at) as SettingMeta | undefined), ...meta };
     if (wrappers.has(definition.type) && definition.innerType) {
       if (definition.type === 'prefault' || definition.type === 'default') fallback ??= definition.defaultValue;
       if (definition.type === 'nullable') nullable = true;

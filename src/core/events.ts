@@ -3,6 +3,7 @@
 // A stanza from a client:   messageOut | presenceOut | iqOut   fired by router.fromClient, before it is routed
 // A stanza for an account:  messageIn  | presenceIn  | iqIn    fired by account.deliver, before it reaches sessions
 // A stanza from elsewhere:  serverIn                           fired by router.fromServer, before it is routed
+// A stanza that leaves:      serverOut                          fired by the router, for another server
 // A stanza for a service:   serviceIn                          fired by the router, for addresses with a localpart where there are no accounts
 // A request to answer:      iqAnswer                           fired by the router, for the domain and bare addresses
 // A message nobody is there for: messageOffline                fired by account.deliver
@@ -42,8 +43,11 @@ export const iqOut = gate<Transit<Iq>>()('iq-out', ['check']);
 /** An IQ for a local account or one of its resources. */
 export const iqIn = gate<Transit<Iq>>()('iq-in', ['check']);
 
-/** A stanza from another domain, a component's perhaps, for an address of this host. `handle` takes what it is for. */
-export const serverIn = gate<Transit>()('server-in', ['handle']);
+/** A stanza from another domain, a component's perhaps, for an address of this host. `check` may refuse, `handle` takes what it is for. */
+export const serverIn = gate<Transit>()('server-in', ['check', 'handle']);
+
+/** A stanza of an account or a service of this host is about to leave for another server; not for a component. `check` may refuse. */
+export const serverOut = gate<Transit>()('server-out', ['check']);
 
 /**
  * A stanza for a host without accounts: for an address with a localpart there (a room, or an occupant of one), or a message or presence
@@ -151,6 +155,9 @@ export const componentGone = notify<{ readonly component: Jid }>('component-gone
 
 /** One of an account's clients has lost its access (XEP-0494 3.2). Told on the node where that was done. */
 export const clientRevoked = notify<{ readonly user: string; readonly client: string }>('client-revoked');
+
+/** An account has another role. Fired on every node. */
+export const roleChanged = notify<{ readonly user: string }>('role-changed');
 
 /** An account was made. Fired by the accounts service. */
 export const accountCreated = notify<{ readonly user: string }>('account-created');

@@ -1,9 +1,11 @@
 // Host: our serving of one domain, or of one of its services; the unit of isolation. Nothing is shared between hosts but the router.
 
 import type { Accounts } from '../auth/accounts.ts';
+import { Roles } from '../auth/roles.ts';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Grant } from '../config/components.ts';
+import type { Permission } from '../config/roles.ts';
 import type { HostSettings } from '../config/server.ts';
 import type { ServiceKind } from '../config/services.ts';
 import { Jid } from '../xmpp/jid.ts';
@@ -51,6 +53,8 @@ export class Host {
   /** The host whose service this one is: whose people it is for, and whose settings hold here too. */
   readonly parent: Host | undefined;
   settings: HostSettings;
+  /** Who may do what: for a service, as on the host above. */
+  readonly roles: Roles;
   /** The domains of the services below this one, for disco#items. */
   services: readonly string[] = [];
   /** What components may do for the people here, by their domains; modules are installed anew when it changes. */
@@ -65,6 +69,7 @@ export class Host {
     this.parent = service?.parent;
     this.settings = settings;
     this.own = accounts;
+    this.roles = service?.parent.roles ?? new Roles({ domain, settings: () => this.settings, accounts });
     this.log = log.child({ host: domain });
     this.tables = {
       hooks: new HookTable([], () => {}),
@@ -79,6 +84,14 @@ export class Host {
   get accounts(): Accounts {
     if (this.own === undefined) throw new Error(`${this.domain} has no accounts`);
     return this.own;
+  }
+
+  /**
+   * Whether somebody, of whatever domain, may do something here: by role, or because the settings name an admin. At once where the account was
+   * looked at lately.
+   */
+  may(who: Jid, permission: Permission): MaybePromise<boolean> {
+    return this.roles.may(who, permission);
   }
 
   /** The modules that are installed, in the order of their installation. */

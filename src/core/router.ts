@@ -24,19 +24,15 @@ import { AccountDelivery, type Returned } from './account.ts';
 import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import { isOver } from './hooks.ts';
-import type { Host, HostKind } from './host.ts';
-import type { Service, Target } from './module.ts';
+import type { Host } from './host.ts';
+import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
 import { refusalOf } from './owners/reply.ts';
 import { Questions } from './questions.ts';
+import { goAbroad, type Remote } from './remote.ts';
 import type { Session, Sessions } from './sessions.ts';
 import { checkFrom, restamp, stamp } from './stamps.ts';
 import { type Life, type Origin, Transit } from './transit.ts';
-
-/** Takes stanzas for domains that are not served here. */
-export interface Remote {
-  send(transit: Transit): MaybePromise<void>;
-}
 
 /** Work that a handled stanza still waits for. */
 export interface Unsettled {
@@ -307,14 +303,14 @@ export class Router {
     this.questions.giveUp(domain);
   }
 
-  /** What a domain of ours is for; undefined for others'. */
-  kindOf(domain: string): HostKind | undefined {
-    return this.parts.hosts.get(domain)?.kind;
+  /** A domain of ours: what it is for, and what its modules offer; undefined for others'. */
+  hostOf(domain: string): Pick<Host, 'kind' | 'find'> | undefined {
+    return this.parts.hosts.get(domain);
   }
 
-  /** What a module of one of our domains offers to others; undefined where there is no such domain, or the module is switched off. */
-  serviceOf<T>(domain: string, service: Service<T>): T | undefined {
-    return this.parts.hosts.get(domain)?.find(service);
+  /** Whether a domain is another server's: neither ours nor a component's. */
+  isForeign(domain: string): boolean {
+    return !this.parts.hosts.has(domain) && this.parts.remote?.isComponent(domain) !== true;
   }
 
   /** The sessions of a host on this node. */
@@ -347,8 +343,7 @@ export class Router {
   }
 
   private abroad(transit: Transit): MaybePromise<void> {
-    if (this.parts.remote === undefined) throw new StanzaError('remote-server-not-found');
-    return this.parts.remote.send(transit);
+    return goAbroad(transit, this.parts.remote, this.parts.hosts);
   }
 
   private toService(host: Host, transit: Transit): MaybePromise<void> {

@@ -2,7 +2,8 @@
 // room, and the archive has a tombstone in its place (room-archive/retractions.ts). The room is asked in the form of version 0.3.0 of
 // the specification or in that of 0.2.1, and speaks in both, in one message.
 //
-// - 3: admins and owners may do it without being in the room; then nobody learns which of them it was.
+// - 3: admins and owners may do it without being in the room; then nobody learns which of them it was. So may who moderates the whole server
+//   by role.
 // - 6: what is no message to people (with neither body nor subject) is not moderated, nor what was taken back already.
 // - 6: who claims in a message that something was moderated is refused, as every client would have to see through it.
 import { defineModule, iqSet, on } from '../core/module.ts';
@@ -24,7 +25,7 @@ export default defineModule({
   summary: 'Lets moderators take back what others said in a room',
   hosts: ['rooms'],
 
-  setup({ find }) {
+  setup({ find, host }) {
     /** @throws StanzaError where the archive is switched off: there is nothing to take back */
     function archiveOf(): RoomArchive {
       const archive = find(roomArchive);
@@ -32,10 +33,18 @@ export default defineModule({
       return archive;
     }
 
+    async function checkModerator({ room, asker, occupant, affiliation }: RoomContext): Promise<void> {
+      if (room.isLocked && affiliation !== 'owner')
+        throw new StanzaError('item-not-found', 'there is no such room yet');
+      const isModerator = occupant === undefined ? isAtLeast(affiliation, 'admin') : occupant.role === 'moderator';
+      if (isModerator || (await host.may(asker, 'moderate'))) return;
+      throw new StanzaError('forbidden', 'this takes a moderator');
+    }
+
     async function moderate(context: RoomContext, id: string | undefined, request: Element): Promise<void> {
       const { room } = context;
       const archive = archiveOf();
-      checkModerator(context);
+      await checkModerator(context);
       if (id === undefined || id === '') throw new StanzaError('bad-request', 'which message?');
       const message = await archive.find(room, id);
       if (message === undefined) throw new StanzaError('item-not-found', 'there is no such message');
@@ -98,12 +107,6 @@ export default defineModule({
     };
   },
 });
-
-function checkModerator({ room, occupant, affiliation }: RoomContext): void {
-  if (room.isLocked && affiliation !== 'owner') throw new StanzaError('item-not-found', 'there is no such room yet');
-  const isModerator = occupant === undefined ? isAtLeast(affiliation, 'admin') : occupant.role === 'moderator';
-  if (!isModerator) throw new StanzaError('forbidden', 'this takes a moderator');
-}
 
 function claimsModeration(message: Element): boolean {
   const now = message.getChild('retract', NS.retraction);

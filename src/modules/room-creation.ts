@@ -1,12 +1,14 @@
 // Who may make rooms, and what they are to begin with (XEP-0045 10.1.1); names for rooms that nobody has yet (XEP-0307).
 import { randomBytes } from 'node:crypto';
+import { andThen, type MaybePromise } from '../base/maybe.ts';
 import { presetOf } from '../config/rooms.ts';
 import { defineModule, iqGet, on } from '../core/module.ts';
 import { el } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
-import { roomCreating } from './muc/hooks.ts';
+import type { RoomConfig } from './muc/config.ts';
+import { roomConfiguring, roomCreating } from './muc/hooks.ts';
 import { configOf } from './muc/presets.ts';
 
 export default defineModule({
@@ -17,15 +19,16 @@ export default defineModule({
   setup({ host }) {
     const { parent } = host;
 
-    function mayCreate(creator: Jid): boolean {
-      switch (host.settings.rooms.creation) {
-        case 'anyone':
-          return true;
-        case 'local':
-          return creator.domain === parent?.domain && creator.local !== '';
-        case 'admins':
-          return host.settings.admins.includes(creator.bare);
-      }
+    function mayCreate(creator: Jid): MaybePromise<boolean> {
+      const { creation } = host.settings.rooms;
+      if (creation === 'anyone' && creator.domain !== parent?.domain) return true;
+      return host.may(creator, creation === 'admins' ? 'administer' : 'create-rooms');
+    }
+
+    /** Whether a room with that configuration is listed when somebody has made it: others make it with less than they may. */
+    function mayList({ isPublic }: RoomConfig, by: Jid): MaybePromise<boolean> {
+      if (!isPublic || by.domain !== parent?.domain) return isPublic;
+      return host.may(by, 'public-rooms');
     }
 
     return {
@@ -33,9 +36,21 @@ export default defineModule({
       handlers: [
         on(roomCreating, { phase: 'check' }, (event) => {
           const { rooms } = host.settings;
-          if (!mayCreate(event.creator)) return new StanzaError('not-allowed', 'you may not make rooms here');
-          event.config = configOf(presetOf(rooms, rooms['default-preset']) ?? {});
-          return undefined;
+          return andThen(mayCreate(event.creator), (may) => {
+            if (!may) return new StanzaError('not-allowed', 'you may not make rooms here');
+            const config = configOf(presetOf(rooms, rooms['default-preset']) ?? {});
+            return andThen(mayList(config, event.creator), (isPublic) => {
+              event.config = { ...config, isPublic };
+              return undefined;
+            });
+          });
+        }),
+        on(roomConfiguring, { phase: 'check' }, ({ room, config, by }) => {
+          // what is listed already stays so, whoever changes something else
+          if (!config.isPublic || (room.config.isPublic && !room.isLocked)) return undefined;
+          return andThen(mayList(config, by), (may) =>
+            may ? undefined : new StanzaError('forbidden', 'you may not make rooms that are listed'),
+          );
         }),
         // XEP-0307 2: 72 bits of chance are nobody's name
         iqGet('host', NS.mucUnique, 'unique', () =>

@@ -176,7 +176,7 @@ export function tlsOf(socket: Socket): TlsInfo | undefined {
 }
 
 /** A proxy is believed only when it is on this machine: anybody can send its headers. */
-function peerOf({ socket, headers }: IncomingMessage): HttpPeer {
+export function peerOf({ socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>): HttpPeer {
   const { remoteAddress = '' } = socket;
   const isLocal = /^(::1$|(::ffff:)?127\.)/i.test(remoteAddress);
   const isEncrypted = socket instanceof TLSSocket;

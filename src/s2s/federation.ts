@@ -8,7 +8,8 @@ import type { Logger } from '../base/log.ts';
 import type { Config, HostSettings } from '../config/server.ts';
 import type { ServerStreamInfo } from '../core/commands.ts';
 import { type Counter, counter, type Metrics } from '../core/metrics.ts';
-import type { Remote, Router } from '../core/router.ts';
+import type { Remote } from '../core/remote.ts';
+import type { Router } from '../core/router.ts';
 import type { Transit } from '../core/transit.ts';
 import { Dns, type NameServer } from '../net/dns.ts';
 import type { TlsContexts } from '../net/tls.ts';
@@ -50,7 +51,7 @@ const unprovedAllowance: Allowance = { bytes: { rate: 50_000, burst: 500_000 }, 
 const stanzaMetrics = { stanzas: counter('Stanzas exchanged with other servers') };
 const failureMetrics = { failures: counter('Streams with other servers that failed, by reason') };
 
-export class Federation implements Remote {
+export class Federation implements Pick<Remote, 'send'> {
   private readonly parts: FederationParts;
   private readonly pool: Pool;
   private readonly acceptor: ServerAcceptor;

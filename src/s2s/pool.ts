@@ -1,7 +1,7 @@
 // The streams between domains of ours and those of others: which one a stanza takes, when a new one is made, when one has been idle
 // for too long, and what becomes of stanzas that cannot be sent.
 import { within } from '../base/clock.ts';
-import type { Remote } from '../core/router.ts';
+import type { Remote } from '../core/remote.ts';
 import type { Transit } from '../core/transit.ts';
 import { StanzaError, type StreamError } from '../xmpp/errors.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
@@ -26,7 +26,7 @@ function keyOf({ from, to }: DomainPair): string {
   return `${from} ${to}`;
 }
 
-export class Pool implements Remote {
+export class Pool implements Pick<Remote, 'send'> {
   private readonly context: S2sContext;
   private readonly outgoing = new Map<string, OutboundStream>();
   /** Incoming streams that stanzas may go back over. */

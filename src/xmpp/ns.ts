@@ -97,6 +97,9 @@ export const NS = {
   msgOffline: 'msgoffline',
   // XEP-0172
   nick: 'http://jabber.org/protocol/nick',
+  // XEP-0215
+  extdisco: 'urn:xmpp:extdisco:2',
+  extdiscoOld: 'urn:xmpp:extdisco:1',
   // XEP-0220
   dialback: 'jabber:server:dialback',
   dialbackFeature: 'urn:xmpp:features:dialback',

@@ -7,6 +7,7 @@ import { connectComponent } from './component.ts';
 import { authenticate, bind, logIn, type MechanismName, openStream, startTls } from './login.ts';
 import { expectation, match } from './matcher.ts';
 import { want } from './play-caps.ts';
+import { giveRole, runCommand } from './play-operator.ts';
 import { changeRoom, joinRoom, makeRoom } from './play-rooms.ts';
 import { innerText, type Line, type Scene, wholeText } from './scenario.ts';
 import { HOST, PASSWORD, type Person, SceneFailure, type Speaker, Stage, textOf } from './stage.ts';
@@ -58,6 +59,8 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [settingsLine, () => {}],
   [/^(\w+) has resources? (.+)$/, (stage, [name, list]) => addPerson(stage, name!, list!.split(/,\s*|\s+and\s+/))],
   [/^(\w+) has an account$/, (stage, [name]) => addPerson(stage, name!, [])],
+  [/^(\w+) has the role (\S+)$/, giveRole],
+  [/^the operator(?: of (\S+))? runs ([a-z ]+[a-z])(?: (\{.*\}))?$/s, runCommand],
   [/^(\w+) and (\w+) are contacts$/, (stage, [one, other]) => subscribe(stage, one!, other!, ['to', 'from'])],
   [/^(\w+) sees (\w+)$/, (stage, [watcher, watched]) => subscribe(stage, watcher!, watched!, ['to'])],
   [

@@ -22,6 +22,8 @@ export interface RunningWorld {
   /** Where components connect: to the last node, since the first client connects to the first one. */
   readonly componentAddress: Address;
   createAccount(jid: string, password: string): Promise<void>;
+  /** Runs an administrative command: on the last node, since the first client connects to the first one; or at the server of the domain. */
+  run(command: string, args: object, domain?: string): Promise<object>;
   /** Resolves when nothing is under way inside: between nodes, in timers that are due, in promises. */
   settle(): Promise<void>;
   readonly errors: readonly LogLine[];
@@ -156,6 +158,10 @@ export async function running(
     async createAccount(jid, password) {
       const own = Math.max(domains.indexOf(jid.slice(jid.indexOf('@') + 1)), 0);
       await nodes.servers[own]!.server.accounts.create(jid, password);
+    },
+    run(command, args, domain = '') {
+      const own = domains.length === 0 ? nodes.servers.length - 1 : Math.max(domains.indexOf(domain), 0);
+      return nodes.servers[own]!.server.run(command, args);
     },
     async settle() {
       // a stanza may cause another, on the other node: a few rounds for chains

@@ -287,10 +287,17 @@ export class Home {
     const { hooks } = this.ports;
     const creator = stanza.from;
     const event = { room: this.jid, creator, config: plainConfig };
+    // read at the same time as what modules want to know
+    const tooMany = this.refusalOfMore(creator);
+    // (where a module refuses, nobody asks)
+    if (isPromise(tooMany)) tooMany.catch(() => {});
     const made = andThen(hooks.gate(roomCreating, event), (verdict) => {
       if (verdict instanceof StanzaError) throw verdict;
       if (verdict !== undefined) return;
-      return andThen(this.checkOwned(creator), () => this.begin(event.config, stanza, bringer));
+      return andThen(tooMany, (refusal) => {
+        if (refusal !== undefined) throw refusal;
+        return this.begin(event.config, stanza, bringer);
+      });
     });
     if (!isPromise(made)) return;
     const over = (): void => {
@@ -317,13 +324,15 @@ export class Home {
     return isPromise(made) ? made.finally(end) : end();
   }
 
-  private checkOwned(creator: Jid): MaybePromise<void> {
+  /** For who has made as many rooms as may be. */
+  private refusalOfMore(creator: Jid): MaybePromise<StanzaError | undefined> {
     const { mostOwned, stores } = this.parts;
-    if (mostOwned === 0) return;
+    if (mostOwned === 0) return undefined;
     return andThen(stores.memberships.all(creator.withResource('').bare), (all) => {
       let owned = 0;
       for (const { affiliation } of all.values()) if (affiliation === 'owner') owned++;
-      if (owned >= mostOwned) throw new StanzaError('not-allowed', `nobody may make more than ${mostOwned} rooms`);
+      if (owned < mostOwned) return undefined;
+      return new StanzaError('not-allowed', `nobody may make more than ${mostOwned} rooms`);
     });
   }
 

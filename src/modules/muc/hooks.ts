@@ -19,6 +19,12 @@ export const roomCreating = gate<{ readonly room: Jid; readonly creator: Jid; co
   'check',
 ]);
 
+/** An owner has filled in the form (10.2): `check` may refuse what the room would be then. */
+export const roomConfiguring = gate<{ readonly room: Room; readonly by: Jid; readonly config: RoomConfig }>()(
+  'room-configuring',
+  ['check'],
+);
+
 /** A room was made, and is empty still. Its creator is its owner already. */
 export const roomCreated = notify<{ readonly room: Room; readonly creator: Jid }>('room-created');
 

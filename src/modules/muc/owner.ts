@@ -3,6 +3,7 @@
 // - A new room is configured by its creator before anybody else comes in (10.1): by `reconfigure`, which unlocks it. Nothing is left of one
 //   whose creator cancels, or leaves before.
 // - 10.2, of the lists in the form: who is no owner any more is an admin, and who is no admin any more is a member.
+import { isOver } from '../../core/hooks.ts';
 import type { IqRequest } from '../../core/module.ts';
 import type { Element } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -12,7 +13,7 @@ import { actorOf } from './actor.ts';
 import { answerList, makeChanges, peopleOf } from './admin.ts';
 import { type AffiliationChange, changeAffiliations } from './affiliations.ts';
 import { destroyRoom } from './destroy.ts';
-import { roomFields } from './hooks.ts';
+import { roomConfiguring, roomFields } from './hooks.ts';
 import { reconfigure } from './reconfigure.ts';
 import { type RoomContext, roomOf } from './request.ts';
 import type { Room } from './room.ts';
@@ -61,6 +62,7 @@ async function configure(context: RoomContext, form: Element, request: IqRequest
   const submitted: Submitted = isInstant
     ? { config: room.config, admins: undefined, owners: undefined }
     : readSettings(room.jid, room.config, form, await extraFields(room));
+  isOver(await room.ports.hooks.gate(roomConfiguring, { room, by: asker, config: submitted.config }));
   const changes = changesOf(room, submitted);
   const tellOthers: (() => void)[] = [];
   if (changes.length > 0) tellOthers.push(await changeAffiliations(room, actorOf(context), changes));

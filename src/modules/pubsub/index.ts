@@ -122,7 +122,7 @@ export default defineModule({
       standing: (who) => (isOperator(who) ? 'owner' : undefined),
       mayCreate(who) {
         if (isOperator(who) || config.creation === 'anyone') return true;
-        if (config.creation === 'admins') return host.settings.admins.includes(who.bare);
+        if (config.creation === 'admins') return host.may(who, 'administer');
         return who.domain === domain && who.local !== '';
       },
       createsOnPublish: config['auto-create'],

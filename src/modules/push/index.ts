@@ -229,7 +229,7 @@ function forAccounts({ host, config, stores, metrics, router, cluster, clock, fi
   function placeOf({ news }: Judged, nick: string | undefined): MaybePromise<InRoom | undefined> {
     const room = Jid.parse(news.from)?.withResource('');
     if (room === undefined) return undefined;
-    const known = router.serviceOf(room.domain, memberships)?.isPrivate(room.local);
+    const known = router.hostOf(room.domain)?.find(memberships)?.isPrivate(room.local);
     return andThen(known, (isPrivate) => ({ room, nick, isPrivate }));
   }
 

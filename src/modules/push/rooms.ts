@@ -28,7 +28,7 @@ export function tellMembers(router: Router, { room, occupant, element }: RoomMes
   for (const person of people) {
     if (person.bare === occupant?.bare) continue;
     services ??= new Map();
-    if (!services.has(person.domain)) services.set(person.domain, router.serviceOf(person.domain, pushes));
+    if (!services.has(person.domain)) services.set(person.domain, router.hostOf(person.domain)?.find(pushes));
     const { nick } = room.affiliations.get(person.bare) ?? {};
     services.get(person.domain)?.toMember(person, judged, room.jid, nick, room.config.isMembersOnly);
   }
@@ -39,7 +39,7 @@ function membersOf(router: Router, room: Room): readonly Jid[] {
   for (const [bare, { affiliation }] of room.affiliations) {
     if (affiliation === 'outcast') continue;
     const jid = Jid.parse(bare);
-    if (jid !== undefined && jid.local !== '' && router.kindOf(jid.domain) === 'users') found.push(jid);
+    if (jid !== undefined && jid.local !== '' && router.hostOf(jid.domain)?.kind === 'users') found.push(jid);
   }
   room.set(members, found);
   return found;

@@ -20,19 +20,13 @@ export const settings = z.strictObject({
   'max-registrations': z.int().min(1).max(100).prefault(10).meta({
     description: 'Clients of one account that are told; with more, those that have not registered for longest are not.',
   }),
-  interval: duration()
-    .prefault('2s')
-    .meta({
-      description:
-        'Between two notifications for one client, at least, but for calls. What comes meanwhile is told together.',
-    }),
-  'per-second': z
-    .number()
-    .positive()
-    .prefault(100)
-    .meta({
-      description: 'Notifications for one app server by each node, in the long run. The others wait their turn.',
-    }),
+  interval: duration().prefault('2s').meta({
+    description:
+      'Between two notifications for one client, at least, but for calls. What comes meanwhile is told together.',
+  }),
+  'per-second': z.number().positive().prefault(100).meta({
+    description: 'Notifications for one app server by each node, in the long run. The others wait their turn.',
+  }),
   burst: z
     .int()
     .positive()

@@ -33,7 +33,7 @@ describe('an account', () => {
     expect(await accounts.exists('ALICE')).toBe(true);
     expect(await accounts.exists('bob')).toBe(false);
     expect(await accounts.exists('a b')).toBe(false);
-    const facts = { created: START, passwordSet: START, epoch: START, isDisabled: false, roles: [] };
+    const facts = { created: START, passwordSet: START, epoch: START, isDisabled: false, role: 'member' };
     expect(await accounts.facts('alice')).toEqual(facts);
     expect(await accounts.facts('bob')).toBeUndefined();
   });
@@ -87,9 +87,12 @@ describe('an account', () => {
   test('has roles', async () => {
     const accounts = await testAccounts();
     await accounts.create('alice', 'secret');
-    await accounts.setRoles('alice', ['admin', 'admin', 'a']);
-    expect((await accounts.facts('alice'))?.roles).toEqual(['a', 'admin']);
-    expect(await problem(accounts.setRoles('bob', []))).toBe('not-found');
+    expect((await accounts.facts('alice'))?.role).toBe('member');
+    await accounts.setRole('alice', 'admin');
+    expect((await accounts.facts('alice'))?.role).toBe('admin');
+    expect(await accounts.roleOf('alice')).toBe('admin');
+    expect(await accounts.roleOf('bob')).toBeUndefined();
+    expect(await problem(accounts.setRole('bob', 'member'))).toBe('not-found');
   });
 
   test('gets another password, and the old one is worth nothing, cached or not', async () => {

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { AccountError } from '../../../src/auth/accounts.ts';
 import type { Client } from '../../../src/auth/clients.ts';
 import { parseBatch, runBatch } from '../../../src/cli/batch.ts';
-import { adminCommands, formatEndpoint, generatePassword } from '../../../src/core/admin-commands.ts';
+import { roleTable } from '../../../src/config/roles.ts';
+import { adminCommands, formatEndpoint } from '../../../src/core/admin-commands.ts';
 import {
   type AdminContext,
   CommandError,
@@ -10,10 +11,11 @@ import {
   type ServerStreamInfo,
   type SessionInfo,
 } from '../../../src/core/commands.ts';
+import { generatePassword } from '../../../src/core/user-commands.ts';
 
 /** A server with accounts in a map, and sessions that never change. */
 function fakeServer() {
-  const accounts = new Map<string, { password: string; isDisabled: boolean }>();
+  const accounts = new Map<string, { password: string; isDisabled: boolean; role: string }>();
   const levels: unknown[] = [];
   const need = (user: string) => {
     const account = accounts.get(user);
@@ -66,6 +68,10 @@ function fakeServer() {
   ];
   const context: AdminContext = {
     hosts: ['localhost'],
+    parentOf: (domain) => (domain.endsWith('localhost') ? 'localhost' : undefined),
+    tokens: () => {
+      throw new Error('nobody asks for tokens');
+    },
     rooms: ['groups.localhost'],
     pubsub: ['pubsub.localhost'],
     accounts: (host) =>
@@ -73,11 +79,14 @@ function fakeServer() {
         ? undefined
         : {
             exists: (user) => accounts.has(user),
-            create: async (user, password) => {
+            create: async (user, password, role = 'member') => {
               if (accounts.has(user)) throw new AccountError('conflict', 'there');
               if (password === 'weak') throw new AccountError('weak-password', 'The password is too weak');
-              accounts.set(user, { password, isDisabled: false });
+              accounts.set(user, { password, isDisabled: false, role });
               return user;
+            },
+            setRole: async (user, role) => {
+              need(user).role = role;
             },
             setPassword: async (user, password) => {
               need(user).password = password;
@@ -99,7 +108,9 @@ function fakeServer() {
             },
             facts: (user) => {
               const account = accounts.get(user);
-              return account && { created: 0, passwordSet: 0, epoch: 0, roles: [], isDisabled: account.isDisabled };
+              return (
+                account && { created: 0, passwordSet: 0, epoch: 0, role: account.role, isDisabled: account.isDisabled }
+              );
             },
             list: async (after = '', limit = 100) =>
               [...accounts.keys()]
@@ -107,6 +118,8 @@ function fakeServer() {
                 .filter((user) => user > after)
                 .slice(0, limit),
           },
+    rolesOf: (host) => (host === 'localhost' ? roleTable({}) : undefined),
+    adminsOf: () => ['root@localhost'],
     archives: (host) =>
       host !== 'localhost'
         ? undefined
@@ -278,7 +291,8 @@ describe('accounts', () => {
 
   it('a list longer than a page is whole', async () => {
     const { context, accounts } = fakeServer();
-    for (let i = 0; i < 2345; i++) accounts.set(`u${String(i).padStart(5, '0')}`, { password: '', isDisabled: false });
+    for (let i = 0; i < 2345; i++)
+      accounts.set(`u${String(i).padStart(5, '0')}`, { password: '', isDisabled: false, role: 'member' });
     expect((await run(context, 'user ls')).split('\n')).toHaveLength(2345);
   });
 });
@@ -353,7 +367,7 @@ describe('a batch', () => {
 
   it('goes on after failures', async () => {
     const { context, accounts } = fakeServer();
-    accounts.set('there', { password: '', isDisabled: false });
+    accounts.set('there', { password: '', isDisabled: false, role: 'member' });
     const result = (await runCommand(find('user batch'), context, {
       accounts: [
         { line: 1, jid: 'there@localhost', password: 'x' },

@@ -3,7 +3,8 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Check, type DoctorParts, examine, renderChecks, type SrvRecord } from '../../../src/cli/doctor.ts';
+import { type Check, renderChecks } from '../../../src/cli/check.ts';
+import { type DoctorParts, examine, type SrvRecord } from '../../../src/cli/doctor.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import type { ConfigInput } from '../../../src/config/server.ts';
 
@@ -32,7 +33,11 @@ async function look(
   const config = parseConfig({ data: './data', ...input }, { baseFolder: folder });
   const redis = async () => ({ ok: true, version: 'Redis 7.0.15', latency: 0.4 });
   const room = async () => ({ connections: 97, wanted: 10, nodes: 1 });
-  const usual = { status: undefined, ping: async () => {}, room, redis, dns, now: Date.now() };
+  const turn: DoctorParts['turn'] = {
+    bind: () => Promise.reject(new Error('asked')),
+    relay: () => Promise.reject(new Error('asked')),
+  };
+  const usual = { status: undefined, ping: async () => {}, room, redis, dns, turn, now: Date.now() };
   const checks = await examine(config, { ...usual, ...parts });
   for (const { state, fix } of checks) expect(fix === undefined).toBe(state === 'ok');
   return (subject) => checks.find((check) => check.subject === subject);
@@ -223,5 +228,59 @@ describe('this machine', () => {
       { state: 'fail', subject: 'b', message: 'broken', fix: 'mend it' },
     ]);
     expect(text).toBe('ok    a: fine\nfail  b: broken\n      fix: mend it\n\n1 ok, 0 warn, 1 fail');
+  });
+});
+
+describe('relays for calls', () => {
+  const secret = 'only-both-know';
+  const turn = (host: string): ConfigInput => ({
+    hosts: { localhost: {} },
+    'external-services': [{ type: 'turn', host, secret }],
+  });
+  const relayed = (address: string, relays = true): Partial<DoctorParts> => ({
+    turn: {
+      bind: async () => ({ address: '192.0.2.9', port: 1 }),
+      relay: async () => ({ relayed: { address, port: 5 }, relays }),
+    },
+  });
+
+  it('one that relays is right, whatever its name', async () => {
+    const check = await look(turn('host.good.example'), relayed('192.0.2.1'));
+    expect(check('turn host.good.example:3478 udp')).toMatchObject({ state: 'ok', message: 'relays at 192.0.2.1:5' });
+  });
+
+  it('one behind NAT that tells its private address is of no use', async () => {
+    const check = await look(turn('192.0.2.1'), relayed('10.1.2.3'));
+    expect(check('turn 192.0.2.1:3478 udp')).toMatchObject({
+      state: 'warn',
+      fix: 'set external-ip=PUBLIC/PRIVATE in the configuration of coturn',
+    });
+  });
+
+  it.each(['10.0.0.1', '172.31.0.1', '192.168.7.7', '100.64.0.1', '127.0.0.1', 'fd00::1', 'fe80::1', '::1'])(
+    'clients elsewhere do not reach %s',
+    async (address) => {
+      const check = await look(turn(address), relayed(address));
+      expect(check(`turn ${address}:3478 udp`)).toMatchObject({
+        state: 'warn',
+        message: `${address} is of a private network`,
+      });
+    },
+  );
+
+  it('a firewall before the ports of the relay is told from a relay that works', async () => {
+    const check = await look(turn('192.0.2.1'), relayed('192.0.2.1', false));
+    expect(check('turn 192.0.2.1:3478 udp')?.state).toBe('warn');
+  });
+
+  it('one that does not answer, and a name without an address, are failures', async () => {
+    expect((await look(turn('192.0.2.1')))('turn 192.0.2.1:3478 udp')).toMatchObject({
+      state: 'fail',
+      message: 'asked',
+    });
+    expect((await look(turn('none.example')))('turn none.example:3478 udp')).toMatchObject({
+      state: 'fail',
+      message: 'none.example has no address',
+    });
   });
 });

@@ -23,11 +23,17 @@ async function open(url: string) {
   const accounts = {
     disable: async (user: string) => void disabled.push(user),
     list: async (after?: string) => (after === undefined ? ['alice'] : []),
+    facts: async () => ({ role: 'member' }),
   } as unknown as AdminAccounts;
   const context: OfflineContext = {
     hosts: ['localhost'],
     accounts: () => accounts,
+    rolesOf: () => ({}),
+    adminsOf: () => [],
     archives: () => undefined,
+    tokens: () => {
+      throw new Error('nobody asks for tokens');
+    },
     close: async () => {},
   };
   const config = parseConfig({ data: folder, database: 'postgres://nobody/db', redis: url });

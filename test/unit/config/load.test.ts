@@ -246,6 +246,12 @@ authentication: anonymous
       'external-services: [{ type: turns, host: a.example, secret: a, password: b }]',
       'has both a secret and a fixed password',
     ],
+    ['external-services: [{ type: turn, host: a.example, password: b }]', 'has a password, but no username'],
+    ['external-services: [{ type: turn, host: a.example, username: b }]', 'has a username, but no password'],
+    [
+      'hosts: { b.example: { external-services: [{ type: turn, host: a.example }] } }',
+      'hosts.b.example.external-services[0]: needs credentials',
+    ],
     [
       'external-services: [{ type: fax, host: a.example }]',
       'external-services[0].type: "fax" is not one of stun, stuns, turn, turns',

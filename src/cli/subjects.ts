@@ -1,0 +1,100 @@
+// The commands that the command line passes on to the server as they are typed, by subject.
+import { type Command, Option } from 'commander';
+import { readPicture } from './picture.ts';
+
+/** The options of those that are passed on as they are. */
+export interface AdminOptions {
+  readonly name?: string;
+  readonly color?: string;
+  /** A file, or the empty text. */
+  readonly icon?: string;
+  readonly owner?: string;
+  readonly set?: readonly string[];
+  readonly venue?: string;
+  readonly reason?: string;
+  readonly before?: string;
+  readonly scope?: readonly string[];
+  readonly ttl?: string;
+  readonly host?: string;
+}
+
+/** What a command is given, from what was typed. */
+export type PassedOn = (argument: string | undefined, options: AdminOptions, second: string | undefined) => object;
+
+/** What the command line does with them. */
+interface Cli {
+  common(command: Command): Command;
+  /** @param usage as Commander has it: `kick <jid>` */
+  admin(parent: Command, usage: string, name: string, args: PassedOn): Command;
+}
+
+export function addSubjects(program: Command, cli: Cli): void {
+  const { common, admin } = cli;
+  const session = common(program.command('session').description('Who is connected'));
+  admin(session, 'ls [jid-or-domain]', 'session ls', (of) => ({ of }));
+  admin(session, 'kick <jid>', 'session kick', (jid, options) => ({ jid, reason: options.reason })).option(
+    '--reason <text>',
+    'told to the client',
+  );
+  const s2s = common(program.command('s2s').description('Other servers'));
+  admin(s2s, 'ls [domain]', 's2s ls', (domain) => ({ domain }));
+  admin(s2s, 'close <domain>', 's2s close', (domain) => ({ domain }));
+  const clients = common(program.command('client').description('Programs that log in'));
+  admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
+  addArchiveCommands(cli, common(program.command('archive').description('Message archives')));
+  addRoomCommands(cli, common(program.command('room').description('Rooms')));
+  addTokenCommands(cli, common(program.command('token').description('Tokens for the REST interface')));
+  const nodes = common(program.command('pubsub').description('Nodes of publish-subscribe'));
+  admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
+  admin(nodes, 'show <domain> <node>', 'pubsub show', (service, _, node) => ({ service, node }));
+  admin(nodes, 'delete <domain> <node>', 'pubsub delete', (service, _, node) => ({ service, node }));
+  const workspace = common(program.command('workspace').description('What clients call a domain'));
+  admin(workspace, 'show [domain]', 'workspace show', (domain) => ({ domain }));
+  admin(workspace, 'set [domain]', 'workspace set', (domain, { name, color, icon }) => ({
+    domain,
+    name,
+    color,
+    icon: icon === undefined || icon === '' ? icon : readPicture(icon),
+  }))
+    .option('--name <text>', 'what it is called')
+    .option('--color <#rrggbb>', 'its colour')
+    .option('--icon <file>', 'its icon; "" for none');
+}
+
+function addTokenCommands({ admin }: Cli, token: Command): void {
+  admin(token, 'create', 'token create', (_, { scope, ttl, name, host }) => ({ scope, ttl, name, host }))
+    .addOption(
+      new Option('--scope <scopes>', 'what it may do: users:read,rooms:write; *:write is all')
+        .argParser((text: string) => text.split(',').map((one) => one.trim()))
+        .makeOptionMandatory(),
+    )
+    .option('--ttl <duration>', 'how long it is good: 90d (unless given), 1y, forever')
+    .option('--name <text>', 'what it is for')
+    .option('--host <domain>', 'only for this domain and its services');
+  admin(token, 'ls', 'token ls', () => ({}));
+  admin(token, 'revoke <id>', 'token revoke', (id) => ({ id }));
+}
+
+function addArchiveCommands({ admin }: Cli, archive: Command): void {
+  admin(archive, 'show <jid>', 'archive show', (jid) => ({ jid }));
+  admin(archive, 'retention <jid> <length>', 'archive retention', (jid, _, keep) => ({ jid, keep }));
+  admin(archive, 'purge <jid>', 'archive purge', (jid, { before }) => ({ jid, before })).option(
+    '--before <date>',
+    'only what is older: 2026-01-31, or 2026-01-31T12:00:00Z',
+  );
+}
+
+function addRoomCommands({ admin }: Cli, room: Command): void {
+  admin(room, 'ls [domain]', 'room ls', (domain) => ({ domain }));
+  admin(room, 'show <jid>', 'room show', (jid) => ({ jid }));
+  admin(room, 'create <jid>', 'room create', (jid, { owner, set }) => ({ jid, owner, settings: set }))
+    .requiredOption('--owner <jid>', 'whose it is')
+    .option('--set <name=value...>', 'settings, as "room show" names them');
+  admin(room, 'set <jid>', 'room set', (jid, { set }) => ({ jid, settings: set })).requiredOption(
+    '--set <name=value...>',
+    'settings, as "room show" names them',
+  );
+  admin(room, 'destroy <jid>', 'room destroy', (jid, { venue, reason }) => ({ jid, venue, reason }))
+    .option('--venue <jid>', 'a room to go to instead')
+    .option('--reason <text>', 'told to those who are in it');
+}

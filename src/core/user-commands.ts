@@ -1,0 +1,303 @@
+// The administrative commands for accounts.
+import { randomInt } from 'node:crypto';
+import { z } from 'zod';
+import { ADMIN, MEMBER } from '../config/roles.ts';
+import { quote, secret } from '../config/schema.ts';
+import { prepareDomain } from '../xmpp/jid.ts';
+import { account, accountsOf, split, time, withAccount } from './admin-common.ts';
+import { describeArchive, renderArchive } from './archive-commands.ts';
+import {
+  type AdminAccounts,
+  type AdminContext,
+  type AnyCommand,
+  CommandError,
+  defineCommand,
+  defineOfflineCommand,
+  type OfflineContext,
+} from './commands.ts';
+import { clientNameOf, isOf, WAITING, withClient } from './session-commands.ts';
+
+const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
+
+/** 20 characters that are not mistaken for one another: 115 bits. */
+export function generatePassword(): string {
+  return Array.from({ length: 20 }, () => alphabet[randomInt(alphabet.length)]).join('');
+}
+
+const password = secret().describe('The password');
+
+const role = z.string().min(1).describe('The role: what the account may do');
+
+/** @throws CommandError `not-found` where the host is not served; `refused` for a role that it does not have */
+function checkRole(context: AdminContext | OfflineContext, address: string, wanted: string): void {
+  const { host } = split(address);
+  accountsOf(context, host);
+  const table = context.rolesOf(host) ?? {};
+  if (Object.hasOwn(table, wanted)) return;
+  throw new CommandError(
+    'refused',
+    `there is no role ${quote(wanted)}; the roles are: ${Object.keys(table).join(', ')}`,
+  );
+}
+
+/** What holds for an account: admins by the settings are admins whatever is stored. */
+function roleNow(context: AdminContext | OfflineContext, address: string, stored: string): string {
+  return context.adminsOf(split(address).host).includes(address) ? ADMIN : stored;
+}
+
+const passwordOrGenerate = z.strictObject({
+  jid: account,
+  password: password.optional(),
+  generate: z.boolean().prefault(false).describe('Make up a password, and tell it'),
+});
+
+function choose(args: { readonly password?: string | undefined; readonly generate: boolean }): string {
+  if (args.generate) return generatePassword();
+  if (args.password === undefined) throw new CommandError('bad-arguments', 'a password is missing');
+  return args.password;
+}
+const told = (args: { readonly generate: boolean }, chosen: string): { password?: string } =>
+  args.generate ? { password: chosen } : {};
+
+const userAdd = defineOfflineCommand({
+  name: 'user add',
+  summary: 'Make an account',
+  args: passwordOrGenerate.extend({ role: role.optional() }),
+  async run(context, args) {
+    const chosen = choose(args);
+    if (args.role !== undefined) checkRole(context, args.jid, args.role);
+    await withAccount(context, args.jid, (accounts, user) => accounts.create(user, chosen, args.role));
+    return { jid: args.jid, ...told(args, chosen) };
+  },
+  render: (result) => `${result.jid} is there now${result.password ? `; the password is ${result.password}` : ''}`,
+});
+
+/** How many passwords are hashed at a time: as many as there are threads for it, and some in wait. */
+const BATCH_WIDTH = 8;
+
+const userBatch = defineOfflineCommand({
+  name: 'user batch',
+  summary: 'Make many accounts; those that cannot be made are told, with the numbers of their lines',
+  args: z.strictObject({
+    accounts: z.array(z.strictObject({ line: z.int(), jid: z.string(), password: z.string() })).max(1000),
+  }),
+  async run(context, args) {
+    const failed: { line: number; jid: string; message: string }[] = [];
+    const waiting = args.accounts[Symbol.iterator]();
+    const worker = async (): Promise<void> => {
+      for (const entry of waiting) {
+        try {
+          const parsed = account.safeParse(entry.jid);
+          if (!parsed.success) throw new CommandError('bad-arguments', parsed.error.issues[0]!.message);
+          await withAccount(context, parsed.data, (accounts, user) => accounts.create(user, entry.password));
+        } catch (error) {
+          if (!(error instanceof CommandError)) throw error;
+          failed.push({ line: entry.line, jid: entry.jid, message: error.message });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: BATCH_WIDTH }, worker));
+    failed.sort((a, b) => a.line - b.line);
+    return { created: args.accounts.length - failed.length, failed };
+  },
+  render: ({ created, failed }) =>
+    [...failed.map(({ line, message }) => `line ${line}: ${message}`), `${created} accounts made`].join('\n'),
+});
+
+const userPasswd = defineOfflineCommand({
+  name: 'user passwd',
+  summary: 'Set the password of an account',
+  args: passwordOrGenerate,
+  async run(context, args) {
+    const chosen = choose(args);
+    await withAccount(context, args.jid, (accounts, user) => accounts.setPassword(user, chosen));
+    return { jid: args.jid, ...told(args, chosen) };
+  },
+  render: (result) => `${result.jid} has a new password${result.password ? `: ${result.password}` : ''}`,
+});
+
+const userRm = defineOfflineCommand({
+  name: 'user rm',
+  summary: 'Remove an account and everything it has',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    await withAccount(context, args.jid, (accounts, user) => accounts.remove(user));
+    return { jid: args.jid };
+  },
+  render: (result) => `${result.jid} is gone`,
+});
+
+const PAGE = 1000;
+
+/** The addresses that come after one, in order, over several hosts; page by page. */
+async function* accountsAfter(
+  context: AdminContext | OfflineContext,
+  hosts: readonly string[],
+  after: string | undefined,
+): AsyncGenerator<{ readonly host: string; readonly store: AdminAccounts; readonly users: readonly string[] }> {
+  const last = after === undefined ? undefined : split(after);
+  const from = last === undefined ? 0 : Math.max(0, hosts.indexOf(last.host));
+  for (const host of hosts.slice(from)) {
+    const store = accountsOf(context, host);
+    let user = host === last?.host ? last.user : undefined;
+    do {
+      const users = await store.list(user, PAGE);
+      if (users.length > 0) yield { host, store, users };
+      user = users.at(-1);
+    } while (user !== undefined);
+  }
+}
+
+const userLs = defineOfflineCommand({
+  name: 'user ls',
+  readOnly: true,
+  summary: 'List accounts',
+  args: z.strictObject({
+    host: z.string().optional().describe('Only of this domain'),
+    after: account.optional().describe('Only those that come after this one'),
+    limit: z.int().positive().optional().describe('So many at the most; all, unless said'),
+  }),
+  async run(context, { host: given, after, limit = Number.POSITIVE_INFINITY }) {
+    const hosts = given === undefined ? context.hosts : [prepareDomain(given) ?? given];
+    const accounts: string[] = [];
+    const roles: Record<string, string> = {};
+    for await (const { host, store, users } of accountsAfter(context, hosts, after)) {
+      const wanted = users.slice(0, limit - accounts.length);
+      const facts = await Promise.all(wanted.map((user) => store.facts(user)));
+      for (const [i, user] of wanted.entries()) {
+        const jid = `${user}@${host}`;
+        accounts.push(jid);
+        const now = roleNow(context, jid, facts[i]?.role ?? MEMBER);
+        if (now !== MEMBER) roles[jid] = now;
+      }
+      if (accounts.length >= limit) break;
+    }
+    return { accounts, roles };
+  },
+  render: ({ accounts, roles }) =>
+    accounts.length === 0
+      ? 'there are no accounts'
+      : accounts.map((jid) => (roles[jid] === undefined ? jid : `${jid} (${roles[jid]})`)).join('\n'),
+});
+
+const userShow = defineOfflineCommand({
+  name: 'user show',
+  readOnly: true,
+  summary: 'Show an account',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    const facts = await withAccount(context, args.jid, (accounts, user) => accounts.facts(user));
+    if (!facts) throw new CommandError('not-found', `there is no account ${args.jid}`);
+    const clients = await withAccount(context, args.jid, (accounts, user) => accounts.clientsOf(user));
+    const sessions =
+      'sessions' in context ? (await context.sessions()).filter(({ jid }) => isOf(jid, args.jid)) : undefined;
+    const { user, host } = split(args.jid);
+    const archive = await (await context.archives(host))?.state(user);
+    return {
+      jid: args.jid,
+      disabled: facts.isDisabled,
+      role: roleNow(context, args.jid, facts.role),
+      created: time(facts.created),
+      passwordSet: time(facts.passwordSet),
+      clients: clients.map(({ id, software, device, lastSeen, hasToken }) => ({
+        id,
+        ...(software === undefined ? {} : { software }),
+        ...(device === undefined ? {} : { device }),
+        lastSeen: time(lastSeen),
+        token: hasToken,
+      })),
+      ...(archive === undefined ? {} : { archive: describeArchive(archive) }),
+      ...(sessions === undefined ? {} : { sessions: sessions.map((session) => withClient(session, clients)) }),
+    };
+  },
+  render: (user) =>
+    [
+      `account   ${user.jid}${user.disabled ? ' (disabled)' : ''}`,
+      `role      ${user.role}`,
+      `created   ${user.created}`,
+      `password  set ${user.passwordSet}`,
+      ...user.clients.map(
+        ({ id, software, device, lastSeen, token }) =>
+          `client    ${id} ${clientNameOf({ software, device }) ?? '(no name)'}, last here ${lastSeen}${token ? ', with a token' : ''}`,
+      ),
+      ...(user.archive === undefined ? [] : [`archive   ${renderArchive(user.archive)}`]),
+      ...(user.sessions ?? []).map(
+        (session) =>
+          `session   ${session.jid} since ${time(session.since)}${session.hibernating ? `, ${WAITING}` : ''}`,
+      ),
+    ].join('\n'),
+});
+
+const userRole = defineOfflineCommand({
+  name: 'user role',
+  summary: 'Tell the role of an account, or give it another one; it holds at once',
+  args: z.strictObject({ jid: account, role: role.optional() }),
+  async run(context, args) {
+    if (args.role !== undefined) {
+      const wanted = args.role;
+      checkRole(context, args.jid, wanted);
+      if (wanted !== ADMIN && context.adminsOf(split(args.jid).host).includes(args.jid)) {
+        throw new CommandError('refused', `${args.jid} is an admin by the settings ("admins"); change those`);
+      }
+      await withAccount(context, args.jid, (accounts, user) => accounts.setRole(user, wanted));
+    }
+    const facts = await withAccount(context, args.jid, (accounts, user) => accounts.facts(user));
+    if (!facts) throw new CommandError('not-found', `there is no account ${args.jid}`);
+    const now = roleNow(context, args.jid, facts.role);
+    return { jid: args.jid, role: now, permissions: context.rolesOf(split(args.jid).host)?.[now] ?? [] };
+  },
+  render: (result) =>
+    `${result.jid} is ${result.role}, and may ${result.permissions.join(', ') || 'do nothing special'}`,
+});
+
+const clientRevoke = defineCommand({
+  name: 'client revoke',
+  summary: 'End the sessions and tokens of a client of an account; "user show" lists them',
+  args: z.strictObject({ jid: account, client: z.string().min(1).describe('Its id') }),
+  async run(context, args) {
+    const client = await withAccount(context, args.jid, async (accounts, user) => {
+      const found = (await accounts.clientsOf(user)).find(({ id }) => id === args.client);
+      if (found !== undefined) await accounts.revokeClient(user, args.client);
+      return found;
+    });
+    if (client === undefined) throw new CommandError('not-found', `${args.jid} has no client ${quote(args.client)}`);
+    return { jid: args.jid, client: client.id, knowsPassword: client.knowsPassword };
+  },
+  render: (result) =>
+    `${result.client} of ${result.jid} is logged out${result.knowsPassword ? '; it may come back by the password' : ''}`,
+});
+
+const userDisable = defineOfflineCommand({
+  name: 'user disable',
+  summary: 'Let nobody in with an account, and end its sessions; its data stays',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    await withAccount(context, args.jid, (accounts, user) => accounts.disable(user));
+    return { jid: args.jid, disabled: true };
+  },
+  render: (result) => `${result.jid} is disabled`,
+});
+
+const userEnable = defineOfflineCommand({
+  name: 'user enable',
+  summary: 'Undo "user disable"',
+  args: z.strictObject({ jid: account }),
+  async run(context, args) {
+    await withAccount(context, args.jid, (accounts, user) => accounts.enable(user));
+    return { jid: args.jid, disabled: false };
+  },
+  render: (result) => `${result.jid} is enabled`,
+});
+
+export const userCommands: readonly AnyCommand[] = [
+  userAdd,
+  userBatch,
+  userPasswd,
+  userRm,
+  userLs,
+  userShow,
+  userRole,
+  userDisable,
+  userEnable,
+  clientRevoke,
+];

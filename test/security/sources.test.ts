@@ -1,0 +1,64 @@
+// What a look at the sources tells: secrets come from the system's random numbers, and the server fetches nothing because somebody else says where.
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+
+const folder = new URL('../../src/', import.meta.url);
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => name.replaceAll('\\', '/'))
+  .map((path) => ({ path, text: readFileSync(new URL(path, folder), 'utf8') }));
+
+/** Files where a pattern is, in order. */
+const where = (pattern: RegExp): string[] =>
+  files.flatMap(({ path, text }) => (pattern.test(text) ? [path] : [])).sort();
+
+test('numbers that can be guessed are for chance only: which of several to ask, and how long to wait', () => {
+  expect(where(/Math\.random/)).toEqual([
+    // which client is asked what it can do
+    'modules/caps/inquiries.ts',
+    // RFC 2782
+    'net/dns.ts',
+    'net/redis-target.ts',
+    'net/redis.ts',
+    's2s/dial.ts',
+    'storage/postgres/database.ts',
+  ]);
+});
+
+test('whatever lets somebody in has 72 bits at least that nobody can guess', () => {
+  const short = files.flatMap(({ path, text }) =>
+    [...text.matchAll(/random(?:Bytes|UUID|Int)\(([^)]*)\)/g)]
+      .filter(([, size = '']) => /^\d+$/.test(size) && Number(size) < 9)
+      .map(([call]) => `${path}: ${call}`),
+  );
+  expect(short.sort()).toEqual([
+    // names that have to be different, of nodes, sessions, pushes and files that are not there yet
+    'cluster/redis/redis.ts: randomBytes(6)',
+    'core/reaches.ts: randomBytes(6)',
+    'core/sessions.ts: randomBytes(6)',
+    'modules/blocking/index.ts: randomBytes(6)',
+    'net/certs.ts: randomBytes(6)',
+  ]);
+});
+
+/** Who opens connections, and who decides where to. */
+const outward: Readonly<Record<string, string>> = {
+  'cli/admin-client.ts': 'the socket of the own server',
+  'cli/admin-server.ts': 'the socket of the own server',
+  'cli/doctor.ts': 'the domains and listeners of the configuration',
+  'cli/primary.ts': 'the socket of the own processes',
+  'net/dns-client.ts': 'the name servers of the system',
+  'net/race.ts': 'the addresses of domains that are spoken with (RFC 6120 3), by their port for servers',
+  'net/transport.ts': 'TLS on a connection that is there',
+};
+
+test('nobody makes the server connect to where it pleases them: each file that opens connections is known, with who decides where to', () => {
+  const opens = where(
+    /import \{[^}]*\b(?:connect|request|get|createConnection|createSocket|Agent)\b[^}]*\} from 'node:(?:net|tls|http|https|http2|dgram)'|\bfetch\(['"`]|await fetch\(|globalThis\.fetch/,
+  );
+  expect(opens).toEqual(
+    Object.keys(outward)
+      .filter((path) => opens.includes(path))
+      .sort(),
+  );
+});
