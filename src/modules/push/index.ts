@@ -211,19 +211,24 @@ function forAccounts({ host, config, stores, metrics, router, cluster, clock, fi
     if (stanza.from.bare === to.bare) return;
     const judged = judge(stanza, to.bare);
     if (judged === undefined) return;
-    const isReached = (transit.note(recipients) ?? []).length > 0;
+    const reached = transit.note(recipients) ?? [];
     // what is not copied to other devices is not theirs to know of; and what nobody keeps is gone when they come
-    if (isReached && !isEligible(stanza, 'received')) return;
+    if (reached.length > 0 && !isEligible(stanza, 'received')) return;
     if (judged.news.kind !== 'call' && element.getChild('no-store', NS.hints) !== undefined) return;
     const place = judged.news.kind === 'groupchat' ? placeOf(judged, undefined) : undefined;
-    return andThen(absent(to.bare, all), (gone) => offer(to.withResource(''), gone, judged, place));
+    return andThen(absent(to.bare, all, reached), (gone) => offer(to.withResource(''), gone, judged, place));
   }
 
-  /** The registrations of clients that have no session. */
-  function absent(account: BareJid, all: readonly Registration[]): MaybePromise<readonly Registration[]> {
-    return andThen(cluster.directory.sessions(account), (entries: readonly SessionEntry[]) =>
-      entries.length === 0 ? all : all.filter((one) => !entries.some((entry) => isOf(one, entry))),
-    );
+  /** The registrations of clients that have no session to which anything is sent. */
+  function absent(
+    account: BareJid,
+    all: readonly Registration[],
+    reached: readonly SessionEntry[] = [],
+  ): MaybePromise<readonly Registration[]> {
+    return andThen(cluster.directory.sessions(account), (entries: readonly SessionEntry[]) => {
+      const there = entries.filter((entry) => entry.available || reached.includes(entry));
+      return there.length === 0 ? all : all.filter((one) => !there.some((entry) => isOf(one, entry)));
+    });
   }
 
   function placeOf({ news }: Judged, nick: string | undefined): MaybePromise<InRoom | undefined> {
