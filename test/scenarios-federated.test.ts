@@ -16,6 +16,7 @@ const abroad: ReadonlySet<string> = new Set(
     'delivery',
     'displayed-sync',
     'hats',
+    'invited-contacts',
     'last-activity',
     'mam',
     'mam-prefs',
@@ -41,6 +42,7 @@ const abroad: ReadonlySet<string> = new Set(
     'stream-unacknowledged',
     'subscription-states',
     'subscriptions',
+    'upload',
   ].map((name) => `${name}.scenario`),
 );
 
