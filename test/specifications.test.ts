@@ -57,6 +57,7 @@ const wanted: Readonly<Record<string, Partial<Record<Place, readonly string[]>>>
   'XEP-0359': { account: ['urn:xmpp:sid:0'], room: ['urn:xmpp:sid:0'] },
   'XEP-0363': { upload: ['urn:xmpp:http:upload:0'] },
   'XEP-0376': { account: ['urn:xmpp:pam:0'] },
+  'XEP-0357': { server: ['urn:xmpp:push:0'], account: ['urn:xmpp:push:0'] },
   'XEP-0377': { server: ['urn:xmpp:reporting:1'] },
   'XEP-0386': { stream: ['urn:xmpp:bind:0'] },
   'XEP-0388': { stream: ['urn:xmpp:sasl:2'] },
