@@ -60,6 +60,7 @@ const titles = {
   'XEP-0334': 'Message Processing Hints',
   'XEP-0344': 'Impact of TLS and DNSSEC on Dialback',
   'XEP-0352': 'Client State Indication',
+  'XEP-0357': 'Push Notifications',
   'XEP-0355': 'Namespace Delegation',
   'XEP-0356': 'Privileged Entity',
   'XEP-0359': 'Unique and Stable Stanza IDs',

@@ -53,7 +53,7 @@ const wanted: Readonly<Record<string, Partial<Record<Place, readonly string[]>>>
   },
   'XEP-0317': { room: ['urn:xmpp:hats:0'] },
   'XEP-0352': { stream: ['urn:xmpp:csi:0'] },
-  'XEP-0357': { account: ['urn:xmpp:push:0'] },
+  'XEP-0357': { server: ['urn:xmpp:push:0'], account: ['urn:xmpp:push:0'] },
   'XEP-0359': { account: ['urn:xmpp:sid:0'], room: ['urn:xmpp:sid:0'] },
   'XEP-0363': { upload: ['urn:xmpp:http:upload:0'] },
   'XEP-0376': { account: ['urn:xmpp:pam:0'] },
