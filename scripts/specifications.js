@@ -15,6 +15,7 @@ const titles = {
   'XEP-0054': 'vcard-temp',
   'XEP-0059': 'Result Set Management',
   'XEP-0060': 'Publish-Subscribe',
+  'XEP-0065': 'SOCKS5 Bytestreams',
   'XEP-0077': 'In-Band Registration',
   'XEP-0080': 'User Location',
   'XEP-0082': 'XMPP Date and Time Profiles',

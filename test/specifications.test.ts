@@ -212,12 +212,13 @@ describe('a server in its default configuration', () => {
   let server: TestServer;
   let announced: Announced;
   beforeAll(async () => {
-    // what differs from the defaults is where it listens, and that nothing is kept
+    // what differs from the defaults is where it listens, that nothing is kept, and that what is for the operator to switch on is on
     server = await TestServer.start({
       hosts: { 'verona.test': {} },
       registration: 'invite',
       tls: { required: true },
       s2s: { enabled: true },
+      proxy: { enabled: true },
     });
     await server.server.accounts.create('romeo@verona.test', 'secret');
     announced = await readAnnounced(server, { user: 'romeo', password: 'secret', domain: 'verona.test' });

@@ -52,6 +52,8 @@ export const NS = {
   vcardUpdate: 'vcard-temp:x:update',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
+  // XEP-0065
+  bytestreams: 'http://jabber.org/protocol/bytestreams',
   // XEP-0066
   oob: 'jabber:x:oob',
   // XEP-0060
