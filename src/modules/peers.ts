@@ -30,7 +30,7 @@ interface Lists {
 export default defineModule({
   xeps: [],
   summary: 'Keeps away from other servers those whom administrators have put on a list',
-  hosts: ['users', 'rooms', 'pubsub'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload'],
   provides: [peers],
   stores: { lists: kv<Lists>({ cache: true }) },
 

@@ -23,7 +23,7 @@ type Target = Command['target'];
 export default defineModule({
   xeps: ['XEP-0050 1.3.0'],
   summary: 'Offers what modules do by forms',
-  hosts: ['users', 'rooms', 'pubsub'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload'],
   stores: { sessions: ephemeral<SessionRow>() },
 
   setup({ host, stores, clock }) {
