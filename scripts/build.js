@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import {
   accessSync,
   constants,
+  cpSync,
   existsSync,
   readdirSync,
   renameSync,
@@ -26,6 +27,13 @@ function newest(folder) {
     latest = Math.max(latest, entry.isDirectory() ? newest(path) : statSync(path).mtimeMs);
   }
   return latest;
+}
+
+/** Whether a folder has, somewhere below, files that are not compiled. */
+function hasPages(folder) {
+  return readdirSync(folder, { withFileTypes: true }).some((entry) =>
+    entry.isDirectory() ? hasPages(join(folder, entry.name)) : !entry.name.endsWith('.ts'),
+  );
 }
 
 function isFresh() {
@@ -70,6 +78,11 @@ if (!(process.argv.includes('--if-stale') && isFresh())) {
     rmSync(fresh, { recursive: true, force: true });
     process.exit(result.status ?? 1);
   }
+  // what browsers are given goes along as it is
+  cpSync(join(root, 'src'), fresh, {
+    recursive: true,
+    filter: (path) => !path.endsWith('.ts') && (!statSync(path).isDirectory() || hasPages(path)),
+  });
   writeFileSync(join(fresh, '.built'), '');
   utimesSync(join(fresh, '.built'), began, began); // what was saved meanwhile is newer
   replace(fresh, join(root, 'dist'));

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { exampleFile, jsonSchema, settingsPage } from '../src/config/document.ts';
 import { findModules } from '../src/core/loader.ts';
 import { readProofs } from './proofs.js';
+import { restPage } from './rest-page.js';
 import { doap, specificationsPage } from './specifications.js';
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
@@ -16,6 +17,7 @@ const files = {
   'docs/configuration.md': settingsPage(modules),
   'config/parley.example.yaml': exampleFile(),
   'docs/specifications.md': specificationsPage(found, readProofs(new URL('../test/', import.meta.url))),
+  'docs/rest.md': restPage(readFileSync(at('docs/rest.md'), 'utf8')),
   'doap.xml': doap(found, JSON.parse(readFileSync(at('package.json'), 'utf8'))),
 };
 

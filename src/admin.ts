@@ -1,7 +1,8 @@
 // What administrative commands may do, over a running server or over the opened store of a stopped one.
 import { type Accounts, accountStores, openAccounts } from './auth/accounts.ts';
 import { createPasswordHasher } from './auth/credentials.ts';
-import { systemClock } from './base/clock.ts';
+import { type TokenRow, Tokens, tokenStore } from './auth/tokens.ts';
+import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
@@ -12,12 +13,14 @@ import { domainsOf, serviceHosts } from './config/services.ts';
 import {
   type AdminArchives,
   type AdminContext,
+  type AdminTokens,
   type ClusterStatus,
   CommandError,
   type OfflineContext,
   type ReloadReport,
   type RestartReport,
   type ServerStatus,
+  type TokenGrant,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
@@ -30,7 +33,7 @@ import { settings as roomArchiveSettings, stores as roomArchiveStores } from './
 import { workspaces } from './modules/workspace.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
-import type { Driver } from './storage/ports.ts';
+import type { Driver, MapStore } from './storage/ports.ts';
 import type { Opened } from './storage/specs.ts';
 import { StreamError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
@@ -60,6 +63,7 @@ export const untouchable: AdminOptions = {
 /** The administration of a running server. */
 export function adminContext(server: Server, options: AdminOptions): AdminContext {
   const { administration } = server;
+  let tokens: Promise<AdminTokens> | undefined;
   administration.setLogLevel = ({ part, level, forMs }) => options.logLevel(part, level, forMs);
   return {
     get hosts() {
@@ -74,6 +78,16 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     accounts(domain) {
       const host = server.hosts.get(domain);
       return host?.kind === 'users' ? host.accounts : undefined;
+    },
+    parentOf: (domain) =>
+      server.config.hosts[domain] === undefined ? serviceHosts(server.config.hosts).get(domain)?.parent : domain,
+    tokens() {
+      tokens ??= openTokens(server.driver, server.clock);
+      // what could not be opened may be opened later
+      tokens.catch(() => {
+        tokens = undefined;
+      });
+      return tokens;
     },
     rolesOf: (domain) => server.hosts.get(domain)?.roles.table,
     adminsOf: (domain) => server.config.hosts[domain]?.admins ?? [],
@@ -166,8 +180,17 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
     rolesOf: (domain) => config.hosts[domain] && roleTable(config.hosts[domain].roles),
     adminsOf: (domain) => config.hosts[domain]?.admins ?? [],
     archives: (domain) => openArchives(driver, config, domain),
+    tokens: () => openTokens(driver, systemClock),
     close: () => driver.close(),
   };
+}
+
+const apiStores = { tokens: tokenStore<TokenGrant>() };
+
+/** The tokens of the REST interface belong to the whole server: to no host. */
+async function openTokens(driver: Driver, clock: Clock): Promise<AdminTokens> {
+  const { tokens } = (await driver.open('', 'api', apiStores)) as { readonly tokens: MapStore<TokenRow<TokenGrant>> };
+  return new Tokens(tokens, clock);
 }
 
 /** Nothing for hosts that keep no archives. */

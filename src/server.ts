@@ -89,7 +89,7 @@ export class Server {
   readonly owners: Owners;
   config: Config;
   private readonly parts: ServerParts;
-  private readonly clock: Clock;
+  readonly clock: Clock;
   private readonly cluster: Cluster;
   readonly router: Router;
   private readonly throttle: Throttle;

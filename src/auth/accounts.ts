@@ -9,7 +9,9 @@ import { kv, map, type Opened } from '../storage/specs.ts';
 import { prepareLocal } from '../xmpp/jid.ts';
 import { type AccountMarks, type Client, type ClientPolicy, type ClientRow, Clients } from './clients.ts';
 import {
+  type ClientKeys,
   type CredentialSet,
+  clientKeysOf,
   DEFAULT_ITERATIONS,
   deriveCredentials,
   inventCredentials,
@@ -389,6 +391,18 @@ export class Accounts implements AccountAuthority {
   /** Whether this is the account's password; for changing it and for doors other than SASL. */
   async verifyPlain(local: string, password: string): Promise<boolean> {
     return (await this.plain(prepareLocal(local), password)).state === 'active';
+  }
+
+  /**
+   * The keys that a client would keep of the account's password, for the strongest hash function that there are keys for: they log in
+   * without it until it is changed. Undefined where this is not the password.
+   */
+  async clientKeys(local: string, password: string): Promise<ClientKeys | undefined> {
+    const row = await this.row(local);
+    const hash = scramHashes.findLast((candidate) => row?.credentials[candidate] !== undefined);
+    const prepared = password.length > MAX_PASSWORD ? undefined : preparePassword(password);
+    if (row === undefined || hash === undefined || prepared === undefined) return undefined;
+    return clientKeysOf(this.options.hasher, prepared, hash, row.credentials[hash]!);
   }
 
   private row(local: string): MaybePromise<AccountRow | undefined> {

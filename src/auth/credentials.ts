@@ -117,6 +117,25 @@ export function keysOf(hash: ScramHash, salted: Buffer): Pick<ScramCredentials, 
   };
 }
 
+/** What a client keeps instead of a password (RFC 5802 9): it proves the password, here and nowhere else. In base64 but the iterations. */
+export interface ClientKeys extends Pick<ScramCredentials, 'salt' | 'iterations' | 'serverKey'> {
+  readonly hash: ScramHash;
+  readonly clientKey: string;
+}
+
+/** A client's keys for a password, prepared; undefined where it is not the one that the stored keys were made from. */
+export async function clientKeysOf(
+  hasher: PasswordHasher,
+  password: string,
+  hash: ScramHash,
+  { salt, iterations, storedKey, serverKey }: ScramCredentials,
+): Promise<ClientKeys | undefined> {
+  const salted = await hasher.salted(password, Buffer.from(salt, 'base64'), hash, iterations);
+  const clientKey = hmac(hash, salted, 'Client Key');
+  if (!equal(digest(hash, clientKey), Buffer.from(storedKey, 'base64'))) return undefined;
+  return { hash, salt, iterations, serverKey, clientKey: clientKey.toString('base64') };
+}
+
 /** In base64. */
 export function newSalt(): string {
   return randomBytes(SALT_BYTES).toString('base64');

@@ -1,5 +1,5 @@
 // The commands that the command line passes on to the server as they are typed, by subject.
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { readPicture } from './picture.ts';
 
 /** The options of those that are passed on as they are. */
@@ -13,6 +13,9 @@ export interface AdminOptions {
   readonly venue?: string;
   readonly reason?: string;
   readonly before?: string;
+  readonly scope?: readonly string[];
+  readonly ttl?: string;
+  readonly host?: string;
 }
 
 /** What a command is given, from what was typed. */
@@ -40,6 +43,7 @@ export function addSubjects(program: Command, cli: Cli): void {
   admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
   addArchiveCommands(cli, common(program.command('archive').description('Message archives')));
   addRoomCommands(cli, common(program.command('room').description('Rooms')));
+  addTokenCommands(cli, common(program.command('token').description('Tokens for the REST interface')));
   const nodes = common(program.command('pubsub').description('Nodes of publish-subscribe'));
   admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
   admin(nodes, 'show <domain> <node>', 'pubsub show', (service, _, node) => ({ service, node }));
@@ -55,6 +59,20 @@ export function addSubjects(program: Command, cli: Cli): void {
     .option('--name <text>', 'what it is called')
     .option('--color <#rrggbb>', 'its colour')
     .option('--icon <file>', 'its icon; "" for none');
+}
+
+function addTokenCommands({ admin }: Cli, token: Command): void {
+  admin(token, 'create', 'token create', (_, { scope, ttl, name, host }) => ({ scope, ttl, name, host }))
+    .addOption(
+      new Option('--scope <scopes>', 'what it may do: users:read,rooms:write; *:write is all')
+        .argParser((text: string) => text.split(',').map((one) => one.trim()))
+        .makeOptionMandatory(),
+    )
+    .option('--ttl <duration>', 'how long it is good: 90d (unless given), 1y, forever')
+    .option('--name <text>', 'what it is for')
+    .option('--host <domain>', 'only for this domain and its services');
+  admin(token, 'ls', 'token ls', () => ({}));
+  admin(token, 'revoke <id>', 'token revoke', (id) => ({ id }));
 }
 
 function addArchiveCommands({ admin }: Cli, archive: Command): void {

@@ -10,6 +10,7 @@ import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 import { sessionCommands } from './session-commands.ts';
+import { tokenCommands } from './token-commands.ts';
 import { userCommands } from './user-commands.ts';
 import { workspaceCommands } from './workspace-commands.ts';
 
@@ -117,6 +118,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...roomCommands,
   ...pubsubCommands,
   ...workspaceCommands,
+  ...tokenCommands,
   ...sessionCommands,
   ...s2sCommands,
   ...clusterCommands,

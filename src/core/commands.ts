@@ -2,6 +2,7 @@
 // (XEP-0050), a REST interface and a page for administrators: nothing here knows how a command arrives.
 import type { z } from 'zod';
 import type { Accounts } from '../auth/accounts.ts';
+import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
 import type { LogLevel } from './log.ts';
@@ -13,6 +14,7 @@ export type CommandErrorCode =
   | 'not-found'
   | 'exists'
   | 'refused'
+  | 'forbidden'
   | 'not-running'
   | 'failed';
 
@@ -295,7 +297,6 @@ export interface ReloadReport {
   readonly differs?: readonly string[];
 }
 
-/** What commands may do; the server implements it, and the opened store of a stopped server in part. */
 /** What clients show of a domain. Both reject with StanzaError for what is refused. */
 export interface AdminWorkspace {
   /** Undefined where nobody has set anything. The colour as `#rrggbb`. */
@@ -315,9 +316,25 @@ export interface AdminWorkspace {
   }): Promise<void>;
 }
 
+/** What a token of the REST interface stands for. */
+export interface TokenGrant {
+  /** See `api-scopes.ts`. */
+  readonly scopes: readonly string[];
+  readonly name?: string;
+  /** The only domain that it is for, with its services; all, unless said. */
+  readonly host?: string;
+}
+/** The tokens of the REST interface; those that administrators make are of the owner `''`. */
+export type AdminTokens = Tokens<TokenGrant>;
+export type AdminToken = KnownToken<TokenGrant>;
+
+/** What commands may do; the server implements it, and the opened store of a stopped server in part. */
 export interface AdminContext {
   /** The domains served, without those of their services. */
   readonly hosts: readonly string[];
+  /** The domain whose service one is; itself for those of {@link hosts}, undefined where it is not served. */
+  parentOf(domain: string): string | undefined;
+  tokens(): MaybePromise<AdminTokens>;
   /** The domains that rooms are at, and those of publish-subscribe. */
   readonly rooms: readonly string[];
   readonly pubsub: readonly string[];
@@ -367,6 +384,7 @@ export interface OfflineContext {
   rolesOf(host: string): RoleTable | undefined;
   adminsOf(host: string): readonly string[];
   archives(host: string): MaybePromise<AdminArchives | undefined>;
+  tokens(): MaybePromise<AdminTokens>;
   close(): Promise<void>;
 }
 

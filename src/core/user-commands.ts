@@ -7,6 +7,7 @@ import { prepareDomain } from '../xmpp/jid.ts';
 import { account, accountsOf, split, time, withAccount } from './admin-common.ts';
 import { describeArchive, renderArchive } from './archive-commands.ts';
 import {
+  type AdminAccounts,
   type AdminContext,
   type AnyCommand,
   CommandError,
@@ -128,26 +129,48 @@ const userRm = defineOfflineCommand({
 
 const PAGE = 1000;
 
+/** The addresses that come after one, in order, over several hosts; page by page. */
+async function* accountsAfter(
+  context: AdminContext | OfflineContext,
+  hosts: readonly string[],
+  after: string | undefined,
+): AsyncGenerator<{ readonly host: string; readonly store: AdminAccounts; readonly users: readonly string[] }> {
+  const last = after === undefined ? undefined : split(after);
+  const from = last === undefined ? 0 : Math.max(0, hosts.indexOf(last.host));
+  for (const host of hosts.slice(from)) {
+    const store = accountsOf(context, host);
+    let user = host === last?.host ? last.user : undefined;
+    do {
+      const users = await store.list(user, PAGE);
+      if (users.length > 0) yield { host, store, users };
+      user = users.at(-1);
+    } while (user !== undefined);
+  }
+}
+
 const userLs = defineOfflineCommand({
   name: 'user ls',
   readOnly: true,
   summary: 'List accounts',
-  args: z.strictObject({ host: z.string().optional().describe('Only of this domain') }),
-  async run(context, args) {
-    const hosts = args.host === undefined ? context.hosts : [prepareDomain(args.host) ?? args.host];
+  args: z.strictObject({
+    host: z.string().optional().describe('Only of this domain'),
+    after: account.optional().describe('Only those that come after this one'),
+    limit: z.int().positive().optional().describe('So many at the most; all, unless said'),
+  }),
+  async run(context, { host: given, after, limit = Number.POSITIVE_INFINITY }) {
+    const hosts = given === undefined ? context.hosts : [prepareDomain(given) ?? given];
     const accounts: string[] = [];
     const roles: Record<string, string> = {};
-    for (const host of hosts) {
-      const store = accountsOf(context, host);
-      for (let page = await store.list(undefined, PAGE); page.length > 0; page = await store.list(page.at(-1), PAGE)) {
-        const facts = await Promise.all(page.map((user) => store.facts(user)));
-        for (const [i, user] of page.entries()) {
-          const jid = `${user}@${host}`;
-          accounts.push(jid);
-          const now = roleNow(context, jid, facts[i]?.role ?? MEMBER);
-          if (now !== MEMBER) roles[jid] = now;
-        }
+    for await (const { host, store, users } of accountsAfter(context, hosts, after)) {
+      const wanted = users.slice(0, limit - accounts.length);
+      const facts = await Promise.all(wanted.map((user) => store.facts(user)));
+      for (const [i, user] of wanted.entries()) {
+        const jid = `${user}@${host}`;
+        accounts.push(jid);
+        const now = roleNow(context, jid, facts[i]?.role ?? MEMBER);
+        if (now !== MEMBER) roles[jid] = now;
       }
+      if (accounts.length >= limit) break;
     }
     return { accounts, roles };
   },

@@ -22,6 +22,8 @@ export interface WebRequest {
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage['headers'];
   readonly peer: HttpPeer;
+  /** The domain of accounts that was asked by one of its names; undefined where the name, or a number, is nobody's. */
+  readonly named: string | undefined;
   /** The body as it comes. A client that waits for leave to send it gets that now. */
   body(): Readable;
   /** The whole body. @throws WebRefusal beyond so many bytes, or when it does not come within half a minute */
@@ -97,9 +99,10 @@ export class WebRoutes {
     const at = (request.url ?? '').indexOf('?');
     const path = at < 0 ? (request.url ?? '') : request.url!.slice(0, at);
     const query = new URLSearchParams(at < 0 ? '' : request.url!.slice(at + 1));
-    const found = this.hostsFor(peer.authority ?? '').flatMap((host) => this.find(host, path));
+    const named = this.named(peer.authority ?? '');
+    const found = this.inOrder(named).flatMap((host) => this.find(host, path));
     if (found.length === 0) return false;
-    this.answer(found, { request, response, peer, path, query }).catch((error: unknown) => {
+    this.answer(found, { request, response, peer, path, query, named: named?.domain }).catch((error: unknown) => {
       // the peer is gone, or what it was sent cannot be read to its end
       this.log.debug({ err: error, path: found[0]!.route.path }, 'a request was not answered to its end');
       response.destroy();
@@ -107,16 +110,20 @@ export class WebRoutes {
     return true;
   }
 
-  /** The host that is named comes first, and its services. */
-  private hostsFor(authority: string): readonly Host[] {
+  /** The host that a client asks by a name of its own, or of one of its services. */
+  private named(authority: string): Host | undefined {
     const name = authority.replace(/:\d*$/, '').toLowerCase();
     const domain = prepareDomain(name) ?? name;
-    const all = [...this.hosts.values()];
     const isNamed = (host: Host): boolean =>
       host.domain === domain || (host.settings.web.url !== null && new URL(host.settings.web.url).hostname === name);
-    const named = all.find(isNamed);
-    if (named === undefined) return all;
-    const first = named.parent ?? named;
+    const named = [...this.hosts.values()].find(isNamed);
+    return named?.parent ?? named;
+  }
+
+  /** The host that is named comes first, and its services. */
+  private inOrder(first: Host | undefined): readonly Host[] {
+    const all = [...this.hosts.values()];
+    if (first === undefined) return all;
     const own = (host: Host): boolean => host === first || host.parent === first;
     return [...all.filter(own), ...all.filter((host) => !own(host))];
   }
@@ -154,10 +161,11 @@ export class WebRoutes {
   }
 
   private async ask(found: readonly Found[], method: WebMethod, exchange: Exchange): Promise<WebReply> {
+    const request = requestOf(exchange, method);
     try {
       for (const { route, match } of found) {
         if (match === 'malformed') return { status: 400, body: 'the address is malformed\n' };
-        const reply = await route.handle(requestOf(exchange, method, match));
+        const reply = await route.handle({ ...request, params: match });
         if (reply !== undefined) return reply;
       }
       return { status: 404, body: 'there is nothing here\n' };
@@ -180,26 +188,33 @@ interface Exchange {
   readonly peer: HttpPeer;
   readonly path: string;
   readonly query: URLSearchParams;
+  readonly named: string | undefined;
 }
 
-function requestOf({ request, response, peer, path, query }: Exchange, method: WebMethod, params: Match): WebRequest {
+function requestOf(
+  { request, response, peer, path, query, named }: Exchange,
+  method: WebMethod,
+): Omit<WebRequest, 'params'> {
   let isAwaited = request.headers.expect?.toLowerCase() === '100-continue';
   const body = (): Readable => {
     if (isAwaited) response.writeContinue();
     isAwaited = false;
     return request;
   };
+  let whole: Promise<Buffer> | undefined;
   return {
     method,
     path,
-    params: params as Exclude<Match, string>,
     query,
     headers: request.headers,
     peer,
+    named,
     body,
     read(limit) {
       if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
-      return readAll(body(), limit);
+      // it comes once, and the next host may be asked
+      whole ??= readAll(body(), limit);
+      return whole;
     },
   };
 }

@@ -85,6 +85,7 @@ export class Chromium implements AsyncDisposable {
     this.pages.set(sessionId, page);
     await this.call('Network.enable', {}, sessionId);
     await this.call('Runtime.enable', {}, sessionId);
+    await this.call('Log.enable', {}, sessionId);
     await this.call('Page.navigate', { url }, sessionId);
     return page;
   }
@@ -118,6 +119,10 @@ export class ChromiumPage {
   readonly fetched: string[] = [];
   /** What scripts complained about. */
   readonly complaints: string[] = [];
+  /** What the page's own policy (CSP) kept it from. */
+  readonly refused: string[] = [];
+  /** Addresses, by the browser's names for requests. */
+  private readonly underWay = new Map<string, string>();
   private readonly call: <T>(method: string, params: object) => Promise<T>;
 
   constructor(call: <T>(method: string, params: object) => Promise<T>) {
@@ -145,7 +150,7 @@ export class ChromiumPage {
 
   /** Waits until it is to be read. @throws Error with all there is to read, when it is not within `ms` milliseconds */
   async shows(text: string, ms = PATIENCE): Promise<void> {
-    if (await this.until(ms, `document.body.innerText.includes(${JSON.stringify(text)})`)) return;
+    if (await this.until(ms, `document.body?.innerText.includes(${JSON.stringify(text)})`)) return;
     throw new Error(`${text} is not shown:\n${await this.evaluate('document.body.innerText')}`);
   }
 
@@ -201,9 +206,18 @@ export class ChromiumPage {
 
   /** For the browser: something has happened in the page. */
   notice(method: string, params: Readonly<Record<string, unknown>>): void {
-    if (method === 'Network.requestWillBeSent') this.fetched.push((params.request as { url: string }).url);
-    else if (method === 'Network.webSocketCreated') this.fetched.push(String(params.url));
-    else if (method === 'Runtime.exceptionThrown') {
+    if (method === 'Network.requestWillBeSent') {
+      const { url } = params.request as { url: string };
+      this.fetched.push(url);
+      this.underWay.set(String(params.requestId), url);
+    } else if (method === 'Network.loadingFailed' && params.blockedReason === 'csp') {
+      // it was never sent
+      this.fetched.splice(this.fetched.lastIndexOf(this.underWay.get(String(params.requestId)) ?? ''), 1);
+    } else if (method === 'Network.webSocketCreated') this.fetched.push(String(params.url));
+    else if (method === 'Log.entryAdded') {
+      const { text } = params.entry as { text: string };
+      if (text.includes('Content Security Policy')) this.refused.push(text);
+    } else if (method === 'Runtime.exceptionThrown') {
       const { text, exception } = params.exceptionDetails as { text: string; exception?: { description?: string } };
       this.complaints.push(exception?.description ?? text);
     }

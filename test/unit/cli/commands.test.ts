@@ -68,6 +68,10 @@ function fakeServer() {
   ];
   const context: AdminContext = {
     hosts: ['localhost'],
+    parentOf: (domain) => (domain.endsWith('localhost') ? 'localhost' : undefined),
+    tokens: () => {
+      throw new Error('nobody asks for tokens');
+    },
     rooms: ['groups.localhost'],
     pubsub: ['pubsub.localhost'],
     accounts: (host) =>

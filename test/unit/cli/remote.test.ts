@@ -31,6 +31,9 @@ async function open(url: string) {
     rolesOf: () => ({}),
     adminsOf: () => [],
     archives: () => undefined,
+    tokens: () => {
+      throw new Error('nobody asks for tokens');
+    },
     close: async () => {},
   };
   const config = parseConfig({ data: folder, database: 'postgres://nobody/db', redis: url });

@@ -1,0 +1,112 @@
+// The web client as the server brings it: at /chat, with nothing from anywhere else, and signed in for whoever has just chosen a password.
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { Session } from '../../src/core/sessions.ts';
+import { webSignIn } from '../../src/modules/web-chat/hand-over.ts';
+import type { Server } from '../../src/server.ts';
+import { StreamError } from '../../src/xmpp/errors.ts';
+import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
+import { addContact, enterRoom, pick, say } from '../kit/converse.ts';
+import { logIn as kitLogIn } from '../kit/login.ts';
+import { startServer } from '../kit/test-server.ts';
+
+const domain = 'browser.example';
+const secret = 'a rose by any other name';
+const timeout = 60_000;
+
+let server: Server;
+let browser: Chromium;
+let base: string;
+const pages: ChromiumPage[] = [];
+
+beforeAll(async () => {
+  // clients refuse keys that are made in fewer rounds
+  server = await startServer({ hosts: { [domain]: {} }, listen: { http: 0 } }, { iterations: 4096 });
+  for (const user of ['romeo', 'juliet', 'nurse']) await server.hosts.get(domain)!.accounts.create(user, secret);
+  base = `http://127.0.0.1:${server.address('http')!.port}`;
+  browser = await Chromium.start();
+}, 120_000);
+afterAll(async () => {
+  await browser?.[Symbol.asyncDispose]();
+  await server?.stop();
+});
+
+async function open(path: string): Promise<ChromiumPage> {
+  const page = await browser.open(base + path, true);
+  pages.push(page);
+  return page;
+}
+
+async function logIn(user: string): Promise<ChromiumPage> {
+  const page = await open('/chat');
+  await page.click('input[name=jid]');
+  await page.type(user);
+  await page.click('input[name=password]');
+  await page.type(secret);
+  await page.click('form [type=submit]');
+  await page.shows('I am online');
+  return page;
+}
+
+const ticket = (user: string): Promise<string> => server.hosts.get(domain)!.find(webSignIn)!.ticket(user, secret);
+
+test('people log in with their names alone, talk, enter a room, and choose a smiley', { timeout }, async () => {
+  const romeo = await logIn('romeo');
+  const juliet = await logIn('juliet');
+  await addContact(romeo, `juliet@${domain}`);
+  await pick(juliet, `converse-roster-contact:has([data-jid="romeo@${domain}"])`, 'Accept as contact');
+  await juliet.click('converse-accept-contact-request-modal [type=submit]');
+  await romeo.click(`converse-roster .open-chat[data-jid="juliet@${domain}"]`);
+  await say(romeo, 'art thou not Capulet? :smiley: https://pictures.example/rose.png');
+  await juliet.click(`converse-roster .open-chat[data-jid="romeo@${domain}"]`);
+  await juliet.shows('art thou not Capulet?');
+  // what lies elsewhere is a link
+  await juliet.shows('https://pictures.example/rose.png');
+  // nor is what is attached, which the client would show (XEP-0066)
+  const nurse = await kitLogIn(server.address('c2s')!, { domain, user: 'nurse', password: secret });
+  const attached = "<x xmlns='jabber:x:oob'><url>https://pictures.example/thorn.png</url></x>";
+  nurse.client.write(`<message type='chat' to='juliet@${domain}'><body>see this</body>${attached}</message>`);
+  await juliet.click(`converse-roster .open-chat[data-jid="nurse@${domain}"]`);
+  await juliet.shows('see this');
+  await nurse.client.destroy();
+
+  await enterRoom(romeo, 'The Square', '');
+  await romeo.shows('A new groupchat has been created');
+  await romeo.shows('romeo has entered the groupchat');
+  await romeo.click('converse-emoji-dropdown button');
+  await romeo.shows('Smileys and emotions');
+});
+
+test('a ticket opens it signed in, leaves no trace in the address, and is needed only once', { timeout }, async () => {
+  const path = await ticket('nurse');
+  const nurse = await open(path);
+  await nurse.shows('I am online');
+  await nurse.shows(`nurse@${domain}`);
+  expect(await nurse.evaluate('location.href')).toBe(`${base}/chat`);
+  expect(await nurse.evaluate('history.length')).toBeLessThan(3);
+  const token = path.split('=')[1]!;
+  expect(nurse.fetched.filter((url) => url.includes(token))).toEqual([]);
+
+  // the next time it is there as after a login with the password
+  await nurse.evaluate('(window.isOld = true, location.reload())');
+  expect(await nurse.until(20_000, "!window.isOld && document.body?.innerText.includes('I am online')")).toBe(true);
+  const streamOf = (): Session['stream'] =>
+    [...server.sessions.all()].find(({ jid, stream }) => jid.local === 'nurse' && stream !== undefined)?.stream;
+  const before = await vi.waitUntil(streamOf, 10_000);
+  before.close(new StreamError('reset'));
+  await vi.waitUntil(() => ![undefined, before].includes(streamOf()), 20_000);
+  await nurse.shows('I am online');
+
+  const other = await open(path);
+  await other.shows('Log in');
+  expect(await other.evaluate('location.href')).toBe(`${base}/chat`);
+});
+
+test('nothing was fetched from elsewhere, nothing was kept from the page, and nothing went wrong in it', () => {
+  for (const page of pages) {
+    const own = [base, base.replace('http', 'ws'), 'data:', `blob:${base}`];
+    expect(page.fetched.filter((url) => !own.some((start) => url.startsWith(start)))).toEqual([]);
+    const refused = page.refused.filter((text) => !text.includes("'https://pictures.example/thorn.png'"));
+    expect(refused).toEqual([]);
+    expect(page.complaints).toEqual([]);
+  }
+});

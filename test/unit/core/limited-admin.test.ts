@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest';
+import type { AdminContext } from '../../../src/core/commands.ts';
+import { limitTo } from '../../../src/core/limited-admin.ts';
+
+const parents: Readonly<Record<string, string>> = {
+  'one.test': 'one.test',
+  'groups.one.test': 'one.test',
+  'two.test': 'two.test',
+  'groups.two.test': 'two.test',
+};
+const found = (domain: string): string => `what is of ${domain}`;
+const kicked: string[] = [];
+const admin = {
+  hosts: ['one.test', 'two.test'],
+  rooms: ['groups.one.test', 'groups.two.test'],
+  pubsub: [],
+  parentOf: (domain: string) => parents[domain],
+  accounts: found,
+  archives: found,
+  roomsOf: found,
+  nodesOf: found,
+  workspaceOf: found,
+  sessions: () => [{ jid: 'a@one.test/x' }, { jid: 'b@two.test/x' }],
+  unknown: () => [],
+  kick: (jid: string) => kicked.push(jid),
+  servers: () => [{ host: 'groups.one.test' }, { host: 'two.test' }, { host: undefined }],
+  reachServer: async (_domain: string, host: string) => host,
+} as unknown as AdminContext;
+const limited = limitTo(admin, 'one.test');
+
+test('an administrator of one domain has that domain and its services', async () => {
+  expect([limited.hosts, limited.rooms]).toEqual([['one.test'], ['groups.one.test']]);
+  for (const find of [limited.accounts, limited.archives, limited.roomsOf, limited.nodesOf, limited.workspaceOf]) {
+    expect(await find('groups.one.test')).toBe('what is of groups.one.test');
+    expect(await find('two.test')).toBeUndefined();
+    expect(await find('three.test')).toBeUndefined();
+  }
+  expect(limited.parentOf('groups.one.test')).toBe('one.test');
+  expect(limited.parentOf('two.test')).toBeUndefined();
+});
+
+test('sessions and streams of others are neither shown nor ended', async () => {
+  expect(await limited.sessions()).toEqual([{ jid: 'a@one.test/x' }]);
+  expect(await limited.servers()).toEqual([{ host: 'groups.one.test' }]);
+  expect(await limited.kick('b@two.test')).toBe(0);
+  await limited.kick('a@one.test');
+  expect(kicked).toEqual(['a@one.test']);
+});
+
+test('what is for the whole server is forbidden', () => {
+  const all = [
+    () => limited.tokens(),
+    () => limited.reload(),
+    () => limited.stop(),
+    () => limited.status(),
+    () => limited.cluster(),
+    () => limited.drain(undefined, true),
+    () => limited.restart(),
+    () => limited.logLevel('*', 'debug'),
+    () => limited.closeServer('three.test'),
+    () => limited.reachServer('three.test', 'two.test'),
+  ];
+  for (const one of all) expect(one).toThrow(expect.objectContaining({ code: 'forbidden' }));
+});
