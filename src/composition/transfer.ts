@@ -5,7 +5,14 @@ import { lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { CommandError } from '../core/commands.ts';
 import type { Host } from '../core/host.ts';
-import { type AccountReader, type AccountReport, portability } from '../core/transfer.ts';
+import {
+  type AccountReader,
+  type AccountReport,
+  type Exported,
+  type Imported,
+  portability,
+  type Wanted,
+} from '../core/transfer.ts';
 import type { Element } from '../xml/element.ts';
 import { escapeAttr } from '../xml/escape.ts';
 import { ParseError } from '../xml/parse-error.ts';
@@ -16,23 +23,10 @@ import { NS } from '../xmpp/ns.ts';
 /** Files inside files, the first one not counted. */
 const MOST_INCLUDED = 4;
 
-export interface Exported {
-  readonly file: string;
-  readonly accounts: number;
-  readonly bytes: number;
-}
-
-export interface Imported {
-  readonly dry: boolean;
-  readonly accounts: readonly AccountReport[];
-  /** What of the file is for nobody here. */
-  readonly lines: readonly string[];
-}
-
 /** Accounts with all they have, as a document. @param wanted one host, or one account; all unless given */
 export async function* exportAccounts(
   hosts: Iterable<Host>,
-  wanted: { readonly host?: string | undefined; readonly user?: string | undefined } = {},
+  wanted: Wanted = {},
 ): AsyncGenerator<string, void, undefined> {
   yield `<?xml version='1.0' encoding='UTF-8'?>\n<server-data xmlns='${NS.pie}'>\n`;
   for (const host of hosts) {

@@ -32,3 +32,34 @@ export interface Portability {
   read(tag: Element, isDry: boolean): AccountReader;
 }
 export const portability = defineService<Portability>('portability');
+
+/** Of one host, or one account of it; all unless said. */
+export interface Wanted {
+  readonly host?: string | undefined;
+  readonly user?: string | undefined;
+}
+
+export interface Exported {
+  readonly file: string;
+  readonly accounts: number;
+  readonly bytes: number;
+}
+
+export interface Imported {
+  /** Nothing was changed: it is told what would be. */
+  readonly dry: boolean;
+  readonly accounts: readonly AccountReport[];
+  /** What of the file is for nobody here. */
+  readonly lines: readonly string[];
+}
+
+/** Accounts with all they have, into files and out of them. All reject with CommandError for what is refused. */
+export interface AdminTransfer {
+  /** Writes a file that nobody else can read. */
+  exportTo(file: string, wanted: Wanted): Promise<Exported>;
+  /** Reads a file, or the files of a folder. What is there already stays, so that it can be done again. */
+  importFrom(path: string, isDry: boolean): Promise<Imported>;
+  /** The same, of what is written and read elsewhere: over the network. */
+  document(wanted: Wanted): AsyncIterable<string>;
+  importDocument(document: AsyncIterable<Uint8Array>, isDry: boolean): Promise<Imported>;
+}

@@ -28,6 +28,8 @@ interface Opened {
 }
 
 const MOST_LENGTH = 16 * 1024 * 1024;
+/** Of one tag, with all its attributes. */
+const MOST_TAG = 256 * 1024;
 const attribute = /\s+([^\s=/>]+)\s*=\s*("[^"]*"|'[^']*')/y;
 const WRAPPER = 'in';
 
@@ -64,7 +66,10 @@ export class Pieces {
       if (next < 0) return;
       const end = this.endOfMarkup(next);
       if (end < 0) {
-        if (this.rest.length - next + this.piece.length > this.mostLength) tooMuch('a piece is too long');
+        const length = this.rest.length - next;
+        // (a tag is looked at from its beginning each time that more of it comes)
+        if (length > (this.rest.startsWith('<!', next) ? this.mostLength - this.piece.length : MOST_TAG))
+          tooMuch('a piece is too long');
         return;
       }
       const markup = this.rest.slice(next, end);

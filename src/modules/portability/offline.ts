@@ -1,6 +1,7 @@
 // Messages that wait for an account, in its file (XEP-0227 4.5).
 import type { Portion } from '../../core/portion.ts';
 import type { LogStore } from '../../storage/ports.ts';
+import { parseElement } from '../../xml/document.ts';
 import { delayElement, delayedSince } from '../../xmpp/delay.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaIdOf } from '../mam/stanza-ids.ts';
@@ -17,6 +18,10 @@ export interface OfflinePortionParts {
 }
 
 const TOGETHER = 100;
+
+/** What was stored as a client wrote it, as it is written here. */
+const written = (xml: string): string =>
+  parseElement(`<in xmlns='${NS.client}'>${xml}</in>`).elements()[0]?.toXml() ?? '';
 
 export function offlinePortion({ messages, most, now, changed }: OfflinePortionParts): Portion {
   const isContainer = isNamed('offline-messages', NS.pie);
@@ -43,7 +48,7 @@ export function offlinePortion({ messages, most, now, changed }: OfflinePortionP
           if (!element.is('message', null)) return notes.ignored('waiting messages', `a <${element.name}/>`);
           if (there === undefined) {
             there = new Set();
-            for await (const entries of all(user.local)) for (const { value } of entries) there.add(value.xml);
+            for await (const entries of all(user.local)) for (const { value } of entries) there.add(written(value.xml));
           }
           const since = delayedSince(element);
           const message = since === undefined ? element.append(delayElement(now(), user.domain)) : element;

@@ -142,6 +142,9 @@ function fakeServer() {
     roomsOf: () => undefined,
     nodesOf: () => undefined,
     workspaceOf: () => undefined,
+    transfer: () => {
+      throw new Error('nobody takes accounts anywhere here');
+    },
     sessions: () => sessions,
     unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,
