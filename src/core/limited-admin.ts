@@ -33,6 +33,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     workspaceOf: (domain) => ours(domain, () => admin.workspaceOf(domain)),
     // files have the accounts of all domains
     transfer: forbidden,
+    invitationsOf: (domain) => ours(domain, () => admin.invitationsOf(domain)),
     sessions: () => filtered(admin.sessions(), ({ jid }) => isOurJid(jid)),
     unknown: () => admin.unknown(),
     kick: (jid, reason) => (isOurJid(jid) ? admin.kick(jid, reason) : 0),

@@ -145,6 +145,7 @@ function fakeServer() {
     transfer: () => {
       throw new Error('nobody takes accounts anywhere here');
     },
+    invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,
