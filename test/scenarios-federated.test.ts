@@ -8,6 +8,7 @@ import { twoServers } from './kit/worlds.ts';
 const abroad: ReadonlySet<string> = new Set(
   [
     'bookmarks',
+    'calls',
     'carbons',
     'channel-search',
     'commands',
@@ -42,6 +43,7 @@ const abroad: ReadonlySet<string> = new Set(
     'stream-unacknowledged',
     'subscription-states',
     'subscriptions',
+    'upload',
   ].map((name) => `${name}.scenario`),
 );
 

@@ -30,10 +30,20 @@ import {
 import { checkServices } from './services.ts';
 import { readEnvironment, readYaml, Written } from './source.ts';
 import { branch, complete, isTree, look, overlay, type Surroundings, type Tree } from './tree.ts';
+import { uploadFolder } from './upload.ts';
 
 const defaultFile = 'parley.yaml';
 
-const listenerNames: readonly ListenerName[] = ['c2s', 'c2s-tls', 's2s', 's2s-tls', 'component', 'http', 'https'];
+const listenerNames: readonly ListenerName[] = [
+  'c2s',
+  'c2s-tls',
+  's2s',
+  's2s-tls',
+  'component',
+  'http',
+  'https',
+  'proxy65',
+];
 
 export interface LoadOptions {
   /** A file that must be there. Without it: PARLEY_CONFIG, else parley.yaml in `folder` if there is one, else defaults. */
@@ -151,7 +161,8 @@ function build(written: Written, place: Place): Config {
     const merged = overlay(globals(written.tree), rawHosts[domain] ?? {});
     const checked = check(hostSchema, merged, ['hosts', domain], written, place, problems);
     if (!checked) continue;
-    hosts[domain] = checked.value as HostSettings;
+    const own = checked.value as HostSettings;
+    hosts[domain] = { ...own, upload: { ...own.upload, folder: uploadFolder(own.upload, settings.data) } };
     hostTrees[domain] = checked.tree as Tree;
   }
   const listeners = resolveListeners(settings);

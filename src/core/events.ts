@@ -78,6 +78,14 @@ export interface ClientStream {
   send(element: Element): void;
 }
 
+/**
+ * A message was taken back, by who said it or by a moderator of the room, and has a tombstone in an archive: `message` is what it was, `by` the bare
+ * JID of who had said it, `place` that of whom it was said to, or of the room. Told once for each archive that had it.
+ */
+export const messageWithdrawn = notify<{ readonly message: Element; readonly by: string; readonly place: string }>(
+  'message-withdrawn',
+);
+
 /** `<stream:features/>` are being made; handlers push what they offer at this stage of the stream. */
 export const streamFeatures = collect<{ readonly stream: ClientStream; readonly features: Element[] }>(
   'stream-features',
@@ -158,6 +166,9 @@ export const componentReady = notify<{ readonly component: Jid; readonly was: Gr
 
 /** A component lost its connection to this node. */
 export const componentGone = notify<{ readonly component: Jid }>('component-gone');
+
+/** One of an account's clients has lost its access (XEP-0494 3.2). Told on the node where that was done. */
+export const clientRevoked = notify<{ readonly user: string; readonly client: string }>('client-revoked');
 
 /** An account has another role. Fired on every node. */
 export const roleChanged = notify<{ readonly user: string }>('role-changed');
