@@ -15,6 +15,7 @@ import type { AnyHook, Collect, Gate, HookHandler, Notify, Verdict } from './hoo
 import type { Host, HostKind } from './host.ts';
 import type { Measure, Measures } from './metrics.ts';
 import type { Kind, Owned } from './owners/kind.ts';
+import type { Portion } from './portion.ts';
 import type { Router } from './router.ts';
 import type { Session } from './sessions.ts';
 import type { Transit } from './transit.ts';
@@ -214,6 +215,8 @@ export interface Installed {
   readonly commands?: readonly Command[];
   /** What is served over HTTP; a host that is named in the request comes before the others. */
   readonly routes?: readonly WebRoute[];
+  /** What it keeps for accounts, for export and import (XEP-0227). */
+  readonly portion?: Portion;
   stop?(): MaybePromise<void>;
 }
 
