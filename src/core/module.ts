@@ -1,5 +1,6 @@
 // The form of a module: everything a feature declares sits in one object. See docs/writing-a-module.md.
 import type { z } from 'zod';
+import type { Throttle } from '../auth/throttle.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
@@ -187,6 +188,8 @@ export interface Setup<C, S, M> {
   readonly log: Logger;
   /** What administrators may do, on the whole server: for modules by which they do it. Nothing of it may be used before `setup` is over. */
   readonly admin: AdminContext;
+  /** Slows down those who guess passwords, at whatever door: the same for all of the server. Not asked where `limits.enabled` is off. */
+  readonly throttle: Throttle;
   /** A service that the module lists in `needs`. */
   use<T>(service: Service<T>): T;
   /** A service that may be missing, because its module is switched off. */
