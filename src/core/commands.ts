@@ -8,6 +8,7 @@ import type { RoleTable } from '../config/roles.ts';
 import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-services.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
+import type { AdminTransfer } from './transfer.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
 export type CommandErrorCode =
@@ -356,6 +357,8 @@ export interface AdminContext {
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** Accounts with all they have, in files. */
+  transfer(): AdminTransfer;
   /** The invitations of a host; nothing where it is not served, or has none. */
   invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   /** What the people of a host are told by it; nothing where it is not served, or says nothing. */

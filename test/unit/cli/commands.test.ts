@@ -145,6 +145,9 @@ function fakeServer() {
     peersOf: () => undefined,
     peopleOf: () => undefined,
     workspaceOf: () => undefined,
+    transfer: () => {
+      throw new Error('nobody takes accounts anywhere here');
+    },
     invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
