@@ -5,6 +5,7 @@ import { maskUrl } from '../config/schema.ts';
 import type { Config } from '../config/server.ts';
 import { domainsOf, serviceKinds } from '../config/services.ts';
 import { formatEndpoint } from '../core/admin-commands.ts';
+import { webChat } from '../modules/web-chat/index.ts';
 import type { Server } from '../server.ts';
 
 /** What only the running server knows; plain JSON. */
@@ -14,18 +15,23 @@ export interface StartFacts {
   readonly local?: { readonly file?: string };
   /** The first domain that has accounts, while there is none on it. */
   readonly empty?: string;
+  /** Where the web client is. */
+  readonly chat?: string;
 }
 
 export async function startFacts(server: Server, config: Config): Promise<StartFacts> {
   const hosts = Object.keys(config.hosts);
   const local = hosts.map((host) => server.tls.certificateFor(host)).find((found) => found?.source === 'local');
   const first = hosts.find((host) => config.hosts[host]?.authentication === 'accounts');
-  const accounts = first === undefined ? undefined : server.hosts.get(first)?.accounts;
+  const host = first === undefined ? undefined : server.hosts.get(first);
+  const accounts = host?.accounts;
+  const chat = host?.find(webChat)?.address();
   const isEmpty = accounts !== undefined && (await accounts.list(undefined, 1)).length === 0;
   return {
     listening: server.listening,
     ...(local === undefined ? {} : { local: local.file === undefined ? {} : { file: local.file } }),
     ...(isEmpty && first !== undefined ? { empty: first } : {}),
+    ...(chat === undefined ? {} : { chat }),
   };
 }
 
@@ -49,7 +55,7 @@ export interface BannerParts {
 
 /** The first screen. */
 export function banner(
-  { listening, local, empty }: StartFacts,
+  { listening, local, empty, chat }: StartFacts,
   { config, configOption, processes }: BannerParts,
 ): string {
   const hosts = Object.keys(config.hosts);
@@ -81,6 +87,7 @@ export function banner(
         ? `certificate made here${local.file ? `; trust ${join(dirname(local.file), 'ca.crt')} in your client` : ''}`
         : 'certificates from tls.certificates',
     ),
+    ...(chat === undefined ? [] : [row('chat', chat)]),
     ...[...endpoints].map(([name, places]) => row(name, `${places.join(', ')}  (${titles[name] ?? name})`)),
   ];
   if (empty !== undefined) {
