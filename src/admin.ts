@@ -6,6 +6,7 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
+import { configuredWeb } from './composition/web.ts';
 import { moduleSettings } from './config/load.ts';
 import { roleTable } from './config/roles.ts';
 import type { Config } from './config/server.ts';
@@ -23,6 +24,9 @@ import {
   type TokenGrant,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
+import { openInvitations } from './modules/invitations/administration.ts';
+import { invitations } from './modules/invitations/service.ts';
+import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
@@ -104,6 +108,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return nodeAdministration(host, server.router, opened);
     },
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),
     kick: (text, reason) => kick(server, text, reason),
@@ -180,6 +185,19 @@ export async function openOffline(config: Config, log: Logger = silent): Promise
     rolesOf: (domain) => config.hosts[domain] && roleTable(config.hosts[domain].roles),
     adminsOf: (domain) => config.hosts[domain]?.admins ?? [],
     archives: (domain) => openArchives(driver, config, domain),
+    invitationsOf: (domain) => {
+      const chosen = moduleSettings(config, domain, 'invitations', invitationSettings);
+      const accounts = hosts.get(domain);
+      if (chosen === false || accounts === undefined) return undefined;
+      return openInvitations({
+        driver,
+        domain,
+        settings: chosen as InvitationSettings,
+        clock: systemClock,
+        exists: async (user) => accounts.exists(user),
+        page: (path) => configuredWeb(config, domain).url(path),
+      });
+    },
     tokens: () => openTokens(driver, systemClock),
     close: () => driver.close(),
   };

@@ -16,6 +16,7 @@ const abroad: ReadonlySet<string> = new Set(
     'delivery',
     'displayed-sync',
     'hats',
+    'invited-contacts',
     'last-activity',
     'mam',
     'mam-prefs',

@@ -17,6 +17,7 @@ import { type BatchResult, runBatch } from './batch.ts';
 import { type Check, renderChecks } from './check.ts';
 import type { Common } from './common.ts';
 import { examine, systemDns } from './doctor.ts';
+import { addInviteCommands } from './invite.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
 import { type AdminOptions, addSubjects, type PassedOn } from './subjects.ts';
@@ -61,6 +62,11 @@ class CommandLine {
     addSubjects(program, {
       common: (command) => this.common(command),
       admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
+    });
+    addInviteCommands(program, {
+      find,
+      common: (command) => this.common(command),
+      run: (name, args, options, render) => this.runAdmin(name, args, options, render),
     });
     const log = this.common(program.command('log').description('What is logged'));
     this.common(log.command('level <module> <level>').description(find('log level').summary))
@@ -261,7 +267,7 @@ class CommandLine {
     }
   }
 
-  private async runAdmin(name: string, given: object, options: Common): Promise<void> {
+  private async runAdmin(name: string, given: object, options: Common, render?: AnyCommand['render']): Promise<void> {
     const command = find(name);
     const args = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     // what is wrong with the arguments is known before anybody is asked
@@ -269,7 +275,7 @@ class CommandLine {
     if (!checked.success)
       throw new CommandError('bad-arguments', checked.error.issues.map(({ message }) => message).join('; '));
     const result = await this.withRemote(options, command.offline, (remote) => remote.run(command, args));
-    this.answer(options, result, () => command.render(result));
+    this.answer(options, result, () => (render ?? command.render)(result));
   }
 
   private async setPassword(name: string, jid: string, options: PasswordOptions, more: object = {}): Promise<void> {

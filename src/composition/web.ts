@@ -1,4 +1,5 @@
 // Where a host is on the web, as people see it from outside.
+import type { Config } from '../config/server.ts';
 import type { Host } from '../core/host.ts';
 import type { Web } from '../core/web.ts';
 import type { Listeners } from './listeners.ts';
@@ -9,15 +10,31 @@ export function webOf(host: Host, listeners: Pick<Listeners, 'get'>): Web {
   const { domain } = host.parent ?? host;
   return {
     url(path) {
-      const base = host.settings.web.url ?? baseOf(domain, listeners);
+      const ports = { http: listeners.get('http')?.port, https: listeners.get('https')?.port };
+      const base = host.settings.web.url ?? baseOf(domain, ports);
       return base && base + path;
     },
   };
 }
 
+/** Of a server that does not run, as far as it is known then: a free port is not. */
+export function configuredWeb({ hosts, listen }: Config, domain: string): Web {
+  const port = (name: 'http' | 'https'): number | undefined => listen[name].port || undefined;
+  return {
+    url(path) {
+      const base = hosts[domain]?.web.url ?? baseOf(domain, { http: port('http'), https: port('https') });
+      return base && base + path;
+    },
+  };
+}
+
+interface Ports {
+  readonly http: number | undefined;
+  readonly https: number | undefined;
+}
+
 /** Undefined where nothing listens. A domain whose only listener is for a proxy is what the proxy makes of it. */
-function baseOf(domain: string, listeners: Pick<Listeners, 'get'>): string | undefined {
-  const [http, https] = [listeners.get('http')?.port, listeners.get('https')?.port];
+function baseOf(domain: string, { http, https }: Ports): string | undefined {
   const isLocal = domain === 'localhost' || domain.endsWith('.localhost');
   // browsers take plain HTTP on this machine for safe, and do not know the authority that made the certificate
   if (isLocal && http !== undefined) return `http://${at(domain, 'http', http)}`;

@@ -5,6 +5,7 @@ import { since, time } from './admin-common.ts';
 import { archiveCommands } from './archive-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
+import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
@@ -114,6 +115,7 @@ export const adminCommands: readonly AnyCommand[] = [
   reload,
   stop,
   ...userCommands,
+  ...invitationCommands,
   ...archiveCommands,
   ...roomCommands,
   ...pubsubCommands,

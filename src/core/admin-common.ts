@@ -1,6 +1,6 @@
 // What administrative commands have in common: how accounts are named and found, and how results are written for people.
 import { AccountError } from '../auth/accounts.ts';
-import { jid } from '../config/schema.ts';
+import { jid, quote } from '../config/schema.ts';
 import { type AdminAccounts, type AdminContext, CommandError, type OfflineContext } from './commands.ts';
 
 type Context = AdminContext | OfflineContext;
@@ -65,4 +65,17 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 /** A line for people where some nodes could not be asked. */
 export function unknownLine(nodes: readonly string[] = []): readonly string[] {
   return nodes.length === 0 ? [] : ['', `not known: what is on ${nodes.join(', ')}, since Redis fails`];
+}
+
+/** @throws CommandError `not-found` where the host is not served; `refused` for a role that it does not have */
+export function checkRole(context: Context, host: string, wanted: string): void {
+  const table = context.rolesOf(host);
+  if (table === undefined) {
+    throw new CommandError('not-found', `${host} is not served here; the domains are: ${context.hosts.join(', ')}`);
+  }
+  if (Object.hasOwn(table, wanted)) return;
+  throw new CommandError(
+    'refused',
+    `there is no role ${quote(wanted)}; the roles are: ${Object.keys(table).join(', ')}`,
+  );
 }

@@ -5,6 +5,7 @@ import type { Accounts } from '../auth/accounts.ts';
 import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
+import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
@@ -352,6 +353,8 @@ export interface AdminContext {
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** The invitations of a host; nothing where it is not served, or has none. */
+  invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** The names of nodes that cannot be asked for theirs just now. */
   unknown(): MaybePromise<readonly string[]>;
@@ -384,6 +387,7 @@ export interface OfflineContext {
   rolesOf(host: string): RoleTable | undefined;
   adminsOf(host: string): readonly string[];
   archives(host: string): MaybePromise<AdminArchives | undefined>;
+  invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   tokens(): MaybePromise<AdminTokens>;
   close(): Promise<void>;
 }

@@ -135,8 +135,14 @@ export const sessionPresence = notify<{
   readonly wasPriority: number;
 }>('session-presence');
 
-/** Somebody makes an account without an operator. `check` refuses names that are not for whoever comes first. */
-export const accountRegistering = gate<{ readonly user: string }>()('account-registering', ['check']);
+/**
+ * Somebody makes an account without an operator. `check` refuses names that are not for whoever comes first; `invitation` is the token of
+ * the one that they come with.
+ */
+export const accountRegistering = gate<{ readonly user: string; readonly invitation?: string | undefined }>()(
+  'account-registering',
+  ['check'],
+);
 
 /**
  * An account is about to be removed: its sessions are gone, its data is still there. Handlers are waited for, on its host and then on the

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { ADMIN, MEMBER } from '../config/roles.ts';
 import { quote, secret } from '../config/schema.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
-import { account, accountsOf, split, time, withAccount } from './admin-common.ts';
+import { account, accountsOf, checkRole, split, time, withAccount } from './admin-common.ts';
 import { describeArchive, renderArchive } from './archive-commands.ts';
 import {
   type AdminAccounts,
@@ -27,18 +27,6 @@ export function generatePassword(): string {
 const password = secret().describe('The password');
 
 const role = z.string().min(1).describe('The role: what the account may do');
-
-/** @throws CommandError `not-found` where the host is not served; `refused` for a role that it does not have */
-function checkRole(context: AdminContext | OfflineContext, address: string, wanted: string): void {
-  const { host } = split(address);
-  accountsOf(context, host);
-  const table = context.rolesOf(host) ?? {};
-  if (Object.hasOwn(table, wanted)) return;
-  throw new CommandError(
-    'refused',
-    `there is no role ${quote(wanted)}; the roles are: ${Object.keys(table).join(', ')}`,
-  );
-}
 
 /** What holds for an account: admins by the settings are admins whatever is stored. */
 function roleNow(context: AdminContext | OfflineContext, address: string, stored: string): string {
@@ -65,7 +53,7 @@ const userAdd = defineOfflineCommand({
   args: passwordOrGenerate.extend({ role: role.optional() }),
   async run(context, args) {
     const chosen = choose(args);
-    if (args.role !== undefined) checkRole(context, args.jid, args.role);
+    if (args.role !== undefined) checkRole(context, split(args.jid).host, args.role);
     await withAccount(context, args.jid, (accounts, user) => accounts.create(user, chosen, args.role));
     return { jid: args.jid, ...told(args, chosen) };
   },
@@ -235,7 +223,7 @@ const userRole = defineOfflineCommand({
   async run(context, args) {
     if (args.role !== undefined) {
       const wanted = args.role;
-      checkRole(context, args.jid, wanted);
+      checkRole(context, split(args.jid).host, wanted);
       if (wanted !== ADMIN && context.adminsOf(split(args.jid).host).includes(args.jid)) {
         throw new CommandError('refused', `${args.jid} is an admin by the settings ("admins"); change those`);
       }

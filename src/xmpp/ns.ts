@@ -186,6 +186,14 @@ export const NS = {
   hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0398
   pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  // XEP-0401
+  invite: 'urn:xmpp:invite#invite',
+  inviteAccount: 'urn:xmpp:invite#create-account',
+  invitation: 'urn:xmpp:invite#invitation',
+  // XEP-0379
+  pars: 'urn:xmpp:pars:0',
+  // XEP-0445
+  registerToken: 'urn:xmpp:ibr-token:0',
   // XEP-0402, and the conversion that there was before (XEP-0411)
   bookmarks: 'urn:xmpp:bookmarks:1',
   bookmarksCompat: 'urn:xmpp:bookmarks:1#compat',

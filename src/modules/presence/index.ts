@@ -5,7 +5,7 @@ import { andThen, inOrder, isPromise, type MaybePromise } from '../../base/maybe
 import { Turns } from '../../base/turns.ts';
 import { accountRemoving, presenceIn, presenceOut, sessionClosed, sessionOrphaned } from '../../core/events.ts';
 import { notify, type Verdict } from '../../core/hooks.ts';
-import { defineModule, on } from '../../core/module.ts';
+import { defineModule, defineService, on, provide } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
 import type { Transit } from '../../core/transit.ts';
 import { StorageUnavailable } from '../../storage/errors.ts';
@@ -20,11 +20,13 @@ import { Directed, SHARE_AGAIN } from './directed.ts';
 import { LATELY, Late } from './late.ts';
 import { type Items, Outward } from './outward.ts';
 import { parsePriority, presenceOf, sentTo } from './stanzas.ts';
-import { Subscriptions } from './subscriptions.ts';
+import { type Subscribing, Subscriptions } from './subscriptions.ts';
 import { Vanished } from './vanished.ts';
 
 /** Before what could not be done is tried again, in milliseconds. */
 const PAUSE = 1000;
+
+export const subscribing = defineService<Subscribing>('subscribing');
 
 /** An account's resource is about to tell its contacts that it is there, has changed or is gone. Fired by this module. */
 export const presenceBroadcast = notify<{ readonly stanza: Presence; readonly isInitial: boolean }>(
@@ -35,6 +37,7 @@ export default defineModule({
   xeps: ['RFC 6121'],
   summary: 'Presence: who is there, and who may know it',
   needs: [rosterService],
+  provides: [subscribing],
   config: z.strictObject({
     'max-directed': z.int().min(1).prefault(2000).meta({
       description: 'Addresses, rooms among them, that one client may send presence to beside its contacts.',
@@ -313,6 +316,7 @@ export default defineModule({
 
     return {
       handlers: [
+        provide(subscribing, subscriptions),
         on(presenceOut, { phase: 'handle' }, handleOut),
         on(presenceIn, { phase: 'handle' }, handleIn),
         // RFC 6121 4.5.4: whoever just vanishes is unavailable too

@@ -24,7 +24,17 @@ export interface SubscriptionParts {
   readonly outward: Outward;
 }
 
-export class Subscriptions {
+/** What the server does in the name of an account, as where somebody was invited. Both are bare JIDs, the account one of this host. */
+export interface Subscribing {
+  /** The contact may see the account: at once where it has asked, else as soon as it asks (RFC 6121 3.4). */
+  approve(account: Jid, contact: Jid): Promise<void>;
+  /** Asks to see the contact, where the account does not yet. */
+  request(account: Jid, contact: Jid): Promise<void>;
+  /** Takes a contact's request, as if it came in now. */
+  take(request: Presence): Promise<void>;
+}
+
+export class Subscriptions implements Subscribing {
   private readonly parts: SubscriptionParts;
 
   constructor(parts: SubscriptionParts) {
@@ -69,6 +79,28 @@ export class Subscriptions {
     }
     // 3.3.3
     if (type === 'unsubscribe' && was.from) await outward.hide(account, contact);
+  }
+
+  async approve(account: Jid, contact: Jid): Promise<void> {
+    const { roster, outward } = this.parts;
+    if (account.bare === contact.bare) return;
+    const { pass } = await roster.sending(account, contact, 'subscribed');
+    if (!pass) return;
+    await outward.send(presenceOf('subscribed', account, contact));
+    await outward.show(account, contact, '', true);
+  }
+
+  async request(account: Jid, contact: Jid): Promise<void> {
+    const { roster, outward } = this.parts;
+    if (account.bare === contact.bare) return;
+    const item = await roster.get(account.local, contact.bare);
+    if (item !== undefined && isTo(item)) return;
+    await roster.sending(account, contact, 'subscribe');
+    await outward.send(presenceOf('subscribe', account, contact));
+  }
+
+  take(request: Presence): Promise<void> {
+    return this.received(request, 'subscribe');
   }
 
   /** A resource became available: it is told of requests without an answer, and our own are repeated (3.1.2, 3.1.3). */

@@ -142,6 +142,7 @@ function fakeServer() {
     roomsOf: () => undefined,
     nodesOf: () => undefined,
     workspaceOf: () => undefined,
+    invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
     kick: (jid) => sessions.filter((session) => session.jid === jid || session.jid.startsWith(`${jid}/`)).length,

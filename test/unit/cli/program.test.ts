@@ -95,7 +95,8 @@ describe('usage', () => {
     const { code, out } = await run(['user', 'add', '--help']);
     expect(code).toBe(0);
     expect(out).toContain('--password-stdin');
-    expect((await run(['--help'])).out).not.toMatch(/\binvite\b/);
+    expect((await run(['--help'])).out).toMatch(/\binvite\b/);
+    expect((await run(['help', 'invite'])).out).toMatch(/--qr[\s\S]*\bls\b[\s\S]*revoke .*<token>/);
   });
 
   it('help is given on a command of two words', async () => {

@@ -31,6 +31,7 @@ async function open(url: string) {
     rolesOf: () => ({}),
     adminsOf: () => [],
     archives: () => undefined,
+    invitationsOf: () => undefined,
     tokens: () => {
       throw new Error('nobody asks for tokens');
     },

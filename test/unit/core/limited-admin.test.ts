@@ -20,6 +20,7 @@ const admin = {
   roomsOf: found,
   nodesOf: found,
   workspaceOf: found,
+  invitationsOf: found,
   sessions: () => [{ jid: 'a@one.test/x' }, { jid: 'b@two.test/x' }],
   unknown: () => [],
   kick: (jid: string) => kicked.push(jid),
@@ -30,7 +31,14 @@ const limited = limitTo(admin, 'one.test');
 
 test('an administrator of one domain has that domain and its services', async () => {
   expect([limited.hosts, limited.rooms]).toEqual([['one.test'], ['groups.one.test']]);
-  for (const find of [limited.accounts, limited.archives, limited.roomsOf, limited.nodesOf, limited.workspaceOf]) {
+  for (const find of [
+    limited.accounts,
+    limited.archives,
+    limited.roomsOf,
+    limited.nodesOf,
+    limited.workspaceOf,
+    limited.invitationsOf,
+  ]) {
     expect(await find('groups.one.test')).toBe('what is of groups.one.test');
     expect(await find('two.test')).toBeUndefined();
     expect(await find('three.test')).toBeUndefined();

@@ -1,20 +1,22 @@
-// XEP-0077: In-Band Registration. Accounts made before login where the host is open to all; passwords changed and accounts
-// removed by their owners. Registration with data forms and tokens comes with invitations.
+// XEP-0077: In-Band Registration. Accounts made before login where the host is open to all, or by whoever has presented an invitation
+// (XEP-0445); passwords changed and accounts removed by their owners.
 import { z } from 'zod';
-import { AccountError } from '../auth/accounts.ts';
-import { networkOf } from '../auth/throttle.ts';
-import { LruCache } from '../base/lru.ts';
-import { TokenBucket } from '../base/token-bucket.ts';
-import { addresses } from '../config/schema.ts';
-import { accountRegistering, type ClientStream, streamFeatures, streamIq } from '../core/events.ts';
-import type { Host } from '../core/host.ts';
-import { counter } from '../core/metrics.ts';
-import { defineModule, type IqRequest, iqGet, iqSet, on } from '../core/module.ts';
-import { type Element, el } from '../xml/element.ts';
-import { type Condition, StanzaError } from '../xmpp/errors.ts';
-import { Jid, prepareLocal } from '../xmpp/jid.ts';
-import { NS } from '../xmpp/ns.ts';
-import { errorReply } from '../xmpp/stanza.ts';
+import { AccountError } from '../../auth/accounts.ts';
+import { networkOf } from '../../auth/throttle.ts';
+import { LruCache } from '../../base/lru.ts';
+import { TokenBucket } from '../../base/token-bucket.ts';
+import { addresses } from '../../config/schema.ts';
+import { accountRegistering, type ClientStream, streamFeatures, streamIq } from '../../core/events.ts';
+import type { Host } from '../../core/host.ts';
+import { counter } from '../../core/metrics.ts';
+import { defineModule, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
+import { answerOnStream } from '../../core/stream-iq.ts';
+import { type Element, el } from '../../xml/element.ts';
+import { type Condition, StanzaError } from '../../xmpp/errors.ts';
+import { Jid, prepareLocal } from '../../xmpp/jid.ts';
+import { NS } from '../../xmpp/ns.ts';
+import { stanzaErrorFor } from '../invitations/by-form.ts';
+import { InvitationRefusal, type Invitations, invitations } from '../invitations/service.ts';
 
 const HOUR = 3_600_000;
 const REMEMBERED_ADDRESSES = 10_000;
@@ -42,7 +44,7 @@ export default defineModule({
     removed: counter('Accounts removed from a client'),
   },
 
-  setup({ host, config, metrics, cluster, clock, log, background }) {
+  setup({ host, config, metrics, cluster, clock, log, find, background }) {
     const unlimited = new Set(config.unlimited.map(networkOf));
     const buckets = new LruCache<string, TokenBucket>(REMEMBERED_ADDRESSES);
 
@@ -69,6 +71,10 @@ export default defineModule({
       if (domain === host.domain) bucketOf(network).take(1, clock.now());
     });
 
+    const invited = (): Invitations | undefined => find(invitations);
+    /** Whether anybody can register: XEP-0445 3 wants that told together with its own feature. */
+    const isOffered = (): boolean => isOpen(host) || (takesInvited(host) && invited() !== undefined);
+
     const register = async (query: Element, stream: ClientStream): Promise<void> => {
       const { username, password } = credentialsOf(query, 'not-acceptable');
       const name = prepareLocal(username);
@@ -83,17 +89,35 @@ export default defineModule({
       log.info({ user: name, address: stream.address }, 'account registered');
     };
 
+    /** XEP-0445 4: with an invitation, of which the name may be a part. */
+    const registerInvited = async (query: Element, token: string): Promise<void> => {
+      const { username, password } = credentialsOf(query, 'not-acceptable');
+      // (it has not been forgotten meanwhile: that is looked at in the same turn)
+      const redeemed = invited()!.redeem({ token, user: username, password, lateness: Number.POSITIVE_INFINITY });
+      const { user, isNew } = await redeemed.catch((error: unknown) => {
+        throw error instanceof InvitationRefusal ? stanzaErrorFor(error) : error;
+      });
+      if (isNew) metrics.registered.inc();
+      log.info({ user, isNew }, 'registered by invitation');
+    };
+
     /** XEP-0077 3.1, before login. */
-    const answerStream = async (iq: Element, stream: ClientStream): Promise<Element> => {
+    const answerStream = async (iq: Element, stream: ClientStream): Promise<Element | undefined> => {
       const query = iq.getChild('query', NS.register);
       if (query === undefined) throw new StanzaError('not-authorized');
-      if (!isOpen(host)) throw new StanzaError('not-allowed', 'Registration is closed here');
-      if (iq.attrs.type === 'get') return result(iq, host, form());
+      const token = invited()?.presentedOn(stream);
+      if (token === undefined && !isOpen(host)) {
+        throw new StanzaError('not-allowed', isOffered() ? 'You need an invitation' : 'Registration is closed here');
+      }
+      if (iq.attrs.type === 'get') {
+        return form(token === undefined ? undefined : (await invited()?.show(token))?.user);
+      }
       if (iq.attrs.type !== 'set') throw new StanzaError('bad-request');
       // 3.2: whoever is not logged in has nothing to remove
       if (query.getChild('remove') !== undefined) throw new StanzaError('unexpected-request');
-      await register(query, stream);
-      return result(iq, host);
+      if (token === undefined) await register(query, stream);
+      else await registerInvited(query, token);
+      return undefined;
     };
 
     const remove = async (request: IqRequest, user: string): Promise<undefined> => {
@@ -125,11 +149,11 @@ export default defineModule({
       features: { server: isOpen(host) ? [NS.register] : [] },
       handlers: [
         on(streamFeatures, ({ stream, features }) => {
-          if (stream.user === undefined && isOpen(host)) features.push(el('register', NS.registerFeature));
+          if (stream.user === undefined && isOffered()) features.push(el('register', NS.registerFeature));
         }),
         on(streamIq, { phase: 'handle' }, async ({ stream, iq }) => {
           if (iq.getChild('query', NS.register) === undefined) return undefined;
-          stream.send(await answered(iq, host, () => answerStream(iq, stream)));
+          await answerOnStream({ stream, iq, host }, () => answerStream(iq, stream));
           return 'handled';
         }),
         iqGet(['self', 'host'], NS.register, 'query', (request) => {
@@ -158,6 +182,9 @@ export default defineModule({
 const isOpen = (host: Host): boolean =>
   host.settings.registration === 'open' && host.settings.authentication === 'accounts';
 
+const takesInvited = (host: Host): boolean =>
+  host.settings.registration !== 'closed' && host.settings.authentication === 'accounts';
+
 /** An administrator's name must not go to whoever comes first. */
 const isReserved = (host: Host, name: string): boolean => host.settings.admins.includes(Jid.of(name, host.domain).bare);
 
@@ -177,9 +204,11 @@ function credentialsOf(query: Element, otherwise: Condition): { readonly usernam
 
 const field = (name: string, value = ''): Element => el(name, NS.register, undefined, ...(value === '' ? [] : [value]));
 
-function form(): Element {
-  const instructions = el('instructions', NS.register, undefined, 'Choose a name and a password.');
-  return el('query', NS.register, undefined, instructions, field('username'), field('password'));
+/** @param user the name that is kept for whoever asks */
+function form(user?: string): Element {
+  const what = user === undefined ? 'Choose a name and a password.' : 'Choose a password.';
+  const instructions = el('instructions', NS.register, undefined, what);
+  return el('query', NS.register, undefined, instructions, field('username', user), field('password'));
 }
 
 async function explained<T>(work: () => Promise<T>): Promise<T> {
@@ -188,21 +217,5 @@ async function explained<T>(work: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (!(error instanceof AccountError)) throw error;
     throw new StanzaError(error.problem === 'conflict' ? 'conflict' : 'not-acceptable', error.message);
-  }
-}
-
-function result(iq: Element, host: Host, payload?: Element): Element {
-  const children = payload === undefined ? [] : [payload];
-  return el('iq', null, { type: 'result', id: iq.attrs.id, from: host.domain }, ...children);
-}
-
-/** On a stream without a session there is no router to turn errors into replies. */
-async function answered(iq: Element, host: Host, work: () => Promise<Element>): Promise<Element> {
-  try {
-    return await work();
-  } catch (error) {
-    const known = error instanceof StanzaError ? error : new StanzaError('internal-server-error');
-    if (!(error instanceof StanzaError)) host.log.error({ err: error }, 'a registration failed');
-    return errorReply(iq, host.domain, host.domain, known)?.with({ to: undefined }) ?? result(iq, host);
   }
 }
