@@ -1,6 +1,7 @@
 // The web client as the server brings it: at /chat, with nothing from anywhere else, and signed in for whoever has just chosen a password.
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { Session } from '../../src/core/sessions.ts';
+import { invitations } from '../../src/modules/invitations/service.ts';
 import { webSignIn } from '../../src/modules/web-chat/hand-over.ts';
 import type { Server } from '../../src/server.ts';
 import { StreamError } from '../../src/xmpp/errors.ts';
@@ -99,6 +100,15 @@ test('a ticket opens it signed in, leaves no trace in the address, and is needed
   const other = await open(path);
   await other.shows('Log in');
   expect(await other.evaluate('location.href')).toBe(`${base}/chat`);
+});
+
+test('somebody asks for an invitation below the contacts, and gets a link to pass on', { timeout }, async () => {
+  const [juliet] = pages.slice(1);
+  await juliet!.click('converse-roster .parley-invite');
+  await juliet!.shows('Whoever opens this link');
+  const link = await juliet!.evaluate<string>("document.querySelector('.parley-invitation').href");
+  const [invitation] = await server.hosts.get(domain)!.find(invitations)!.list();
+  expect(invitation).toMatchObject({ page: link, inviter: `juliet@${domain}`, kind: 'contact', makesAccount: true });
 });
 
 test('nothing was fetched from elsewhere, nothing was kept from the page, and nothing went wrong in it', () => {

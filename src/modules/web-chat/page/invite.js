@@ -25,10 +25,14 @@ export function invitations(converse) {
       const invite = async (event) => {
         event.preventDefault();
         const { link, why } = await makeLink(api, converse.env, _converse.session.get('domain'));
-        if (link === undefined) api.alert('error', 'Invite somebody', [why ?? 'There is no invitation just now. Try again later.']);
+        if (link === undefined)
+          api.alert('error', 'Invite somebody', [why ?? 'There is no invitation just now. Try again later.']);
         else {
           const anchor = html`<a class="parley-invitation" href="${link}" target="_blank" rel="noopener">${link}</a>`;
-          api.alert('info', 'Invite somebody', ['Whoever opens this link becomes a contact of yours. It works once.', anchor]);
+          api.alert('info', 'Invite somebody', [
+            'Whoever opens this link becomes a contact of yours. It works once.',
+            anchor,
+          ]);
         }
       };
       const Roster = api.elements.registry['converse-roster'];
