@@ -62,6 +62,7 @@ const titles = {
   'XEP-0355': 'Namespace Delegation',
   'XEP-0356': 'Privileged Entity',
   'XEP-0359': 'Unique and Stable Stanza IDs',
+  'XEP-0363': 'HTTP File Upload',
   'XEP-0368': 'SRV records for XMPP over TLS',
   'XEP-0376': 'Pubsub Account Management',
   'XEP-0379': 'Pre-Authenticated Roster Subscription',

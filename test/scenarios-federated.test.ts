@@ -42,6 +42,7 @@ const abroad: ReadonlySet<string> = new Set(
     'stream-unacknowledged',
     'subscription-states',
     'subscriptions',
+    'upload',
   ].map((name) => `${name}.scenario`),
 );
 

@@ -9,7 +9,7 @@ import type { RedisState } from '../composition/redis-state.ts';
 import { isLocalName } from '../config/load.ts';
 import { formatProblem } from '../config/problems.ts';
 import type { Config, ListenerName } from '../config/server.ts';
-import { type ServiceKind, serviceHosts } from '../config/services.ts';
+import { type PublicKind, publicServices } from '../config/services.ts';
 import { formatEndpoint } from '../core/admin-commands.ts';
 import type { ServerStatus } from '../core/commands.ts';
 import { readCertificateFolder } from '../net/cert-folder.ts';
@@ -254,13 +254,13 @@ async function checkDns(host: string, config: Config, dns: Dns): Promise<Check[]
 
 /** The domains of services that other servers may ask for. */
 function federatedServices(config: Config): string[] {
-  return [...serviceHosts(config.hosts)].flatMap(([domain, { parent }]) =>
+  return [...publicServices(config.hosts)].flatMap(([domain, { parent }]) =>
     config.hosts[parent]?.s2s.enabled === true ? [domain] : [],
   );
 }
 
 /** What people of other servers cannot do where theirs does not find the domain. */
-const unreachable: Readonly<Record<ServiceKind, string>> = {
+const unreachable: Readonly<Record<PublicKind, string>> = {
   rooms: 'cannot come to the rooms',
   pubsub: 'cannot read what is published there',
 };
@@ -270,7 +270,7 @@ async function checkServiceDns(domain: string, config: Config, dns: Dns): Promis
   const subject = `dns ${domain}`;
   if (isLocalName(domain)) return ok(subject, 'needs none');
   const port = config.listen.s2s.port || 5269;
-  const { kind, parent } = serviceHosts(config.hosts).get(domain)!;
+  const { kind, parent } = publicServices(config.hosts).get(domain)!;
   try {
     const [own, ...records] = await Promise.all([
       dns.addresses(domain),

@@ -8,7 +8,11 @@ import type { Config } from '../config/server.ts';
  * @param secret known to the nodes alone: there are passwords of components in it that are not to be guessed by readers of Redis
  */
 export function settingsPrint({ hosts, components }: Pick<Config, 'hosts' | 'components'>, secret: string): string {
-  const text = JSON.stringify({ hosts, components }, (_key, value: unknown) => {
+  const alike = Object.entries(hosts).map(([domain, settings]) => {
+    // each machine may have what all share in another place; modules/upload looks whether it is the same
+    return [domain, { ...settings, upload: { ...settings.upload, folder: null } }] as const;
+  });
+  const text = JSON.stringify({ hosts: Object.fromEntries(alike), components }, (_key, value: unknown) => {
     if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
     return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -8,7 +8,7 @@ import { grantsOn } from '../config/components.ts';
 import { moduleSettings, validateModules } from '../config/load.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Config, HostSettings } from '../config/server.ts';
-import { type Service, serviceHosts } from '../config/services.ts';
+import { publicServices, type Service, serviceHosts } from '../config/services.ts';
 import { clientOf } from '../core/client-slot.ts';
 import { accountCreated, accountRemoving, roleChanged } from '../core/events.ts';
 import { Host } from '../core/host.ts';
@@ -148,6 +148,7 @@ export class Hosts {
     host = new Host({ domain, settings, service: { kind: service.kind, parent }, log: this.parts.log });
     await installModules(host, this.loader);
     this.all.set(domain, host);
+    parent.below.add(host);
   }
 
   private async add(domain: string, settings: HostSettings): Promise<Host> {
@@ -180,8 +181,7 @@ export class Hosts {
       created: (user) => host.notify(accountCreated, { user }),
       removing: async (user) => {
         await close(user, new StreamError('not-authorized', 'this account is being removed'));
-        const below = [...this.all.values()].filter(({ parent }) => parent === host);
-        for (const one of [host, ...below]) await one.collect(accountRemoving, { user });
+        for (const one of [host, ...host.below]) await one.collect(accountRemoving, { user });
       },
       removed: (user) => parts.cluster.publish(REMOVED, { domain, user } satisfies AccountWord),
       roleChanged: (user) => {
@@ -204,6 +204,7 @@ export class Hosts {
 
   private async remove(host: Host): Promise<void> {
     this.all.delete(host.domain);
+    host.parent?.below.delete(host);
     const { sessions } = this.parts;
     const over = [...sessions.all()].filter((session) => session.host === host);
     // (those that wait for their client end right below, where it is waited for)
@@ -225,7 +226,7 @@ export function checkModules(config: Config, modules: Modules): void {
 /** All domains that a certificate is needed for. */
 export function tlsHosts(config: Config): TlsHost[] {
   // other servers ask for services and components by name
-  const below = [...serviceHosts(config.hosts)];
+  const below = [...publicServices(config.hosts)];
   const hosts = Object.entries(config.hosts).map(([domain, { s2s }]) => ({
     domain,
     services: s2s.enabled ? below.flatMap(([service, { parent }]) => (parent === domain ? [service] : [])) : [],

@@ -30,6 +30,7 @@ import {
 import { checkServices } from './services.ts';
 import { readEnvironment, readYaml, Written } from './source.ts';
 import { branch, complete, isTree, look, overlay, type Surroundings, type Tree } from './tree.ts';
+import { uploadFolder } from './upload.ts';
 
 const defaultFile = 'parley.yaml';
 
@@ -151,7 +152,8 @@ function build(written: Written, place: Place): Config {
     const merged = overlay(globals(written.tree), rawHosts[domain] ?? {});
     const checked = check(hostSchema, merged, ['hosts', domain], written, place, problems);
     if (!checked) continue;
-    hosts[domain] = checked.value as HostSettings;
+    const own = checked.value as HostSettings;
+    hosts[domain] = { ...own, upload: { ...own.upload, folder: uploadFolder(own.upload, settings.data) } };
     hostTrees[domain] = checked.tree as Tree;
   }
   const listeners = resolveListeners(settings);

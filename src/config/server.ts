@@ -13,6 +13,7 @@ import { roles } from './roles.ts';
 import { rooms } from './rooms.ts';
 import { addresses, bytes, duration, jid, listener, maskUrl, path, quote, secret, url } from './schema.ts';
 import { pubsub } from './services.ts';
+import { upload } from './upload.ts';
 
 const restart = true;
 
@@ -88,6 +89,7 @@ const hostable = {
   s2s,
   rooms,
   pubsub,
+  upload,
   web,
   'external-services': externalServices,
   modules: z
@@ -293,6 +295,7 @@ export const serverSchema = z.strictObject({
   s2s,
   rooms,
   pubsub,
+  upload,
   web,
   components,
   'external-services': hostable['external-services'],

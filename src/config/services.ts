@@ -6,11 +6,11 @@ import type { Path } from './problems.ts';
 import { quote } from './schema.ts';
 
 /** The kinds of services, by the names of their settings. */
-export const serviceKinds = ['rooms', 'pubsub'] as const;
+export const serviceKinds = ['rooms', 'pubsub', 'upload'] as const;
 export type ServiceKind = (typeof serviceKinds)[number];
 
 /** What people call what is there. */
-const titles: Readonly<Record<ServiceKind, string>> = { rooms: 'rooms', pubsub: 'publish-subscribe' };
+const titles: Readonly<Record<ServiceKind, string>> = { rooms: 'rooms', pubsub: 'publish-subscribe', upload: 'files' };
 
 interface ServiceSettings {
   readonly enabled: boolean;
@@ -74,6 +74,17 @@ export function serviceHosts(hosts: Readonly<Record<string, SettingsOfServices>>
       if (domain !== undefined) found.set(domain, { kind, parent });
     }
   }
+  return found;
+}
+
+/** The kinds that other servers may ask for by name: files are for the people of the host alone. */
+export type PublicKind = Exclude<ServiceKind, 'upload'>;
+export function publicServices(
+  hosts: Readonly<Record<string, SettingsOfServices>>,
+): ReadonlyMap<string, Service & { readonly kind: PublicKind }> {
+  const found = new Map<string, Service & { readonly kind: PublicKind }>();
+  for (const [domain, { kind, parent }] of serviceHosts(hosts))
+    if (kind !== 'upload') found.set(domain, { kind, parent });
   return found;
 }
 

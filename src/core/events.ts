@@ -78,6 +78,14 @@ export interface ClientStream {
   send(element: Element): void;
 }
 
+/**
+ * A message was taken back, by who said it or by a moderator of the room, and has a tombstone in an archive: `message` is what it was, `by` the bare
+ * JID of who had said it, `place` that of whom it was said to, or of the room. Told once for each archive that had it.
+ */
+export const messageWithdrawn = notify<{ readonly message: Element; readonly by: string; readonly place: string }>(
+  'message-withdrawn',
+);
+
 /** `<stream:features/>` are being made; handlers push what they offer at this stage of the stream. */
 export const streamFeatures = collect<{ readonly stream: ClientStream; readonly features: Element[] }>(
   'stream-features',

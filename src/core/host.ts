@@ -53,6 +53,8 @@ export class Host {
   /** The host whose service this one is: whose people it is for, and whose settings hold here too. */
   readonly parent: Host | undefined;
   settings: HostSettings;
+  /** The hosts of services below this one. */
+  readonly below = new Set<Host>();
   /** Who may do what: for a service, as on the host above. */
   readonly roles: Roles;
   /** The domains of the services below this one, for disco#items. */

@@ -19,7 +19,7 @@ type Target = Command['target'];
 export default defineModule({
   xeps: ['XEP-0050 1.3.0'],
   summary: 'Offers what modules do by forms',
-  hosts: ['users', 'rooms', 'pubsub'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload'],
 
   setup({ host }) {
     let made: { readonly of: readonly Instance[]; readonly all: ReadonlyMap<string, Command> } | undefined;

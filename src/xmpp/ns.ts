@@ -159,6 +159,9 @@ export const NS = {
   privilege: 'urn:xmpp:privilege:2',
   // XEP-0359
   stanzaIds: 'urn:xmpp:sid:0',
+  // XEP-0363
+  upload: 'urn:xmpp:http:upload:0',
+  uploadPurpose: 'urn:xmpp:http:upload:purpose:0',
   // XEP-0372
   references: 'urn:xmpp:reference:0',
   // XEP-0373

@@ -13,6 +13,8 @@ export const HOST = 'verona.test';
 export const ROOMS = `groups.${HOST}`;
 /** The domain of what is published there; `{pubsub}`. */
 const PUBSUB = `pubsub.${HOST}`;
+/** The domain of the service for files; `{upload}`. */
+const UPLOAD = `upload.${HOST}`;
 /** Everybody's password. */
 export const PASSWORD = 'secret';
 
@@ -56,6 +58,7 @@ export class Stage {
     ['host', HOST],
     ['rooms', ROOMS],
     ['pubsub', PUBSUB],
+    ['upload', UPLOAD],
     // names with braces of their own
     ['memberinvites', '{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites'],
   ]);

@@ -1,4 +1,6 @@
 // TestServer: a Parley in this process, in memory, with a clock of our own and a log that can be read.
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Clock } from '../../src/base/clock.ts';
 import type { Logger } from '../../src/base/log.ts';
 import type { Cluster } from '../../src/cluster/cluster.ts';
@@ -29,6 +31,8 @@ const testSettings: ConfigInput = {
   tls: { required: false },
   registration: 'open',
   s2s: { enabled: false },
+  // (made when the first file comes)
+  upload: { folder: join(tmpdir(), 'parley-test-uploads') },
   limits: { enabled: false, 'idle-timeout': '100d' },
   listen: {
     address: ['127.0.0.1'],

@@ -47,6 +47,7 @@ const outward: Readonly<Record<string, string>> = {
   'cli/admin-server.ts': 'the socket of the own server',
   'cli/doctor.ts': 'the domains and listeners of the configuration',
   'cli/primary.ts': 'the socket of the own processes',
+  'modules/upload/s3.ts': 'the storage that the configuration names',
   'net/dns-client.ts': 'the name servers of the system',
   'net/race.ts': 'the addresses of domains that are spoken with (RFC 6120 3), by their port for servers',
   'net/transport.ts': 'TLS on a connection that is there',

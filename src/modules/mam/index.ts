@@ -12,7 +12,14 @@
 // - XEP-0441 2.2: there is no command for more preferences
 import { isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { redelivered } from '../../core/account.ts';
-import { bind2Inline, messageIn, messageOffline, messageOut, sessionBound } from '../../core/events.ts';
+import {
+  bind2Inline,
+  messageIn,
+  messageOffline,
+  messageOut,
+  messageWithdrawn,
+  sessionBound,
+} from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
@@ -167,9 +174,11 @@ export default defineModule({
       const retracted = retractedBy(stanza.el, stanza.from);
       if (retracted !== undefined && stanza.id !== undefined) {
         const retraction = { with: other.bare, ref: retracted, by: stanza.id, at: clock.now() };
+        const [by, place] = [stanza.from.bare, stanza.to.bare];
+        const withdrawn = (message: Element): void => host.notify(messageWithdrawn, { message, by, place });
         // what it takes back is older, and on disk when this is
         const done = durable.then(
-          async () => metrics.retracted.inc(await applyRetraction(messages, account.local, retraction)),
+          async () => metrics.retracted.inc(await applyRetraction(messages, account.local, retraction, withdrawn)),
           () => {},
         );
         transit.settle(done);

@@ -32,6 +32,8 @@ export interface Burial {
   /** What stands in its place: with it, only the children that `isKept` are left. */
   readonly stone: Element;
   isKept(child: Element): boolean;
+  /** Told of each message in whose place there is a tombstone now. */
+  buried(message: Element): void;
 }
 
 /** Messages of a conversation that are looked through for corrections of one: so many pages of so many. */
@@ -43,7 +45,12 @@ const CHAIN = 20;
 /**
  * Puts tombstones in the place of a message and its corrections (XEP-0424 4), whichever of them is called for; returns how many.
  */
-export async function applyRetraction(store: ArchiveStore, owner: string, retraction: Retraction): Promise<number> {
+export async function applyRetraction(
+  store: ArchiveStore,
+  owner: string,
+  retraction: Retraction,
+  buried: (message: Element) => void,
+): Promise<number> {
   const { with: party, ref, by, at } = retraction;
   const found = await store.lookup(owner, retraction);
   if (found === undefined) return 0;
@@ -54,6 +61,7 @@ export async function applyRetraction(store: ArchiveStore, owner: string, retrac
     name: ref.id,
     stone: retractedElement(by, at),
     isKept: () => false,
+    buried,
   });
 }
 
@@ -73,7 +81,9 @@ export async function bury(store: ArchiveStore, owner: string, found: Archived, 
   for (const { id, xml } of await versions(store, owner, found, burial)) {
     const message = parseElement(xml);
     if (isBeyondRetraction(message)) continue;
-    if (await store.replace(owner, id, tombstoneOf(message, burial).toXml())) buried++;
+    if (!(await store.replace(owner, id, tombstoneOf(message, burial).toXml()))) continue;
+    burial.buried(message);
+    buried++;
   }
   return buried;
 }

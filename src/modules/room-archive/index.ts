@@ -8,7 +8,7 @@
 // - XEP-0313 4.1.1: `with` may be an occupant JID whose nick is worn or registered now; real JIDs of others are asked for by moderators.
 // - XEP-0424: a retraction of another's message is passed on, as any message is, and changes nothing here.
 import { isPromise, type MaybePromise } from '../../base/maybe.ts';
-import { serviceIn } from '../../core/events.ts';
+import { messageWithdrawn, serviceIn } from '../../core/events.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
@@ -63,7 +63,10 @@ export default defineModule({
       pageLength: PAGE_LENGTH,
       languages: config.search ? config.languages : [],
     };
-    const graves = new Graves(messages, (count) => metrics.retracted.inc(count));
+    const graves = new Graves(messages, (message, by, place) => {
+      metrics.retracted.inc();
+      host.notify(messageWithdrawn, { message, by, place });
+    });
 
     // every message to everybody comes through here: nothing asynchronous where the room is certainly ours
     function keep(event: RoomMessage): MaybePromise<void> {

@@ -30,11 +30,12 @@ export interface Retracted {
 
 export class Graves implements RoomArchive {
   private readonly store: ArchiveStore;
-  private readonly count: (buried: number) => void;
+  private readonly buried: (message: Element, by: string, place: BareJid) => void;
 
-  constructor(store: ArchiveStore, count: (buried: number) => void) {
+  /** @param buried is told of each message that is gone, and who had said it in which room */
+  constructor(store: ArchiveStore, buried: (message: Element, by: string, place: BareJid) => void) {
     this.store = store;
-    this.count = count;
+    this.buried = buried;
   }
 
   async find(room: Room, id: string): Promise<Element | undefined> {
@@ -69,13 +70,13 @@ export class Graves implements RoomArchive {
   private async replace(room: Room, found: Archived, speaker: string | undefined, what: Retracted): Promise<void> {
     await room.ports.ours();
     const sender = speaker ?? room.jid.bare;
-    const buried = await bury(this.store, room.jid.local, found, {
+    await bury(this.store, room.jid.local, found, {
       with: sender,
       sender,
       senderOf: speakerOf,
       stone: retractedElement(what.by, what.at, ...(what.more ?? [])),
       isKept: isIdentity,
+      buried: (message) => this.buried(message, sender, room.jid.bare),
     });
-    this.count(buried);
   }
 }

@@ -504,13 +504,16 @@ describe('publish-subscribe', () => {
     expect(servicesOf('hosts: { a.test: {} }')).toEqual([
       ['groups.a.test', 'rooms', 'a.test'],
       ['pubsub.a.test', 'pubsub', 'a.test'],
+      ['upload.a.test', 'upload', 'a.test'],
     ]);
     expect(
-      servicesOf('rooms: false\nhosts: { a.test: { pubsub: { domain: "News.*" } }, b.test: { pubsub: false } }'),
+      servicesOf(
+        'rooms: false\nupload: false\nhosts: { a.test: { pubsub: { domain: "News.*" } }, b.test: { pubsub: false } }',
+      ),
     ).toEqual([['news.a.test', 'pubsub', 'a.test']]);
-    expect(servicesOf('pubsub: false\nrooms: false\nhosts: { a.test: {}, b.test: { pubsub: true } }')).toEqual([
-      ['pubsub.b.test', 'pubsub', 'b.test'],
-    ]);
+    expect(
+      servicesOf('pubsub: false\nrooms: false\nupload: false\nhosts: { a.test: {}, b.test: { pubsub: true } }'),
+    ).toEqual([['pubsub.b.test', 'pubsub', 'b.test']]);
   });
 
   it('has a domain to itself', () => {
