@@ -49,7 +49,9 @@ async function join(link: string, name: string): Promise<ChromiumPage> {
 const openTalk = (page: ChromiumPage, name: string): Promise<void> =>
   page.click(`converse-roster .open-chat[data-jid="${name}@localhost"]`);
 
-test('a newcomer chats within a minute, and with a friend within two more', { timeout: FIRST_CHAT + FRIEND }, async () => {
+test('a newcomer chats within a minute, and with a friend within two more', {
+  timeout: FIRST_CHAT + FRIEND,
+}, async () => {
   const first = stopwatch();
   // as `npm start` does: compiled where that is due, with the database that comes along, and on new data
   server = await ChildServer.start({ registration: 'invite' });
@@ -60,7 +62,7 @@ test('a newcomer chats within a minute, and with a friend within two more', { ti
   expect(first('from the command to the chat')).toBeLessThan(FIRST_CHAT);
 
   const second = stopwatch();
-  await alice.click('converse-roster .parley-invite');
+  await alice.click('.parley-invite');
   await alice.shows('Whoever opens this link');
   const invitation = await alice.evaluate<string>("document.querySelector('.parley-invitation').href");
   await alice.click('converse-alert-modal button, .modal-footer button');

@@ -1,4 +1,4 @@
-// "Invite somebody", below the contacts: asks the server for a link (XEP-0401). Whoever opens it becomes a contact, with an account here
+// "Invite somebody", below one's own name: asks the server for a link (XEP-0401). Whoever opens it becomes a contact, with an account here
 // or with the one they have.
 
 /** The link, or undefined; with what the server says where it makes none. */
@@ -35,14 +35,14 @@ export function invitations(converse) {
           ]);
         }
       };
-      const Roster = api.elements.registry['converse-roster'];
-      class InvitingRoster extends Roster {
+      const Profile = api.elements.registry['converse-user-profile'];
+      class InvitingProfile extends Profile {
         render() {
           return html`${super.render()}
             <a href="#" class="parley-invite controlbox-padded" role="button" @click=${invite}>Invite somebody</a>`;
         }
       }
-      api.elements.define('converse-roster', InvitingRoster);
+      api.elements.define('converse-user-profile', InvitingProfile);
     },
   };
 }
