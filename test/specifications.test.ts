@@ -53,7 +53,7 @@ const wanted: Readonly<Record<string, Partial<Record<Place, readonly string[]>>>
   },
   'XEP-0317': { room: ['urn:xmpp:hats:0'] },
   'XEP-0352': { stream: ['urn:xmpp:csi:0'] },
-  'XEP-0357': { account: ['urn:xmpp:push:0'] },
+  'XEP-0357': { server: ['urn:xmpp:push:0'], account: ['urn:xmpp:push:0'] },
   'XEP-0359': { account: ['urn:xmpp:sid:0'], room: ['urn:xmpp:sid:0'] },
   'XEP-0363': { upload: ['urn:xmpp:http:upload:0'] },
   'XEP-0376': { account: ['urn:xmpp:pam:0'] },
@@ -212,12 +212,13 @@ describe('a server in its default configuration', () => {
   let server: TestServer;
   let announced: Announced;
   beforeAll(async () => {
-    // what differs from the defaults is where it listens, and that nothing is kept
+    // what differs from the defaults is where it listens, that nothing is kept, and that what is for the operator to switch on is on
     server = await TestServer.start({
       hosts: { 'verona.test': {} },
       registration: 'invite',
       tls: { required: true },
       s2s: { enabled: true },
+      proxy: { enabled: true },
     });
     await server.server.accounts.create('romeo@verona.test', 'secret');
     announced = await readAnnounced(server, { user: 'romeo', password: 'secret', domain: 'verona.test' });

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../base/clock.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { Bytestreams } from '../net/bytestreams.ts';
 import type { Driver } from '../storage/ports.ts';
 import type { AdminContext } from './commands.ts';
 import type { Host, Instance } from './host.ts';
@@ -53,6 +54,7 @@ export interface LoaderParts {
   readonly admin: AdminContext;
   /** A module's settings on a host of kind `users`, and on those below it, parsed and with defaults. */
   settingsOf(domain: string, name: string, schema: AnyModule['config']): unknown;
+  readonly bytestreams: Bytestreams;
   webOf(host: Host): Web;
 }
 
@@ -113,6 +115,7 @@ async function install(
       },
     },
     web: parts.webOf(host),
+    bytestreams: parts.bytestreams,
     clock: parts.clock,
     log,
     admin: parts.admin,

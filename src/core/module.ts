@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { Bytestreams } from '../net/bytestreams.ts';
 import type { Opened, Spec } from '../storage/specs.ts';
 import type { Element } from '../xml/element.ts';
 import type { Jid } from '../xmpp/jid.ts';
@@ -179,6 +180,8 @@ export interface Setup<C, S, M> {
   readonly owners: ModuleOwners;
   /** Where the host is on the web; asked for while the server runs, as a free port is known only then. */
   readonly web: Web;
+  /** Connections of peers that have something to send each other past the server. */
+  readonly bytestreams: Bytestreams;
   readonly clock: Clock;
   readonly log: Logger;
   /** What administrators may do, on the whole server: for modules by which they do it. Nothing of it may be used before `setup` is over. */

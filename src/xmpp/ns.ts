@@ -52,6 +52,8 @@ export const NS = {
   vcardUpdate: 'vcard-temp:x:update',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
+  // XEP-0065
+  bytestreams: 'http://jabber.org/protocol/bytestreams',
   // XEP-0066
   oob: 'jabber:x:oob',
   // XEP-0060
@@ -153,6 +155,19 @@ export const NS = {
   csi: 'urn:xmpp:csi:0',
   // XEP-0353
   jingleMessage: 'urn:xmpp:jingle-message:0',
+  // XEP-0166, XEP-0167
+  jingle: 'urn:xmpp:jingle:1',
+  jingleRtp: 'urn:xmpp:jingle:apps:rtp:1',
+  // XEP-0357, and what apps of Tigase's family say with it
+  push: 'urn:xmpp:push:0',
+  pushSummary: 'urn:xmpp:push:summary',
+  pushEncryption: 'tigase:push:encrypt:0',
+  pushEncryptionAes: 'tigase:push:encrypt:aes-128-gcm',
+  pushPriority: 'tigase:push:priority:0',
+  pushJingle: 'tigase:push:jingle:0',
+  pushMuted: 'tigase:push:filter:muted:0',
+  pushUnknown: 'tigase:push:filter:ignore-unknown:0',
+  pushGroupchat: 'tigase:push:filter:groupchat:0',
   // XEP-0355
   delegation: 'urn:xmpp:delegation:2',
   // XEP-0356
