@@ -46,6 +46,7 @@ const titles = {
   'XEP-0206': 'XMPP Over BOSH',
   'XEP-0215': 'External Service Discovery',
   'XEP-0220': 'Server Dialback',
+  'XEP-0227': 'Portable Import/Export Format for XMPP-IM Servers',
   'XEP-0222': 'Persistent Storage of Public Data via PubSub',
   'XEP-0223': 'Persistent Storage of Private Data via PubSub',
   'XEP-0249': 'Direct MUC Invitations',

@@ -108,6 +108,7 @@ const untold: Readonly<Record<string, string>> = {
   'XEP-0203': 'asked of receivers',
   'XEP-0206': 'of HTTP; XEP-0156 tells of it',
   'XEP-0220': 'on streams of servers',
+  'XEP-0227': 'a format of files',
   'XEP-0249': 'clients announce it',
   'XEP-0288': 'on streams of servers',
   'XEP-0297': 'whatever uses it announces that',

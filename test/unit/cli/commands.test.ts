@@ -142,6 +142,9 @@ function fakeServer() {
     roomsOf: () => undefined,
     nodesOf: () => undefined,
     workspaceOf: () => undefined,
+    transfer: () => {
+      throw new Error('nobody takes accounts anywhere here');
+    },
     invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
