@@ -141,6 +141,9 @@ function fakeServer() {
           },
     roomsOf: () => undefined,
     nodesOf: () => undefined,
+    announcementsOf: () => undefined,
+    peersOf: () => undefined,
+    peopleOf: () => undefined,
     workspaceOf: () => undefined,
     transfer: () => {
       throw new Error('nobody takes accounts anywhere here');
