@@ -25,6 +25,7 @@ import {
   type TokenGrant,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
+import { circles } from './modules/circles/service.ts';
 import { openInvitations } from './modules/invitations/administration.ts';
 import { invitations } from './modules/invitations/service.ts';
 import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
@@ -108,6 +109,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       const opened = (await server.driver.open(domain, 'pubsub', known)) as Opened<typeof known>;
       return nodeAdministration(host, server.router, opened);
     },
+    circlesOf: (domain) => server.hosts.get(domain)?.find(circles),
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
     transfer: () => ({
       exportTo: (file, wanted) => writeExport(file, exportAccounts(server.hosts.values(), wanted)),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { duration } from '../config/schema.ts';
 import { since, time } from './admin-common.ts';
 import { archiveCommands } from './archive-commands.ts';
+import { circleCommands } from './circle-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { invitationCommands } from './invitation-commands.ts';
@@ -122,6 +123,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...pubsubCommands,
   ...workspaceCommands,
   ...tokenCommands,
+  ...circleCommands,
   ...sessionCommands,
   ...s2sCommands,
   ...clusterCommands,
