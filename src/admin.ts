@@ -34,6 +34,7 @@ import { stores as roomStores } from './modules/muc/stores.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
 import { stores as nodeStores } from './modules/pubsub/stores.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
+import { uploads } from './modules/upload/service.ts';
 import { workspaces } from './modules/workspace.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
@@ -108,6 +109,11 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return nodeAdministration(host, server.router, opened);
     },
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    uploadsOf: (domain) => {
+      for (const below of server.hosts.get(domain)?.below ?? [])
+        if (below.kind === 'upload') return below.find(uploads);
+      return undefined;
+    },
     invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),

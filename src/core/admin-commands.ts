@@ -12,6 +12,7 @@ import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 import { sessionCommands } from './session-commands.ts';
 import { tokenCommands } from './token-commands.ts';
+import { uploadCommands } from './upload-commands.ts';
 import { userCommands } from './user-commands.ts';
 import { workspaceCommands } from './workspace-commands.ts';
 
@@ -120,6 +121,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...roomCommands,
   ...pubsubCommands,
   ...workspaceCommands,
+  ...uploadCommands,
   ...tokenCommands,
   ...sessionCommands,
   ...s2sCommands,

@@ -28,6 +28,8 @@ const lines: readonly Line[] = [
   ['GET', '/users/:jid/archive', 'archive show'],
   ['PUT', '/users/:jid/archive/retention', 'archive retention'],
   ['DELETE', '/users/:jid/archive', 'archive purge'],
+  ['GET', '/users/:jid/uploads', 'upload ls'],
+  ['DELETE', '/users/:jid/uploads', 'upload purge'],
   ['GET', '/sessions', 'session ls'],
   ['DELETE', '/sessions/:jid', 'session kick'],
   ['GET', '/rooms', 'room ls'],
@@ -53,6 +55,8 @@ const lines: readonly Line[] = [
   ['GET', '/server', 'status'],
   ['POST', '/server/reload', 'reload'],
   ['PUT', '/server/log-level', 'log level'],
+  ['GET', '/server/uploads', 'upload usage'],
+  ['DELETE', '/server/uploads/:file', 'upload rm'],
   ['GET', '/server/workspaces/:domain', 'workspace show'],
   ['PATCH', '/server/workspaces/:domain', 'workspace set'],
 ];

@@ -142,6 +142,7 @@ function fakeServer() {
     roomsOf: () => undefined,
     nodesOf: () => undefined,
     workspaceOf: () => undefined,
+    uploadsOf: () => undefined,
     invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
