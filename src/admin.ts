@@ -6,6 +6,7 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
+import { exportAccounts, importDocument, importFile, writeExport } from './composition/transfer.ts';
 import { configuredWeb } from './composition/web.ts';
 import { moduleSettings } from './config/load.ts';
 import { roleTable } from './config/roles.ts';
@@ -114,6 +115,12 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
         if (below.kind === 'upload') return below.find(uploads);
       return undefined;
     },
+    transfer: () => ({
+      exportTo: (file, wanted) => writeExport(file, exportAccounts(server.hosts.values(), wanted)),
+      importFrom: (path, isDry) => importFile(server.hosts, path, isDry),
+      document: (wanted) => exportAccounts(server.hosts.values(), wanted),
+      importDocument: (document, isDry) => importDocument(server.hosts, document, isDry),
+    }),
     invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),

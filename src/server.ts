@@ -28,6 +28,7 @@ import { Owners } from './core/owners/owners.ts';
 import { Router } from './core/router.ts';
 import { Sessions } from './core/sessions.ts';
 import { WebRoutes } from './core/web.ts';
+import { BytestreamRelay } from './net/bytestreams.ts';
 import type { NameServer } from './net/dns.ts';
 import { Http } from './net/http.ts';
 import { createTlsContexts, type TlsContexts } from './net/tls.ts';
@@ -99,6 +100,7 @@ export class Server {
   private readonly web: Web;
   private readonly http = new Http();
   private readonly listeners: Listeners;
+  private readonly relay: BytestreamRelay;
   private readonly served: Hosts;
   private readonly draining: Draining;
   readonly administration: ClusterAdmin;
@@ -185,11 +187,13 @@ export class Server {
       cluster,
       httpsPort: () => this.listeners.get('https')?.port,
     });
+    this.relay = new BytestreamRelay(this.clock, () => this.listeners.get('proxy65')?.port);
     this.listeners = new Listeners({
       config: () => this.config,
       clients: this.clients,
       federation: this.federation,
       components: this.components,
+      relay: this.relay,
       http: this.http,
       tls,
     });
@@ -210,12 +214,14 @@ export class Server {
       clock: this.clock,
       metrics: this.metrics,
       admin: this.admin,
+      throttle: this.throttle,
       config: () => this.config,
       sessions: this.sessions,
       log: this.log,
       iterations: parts.iterations,
       removed: (host) => this.restart.drop(host),
       webOf: (host) => webOf(host, this.listeners),
+      bytestreams: this.relay,
     });
     this.draining = new Draining({
       cluster,
@@ -461,6 +467,7 @@ export class Server {
     await this.components.close(patience());
     await this.federation.close(patience());
     this.web.close();
+    this.relay.close();
     await this.owners.stop(LET_GO_DEADLINE);
     await this.served.stopModules();
     await this.sm.settle(patience());

@@ -8,6 +8,7 @@ import { twoServers } from './kit/worlds.ts';
 const abroad: ReadonlySet<string> = new Set(
   [
     'bookmarks',
+    'calls',
     'carbons',
     'channel-search',
     'commands',

@@ -53,7 +53,7 @@ const wanted: Readonly<Record<string, Partial<Record<Place, readonly string[]>>>
   },
   'XEP-0317': { room: ['urn:xmpp:hats:0'] },
   'XEP-0352': { stream: ['urn:xmpp:csi:0'] },
-  'XEP-0357': { account: ['urn:xmpp:push:0'] },
+  'XEP-0357': { server: ['urn:xmpp:push:0'], account: ['urn:xmpp:push:0'] },
   'XEP-0359': { account: ['urn:xmpp:sid:0'], room: ['urn:xmpp:sid:0'] },
   'XEP-0363': { upload: ['urn:xmpp:http:upload:0'] },
   'XEP-0376': { account: ['urn:xmpp:pam:0'] },
@@ -108,6 +108,7 @@ const untold: Readonly<Record<string, string>> = {
   'XEP-0203': 'asked of receivers',
   'XEP-0206': 'of HTTP; XEP-0156 tells of it',
   'XEP-0220': 'on streams of servers',
+  'XEP-0227': 'a format of files',
   'XEP-0249': 'clients announce it',
   'XEP-0288': 'on streams of servers',
   'XEP-0297': 'whatever uses it announces that',
@@ -116,7 +117,9 @@ const untold: Readonly<Record<string, string>> = {
   'XEP-0353': 'clients announce it',
   'XEP-0355': 'to components, inside of their streams',
   'XEP-0356': 'to components, inside of their streams',
+  'XEP-0379': 'on streams, together with XEP-0445',
   'XEP-0384': 'payloads; clients announce +notify',
+  'XEP-0401': 'commands of the host, to those who may run them',
   'XEP-0482': 'clients announce it',
   'XEP-0492': 'a part of bookmarks',
   'XEP-0502': 'a field of rooms’ forms',
@@ -212,12 +215,13 @@ describe('a server in its default configuration', () => {
   let server: TestServer;
   let announced: Announced;
   beforeAll(async () => {
-    // what differs from the defaults is where it listens, and that nothing is kept
+    // what differs from the defaults is where it listens, that nothing is kept, and that what is for the operator to switch on is on
     server = await TestServer.start({
       hosts: { 'verona.test': {} },
       registration: 'invite',
       tls: { required: true },
       s2s: { enabled: true },
+      proxy: { enabled: true },
     });
     await server.server.accounts.create('romeo@verona.test', 'secret');
     announced = await readAnnounced(server, { user: 'romeo', password: 'secret', domain: 'verona.test' });

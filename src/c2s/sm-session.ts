@@ -195,6 +195,13 @@ export class ManagedSession implements Outbox {
     }
   }
 
+  unacknowledged(most: number): readonly string[] {
+    const { queue } = this;
+    const found: string[] = [];
+    for (let i = Math.max(0, queue.length - most); i < queue.length; i++) found.push(queue.at(i).xml);
+    return found;
+  }
+
   /** The stream is gone: what was written may not have arrived. */
   hibernate(): void {
     this.asked = 0;

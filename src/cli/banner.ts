@@ -37,6 +37,7 @@ const titles: Readonly<Record<string, string>> = {
   component: 'components',
   http: 'HTTP',
   https: 'HTTPS',
+  proxy65: 'files between clients',
 };
 
 export interface BannerParts {

@@ -3,7 +3,7 @@ import cluster from 'node:cluster';
 import type { NodeId } from '../cluster/cluster.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Config, ListenerName } from '../config/server.ts';
-import { adminCommands } from '../core/admin-commands.ts';
+import { localCommands } from '../core/admin-commands.ts';
 import { CommandError, type ReloadReport, runCommand } from '../core/commands.ts';
 import { createLog } from '../core/log.ts';
 import { type Figures, joinFigures } from '../core/metrics.ts';
@@ -17,6 +17,8 @@ import { readWhole, Settings } from './settings.ts';
 /** What a node is told by the primary before it begins; plain JSON. */
 export interface Plan {
   readonly name: string;
+  /** Which of the machine's nodes it is, from 1; numbers are used again. */
+  readonly number: number;
   /** The configuration: what its file said when the primary last found it right. */
   readonly text?: string;
   /** Where the embedded database is, which the primary looks after. */
@@ -54,7 +56,7 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
     },
   );
   const plan = (await channel.ask('plan')) as Plan;
-  const loadPlanned = (text: string | undefined): Config => withPorts(load(text), plan.ports);
+  const loadPlanned = (text: string | undefined): Config => withPorts(load(text), plan);
   const config = await readWhole(() => loadPlanned(plan.text));
   const log = createLog({ ...config.log, ...plan.log, instance: plan.name });
   const settings = new Settings(config, log);
@@ -98,7 +100,7 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
   }
   const { admin } = server;
   const command = async (name: string, args: unknown): Promise<object> => {
-    const found = adminCommands.find((one) => one.name === name);
+    const found = localCommands.find((one) => one.name === name);
     if (found === undefined) throw new CommandError('unknown-command', `there is no command "${name}"`);
     return runCommand(found, admin, args);
   };
@@ -111,10 +113,13 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
 }
 
 /** The source of the configuration, which cannot be listed, stays with it. */
-function withPorts(config: Config, ports: Plan['ports']): Config {
+function withPorts(config: Config, { ports, number }: Plan): Config {
   const listen = { ...config.listen };
   for (const [name, port] of Object.entries(ports) as [ListenerName, number][]) {
     if (listen[name].port === 0) listen[name] = { ...listen[name], port };
   }
+  // this one cannot be shared: both ends of a stream have to meet in one process
+  const { proxy65 } = listen;
+  if (proxy65.port) listen.proxy65 = { ...proxy65, port: proxy65.port + number - 1 };
   return Object.defineProperty({ ...config, listen }, 'source', { value: config.source, enumerable: false });
 }

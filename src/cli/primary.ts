@@ -115,6 +115,7 @@ export class Primary {
     const node = new NodeProcess({
       plan: {
         name: `${this.name}-${number}`,
+        number,
         ...(this.text === undefined ? {} : { text: this.text }),
         ...(this.embedded === undefined ? {} : { database: this.embedded.url }),
         ports: this.ports,
@@ -370,7 +371,7 @@ async function pickPorts({ listen }: Config): Promise<Plan['ports']> {
       ListenerName,
       Config['listen'][ListenerName],
     ][]) {
-      if (port !== 0) continue;
+      if (port !== 0 || name === 'proxy65') continue;
       const server = createServer();
       // held until all are picked, so that they differ
       holders.push(server);

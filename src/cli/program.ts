@@ -10,7 +10,7 @@ import { describe } from '../config/describe.ts';
 import { findDataFolder, type LoadOptions, loadConfig } from '../config/load.ts';
 import { ConfigError, formatOrigin, formatPath, formatProblem } from '../config/problems.ts';
 import type { Config } from '../config/server.ts';
-import { adminCommands } from '../core/admin-commands.ts';
+import { localCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError, type ReachReport, type ServerStatus } from '../core/commands.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
@@ -21,6 +21,7 @@ import { addInviteCommands } from './invite.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
 import { type AdminOptions, addSubjects, type PassedOn } from './subjects.ts';
+import { addTransferCommands } from './transfer-commands.ts';
 import { bind, relay } from './turn.ts';
 import { addTurnCommands } from './turn-commands.ts';
 
@@ -63,6 +64,7 @@ class CommandLine {
       common: (command) => this.common(command),
       admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
     });
+    addTransferCommands(program, this);
     addInviteCommands(program, {
       find,
       common: (command) => this.common(command),
@@ -267,6 +269,19 @@ class CommandLine {
     }
   }
 
+  /** Runs a command on the server, or on one that is started for it where nobody can reach it. */
+  async runAnywhere(name: string, args: object, options: Common): Promise<void> {
+    const command = find(name);
+    const result = await this.withRemote(options, false, (remote) => remote.run(command, args)).catch(async (error) => {
+      if (!(error instanceof CommandError) || error.code !== 'not-running') throw error;
+      this.usage('the server is not running; working on its store');
+      // the whole server is loaded only here: other commands are quicker without it
+      const { runQuietly } = await import('./quiet.ts');
+      return runQuietly(await this.loadWhole(options), command, args);
+    });
+    this.answer(options, result, () => command.render(result));
+  }
+
   private async runAdmin(name: string, given: object, options: Common, render?: AnyCommand['render']): Promise<void> {
     const command = find(name);
     const args = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
@@ -434,7 +449,7 @@ async function goneWithin(pid: number, ms: number): Promise<boolean> {
 }
 
 function find(name: string): AnyCommand {
-  const command = adminCommands.find((one) => one.name === name);
+  const command = localCommands.find((one) => one.name === name);
   if (!command) throw new Error(`there is no command ${name}`);
   return command;
 }

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { ClientAcceptor } from '../c2s/acceptor.ts';
 import type { Config, ListenerName } from '../config/server.ts';
+import type { BytestreamRelay } from '../net/bytestreams.ts';
 import type { Http } from '../net/http.ts';
 import { type Listener, listenTcp } from '../net/listener.ts';
 import type { TlsContexts } from '../net/tls.ts';
@@ -14,12 +15,13 @@ export interface ListenersParts {
   readonly clients: ClientAcceptor;
   readonly federation: Federation;
   readonly components: Components;
+  readonly relay: BytestreamRelay;
   readonly http: Http;
   readonly tls: TlsContexts;
 }
 
 /** What speaks XMPP from its first byte: nothing of it is needed while a server drains. */
-const streams: readonly ListenerName[] = ['c2s', 'c2s-tls', 's2s', 's2s-tls', 'component'];
+const streams: readonly ListenerName[] = ['c2s', 'c2s-tls', 's2s', 's2s-tls', 'component', 'proxy65'];
 const web: readonly ListenerName[] = ['http', 'https'];
 
 export class Listeners {
@@ -35,10 +37,15 @@ export class Listeners {
   /** Opens what is configured and not open. @throws ListenError */
   async open(names: readonly ListenerName[] = [...streams, ...web]): Promise<void> {
     for (const name of names) {
-      // a port that nobody needs is not taken
-      if (name === 'component' && Object.keys(this.parts.config().components).length === 0) continue;
-      await this.openOne(name);
+      if (this.isNeeded(name)) await this.openOne(name);
     }
+  }
+
+  /** A port that nobody needs is not taken. */
+  private isNeeded(name: ListenerName): boolean {
+    const { components, hosts } = this.parts.config();
+    if (name === 'component') return Object.keys(components).length > 0;
+    return name !== 'proxy65' || Object.values(hosts).some(({ proxy }) => proxy.enabled);
   }
 
   /** Accepts nothing any more; connections that were accepted go on. HTTP, too, only where it is said. */
@@ -75,7 +82,7 @@ export class Listeners {
   }
 
   private start(name: ListenerName, addresses: readonly string[], port: number): Promise<Listener> {
-    const { clients, federation, components, http, tls } = this.parts;
+    const { clients, federation, components, relay, http, tls } = this.parts;
     const tcp = (what: string, accept: (socket: Socket) => void): Promise<Listener> =>
       listenTcp(what, addresses, port, accept);
     switch (name) {
@@ -89,6 +96,9 @@ export class Listeners {
         return tcp('servers, direct TLS', (socket) => federation.accept(socket, true));
       case 'component':
         return tcp('components', (socket) => components.accept(socket));
+      case 'proxy65':
+        // both ends of a stream have to meet in one process
+        return listenTcp('files', addresses, port, (socket) => relay.accept(socket), { exclusive: true });
       case 'http':
         return http.listen('HTTP', addresses, port);
       case 'https':

@@ -34,7 +34,16 @@ import { uploadFolder } from './upload.ts';
 
 const defaultFile = 'parley.yaml';
 
-const listenerNames: readonly ListenerName[] = ['c2s', 'c2s-tls', 's2s', 's2s-tls', 'component', 'http', 'https'];
+const listenerNames: readonly ListenerName[] = [
+  'c2s',
+  'c2s-tls',
+  's2s',
+  's2s-tls',
+  'component',
+  'http',
+  'https',
+  'proxy65',
+];
 
 export interface LoadOptions {
   /** A file that must be there. Without it: PARLEY_CONFIG, else parley.yaml in `folder` if there is one, else defaults. */

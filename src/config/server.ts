@@ -8,6 +8,7 @@ import { externalServices } from './external-services.ts';
 import { s2s } from './federation.ts';
 import { limits } from './limits.ts';
 import type { ConfigSource } from './problems.ts';
+import { proxy } from './proxy.ts';
 import { contacts, web } from './public.ts';
 import { roles } from './roles.ts';
 import { rooms } from './rooms.ts';
@@ -90,6 +91,7 @@ const hostable = {
   rooms,
   pubsub,
   upload,
+  proxy,
   web,
   'external-services': externalServices,
   modules: z
@@ -149,6 +151,11 @@ const listen = z
     http: listener()
       .prefault(5280)
       .meta({ description: 'HTTP; on loopback, for a proxy in front, unless it has an `address`.', restart }),
+    proxy65: listener().prefault(7777).meta({
+      description:
+        'Files that clients send each other (XEP-0065), where a host has a `proxy`. Several processes take ports from here upwards, one each and one more.',
+      restart,
+    }),
     https: listener().prefault(5443).meta({ description: 'HTTPS.', restart }),
   })
   .prefault({})
@@ -296,6 +303,7 @@ export const serverSchema = z.strictObject({
   rooms,
   pubsub,
   upload,
+  proxy,
   web,
   components,
   'external-services': hostable['external-services'],

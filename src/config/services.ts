@@ -6,11 +6,16 @@ import type { Path } from './problems.ts';
 import { quote } from './schema.ts';
 
 /** The kinds of services, by the names of their settings. */
-export const serviceKinds = ['rooms', 'pubsub', 'upload'] as const;
+export const serviceKinds = ['rooms', 'pubsub', 'upload', 'proxy'] as const;
 export type ServiceKind = (typeof serviceKinds)[number];
 
 /** What people call what is there. */
-const titles: Readonly<Record<ServiceKind, string>> = { rooms: 'rooms', pubsub: 'publish-subscribe', upload: 'files' };
+const titles: Readonly<Record<ServiceKind, string>> = {
+  rooms: 'rooms',
+  pubsub: 'publish-subscribe',
+  upload: 'files',
+  proxy: 'a relay for files',
+};
 
 interface ServiceSettings {
   readonly enabled: boolean;
@@ -77,14 +82,14 @@ export function serviceHosts(hosts: Readonly<Record<string, SettingsOfServices>>
   return found;
 }
 
-/** The kinds that other servers may ask for by name: files are for the people of the host alone. */
-export type PublicKind = Exclude<ServiceKind, 'upload'>;
+/** The kinds that other servers may ask for by name: files are for the people of the host alone, however they are sent. */
+export type PublicKind = Exclude<ServiceKind, 'upload' | 'proxy'>;
 export function publicServices(
   hosts: Readonly<Record<string, SettingsOfServices>>,
 ): ReadonlyMap<string, Service & { readonly kind: PublicKind }> {
   const found = new Map<string, Service & { readonly kind: PublicKind }>();
   for (const [domain, { kind, parent }] of serviceHosts(hosts))
-    if (kind !== 'upload') found.set(domain, { kind, parent });
+    if (kind !== 'upload' && kind !== 'proxy') found.set(domain, { kind, parent });
   return found;
 }
 

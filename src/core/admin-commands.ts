@@ -12,6 +12,7 @@ import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 import { sessionCommands } from './session-commands.ts';
 import { tokenCommands } from './token-commands.ts';
+import { transferCommands } from './transfer-commands.ts';
 import { uploadCommands } from './upload-commands.ts';
 import { userCommands } from './user-commands.ts';
 import { workspaceCommands } from './workspace-commands.ts';
@@ -128,3 +129,6 @@ export const adminCommands: readonly AnyCommand[] = [
   ...clusterCommands,
   logLevel,
 ];
+
+/** With those that are for the command line of the machine alone. */
+export const localCommands: readonly AnyCommand[] = [...adminCommands, ...transferCommands];

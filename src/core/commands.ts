@@ -7,6 +7,7 @@ import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
+import type { AdminTransfer } from './transfer.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
 export type CommandErrorCode =
@@ -380,6 +381,8 @@ export interface AdminContext {
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
   /** The files of the people of a host; nothing where it is not served, or they send none. */
   uploadsOf(domain: string): MaybePromise<AdminUploads | undefined>;
+  /** Accounts with all they have, in files. */
+  transfer(): AdminTransfer;
   /** The invitations of a host; nothing where it is not served, or has none. */
   invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;

@@ -167,6 +167,9 @@ export const componentReady = notify<{ readonly component: Jid; readonly was: Gr
 /** A component lost its connection to this node. */
 export const componentGone = notify<{ readonly component: Jid }>('component-gone');
 
+/** One of an account's clients has lost its access (XEP-0494 3.2). Told on the node where that was done. */
+export const clientRevoked = notify<{ readonly user: string; readonly client: string }>('client-revoked');
+
 /** An account has another role. Fired on every node. */
 export const roleChanged = notify<{ readonly user: string }>('role-changed');
 

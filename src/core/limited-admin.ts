@@ -32,6 +32,8 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     nodesOf: (domain) => ours(domain, () => admin.nodesOf(domain)),
     workspaceOf: (domain) => ours(domain, () => admin.workspaceOf(domain)),
     uploadsOf: (domain) => ours(domain, () => admin.uploadsOf(domain)),
+    // files have the accounts of all domains
+    transfer: forbidden,
     invitationsOf: (domain) => ours(domain, () => admin.invitationsOf(domain)),
     sessions: () => filtered(admin.sessions(), ({ jid }) => isOurJid(jid)),
     unknown: () => admin.unknown(),

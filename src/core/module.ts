@@ -1,9 +1,11 @@
 // The form of a module: everything a feature declares sits in one object. See docs/writing-a-module.md.
 import type { z } from 'zod';
+import type { Throttle } from '../auth/throttle.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { Bytestreams } from '../net/bytestreams.ts';
 import type { Opened, Spec } from '../storage/specs.ts';
 import type { Element } from '../xml/element.ts';
 import type { Jid } from '../xmpp/jid.ts';
@@ -13,6 +15,7 @@ import type { AnyHook, Collect, Gate, HookHandler, Notify, Verdict } from './hoo
 import type { Host, HostKind } from './host.ts';
 import type { Measure, Measures } from './metrics.ts';
 import type { Kind, Owned } from './owners/kind.ts';
+import type { Portion } from './portion.ts';
 import type { Router } from './router.ts';
 import type { Session } from './sessions.ts';
 import type { Transit } from './transit.ts';
@@ -179,10 +182,14 @@ export interface Setup<C, S, M> {
   readonly owners: ModuleOwners;
   /** Where the host is on the web; asked for while the server runs, as a free port is known only then. */
   readonly web: Web;
+  /** Connections of peers that have something to send each other past the server. */
+  readonly bytestreams: Bytestreams;
   readonly clock: Clock;
   readonly log: Logger;
   /** What administrators may do, on the whole server: for modules by which they do it. Nothing of it may be used before `setup` is over. */
   readonly admin: AdminContext;
+  /** Slows down those who guess passwords, at whatever door: the same for all of the server. Not asked where `limits.enabled` is off. */
+  readonly throttle: Throttle;
   /** A service that the module lists in `needs`. */
   use<T>(service: Service<T>): T;
   /** A service that may be missing, because its module is switched off. */
@@ -208,6 +215,8 @@ export interface Installed {
   readonly commands?: readonly Command[];
   /** What is served over HTTP; a host that is named in the request comes before the others. */
   readonly routes?: readonly WebRoute[];
+  /** What it keeps for accounts, for export and import (XEP-0227). */
+  readonly portion?: Portion;
   stop?(): MaybePromise<void>;
 }
 

@@ -20,6 +20,8 @@ export interface Outbox {
   handled(work: Promise<unknown> | undefined, stanza: Element): void;
   /** Whether a stanza of the client's was handled before, where the session was then: it is to be counted, and nothing else. */
   isRepeat?(stanza: Element): boolean;
+  /** The stanzas that were written and not acknowledged, as XML, oldest first; the last `most` of them. */
+  unacknowledged?(most: number): readonly string[];
   /** The session is over and out of the directory: what was not acknowledged goes back through the rules of delivery. */
   giveBack(): MaybePromise<void>;
 }

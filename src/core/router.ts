@@ -24,7 +24,7 @@ import { AccountDelivery, type Returned } from './account.ts';
 import { Arrivals, addressOf, reachFrom } from './arrivals.ts';
 import { iqAnswer, iqOut, messageOut, presenceOut, serverIn, serviceIn, sessionOrphaned } from './events.ts';
 import { isOver } from './hooks.ts';
-import type { Host, HostKind } from './host.ts';
+import type { Host } from './host.ts';
 import type { Target } from './module.ts';
 import { Multicast } from './multicast.ts';
 import { refusalOf } from './owners/reply.ts';
@@ -303,9 +303,9 @@ export class Router {
     this.questions.giveUp(domain);
   }
 
-  /** What a domain of ours is for; undefined for others'. */
-  kindOf(domain: string): HostKind | undefined {
-    return this.parts.hosts.get(domain)?.kind;
+  /** A domain of ours: what it is for, and what its modules offer; undefined for others'. */
+  hostOf(domain: string): Pick<Host, 'kind' | 'find'> | undefined {
+    return this.parts.hosts.get(domain);
   }
 
   /** Whether a domain is another server's: neither ours nor a component's. */

@@ -6,7 +6,7 @@ import { NS } from '../xmpp/ns.ts';
 export default defineModule({
   xeps: ['XEP-0157 1.1.1', 'XEP-0128 1.0.1'],
   summary: 'Tells whom to write to about abuse, problems or questions',
-  hosts: ['users', 'rooms', 'pubsub', 'upload'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload', 'proxy'],
 
   setup({ host }) {
     const form = contactForm(host.settings.contacts);

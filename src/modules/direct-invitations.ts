@@ -18,7 +18,7 @@ export default defineModule({
           if (stanza.type === 'error' || stanza.type === 'groupchat') return;
           const x = stanza.el.getChild('x', NS.conference);
           const room = x && Jid.parse(x.attrs.jid ?? '');
-          if (room === undefined || room.local === '' || router.kindOf(room.domain) !== 'rooms') return;
+          if (room === undefined || room.local === '' || router.hostOf(room.domain)?.kind !== 'rooms') return;
           // in the room's own invitations it stands for the mediated one
           if (stanza.to.bare === room.bare) return;
           const { from, to } = stanza;

@@ -7,7 +7,7 @@ import { roster as rosterService } from './roster/index.ts';
 export default defineModule({
   xeps: ['XEP-0199 2.0.1'],
   summary: 'Answers pings, so that both ends know the connection is alive',
-  hosts: ['users', 'rooms', 'pubsub', 'upload'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload', 'proxy'],
 
   setup({ find }) {
     return {

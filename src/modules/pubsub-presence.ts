@@ -12,7 +12,7 @@ export default defineModule({
   setup({ host, router }) {
     function tell(who: Jid, type: 'unavailable' | undefined): void {
       for (const domain of host.services) {
-        if (router.kindOf(domain) !== 'pubsub') continue;
+        if (router.hostOf(domain)?.kind !== 'pubsub') continue;
         const presence = el('presence', null, { from: who.full, to: domain, type });
         void router.tell(stanzaOf(presence, who, Jid.of('', domain)), host);
       }

@@ -7,7 +7,7 @@ import { NS } from '../xmpp/ns.ts';
 export default defineModule({
   xeps: ['XEP-0202 2.0', 'XEP-0082 1.1.1'],
   summary: 'Tells what time it is',
-  hosts: ['users', 'rooms', 'pubsub', 'upload'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload', 'proxy'],
 
   setup({ clock }) {
     return {

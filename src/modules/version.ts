@@ -9,7 +9,7 @@ import { NS } from '../xmpp/ns.ts';
 export default defineModule({
   xeps: ['XEP-0092 1.1'],
   summary: 'Tells which software this is',
-  hosts: ['users', 'rooms', 'pubsub', 'upload'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload', 'proxy'],
   config: z.strictObject({
     // 4: what runs beneath helps an attacker more than anybody else
     os: z.boolean().prefault(false).meta({ description: 'Also tell the operating system.' }),

@@ -34,20 +34,25 @@ function explain(error: NodeJS.ErrnoException, port: number): string {
   }
 }
 
-/** Listens for TCP connections; each is handed on as it comes. @throws ListenError */
+/**
+ * Listens for TCP connections; each is handed on as it comes.
+ * @param options `exclusive`: the port is not shared with other processes of this server
+ * @throws ListenError
+ */
 export function listenTcp(
   what: string,
   addresses: readonly string[],
   port: number,
   accept: (socket: Socket) => void,
+  options: { readonly exclusive?: boolean } = {},
 ): Promise<Listener> {
-  return listenServers(what, addresses, port, () =>
+  const create = (): Server =>
     createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 300_000 }, (socket) => {
       // until somebody takes the socket, a reset must not end the process
       socket.on('error', () => {});
       accept(socket);
-    }),
-  );
+    });
+  return listenServers(what, addresses, port, create, options);
 }
 
 /** Starts a server on every address, all with the same port. @throws ListenError */
@@ -56,13 +61,14 @@ export async function listenServers(
   addresses: readonly string[],
   port: number,
   create: () => Server,
+  { exclusive = false }: { readonly exclusive?: boolean } = {},
 ): Promise<Listener> {
   const servers: Server[] = [];
   let picked = port;
   try {
     for (const address of addresses) {
       const server = create();
-      await listenOne(server, what, address, picked);
+      await listenOne(server, what, address, picked, exclusive);
       servers.push(server);
       // a port that was picked on the first address is taken on the others too
       picked = portOf(server);
@@ -81,8 +87,14 @@ export async function listenServers(
   };
 }
 
-async function listenOne(server: Server, what: string, address: string, port: number): Promise<void> {
-  server.listen({ host: address, port, backlog: 1024 });
+async function listenOne(
+  server: Server,
+  what: string,
+  address: string,
+  port: number,
+  exclusive: boolean,
+): Promise<void> {
+  server.listen({ host: address, port, backlog: 1024, exclusive });
   try {
     await once(server, 'listening');
   } catch (error) {

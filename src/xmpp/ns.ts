@@ -52,6 +52,8 @@ export const NS = {
   vcardUpdate: 'vcard-temp:x:update',
   // XEP-0059
   rsm: 'http://jabber.org/protocol/rsm',
+  // XEP-0065
+  bytestreams: 'http://jabber.org/protocol/bytestreams',
   // XEP-0066
   oob: 'jabber:x:oob',
   // XEP-0060
@@ -100,6 +102,14 @@ export const NS = {
   // XEP-0215
   extdisco: 'urn:xmpp:extdisco:2',
   extdiscoOld: 'urn:xmpp:extdisco:1',
+  // XEP-0227
+  pie: 'urn:xmpp:pie:0',
+  pieScram: 'urn:xmpp:pie:0#scram',
+  pieMam: 'urn:xmpp:pie:0#mam',
+  privacy: 'jabber:iq:privacy',
+  xinclude: 'http://www.w3.org/2001/XInclude',
+  // ours, in files of exported accounts only
+  exported: 'urn:parley:exported:0',
   // XEP-0220
   dialback: 'jabber:server:dialback',
   dialbackFeature: 'urn:xmpp:features:dialback',
@@ -123,6 +133,8 @@ export const NS = {
   // XEP-0280
   carbons: 'urn:xmpp:carbons:2',
   carbonsRules: 'urn:xmpp:carbons:rules:0',
+  // XEP-0283
+  moved: 'urn:xmpp:moved:1',
   // XEP-0288
   bidi: 'urn:xmpp:bidi',
   bidiFeature: 'urn:xmpp:features:bidi',
@@ -153,6 +165,19 @@ export const NS = {
   csi: 'urn:xmpp:csi:0',
   // XEP-0353
   jingleMessage: 'urn:xmpp:jingle-message:0',
+  // XEP-0166, XEP-0167
+  jingle: 'urn:xmpp:jingle:1',
+  jingleRtp: 'urn:xmpp:jingle:apps:rtp:1',
+  // XEP-0357, and what apps of Tigase's family say with it
+  push: 'urn:xmpp:push:0',
+  pushSummary: 'urn:xmpp:push:summary',
+  pushEncryption: 'tigase:push:encrypt:0',
+  pushEncryptionAes: 'tigase:push:encrypt:aes-128-gcm',
+  pushPriority: 'tigase:push:priority:0',
+  pushJingle: 'tigase:push:jingle:0',
+  pushMuted: 'tigase:push:filter:muted:0',
+  pushUnknown: 'tigase:push:filter:ignore-unknown:0',
+  pushGroupchat: 'tigase:push:filter:groupchat:0',
   // XEP-0355
   delegation: 'urn:xmpp:delegation:2',
   // XEP-0356

@@ -13,7 +13,10 @@ const python = '/usr/bin/python3';
 let server: ChildServer;
 
 beforeAll(async () => {
-  server = await ChildServer.start({ hosts: { [domain]: {} } });
+  server = await ChildServer.start({
+    hosts: { [domain]: { proxy: { enabled: true, address: '127.0.0.1' } } },
+    listen: { proxy65: 0 },
+  });
   await server.addUsers(domain, ['romeo', 'juliet', 'nurse', 'guest-s', 'guest-d']);
 });
 
@@ -29,6 +32,10 @@ test.each(['STARTTLS', 'direct TLS'])(
 
 test('people with slixmpp meet in rooms of all kinds', async () => {
   await play('rooms', 'STARTTLS', 8);
+}, 70_000);
+
+test('a file goes from one slixmpp to another over the proxy (XEP-0065)', async () => {
+  await play('files', 'STARTTLS', 3);
 }, 70_000);
 
 test('the server never logged an error', () => {

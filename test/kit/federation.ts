@@ -38,7 +38,7 @@ export class TestNames implements NameServer {
   }
 
   private placesOf(domain = ''): readonly Place[] {
-    return this.places.get(domain) ?? this.places.get(domain.replace(/^(groups|pubsub|upload)\./, '')) ?? [];
+    return this.places.get(domain) ?? this.places.get(domain.replace(/^(groups|pubsub|upload|proxy)\./, '')) ?? [];
   }
 
   async addresses(name: string, family: 4 | 6): Promise<readonly { readonly address: string; readonly ttl: number }[]> {

@@ -51,6 +51,7 @@ const outward: Readonly<Record<string, string>> = {
   'net/dns-client.ts': 'the name servers of the system',
   'net/race.ts': 'the addresses of domains that are spoken with (RFC 6120 3), by their port for servers',
   'net/transport.ts': 'TLS on a connection that is there',
+  'net/turn-client.ts': 'the services for calls in the configuration',
 };
 
 test('nobody makes the server connect to where it pleases them: each file that opens connections is known, with who decides where to', () => {

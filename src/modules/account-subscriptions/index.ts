@@ -146,7 +146,7 @@ export default defineModule({
       const account = Jid.of(user, host.domain);
       for (const { service, node, subid } of await book.all(user)) {
         const to = Jid.parse(service);
-        if (to === undefined || router.kindOf(to.domain) !== undefined) continue;
+        if (to === undefined || router.hostOf(to.domain)?.kind !== undefined) continue;
         const unsubscribe = el('unsubscribe', NS.pubsub, { node, jid: account.bare, subid });
         const attrs = { type: 'set', id: `leave-${user}`, from: account.bare, to: to.full };
         const request = el('iq', null, attrs, el('pubsub', NS.pubsub, undefined, unsubscribe));

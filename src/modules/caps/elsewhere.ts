@@ -57,7 +57,7 @@ export class Elsewhere {
     const announced = type === 'available' ? announcedBy(element) : undefined;
     if (type === 'available' && announced === undefined) return;
     // occupants of rooms are many, and no contacts
-    if (router.kindOf(from.domain) === 'rooms' || element.getChild('x', NS.mucUser) !== undefined) return;
+    if (router.hostOf(from.domain)?.kind === 'rooms' || element.getChild('x', NS.mucUser) !== undefined) return;
     const account = to.withResource('');
     const done = this.turns.run(idOf(account, from), () =>
       announced === undefined ? this.gone(account, from) : this.come(account, from, announced),

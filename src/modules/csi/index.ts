@@ -13,7 +13,7 @@ import {
   sessionOut,
   streamFeatures,
 } from '../../core/events.ts';
-import type { Verdict } from '../../core/hooks.ts';
+import { notify, type Verdict } from '../../core/hooks.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, nonza, on } from '../../core/module.ts';
 import { defineSlot, type Session } from '../../core/sessions.ts';
@@ -51,6 +51,14 @@ class Inactive implements Reader {
 
 // 6: nobody else may know of it, so it is never shared
 const inactive = defineSlot<Inactive>('csi');
+
+/** Whether nobody looks at a session's client, as far as it has said. */
+export function isInactive(session: Session): boolean {
+  return session.get(inactive) !== undefined;
+}
+
+/** Somebody looks at a client again that was inactive. Fired by this module. */
+export const clientActive = notify<{ readonly session: Session }>('client-active');
 
 const categories = ['presence', 'typing', 'events', 'receipts', 'groupchat'] as const satisfies readonly Category[];
 
@@ -189,7 +197,11 @@ export default defineModule({
           const last = request.elements().findLast(({ ns }) => ns === NS.csi);
           if (last?.name === 'inactive') becomeInactive(session);
         }),
-        nonza(NS.csi, 'active', ({ session }) => becomeActive(session)),
+        nonza(NS.csi, 'active', ({ session }) => {
+          if (!isInactive(session)) return;
+          becomeActive(session);
+          host.notify(clientActive, { session });
+        }),
         nonza(NS.csi, 'inactive', ({ session }) => becomeInactive(session)),
         on(sessionOut, { phase: 'queue' }, ({ session, stanza }) => {
           const state = session.get(inactive);

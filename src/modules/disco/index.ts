@@ -20,7 +20,7 @@ import { capsNode, type Info, infoQuery, makeInfo } from './info.ts';
 export default defineModule({
   xeps: ['XEP-0030 2.5.0', 'XEP-0115 1.6.0', 'XEP-0128 1.0.1', 'XEP-0390 0.3.2'],
   summary: 'Tells what the server and its accounts are and can do',
-  hosts: ['users', 'rooms', 'pubsub', 'upload'],
+  hosts: ['users', 'rooms', 'pubsub', 'upload', 'proxy'],
   stores: { announced: ephemeral<string>() },
 
   setup({ host, stores, find, every, background }) {
@@ -144,6 +144,8 @@ function identityOf({ kind }: Host): Identity {
   if (kind === 'pubsub') return { category: 'pubsub', type: 'service', name: 'Publish-subscribe' };
   // XEP-0363 3
   if (kind === 'upload') return { category: 'store', type: 'file', name: 'HTTP File Upload' };
+  // XEP-0065 4
+  if (kind === 'proxy') return { category: 'proxy', type: 'bytestreams', name: 'Files between clients' };
   return { category: 'server', type: 'im', name: softwareName };
 }
 

@@ -226,6 +226,7 @@ export default defineModule({
       handlers: [
         provide(memberships, {
           of: (person) => membershipsOf(stores, host.domain, person),
+          isPrivate: (room) => andThen(stores.directory.get('', room), (row) => row?.isMembersOnly === true),
           wishOf: (person, room) => {
             const wishes = settingsOf(person);
             return wishes?.settings.of(wishes.user, Jid.of(room, host.domain).bare);

@@ -25,6 +25,8 @@ export interface Membership {
 export interface Memberships {
   /** The rooms that a person belongs to, or reads; not those that the person may not enter. */
   of(person: BareJid): Promise<readonly Membership[]>;
+  /** Whether a room, by its localpart, is for its members alone. */
+  isPrivate(room: string): MaybePromise<boolean>;
   /** What a person wants to be told of a room, by its localpart; undefined where they have not said. */
   wishOf(person: BareJid, room: string): MaybePromise<Wish | undefined>;
   /** Of all rooms of which they have, by their bare addresses. */

@@ -67,7 +67,7 @@ export default defineModule({
     const origins = (): readonly string[] => originsOf(web.url('/'));
     const settings = (): object => ({
       ...common,
-      ...settingsOf(host, (domain) => router.kindOf(domain) === 'rooms'),
+      ...settingsOf(host, (domain) => router.hostOf(domain)?.kind === 'rooms'),
       ...(config.media === 'own' ? onlyFrom(mediaHosts(host, origins())) : {}),
     });
 

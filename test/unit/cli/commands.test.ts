@@ -143,6 +143,9 @@ function fakeServer() {
     nodesOf: () => undefined,
     workspaceOf: () => undefined,
     uploadsOf: () => undefined,
+    transfer: () => {
+      throw new Error('nobody takes accounts anywhere here');
+    },
     invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
