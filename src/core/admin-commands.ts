@@ -2,11 +2,14 @@
 import { z } from 'zod';
 import { duration } from '../config/schema.ts';
 import { since, time } from './admin-common.ts';
+import { announcementCommands } from './announcement-commands.ts';
 import { archiveCommands } from './archive-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
+import { peerCommands } from './peer-commands.ts';
+import { peopleCommands } from './people-commands.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
@@ -118,6 +121,8 @@ export const adminCommands: readonly AnyCommand[] = [
   stop,
   ...userCommands,
   ...invitationCommands,
+  ...peopleCommands,
+  ...announcementCommands,
   ...archiveCommands,
   ...roomCommands,
   ...pubsubCommands,
@@ -126,6 +131,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...tokenCommands,
   ...sessionCommands,
   ...s2sCommands,
+  ...peerCommands,
   ...clusterCommands,
   logLevel,
 ];

@@ -5,6 +5,7 @@ import type { Accounts } from '../auth/accounts.ts';
 import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
+import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-services.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
 import type { AdminTransfer } from './transfer.ts';
@@ -174,6 +175,8 @@ export interface SessionInfo {
   readonly since: number;
   readonly available: boolean;
   readonly priority: number;
+  /** What its presence says beside being there: `away`, `xa`, `dnd`, `chat`. */
+  readonly show?: string;
   /** How the client is connected, such as `TLSv1.3` or `websocket`. */
   readonly transport?: string;
   readonly node?: string;
@@ -385,6 +388,12 @@ export interface AdminContext {
   transfer(): AdminTransfer;
   /** The invitations of a host; nothing where it is not served, or has none. */
   invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
+  /** What the people of a host are told by it; nothing where it is not served, or says nothing. */
+  announcementsOf(domain: string): MaybePromise<AdminAnnouncements | undefined>;
+  /** With whom of other servers a host talks; nothing where it is not served, or has no lists. */
+  peersOf(domain: string): MaybePromise<AdminPeers | undefined>;
+  /** What is known of the accounts of a host; nothing where it is not served. */
+  peopleOf(domain: string): MaybePromise<AdminPeople | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** The names of nodes that cannot be asked for theirs just now. */
   unknown(): MaybePromise<readonly string[]>;

@@ -35,6 +35,9 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     // files have the accounts of all domains
     transfer: forbidden,
     invitationsOf: (domain) => ours(domain, () => admin.invitationsOf(domain)),
+    announcementsOf: (domain) => ours(domain, () => admin.announcementsOf(domain)),
+    peersOf: (domain) => ours(domain, () => admin.peersOf(domain)),
+    peopleOf: (domain) => ours(domain, () => admin.peopleOf(domain)),
     sessions: () => filtered(admin.sessions(), ({ jid }) => isOurJid(jid)),
     unknown: () => admin.unknown(),
     kick: (jid, reason) => (isOurJid(jid) ? admin.kick(jid, reason) : 0),

@@ -141,6 +141,9 @@ function fakeServer() {
           },
     roomsOf: () => undefined,
     nodesOf: () => undefined,
+    announcementsOf: () => undefined,
+    peersOf: () => undefined,
+    peopleOf: () => undefined,
     workspaceOf: () => undefined,
     uploadsOf: () => undefined,
     transfer: () => {
