@@ -38,6 +38,7 @@ import { peers } from './modules/peers.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
 import { stores as nodeStores } from './modules/pubsub/stores.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
+import { uploads } from './modules/upload/service.ts';
 import { workspaces } from './modules/workspace.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
@@ -112,6 +113,11 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return nodeAdministration(host, server.router, opened);
     },
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    uploadsOf: (domain) => {
+      for (const below of server.hosts.get(domain)?.below ?? [])
+        if (below.kind === 'upload') return below.find(uploads);
+      return undefined;
+    },
     transfer: () => ({
       exportTo: (file, wanted) => writeExport(file, exportAccounts(server.hosts.values(), wanted)),
       importFrom: (path, isDry) => importFile(server.hosts, path, isDry),

@@ -63,6 +63,11 @@ export function addSubjects(program: Command, cli: Cli): void {
   admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
   admin(nodes, 'show <domain> <node>', 'pubsub show', (service, _, node) => ({ service, node }));
   admin(nodes, 'delete <domain> <node>', 'pubsub delete', (service, _, node) => ({ service, node }));
+  const upload = common(program.command('upload').description('Files that people have sent'));
+  admin(upload, 'ls <jid>', 'upload ls', (jid) => ({ jid }));
+  admin(upload, 'usage [domain]', 'upload usage', (domain) => ({ domain }));
+  admin(upload, 'rm <address>', 'upload rm', (file) => ({ file }));
+  admin(upload, 'purge <jid>', 'upload purge', (jid) => ({ jid }));
   const workspace = common(program.command('workspace').description('What clients call a domain'));
   admin(workspace, 'show [domain]', 'workspace show', (domain) => ({ domain }));
   admin(workspace, 'set [domain]', 'workspace set', (domain, { name, color, icon }) => ({

@@ -16,6 +16,7 @@ import { s2sCommands } from './s2s-commands.ts';
 import { sessionCommands } from './session-commands.ts';
 import { tokenCommands } from './token-commands.ts';
 import { transferCommands } from './transfer-commands.ts';
+import { uploadCommands } from './upload-commands.ts';
 import { userCommands } from './user-commands.ts';
 import { workspaceCommands } from './workspace-commands.ts';
 
@@ -126,6 +127,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...roomCommands,
   ...pubsubCommands,
   ...workspaceCommands,
+  ...uploadCommands,
   ...tokenCommands,
   ...sessionCommands,
   ...s2sCommands,

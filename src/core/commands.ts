@@ -137,6 +137,31 @@ export interface AdminNodes {
   delete(node: string): Promise<boolean>;
 }
 
+/** A file that somebody has sent. */
+export interface SentFile {
+  readonly id: string;
+  readonly name: string;
+  readonly type: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly purpose: string;
+  /** Milliseconds since 1970; without `expires` it stays. */
+  readonly at: number;
+  readonly expires?: number;
+  readonly url: string | undefined;
+}
+
+/** The files of the people of one host, by localpart. All reject with StorageUnavailable. */
+export interface AdminUploads {
+  list(user: string): Promise<readonly SentFile[]>;
+  /** Everybody who may have files. */
+  people(): AsyncIterable<string>;
+  /** Whose a file is, by its address or its id; undefined where there is none. */
+  ownerOf(file: string): Promise<{ readonly user: string; readonly id: string } | undefined>;
+  /** False where there is none. */
+  remove(user: string, id: string): Promise<boolean>;
+}
+
 export interface SessionInfo {
   /** The full JID. */
   readonly jid: string;
@@ -357,6 +382,8 @@ export interface AdminContext {
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** The files of the people of a host; nothing where it is not served, or they send none. */
+  uploadsOf(domain: string): MaybePromise<AdminUploads | undefined>;
   /** Accounts with all they have, in files. */
   transfer(): AdminTransfer;
   /** The invitations of a host; nothing where it is not served, or has none. */

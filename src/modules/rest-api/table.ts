@@ -28,6 +28,8 @@ const lines: readonly Line[] = [
   ['GET', '/users/:jid/archive', 'archive show'],
   ['PUT', '/users/:jid/archive/retention', 'archive retention'],
   ['DELETE', '/users/:jid/archive', 'archive purge'],
+  ['GET', '/users/:jid/uploads', 'upload ls'],
+  ['DELETE', '/users/:jid/uploads', 'upload purge'],
   ['GET', '/users/:jid/roster', 'user roster'],
   ['GET', '/users/:jid/last', 'user last'],
   ['GET', '/users/:jid/stats', 'user stats'],
@@ -66,6 +68,8 @@ const lines: readonly Line[] = [
   ['DELETE', '/server/welcome', 'welcome rm'],
   ['POST', '/server/reload', 'reload'],
   ['PUT', '/server/log-level', 'log level'],
+  ['GET', '/server/uploads', 'upload usage'],
+  ['DELETE', '/server/uploads/:file', 'upload rm'],
   ['GET', '/server/workspaces/:domain', 'workspace show'],
   ['PATCH', '/server/workspaces/:domain', 'workspace set'],
 ];
