@@ -142,7 +142,11 @@ function fakeServer() {
           },
     roomsOf: () => undefined,
     nodesOf: () => undefined,
+    announcementsOf: () => undefined,
+    peersOf: () => undefined,
+    peopleOf: () => undefined,
     workspaceOf: () => undefined,
+    uploadsOf: () => undefined,
     transfer: () => {
       throw new Error('nobody takes accounts anywhere here');
     },
