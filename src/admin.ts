@@ -30,6 +30,7 @@ import { invitations } from './modules/invitations/service.ts';
 import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
+import { moves } from './modules/moved.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
 import { stores as roomStores } from './modules/muc/stores.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
@@ -109,6 +110,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       return nodeAdministration(host, server.router, opened);
     },
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    movesOf: (domain) => server.hosts.get(domain)?.find(moves),
     transfer: () => ({
       exportTo: (file, wanted) => writeExport(file, exportAccounts(server.hosts.values(), wanted)),
       importFrom: (path, isDry) => importFile(server.hosts, path, isDry),

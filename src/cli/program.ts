@@ -173,6 +173,7 @@ class CommandLine {
     }
     this.admin(user, 'ls [host]', 'user ls', (host) => ({ host }));
     this.admin(user, 'role <jid> [role]', 'user role', (jid, _, role) => ({ jid, role }));
+    this.admin(user, 'move <jid> <to>', 'user move', (jid, _, to) => ({ jid, to }));
   }
 
   private addConfigCommands(config: Command): void {

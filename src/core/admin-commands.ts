@@ -7,6 +7,7 @@ import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
+import { moveCommands } from './move-commands.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
@@ -116,6 +117,7 @@ export const adminCommands: readonly AnyCommand[] = [
   reload,
   stop,
   ...userCommands,
+  ...moveCommands,
   ...invitationCommands,
   ...archiveCommands,
   ...roomCommands,

@@ -142,6 +142,7 @@ function fakeServer() {
     roomsOf: () => undefined,
     nodesOf: () => undefined,
     workspaceOf: () => undefined,
+    movesOf: () => undefined,
     transfer: () => {
       throw new Error('nobody takes accounts anywhere here');
     },
