@@ -32,9 +32,13 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     nodesOf: (domain) => ours(domain, () => admin.nodesOf(domain)),
     workspaceOf: (domain) => ours(domain, () => admin.workspaceOf(domain)),
     movesOf: (domain) => ours(domain, () => admin.movesOf(domain)),
+    uploadsOf: (domain) => ours(domain, () => admin.uploadsOf(domain)),
     // files have the accounts of all domains
     transfer: forbidden,
     invitationsOf: (domain) => ours(domain, () => admin.invitationsOf(domain)),
+    announcementsOf: (domain) => ours(domain, () => admin.announcementsOf(domain)),
+    peersOf: (domain) => ours(domain, () => admin.peersOf(domain)),
+    peopleOf: (domain) => ours(domain, () => admin.peopleOf(domain)),
     sessions: () => filtered(admin.sessions(), ({ jid }) => isOurJid(jid)),
     unknown: () => admin.unknown(),
     kick: (jid, reason) => (isOurJid(jid) ? admin.kick(jid, reason) : 0),
