@@ -31,6 +31,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     roomsOf: (domain) => ours(domain, () => admin.roomsOf(domain)),
     nodesOf: (domain) => ours(domain, () => admin.nodesOf(domain)),
     workspaceOf: (domain) => ours(domain, () => admin.workspaceOf(domain)),
+    movesOf: (domain) => ours(domain, () => admin.movesOf(domain)),
     uploadsOf: (domain) => ours(domain, () => admin.uploadsOf(domain)),
     // files have the accounts of all domains
     transfer: forbidden,
