@@ -33,6 +33,7 @@ import { invitations } from './modules/invitations/service.ts';
 import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
+import { moves } from './modules/moved.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
 import { stores as roomStores } from './modules/muc/stores.ts';
 import { peers } from './modules/peers.ts';
@@ -115,6 +116,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     },
     circlesOf: (domain) => server.hosts.get(domain)?.find(circles),
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    movesOf: (domain) => server.hosts.get(domain)?.find(moves),
     uploadsOf: (domain) => {
       for (const below of server.hosts.get(domain)?.below ?? [])
         if (below.kind === 'upload') return below.find(uploads);

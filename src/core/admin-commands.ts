@@ -9,6 +9,7 @@ import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
+import { moveCommands } from './move-commands.ts';
 import { peerCommands } from './peer-commands.ts';
 import { peopleCommands } from './people-commands.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
@@ -121,6 +122,7 @@ export const adminCommands: readonly AnyCommand[] = [
   reload,
   stop,
   ...userCommands,
+  ...moveCommands,
   ...invitationCommands,
   ...peopleCommands,
   ...announcementCommands,

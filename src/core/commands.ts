@@ -9,6 +9,7 @@ import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-servic
 import type { AdminCircles } from './circles.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
+import type { AdminMoves } from './move-commands.ts';
 import type { AdminTransfer } from './transfer.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
@@ -387,6 +388,8 @@ export interface AdminContext {
   circlesOf(domain: string): MaybePromise<AdminCircles | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** Accounts of a host that move to other addresses; nothing where it is not served, or nobody can. */
+  movesOf(domain: string): MaybePromise<AdminMoves | undefined>;
   /** The files of the people of a host; nothing where it is not served, or they send none. */
   uploadsOf(domain: string): MaybePromise<AdminUploads | undefined>;
   /** Accounts with all they have, in files. */

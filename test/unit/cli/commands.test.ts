@@ -146,6 +146,7 @@ function fakeServer() {
     peersOf: () => undefined,
     peopleOf: () => undefined,
     workspaceOf: () => undefined,
+    movesOf: () => undefined,
     uploadsOf: () => undefined,
     transfer: () => {
       throw new Error('nobody takes accounts anywhere here');
