@@ -20,7 +20,7 @@ import { examine, systemDns } from './doctor.ts';
 import { addInviteCommands } from './invite.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
-import { type AdminOptions, addSubjects, type PassedOn } from './subjects.ts';
+import { type AdminOptions, addPeople, addSubjects, type Cli, type PassedOn } from './subjects.ts';
 import { addTransferCommands } from './transfer-commands.ts';
 import { bind, relay } from './turn.ts';
 import { addTurnCommands } from './turn-commands.ts';
@@ -53,6 +53,11 @@ class CommandLine {
     this.json = json;
   }
 
+  private readonly passing: Cli = {
+    common: (command) => this.common(command),
+    admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
+  };
+
   program(): Command {
     const program = this.common(new Command('parley'))
       .description('Parley, an XMPP server')
@@ -60,10 +65,7 @@ class CommandLine {
       .showHelpAfterError('(add --help for what may be given)');
     this.addServerCommands(program);
     this.addUserCommands(this.common(program.command('user').description('Accounts')));
-    addSubjects(program, {
-      common: (command) => this.common(command),
-      admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
-    });
+    addSubjects(program, this.passing);
     addTransferCommands(program, this);
     addInviteCommands(program, {
       find,
@@ -171,8 +173,9 @@ class CommandLine {
     for (const name of ['rm', 'show', 'disable', 'enable']) {
       this.admin(user, `${name} <jid>`, `user ${name}`, (jid) => ({ jid }));
     }
-    this.admin(user, 'ls [host]', 'user ls', (host) => ({ host }));
+    addPeople(this.passing, user);
     this.admin(user, 'role <jid> [role]', 'user role', (jid, _, role) => ({ jid, role }));
+    this.admin(user, 'move <jid> <to>', 'user move', (jid, _, to) => ({ jid, to }));
   }
 
   private addConfigCommands(config: Command): void {

@@ -129,14 +129,29 @@ export function provide<T>(service: Service<T>, implementation: NoInfer<T>): Reg
   return { kind: 'provide', service: service as Service<never>, implementation };
 }
 
+/** Something for people to read; `error` where a command was carried out and failed (XEP-0050 3.5). */
+export interface CommandNote {
+  readonly type: 'info' | 'warn' | 'error';
+  readonly text: string;
+}
 /** What a command has done (XEP-0050). */
 export interface CommandResult {
-  /** For people to read. */
-  readonly note?: string;
+  /** For people to read; of severity `info` where it is only a text. */
+  readonly note?: string | readonly CommandNote[];
   /** Values, as a form of type `result`. */
   readonly form?: Element;
 }
-/** Something that people do by filling in a form (XEP-0050); `modules/commands.ts` offers it. In one stage: nothing is remembered in between. */
+/** A further form to be filled in. */
+export interface CommandStage {
+  /**
+   * @param answers what was filled in before, of type `submit`, the first form's first
+   * @throws StanzaError what the answers are refused with
+   */
+  form(request: IqRequest, answers: readonly Element[]): MaybePromise<Element>;
+  /** Whether the command can be completed without it, and what comes after it. */
+  readonly optional?: boolean;
+}
+/** Something that people do by filling in forms (XEP-0050); `modules/commands` offers it. */
 export interface Command {
   readonly target: 'host' | 'room';
   /** What it is known by; unique for the target. */
@@ -144,14 +159,21 @@ export interface Command {
   /** What people call it. */
   readonly name: string;
   /** Whether whoever asks may run it; it is not listed to others. */
-  mayRun(request: IqRequest): boolean;
+  mayRun(request: IqRequest): MaybePromise<boolean>;
   /** What is to be filled in; without it, the command runs at once. */
   form?(request: IqRequest): MaybePromise<Element>;
+  /** What is to be filled in after the first form. */
+  readonly further?: readonly CommandStage[];
   /**
-   * @param submitted what was filled in, of type `submit`; undefined where there is no form
+   * @param submitted what was filled in last, of type `submit`; undefined where there is no form
+   * @param answers all that was filled in, the first form's first
    * @throws StanzaError what it is refused with
    */
-  run(request: IqRequest, submitted: Element | undefined): MaybePromise<CommandResult | void>;
+  run(
+    request: IqRequest,
+    submitted: Element | undefined,
+    answers: readonly Element[],
+  ): MaybePromise<CommandResult | void>;
 }
 
 export interface Identity {

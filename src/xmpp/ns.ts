@@ -156,6 +156,8 @@ export const NS = {
   // XEP-0317
   hats: 'urn:xmpp:hats:0',
   hatCommands: 'urn:xmpp:hats:commands',
+  admin: 'http://jabber.org/protocol/admin',
+  parleyAdmin: 'urn:parley:admin',
   prosodyHats: 'xmpp:prosody.im/protocol/hats:1',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',
