@@ -53,6 +53,7 @@ const titles = {
   'XEP-0249': 'Direct MUC Invitations',
   'XEP-0277': 'Microblogging over XMPP',
   'XEP-0280': 'Message Carbons',
+  'XEP-0283': 'Moved',
   'XEP-0288': 'Bidirectional Server-to-Server Connections',
   'XEP-0292': 'vCard4 Over XMPP',
   'XEP-0297': 'Stanza Forwarding',

@@ -110,6 +110,7 @@ const untold: Readonly<Record<string, string>> = {
   'XEP-0220': 'on streams of servers',
   'XEP-0227': 'a format of files',
   'XEP-0249': 'clients announce it',
+  'XEP-0283': 'a node, and a part of requests for presence',
   'XEP-0288': 'on streams of servers',
   'XEP-0297': 'whatever uses it announces that',
   'XEP-0333': 'clients announce it',

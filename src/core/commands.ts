@@ -6,8 +6,10 @@ import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
 import type { AdminAnnouncements, AdminPeers, AdminPeople, AdminReports } from './admin-services.ts';
+import type { AdminCircles } from './circles.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
+import type { AdminMoves } from './move-commands.ts';
 import type { AdminTransfer } from './transfer.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
@@ -100,6 +102,8 @@ export interface AdminRooms {
   create(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
   /** False where there is no such room. */
   set(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
+  /** Gives people, by bare JID, affiliations (XEP-0045 5.2); `none` takes them away. False where there is no such room. */
+  affiliate(room: string, changes: ReadonlyMap<string, string>): Promise<boolean>;
   destroy(
     room: string,
     how: { readonly venue?: string | undefined; readonly reason?: string | undefined },
@@ -137,6 +141,31 @@ export interface AdminNodes {
   show(node: string): Promise<NodeDetails | undefined>;
   /** With all that is published there; false where there is no such node. */
   delete(node: string): Promise<boolean>;
+}
+
+/** A file that somebody has sent. */
+export interface SentFile {
+  readonly id: string;
+  readonly name: string;
+  readonly type: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly purpose: string;
+  /** Milliseconds since 1970; without `expires` it stays. */
+  readonly at: number;
+  readonly expires?: number;
+  readonly url: string | undefined;
+}
+
+/** The files of the people of one host, by localpart. All reject with StorageUnavailable. */
+export interface AdminUploads {
+  list(user: string): Promise<readonly SentFile[]>;
+  /** Everybody who may have files. */
+  people(): AsyncIterable<string>;
+  /** Whose a file is, by its address or its id; undefined where there is none. */
+  ownerOf(file: string): Promise<{ readonly user: string; readonly id: string } | undefined>;
+  /** False where there is none. */
+  remove(user: string, id: string): Promise<boolean>;
 }
 
 export interface SessionInfo {
@@ -357,8 +386,14 @@ export interface AdminContext {
   roomsOf(domain: string): MaybePromise<AdminRooms | undefined>;
   /** The nodes of publish-subscribe at a domain; nothing where there are none. */
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
+  /** The circles of a host; nothing where it is not served, or has none. */
+  circlesOf(domain: string): MaybePromise<AdminCircles | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** Accounts of a host that move to other addresses; nothing where it is not served, or nobody can. */
+  movesOf(domain: string): MaybePromise<AdminMoves | undefined>;
+  /** The files of the people of a host; nothing where it is not served, or they send none. */
+  uploadsOf(domain: string): MaybePromise<AdminUploads | undefined>;
   /** Accounts with all they have, in files. */
   transfer(): AdminTransfer;
   /** The invitations of a host; nothing where it is not served, or has none. */

@@ -69,6 +69,7 @@ function fakeServer() {
   const context: AdminContext = {
     hosts: ['localhost'],
     parentOf: (domain) => (domain.endsWith('localhost') ? 'localhost' : undefined),
+    circlesOf: () => undefined,
     tokens: () => {
       throw new Error('nobody asks for tokens');
     },
@@ -147,6 +148,8 @@ function fakeServer() {
     peopleOf: () => undefined,
     reportsOf: () => undefined,
     workspaceOf: () => undefined,
+    movesOf: () => undefined,
+    uploadsOf: () => undefined,
     transfer: () => {
       throw new Error('nobody takes accounts anywhere here');
     },
