@@ -51,5 +51,5 @@ function reasonOf(element: Element): string | undefined {
   if (!element.is('report', NS.reporting0)) return undefined;
   // 0.2: an element for each reason; the same ones as today
   const known = ['spam', 'abuse'].find((name) => element.elements().some((child) => child.name === name));
-  return `urn:xmpp:reporting:${known ?? 'abuse'}`;
+  return `${NS.reportReasons}:${known ?? 'abuse'}`;
 }
