@@ -141,7 +141,15 @@ function fakeServer() {
           },
     roomsOf: () => undefined,
     nodesOf: () => undefined,
+    announcementsOf: () => undefined,
+    peersOf: () => undefined,
+    peopleOf: () => undefined,
     workspaceOf: () => undefined,
+    movesOf: () => undefined,
+    uploadsOf: () => undefined,
+    transfer: () => {
+      throw new Error('nobody takes accounts anywhere here');
+    },
     invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],
