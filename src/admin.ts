@@ -27,6 +27,7 @@ import {
 import type { LogLevel } from './core/log.ts';
 import { peopleOf } from './modules/administration/people.ts';
 import { announcements } from './modules/announcements/index.ts';
+import { circles } from './modules/circles/service.ts';
 import { openInvitations } from './modules/invitations/administration.ts';
 import { invitations } from './modules/invitations/service.ts';
 import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
@@ -113,6 +114,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       const opened = (await server.driver.open(domain, 'pubsub', known)) as Opened<typeof known>;
       return nodeAdministration(host, server.router, opened);
     },
+    circlesOf: (domain) => server.hosts.get(domain)?.find(circles),
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
     movesOf: (domain) => server.hosts.get(domain)?.find(moves),
     uploadsOf: (domain) => {

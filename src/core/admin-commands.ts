@@ -4,6 +4,7 @@ import { duration } from '../config/schema.ts';
 import { since, time } from './admin-common.ts';
 import { announcementCommands } from './announcement-commands.ts';
 import { archiveCommands } from './archive-commands.ts';
+import { circleCommands } from './circle-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { invitationCommands } from './invitation-commands.ts';
@@ -131,6 +132,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...workspaceCommands,
   ...uploadCommands,
   ...tokenCommands,
+  ...circleCommands,
   ...sessionCommands,
   ...s2sCommands,
   ...peerCommands,

@@ -6,6 +6,7 @@ import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
 import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-services.ts';
+import type { AdminCircles } from './circles.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
 import type { AdminMoves } from './move-commands.ts';
@@ -99,6 +100,8 @@ export interface AdminRooms {
   create(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
   /** False where there is no such room. */
   set(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
+  /** Gives people, by bare JID, affiliations (XEP-0045 5.2); `none` takes them away. False where there is no such room. */
+  affiliate(room: string, changes: ReadonlyMap<string, string>): Promise<boolean>;
   destroy(
     room: string,
     how: { readonly venue?: string | undefined; readonly reason?: string | undefined },
@@ -381,6 +384,8 @@ export interface AdminContext {
   roomsOf(domain: string): MaybePromise<AdminRooms | undefined>;
   /** The nodes of publish-subscribe at a domain; nothing where there are none. */
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
+  /** The circles of a host; nothing where it is not served, or has none. */
+  circlesOf(domain: string): MaybePromise<AdminCircles | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
   /** Accounts of a host that move to other addresses; nothing where it is not served, or nobody can. */

@@ -30,6 +30,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     archives: (domain) => ours(domain, () => admin.archives(domain)),
     roomsOf: (domain) => ours(domain, () => admin.roomsOf(domain)),
     nodesOf: (domain) => ours(domain, () => admin.nodesOf(domain)),
+    circlesOf: (domain) => ours(domain, () => admin.circlesOf(domain)),
     workspaceOf: (domain) => ours(domain, () => admin.workspaceOf(domain)),
     movesOf: (domain) => ours(domain, () => admin.movesOf(domain)),
     uploadsOf: (domain) => ours(domain, () => admin.uploadsOf(domain)),

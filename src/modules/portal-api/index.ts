@@ -8,10 +8,12 @@ import type { Host } from '../../core/host.ts';
 import { limitTo } from '../../core/limited-admin.ts';
 import { defineModule } from '../../core/module.ts';
 import type { WebMethod, WebReply, WebRequest, WebRoute } from '../../core/web.ts';
+import { circles } from '../circles/service.ts';
 import { type Invitations, invitations } from '../invitations/service.ts';
 import { accessTokens } from '../oauth/service.ts';
 import { WebDoor } from './door.ts';
 import { ApiError, json, readJson } from './errors.ts';
+import { Groups } from './groups.ts';
 import { Invites } from './invites.ts';
 import { People, type Run } from './people.ts';
 import { stanzaEndpoint } from './stanzas.ts';
@@ -31,6 +33,7 @@ export default defineModule({
       if (command === undefined) throw new Error(`there is no command "${name}"`);
       return (await runCommand(command, own, args)) as Readonly<Record<string, unknown>>;
     };
+    const groups = new Groups({ host, run, circles: () => host.find(circles) });
     const people = new People({ host, run, clock });
     const invites = new Invites({ host, run, invitations: lazily(host) });
 
@@ -112,6 +115,39 @@ export default defineModule({
         path: '/register_api/register',
         handle: door.open((request) => invites.register(request)),
       },
+    );
+    const id = ({ params }: WebRequest): string => params.id!;
+    const done: WebReply = { status: 204 };
+    routes.push(
+      administration('GET', '/groups', async () => json(200, await groups.list())),
+      administration('POST', '/groups', async (request) => json(200, await groups.create(await readJson(request)))),
+      // Prose makes them so
+      administration('PUT', '/groups', async (request) => json(200, await groups.create(await readJson(request)))),
+      administration('GET', '/groups/:id', async (request) => json(200, await groups.show(id(request)))),
+      administration('PUT', '/groups/:id', async (request) => {
+        await groups.rename(id(request), await readJson(request));
+        return done;
+      }),
+      administration('DELETE', '/groups/:id', async (request) => {
+        await groups.remove(id(request));
+        return done;
+      }),
+      administration('PUT', '/groups/:id/members/:name', async (request) => {
+        await groups.add(id(request), name(request));
+        return done;
+      }),
+      administration('DELETE', '/groups/:id/members/:name', async (request) => {
+        await groups.drop(id(request), name(request));
+        return done;
+      }),
+      administration('POST', '/groups/:id/chats', async (request) =>
+        json(200, await groups.addChat(id(request), await readJson(request))),
+      ),
+      administration('DELETE', '/groups/:id/chats/:name', async (request) => {
+        await groups.removeChat(id(request), name(request));
+        return done;
+      }),
+      administration('GET', '/users/:name/groups', async (request) => json(200, await groups.of(name(request)))),
     );
     return { routes };
   },

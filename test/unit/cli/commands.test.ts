@@ -69,6 +69,7 @@ function fakeServer() {
   const context: AdminContext = {
     hosts: ['localhost'],
     parentOf: (domain) => (domain.endsWith('localhost') ? 'localhost' : undefined),
+    circlesOf: () => undefined,
     tokens: () => {
       throw new Error('nobody asks for tokens');
     },

@@ -338,3 +338,36 @@ describe('invitations', () => {
     expect((await admin.send('POST', '/admin_api/invites/other', { json: {} })).status).toBe(400);
   });
 });
+
+describe('circles', () => {
+  test('are made, filled, given rooms, and removed', async () => {
+    const made = await admin.send('POST', '/admin_api/groups', { json: { name: 'Capulets', create_muc: false } });
+    expect(made.json).toEqual({ id: expect.any(String), name: 'Capulets', members: [], chats: [] });
+    const path = `/admin_api/groups/${made.json.id}`;
+    expect((await admin.send('PUT', `${path}/members/juliet`, {})).status).toBe(204);
+    expect((await admin.send('PUT', path, { json: { name: 'House of Capulet' } })).status).toBe(204);
+    const chat = await admin.send('POST', `${path}/chats`, { json: { name: 'The hall' } });
+    expect(chat.json).toMatchObject({
+      id: expect.any(String),
+      jid: expect.stringContaining('@groups.'),
+      name: 'The hall',
+    });
+    expect((await admin.get('/admin_api/groups')).json).toEqual([
+      { id: made.json.id, name: 'House of Capulet', members: ['juliet'], chats: [chat.json] },
+    ]);
+    expect((await admin.get('/admin_api/users/juliet/groups')).json).toEqual([made.json.id]);
+    const invite = await admin.send('POST', '/admin_api/invites/group', {
+      json: { groups: [made.json.id], roles: [], ttl: 60 },
+    });
+    expect(invite.json.groups).toEqual([made.json.id]);
+    expect((await admin.send('DELETE', `${path}/chats/${chat.json.id}`, {})).status).toBe(204);
+    expect((await admin.send('DELETE', `${path}/members/juliet`, {})).status).toBe(204);
+    expect((await admin.get(path)).json).toMatchObject({ members: [], chats: [] });
+    expect((await admin.send('DELETE', path, {})).status).toBe(204);
+    const gone = await admin.get(path);
+    expect([gone.status, gone.json.error.extra.condition]).toEqual([404, 'group-not-found']);
+    const nameless = await admin.send('POST', '/admin_api/groups', { json: { name: ' ' } });
+    expect([nameless.status, nameless.json.error.extra.condition]).toEqual([400, 'group-name-required']);
+    expect((await admin.send('PUT', `${path}/members/juliet`, {})).json.error.extra.condition).toBe('group-not-found');
+  });
+});
