@@ -98,7 +98,10 @@ export default defineModule({
 
     return {
       features: { server: [NS.bytestreams] },
-      handlers: [iqGet('host', NS.bytestreams, 'query', allowed(address)), iqSet('host', NS.bytestreams, 'query', allowed(activate))],
+      handlers: [
+        iqGet('host', NS.bytestreams, 'query', allowed(address)),
+        iqSet('host', NS.bytestreams, 'query', allowed(activate)),
+      ],
     };
   },
 });

@@ -1,6 +1,7 @@
 // Who does not publish is not named (XEP-0485 6).
-import { expect, test } from 'vitest';
+
 import type { Element } from 'ltx';
+import { expect, test } from 'vitest';
 import { NS } from '../../../src/xmpp/ns.ts';
 import { FakeClock } from '../../kit/clock.ts';
 import { TestFederation } from '../../kit/federation.ts';
