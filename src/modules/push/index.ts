@@ -15,6 +15,7 @@ import { recipients } from '../../core/account.ts';
 import {
   clientRevoked,
   messageIn,
+  passwordChanged,
   sessionBound,
   sessionHibernating,
   sessionOut,
@@ -423,6 +424,11 @@ function forAccounts({ host, config, stores, metrics, router, cluster, clock, fi
       }),
       on(itemPublished, wishesChanged),
       on(itemsRetracted, wishesChanged),
+      // whoever does not know it is told nothing more
+      on(passwordChanged, ({ user, by }) => {
+        const session = router.sessionsOfAccount(Jid.of(user, host.domain).bare).find(({ sid }) => sid === by);
+        return disableAll(user, (one) => session === undefined || !isOf(one, session));
+      }),
       on(clientRevoked, ({ user, client }) => disableAll(user, (one) => one.client === client)),
     ],
     async stop() {
