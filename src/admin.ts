@@ -6,6 +6,7 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silent } from './base/log.ts';
 import { softwareVersion } from './base/software.ts';
 import { examineRedis } from './composition/redis-state.ts';
+import { exportAccounts, importDocument, importFile, writeExport } from './composition/transfer.ts';
 import { configuredWeb } from './composition/web.ts';
 import { moduleSettings } from './config/load.ts';
 import { roleTable } from './config/roles.ts';
@@ -24,16 +25,22 @@ import {
   type TokenGrant,
 } from './core/commands.ts';
 import type { LogLevel } from './core/log.ts';
+import { peopleOf } from './modules/administration/people.ts';
+import { announcements } from './modules/announcements/index.ts';
+import { circles } from './modules/circles/service.ts';
 import { openInvitations } from './modules/invitations/administration.ts';
 import { invitations } from './modules/invitations/service.ts';
 import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
+import { moves } from './modules/moved.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
 import { stores as roomStores } from './modules/muc/stores.ts';
+import { peers } from './modules/peers.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
 import { stores as nodeStores } from './modules/pubsub/stores.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
+import { uploads } from './modules/upload/service.ts';
 import { workspaces } from './modules/workspace.ts';
 import type { Server } from './server.ts';
 import { openStorage } from './storage/open.ts';
@@ -107,8 +114,24 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       const opened = (await server.driver.open(domain, 'pubsub', known)) as Opened<typeof known>;
       return nodeAdministration(host, server.router, opened);
     },
+    circlesOf: (domain) => server.hosts.get(domain)?.find(circles),
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    movesOf: (domain) => server.hosts.get(domain)?.find(moves),
+    uploadsOf: (domain) => {
+      for (const below of server.hosts.get(domain)?.below ?? [])
+        if (below.kind === 'upload') return below.find(uploads);
+      return undefined;
+    },
+    transfer: () => ({
+      exportTo: (file, wanted) => writeExport(file, exportAccounts(server.hosts.values(), wanted)),
+      importFrom: (path, isDry) => importFile(server.hosts, path, isDry),
+      document: (wanted) => exportAccounts(server.hosts.values(), wanted),
+      importDocument: (document, isDry) => importDocument(server.hosts, document, isDry),
+    }),
     invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
+    announcementsOf: (domain) => server.hosts.get(domain)?.find(announcements),
+    peersOf: (domain) => server.config.hosts[domain] && server.hosts.get(domain)?.find(peers),
+    peopleOf: (domain) => peopleOf(server.hosts.get(domain)),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),
     kick: (text, reason) => kick(server, text, reason),

@@ -214,6 +214,7 @@ export class Server {
       clock: this.clock,
       metrics: this.metrics,
       admin: this.admin,
+      throttle: this.throttle,
       config: () => this.config,
       sessions: this.sessions,
       log: this.log,

@@ -54,7 +54,7 @@ const layers: readonly (readonly (readonly [name: string, matches: RegExp])[])[]
   [['xmpp', /^xmpp\//]],
   [['net', /^net\//]],
   [
-    ['storage port', /^storage\/(ports|specs|errors)\.ts$/],
+    ['storage port', /^storage\/(ports|specs|errors|ids)\.ts$/],
     ['cluster port', /^cluster\/cluster\.ts$/],
     ['config', /^config\//],
   ],

@@ -24,6 +24,7 @@ const abroad: ReadonlySet<string> = new Set(
     'mam-retraction',
     'messages',
     'moderation',
+    'moved',
     'occupant-id',
     'offline',
     'omemo',

@@ -165,6 +165,11 @@ export class Accounts implements AccountAuthority {
     );
   }
 
+  /** The keys that logins are checked against; undefined where there is no such account. */
+  credentialsOf(local: string): MaybePromise<CredentialSet | undefined> {
+    return andThen(this.row(local), (row) => row?.credentials);
+  }
+
   /** Localparts in order, one page at a time. */
   list(after?: string, limit?: number): Promise<readonly string[]> {
     return this.rows.owners(after, limit);

@@ -41,10 +41,13 @@ const USED_STEP = 3_600_000;
 export class Tokens<T> {
   private readonly rows: MapStore<TokenRow<T>>;
   private readonly clock: Clock;
+  private readonly domain: string | undefined;
 
-  constructor(rows: MapStore<TokenRow<T>>, clock: Clock) {
+  /** @param domain whose accounts the owners are: the texts of tokens say so */
+  constructor(rows: MapStore<TokenRow<T>>, clock: Clock, domain?: string) {
     this.rows = rows;
     this.clock = clock;
+    this.domain = domain;
   }
 
   /** @param lifetime in milliseconds; for good, unless said. The text is told this once. */
@@ -54,14 +57,16 @@ export class Tokens<T> {
     const created = this.clock.now();
     const expires = lifetime === undefined ? {} : { expires: created + lifetime };
     await this.rows.set(owner, id, { hash: hashOf(secret).toString('base64url'), created, ...expires, grant });
-    return { id, text: `${PREFIX}.${Buffer.from(owner).toString('base64url')}.${id}.${secret}` };
+    return { id, text: `${PREFIX}.${Buffer.from(this.nameOf(owner)).toString('base64url')}.${id}.${secret}` };
   }
 
   /** The token of a text; undefined where it is none, or none any more. */
   async find(text: string): Promise<KnownToken<T> | undefined> {
     const named = parseToken(text);
     if (named === undefined) return undefined;
-    const { owner, id, secret } = named;
+    const { id, secret } = named;
+    const owner = this.domain === undefined ? named.owner : named.owner.slice(0, -this.domain.length - 1);
+    if (this.nameOf(owner) !== named.owner) return undefined;
     const row = await this.rows.get(owner, id);
     if (row === undefined || !timingSafeEqual(hashOf(secret), Buffer.from(row.hash, 'base64url'))) return undefined;
     return this.isOver(row) ? undefined : { ...row, id, owner };
@@ -100,6 +105,10 @@ export class Tokens<T> {
     for (const [id, row] of await this.rows.all(owner)) if (this.isOver(row)) await this.rows.set(owner, id, undefined);
   }
 
+  private nameOf(owner: string): string {
+    return this.domain === undefined ? owner : `${owner}@${this.domain}`;
+  }
+
   private isOver({ expires }: TokenRow<T>): boolean {
     return expires !== undefined && expires <= this.clock.now();
   }
@@ -118,6 +127,11 @@ export function parseToken(
   return Buffer.from(name).toString('base64url') === owner && !name.includes('\0')
     ? { owner: name, id, secret }
     : undefined;
+}
+
+/** The domain that a token says it is of, where it is of one. */
+export function domainOfToken(text: string): string | undefined {
+  return parseToken(text)?.owner.split('@')[1];
 }
 
 /** Whether two texts are the same, told in a time that says nothing of where they differ. */

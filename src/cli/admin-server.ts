@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import { ConfigError } from '../config/problems.ts';
-import { adminCommands } from '../core/admin-commands.ts';
+import { localCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError } from '../core/commands.ts';
 import { type AdminResponse, adminSocketPath, LineReader } from './admin-socket.ts';
 
@@ -33,7 +33,7 @@ const requestSchema = z.object({ id: z.int(), command: z.string(), args: z.unkno
 export function openAdminServer(data: string, log: Logger, run: AdminServerOptions['run']): Promise<AdminServer> {
   return createAdminServer({
     path: adminSocketPath(data),
-    commands: adminCommands,
+    commands: localCommands,
     run,
     log: log.child({ part: 'admin' }),
   });

@@ -1,11 +1,14 @@
 // The first screen: where everything is, and how to make the first account.
 import { dirname, join } from 'node:path';
+import { qrForTerminal } from '../base/qr.ts';
 import { softwareVersion } from '../base/software.ts';
 import { maskUrl } from '../config/schema.ts';
 import type { Config } from '../config/server.ts';
 import { domainsOf, serviceKinds } from '../config/services.ts';
 import { formatEndpoint } from '../core/admin-commands.ts';
+import { webChat } from '../modules/web-chat/index.ts';
 import type { Server } from '../server.ts';
+import { firstInvitation } from './first-account.ts';
 
 /** What only the running server knows; plain JSON. */
 export interface StartFacts {
@@ -14,18 +17,27 @@ export interface StartFacts {
   readonly local?: { readonly file?: string };
   /** The first domain that has accounts, while there is none on it. */
   readonly empty?: string;
+  /** Where a browser makes that first account. */
+  readonly invitation?: string;
+  /** Where the web client is. */
+  readonly chat?: string;
 }
 
 export async function startFacts(server: Server, config: Config): Promise<StartFacts> {
   const hosts = Object.keys(config.hosts);
   const local = hosts.map((host) => server.tls.certificateFor(host)).find((found) => found?.source === 'local');
   const first = hosts.find((host) => config.hosts[host]?.authentication === 'accounts');
-  const accounts = first === undefined ? undefined : server.hosts.get(first)?.accounts;
+  const host = first === undefined ? undefined : server.hosts.get(first);
+  const accounts = host?.accounts;
+  const chat = host?.find(webChat)?.address();
   const isEmpty = accounts !== undefined && (await accounts.list(undefined, 1)).length === 0;
+  const invitation = isEmpty && host ? await firstInvitation(host, Date.now(), host.log) : undefined;
   return {
     listening: server.listening,
     ...(local === undefined ? {} : { local: local.file === undefined ? {} : { file: local.file } }),
     ...(isEmpty && first !== undefined ? { empty: first } : {}),
+    ...(invitation === undefined ? {} : { invitation }),
+    ...(chat === undefined ? {} : { chat }),
   };
 }
 
@@ -46,12 +58,14 @@ export interface BannerParts {
   readonly configOption: string | undefined;
   /** How many processes there are. */
   readonly processes: number;
+  /** Somebody looks at it, and can point a camera at it. */
+  readonly isTerminal: boolean;
 }
 
 /** The first screen. */
 export function banner(
-  { listening, local, empty }: StartFacts,
-  { config, configOption, processes }: BannerParts,
+  { listening, local, empty, invitation, chat }: StartFacts,
+  { config, configOption, processes, isTerminal }: BannerParts,
 ): string {
   const hosts = Object.keys(config.hosts);
   const services = serviceKinds.map((kind) => [kind, domainsOf(kind, config.hosts)] as const);
@@ -82,12 +96,22 @@ export function banner(
         ? `certificate made here${local.file ? `; trust ${join(dirname(local.file), 'ca.crt')} in your client` : ''}`
         : 'certificates from tls.certificates',
     ),
+    ...(chat === undefined ? [] : [row('chat', chat)]),
     ...[...endpoints].map(([name, places]) => row(name, `${places.join(', ')}  (${titles[name] ?? name})`)),
   ];
   if (empty !== undefined) {
     const option =
       configOption === undefined ? '' : ` --config ${/\s/.test(configOption) ? `"${configOption}"` : configOption}`;
-    lines.push('', '  Make the first account, in another terminal:', `    npx parley user add alice@${empty}${option}`);
+    if (invitation !== undefined) {
+      lines.push('', '  Make the first account, which administers the server, in a browser (once, within a day):');
+      lines.push(`    ${invitation}`);
+      if (isTerminal) lines.push('', qrForTerminal(invitation));
+    }
+    lines.push(
+      '',
+      `  ${invitation === undefined ? 'Make the first account' : 'Or make accounts'}, in another terminal:`,
+    );
+    lines.push(`    npx parley user add alice@${empty}${option}`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -55,6 +55,7 @@ export async function examine(config: Config, parts: DoctorParts): Promise<reado
     parts.status ? checkRunningCertificates(parts.status, parts.now) : checkCertificates(config, parts.now),
     ...Object.keys(config.hosts).map((host) => checkDns(host, config, parts.dns)),
     ...federatedServices(config).map((domain) => checkServiceDns(domain, config, parts.dns)),
+    checkFiles(config),
     checkPorts(config, parts.status),
     checkTurn(config, { ...parts.turn, addresses: (name) => parts.dns.addresses(name) }, parts.now),
   ]);
@@ -92,6 +93,21 @@ function checkData(folder: string): Check[] {
     return [warn(subject, `${folder} can be read by every user of this machine`, `chmod o= ${folder}`)];
   }
   return [ok(subject, folder)];
+}
+
+/** Several nodes need the same files. */
+function checkFiles({ hosts, redis }: Config): Check[] {
+  const all = Object.values(hosts).map(({ upload }) => upload);
+  const folders = new Set(all.flatMap(({ enabled, s3, folder }) => (enabled && s3 === null ? [folder] : [])));
+  return [...folders].map((folder) =>
+    redis === null
+      ? ok('files', `in ${folder}`)
+      : warn(
+          'files',
+          `in ${folder}, which all machines of the cluster have to share`,
+          'mount the same folder on all of them ("upload.folder"), or use "upload.s3"; on a single machine this is right',
+        ),
+  );
 }
 
 async function checkDatabase(config: Config, { status, ping }: DoctorParts): Promise<Check[]> {

@@ -7,6 +7,8 @@ export interface Io {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly folder: string;
   readonly stdin: NodeJS.ReadStream;
+  /** Somebody looks at what is written, and it may be drawn. */
+  readonly isTerminal: boolean;
 }
 
 /** Those of the process. */
@@ -17,6 +19,7 @@ export function processIo(): Io {
     environment: process.env,
     folder: process.cwd(),
     stdin: process.stdin,
+    isTerminal: process.stdout.isTTY === true && process.env.TERM !== 'dumb',
   };
 }
 

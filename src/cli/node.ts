@@ -3,7 +3,7 @@ import cluster from 'node:cluster';
 import type { NodeId } from '../cluster/cluster.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Config, ListenerName } from '../config/server.ts';
-import { adminCommands } from '../core/admin-commands.ts';
+import { localCommands } from '../core/admin-commands.ts';
 import { CommandError, type ReloadReport, runCommand } from '../core/commands.ts';
 import { createLog } from '../core/log.ts';
 import { type Figures, joinFigures } from '../core/metrics.ts';
@@ -100,7 +100,7 @@ export async function runNode(load: (text?: string) => Config): Promise<number> 
   }
   const { admin } = server;
   const command = async (name: string, args: unknown): Promise<object> => {
-    const found = adminCommands.find((one) => one.name === name);
+    const found = localCommands.find((one) => one.name === name);
     if (found === undefined) throw new CommandError('unknown-command', `there is no command "${name}"`);
     return runCommand(found, admin, args);
   };

@@ -10,7 +10,7 @@ import { describe } from '../config/describe.ts';
 import { findDataFolder, type LoadOptions, loadConfig } from '../config/load.ts';
 import { ConfigError, formatOrigin, formatPath, formatProblem } from '../config/problems.ts';
 import type { Config } from '../config/server.ts';
-import { adminCommands } from '../core/admin-commands.ts';
+import { localCommands } from '../core/admin-commands.ts';
 import { type AnyCommand, CommandError, type ReachReport, type ServerStatus } from '../core/commands.ts';
 import { prepareDomain } from '../xmpp/jid.ts';
 import { type BatchResult, runBatch } from './batch.ts';
@@ -20,7 +20,8 @@ import { examine, systemDns } from './doctor.ts';
 import { addInviteCommands } from './invite.ts';
 import { askPassword, type Io, readLine } from './io.ts';
 import { openLive, openRemote, type Remote } from './remote.ts';
-import { type AdminOptions, addSubjects, type PassedOn } from './subjects.ts';
+import { type AdminOptions, addPeople, addSubjects, type Cli, type PassedOn } from './subjects.ts';
+import { addTransferCommands } from './transfer-commands.ts';
 import { bind, relay } from './turn.ts';
 import { addTurnCommands } from './turn-commands.ts';
 
@@ -52,6 +53,11 @@ class CommandLine {
     this.json = json;
   }
 
+  private readonly passing: Cli = {
+    common: (command) => this.common(command),
+    admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
+  };
+
   program(): Command {
     const program = this.common(new Command('parley'))
       .description('Parley, an XMPP server')
@@ -59,10 +65,8 @@ class CommandLine {
       .showHelpAfterError('(add --help for what may be given)');
     this.addServerCommands(program);
     this.addUserCommands(this.common(program.command('user').description('Accounts')));
-    addSubjects(program, {
-      common: (command) => this.common(command),
-      admin: (parent, usage, name, args) => this.admin(parent, usage, name, args),
-    });
+    addSubjects(program, this.passing);
+    addTransferCommands(program, this);
     addInviteCommands(program, {
       find,
       common: (command) => this.common(command),
@@ -169,8 +173,9 @@ class CommandLine {
     for (const name of ['rm', 'show', 'disable', 'enable']) {
       this.admin(user, `${name} <jid>`, `user ${name}`, (jid) => ({ jid }));
     }
-    this.admin(user, 'ls [host]', 'user ls', (host) => ({ host }));
+    addPeople(this.passing, user);
     this.admin(user, 'role <jid> [role]', 'user role', (jid, _, role) => ({ jid, role }));
+    this.admin(user, 'move <jid> <to>', 'user move', (jid, _, to) => ({ jid, to }));
   }
 
   private addConfigCommands(config: Command): void {
@@ -265,6 +270,19 @@ class CommandLine {
     } finally {
       await remote.close();
     }
+  }
+
+  /** Runs a command on the server, or on one that is started for it where nobody can reach it. */
+  async runAnywhere(name: string, args: object, options: Common): Promise<void> {
+    const command = find(name);
+    const result = await this.withRemote(options, false, (remote) => remote.run(command, args)).catch(async (error) => {
+      if (!(error instanceof CommandError) || error.code !== 'not-running') throw error;
+      this.usage('the server is not running; working on its store');
+      // the whole server is loaded only here: other commands are quicker without it
+      const { runQuietly } = await import('./quiet.ts');
+      return runQuietly(await this.loadWhole(options), command, args);
+    });
+    this.answer(options, result, () => command.render(result));
   }
 
   private async runAdmin(name: string, given: object, options: Common, render?: AnyCommand['render']): Promise<void> {
@@ -434,7 +452,7 @@ async function goneWithin(pid: number, ms: number): Promise<boolean> {
 }
 
 function find(name: string): AnyCommand {
-  const command = adminCommands.find((one) => one.name === name);
+  const command = localCommands.find((one) => one.name === name);
   if (!command) throw new Error(`there is no command ${name}`);
   return command;
 }

@@ -32,7 +32,7 @@ export async function start(load: () => Config, configOption: string | undefined
     io.error(error instanceof ConfigError ? error.message : `parley: ${startProblem(error, config)}`);
     return error instanceof ConfigError ? 2 : 1;
   }
-  io.out(banner(facts, { config, configOption, processes }));
+  io.out(banner(facts, { config, configOption, processes, isTerminal: io.isTerminal }));
   for (const warning of config.source.warnings) log.warn({}, formatProblem(warning));
   const code = await running.ended;
   log.flush();

@@ -288,6 +288,7 @@ function isUsable({ isUp, isRefused }: RedisCluster): boolean {
 
 function describeSession(session: Session): SessionInfo {
   const client = session.get(clientSlot);
+  const show = session.presence?.el.getChildText('show') || undefined;
   return {
     jid: session.jid.full,
     ...(client === undefined ? {} : { client }),
@@ -295,6 +296,7 @@ function describeSession(session: Session): SessionInfo {
     since: session.since,
     available: session.available,
     priority: session.priority,
+    ...(show === undefined ? {} : { show }),
     node: session.node,
     ...(session.stream === undefined ? {} : { address: session.stream.address, transport: session.stream.transport }),
   };

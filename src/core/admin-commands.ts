@@ -2,16 +2,23 @@
 import { z } from 'zod';
 import { duration } from '../config/schema.ts';
 import { since, time } from './admin-common.ts';
+import { announcementCommands } from './announcement-commands.ts';
 import { archiveCommands } from './archive-commands.ts';
+import { circleCommands } from './circle-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
+import { moveCommands } from './move-commands.ts';
+import { peerCommands } from './peer-commands.ts';
+import { peopleCommands } from './people-commands.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 import { sessionCommands } from './session-commands.ts';
 import { tokenCommands } from './token-commands.ts';
+import { transferCommands } from './transfer-commands.ts';
+import { uploadCommands } from './upload-commands.ts';
 import { userCommands } from './user-commands.ts';
 import { workspaceCommands } from './workspace-commands.ts';
 
@@ -115,14 +122,23 @@ export const adminCommands: readonly AnyCommand[] = [
   reload,
   stop,
   ...userCommands,
+  ...moveCommands,
   ...invitationCommands,
+  ...peopleCommands,
+  ...announcementCommands,
   ...archiveCommands,
   ...roomCommands,
   ...pubsubCommands,
   ...workspaceCommands,
+  ...uploadCommands,
   ...tokenCommands,
+  ...circleCommands,
   ...sessionCommands,
   ...s2sCommands,
+  ...peerCommands,
   ...clusterCommands,
   logLevel,
 ];
+
+/** With those that are for the command line of the machine alone. */
+export const localCommands: readonly AnyCommand[] = [...adminCommands, ...transferCommands];

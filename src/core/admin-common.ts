@@ -1,6 +1,9 @@
 // What administrative commands have in common: how accounts are named and found, and how results are written for people.
+import { z } from 'zod';
 import { AccountError } from '../auth/accounts.ts';
+import { ADMIN } from '../config/roles.ts';
 import { jid, quote } from '../config/schema.ts';
+import { prepareDomain } from '../xmpp/jid.ts';
 import { type AdminAccounts, type AdminContext, CommandError, type OfflineContext } from './commands.ts';
 
 type Context = AdminContext | OfflineContext;
@@ -35,6 +38,29 @@ export async function withAccount<T>(
     if (error.problem === 'not-found') throw new CommandError('not-found', `there is no account ${address}`);
     throw new CommandError('refused', `${address}: ${error.message}`);
   }
+}
+
+/** What holds for an account: admins by the settings are admins whatever is stored. */
+export function roleNow(context: Context, address: string, stored: string): string {
+  return context.adminsOf(split(address).host).includes(address) ? ADMIN : stored;
+}
+
+/** An argument that names a host, where there are several. */
+export const domain = z.string().optional().describe('The domain; it may be left out where there is one');
+
+/** @throws CommandError `bad-arguments` where it has to be said which; `not-found` for a domain that is not served */
+export function hostOf(context: Context, given: string | undefined): string {
+  const [only, ...others] = context.hosts;
+  const known = `the domains are: ${context.hosts.join(', ')}`;
+  if (given === undefined) {
+    if (only === undefined || others.length > 0) throw new CommandError('bad-arguments', `which domain? ${known}`);
+    return only;
+  }
+  const host = prepareDomain(given);
+  if (host === undefined || !context.hosts.includes(host)) {
+    throw new CommandError('not-found', `${given} is not served here; ${known}`);
+  }
+  return host;
 }
 
 /** An argument that names an account. */

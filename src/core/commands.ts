@@ -5,8 +5,12 @@ import type { Accounts } from '../auth/accounts.ts';
 import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
+import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-services.ts';
+import type { AdminCircles } from './circles.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
+import type { AdminMoves } from './move-commands.ts';
+import type { AdminTransfer } from './transfer.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
 export type CommandErrorCode =
@@ -96,6 +100,8 @@ export interface AdminRooms {
   create(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
   /** False where there is no such room. */
   set(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
+  /** Gives people, by bare JID, affiliations (XEP-0045 5.2); `none` takes them away. False where there is no such room. */
+  affiliate(room: string, changes: ReadonlyMap<string, string>): Promise<boolean>;
   destroy(
     room: string,
     how: { readonly venue?: string | undefined; readonly reason?: string | undefined },
@@ -135,6 +141,31 @@ export interface AdminNodes {
   delete(node: string): Promise<boolean>;
 }
 
+/** A file that somebody has sent. */
+export interface SentFile {
+  readonly id: string;
+  readonly name: string;
+  readonly type: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly purpose: string;
+  /** Milliseconds since 1970; without `expires` it stays. */
+  readonly at: number;
+  readonly expires?: number;
+  readonly url: string | undefined;
+}
+
+/** The files of the people of one host, by localpart. All reject with StorageUnavailable. */
+export interface AdminUploads {
+  list(user: string): Promise<readonly SentFile[]>;
+  /** Everybody who may have files. */
+  people(): AsyncIterable<string>;
+  /** Whose a file is, by its address or its id; undefined where there is none. */
+  ownerOf(file: string): Promise<{ readonly user: string; readonly id: string } | undefined>;
+  /** False where there is none. */
+  remove(user: string, id: string): Promise<boolean>;
+}
+
 export interface SessionInfo {
   /** The full JID. */
   readonly jid: string;
@@ -148,6 +179,8 @@ export interface SessionInfo {
   readonly since: number;
   readonly available: boolean;
   readonly priority: number;
+  /** What its presence says beside being there: `away`, `xa`, `dnd`, `chat`. */
+  readonly show?: string;
   /** How the client is connected, such as `TLSv1.3` or `websocket`. */
   readonly transport?: string;
   readonly node?: string;
@@ -351,10 +384,24 @@ export interface AdminContext {
   roomsOf(domain: string): MaybePromise<AdminRooms | undefined>;
   /** The nodes of publish-subscribe at a domain; nothing where there are none. */
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
+  /** The circles of a host; nothing where it is not served, or has none. */
+  circlesOf(domain: string): MaybePromise<AdminCircles | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** Accounts of a host that move to other addresses; nothing where it is not served, or nobody can. */
+  movesOf(domain: string): MaybePromise<AdminMoves | undefined>;
+  /** The files of the people of a host; nothing where it is not served, or they send none. */
+  uploadsOf(domain: string): MaybePromise<AdminUploads | undefined>;
+  /** Accounts with all they have, in files. */
+  transfer(): AdminTransfer;
   /** The invitations of a host; nothing where it is not served, or has none. */
   invitationsOf(domain: string): MaybePromise<AdminInvitations | undefined>;
+  /** What the people of a host are told by it; nothing where it is not served, or says nothing. */
+  announcementsOf(domain: string): MaybePromise<AdminAnnouncements | undefined>;
+  /** With whom of other servers a host talks; nothing where it is not served, or has no lists. */
+  peersOf(domain: string): MaybePromise<AdminPeers | undefined>;
+  /** What is known of the accounts of a host; nothing where it is not served. */
+  peopleOf(domain: string): MaybePromise<AdminPeople | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;
   /** The names of nodes that cannot be asked for theirs just now. */
   unknown(): MaybePromise<readonly string[]>;

@@ -179,6 +179,14 @@ export const clientRevoked = notify<{ readonly user: string; readonly client: st
 /** An account has another role. Fired on every node. */
 export const roleChanged = notify<{ readonly user: string }>('role-changed');
 
+/**
+ * An account was made by an invitation that names circles. Handlers are waited for; they may be called again for the same account. Fired by
+ * the module for invitations.
+ */
+export const accountInvited = collect<{ readonly user: string; readonly circles: readonly string[] }>(
+  'account-invited',
+);
+
 /** An account was made. Fired by the accounts service. */
 export const accountCreated = notify<{ readonly user: string }>('account-created');
 

@@ -97,6 +97,8 @@ const create = defineOfflineCommand({
     ttl: duration().optional().describe('How long it holds, such as 7d'),
     uses: z.coerce.number().pipe(z.int().positive()).optional().describe('How many may use it'),
     note: z.string().optional().describe('To find it again'),
+    group: z.array(z.string().min(1)).optional().describe('The circles that the account will be in, by their ids'),
+    source: z.string().min(1).optional().describe('Who made it; the operator, unless said'),
   }),
   async run(context, { contact, reset, admin, role, ...args }) {
     if ([contact, reset, args.user].filter((one) => one !== undefined).length > 1) {
@@ -118,7 +120,8 @@ const create = defineOfflineCommand({
       ttl: args.ttl,
       uses: args.uses,
       note: args.note,
-      source: 'operator',
+      groups: args.group,
+      source: args.source ?? 'operator',
     };
     return described(domain, await within(context, domain, (invitations) => invitations.create(wanted)));
   },

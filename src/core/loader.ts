@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { Throttle } from '../auth/throttle.ts';
 import type { Clock } from '../base/clock.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { Cluster } from '../cluster/cluster.ts';
@@ -52,6 +53,7 @@ export interface LoaderParts {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly admin: AdminContext;
+  readonly throttle: Throttle;
   /** A module's settings on a host of kind `users`, and on those below it, parsed and with defaults. */
   settingsOf(domain: string, name: string, schema: AnyModule['config']): unknown;
   readonly bytestreams: Bytestreams;
@@ -119,6 +121,7 @@ async function install(
     clock: parts.clock,
     log,
     admin: parts.admin,
+    throttle: parts.throttle,
     use: (service) => {
       if (!services.has(service.name)) throw new Error(`${name} needs "${service.name}", which no module provides`);
       return services.get(service.name) as never;

@@ -1,5 +1,6 @@
 // The form of a module: everything a feature declares sits in one object. See docs/writing-a-module.md.
 import type { z } from 'zod';
+import type { Throttle } from '../auth/throttle.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { MaybePromise } from '../base/maybe.ts';
@@ -14,6 +15,7 @@ import type { AnyHook, Collect, Gate, HookHandler, Notify, Verdict } from './hoo
 import type { Host, HostKind } from './host.ts';
 import type { Measure, Measures } from './metrics.ts';
 import type { Kind, Owned } from './owners/kind.ts';
+import type { Portion } from './portion.ts';
 import type { Router } from './router.ts';
 import type { Session } from './sessions.ts';
 import type { Transit } from './transit.ts';
@@ -127,14 +129,29 @@ export function provide<T>(service: Service<T>, implementation: NoInfer<T>): Reg
   return { kind: 'provide', service: service as Service<never>, implementation };
 }
 
+/** Something for people to read; `error` where a command was carried out and failed (XEP-0050 3.5). */
+export interface CommandNote {
+  readonly type: 'info' | 'warn' | 'error';
+  readonly text: string;
+}
 /** What a command has done (XEP-0050). */
 export interface CommandResult {
-  /** For people to read. */
-  readonly note?: string;
+  /** For people to read; of severity `info` where it is only a text. */
+  readonly note?: string | readonly CommandNote[];
   /** Values, as a form of type `result`. */
   readonly form?: Element;
 }
-/** Something that people do by filling in a form (XEP-0050); `modules/commands.ts` offers it. In one stage: nothing is remembered in between. */
+/** A further form to be filled in. */
+export interface CommandStage {
+  /**
+   * @param answers what was filled in before, of type `submit`, the first form's first
+   * @throws StanzaError what the answers are refused with
+   */
+  form(request: IqRequest, answers: readonly Element[]): MaybePromise<Element>;
+  /** Whether the command can be completed without it, and what comes after it. */
+  readonly optional?: boolean;
+}
+/** Something that people do by filling in forms (XEP-0050); `modules/commands` offers it. */
 export interface Command {
   readonly target: 'host' | 'room';
   /** What it is known by; unique for the target. */
@@ -142,14 +159,21 @@ export interface Command {
   /** What people call it. */
   readonly name: string;
   /** Whether whoever asks may run it; it is not listed to others. */
-  mayRun(request: IqRequest): boolean;
+  mayRun(request: IqRequest): MaybePromise<boolean>;
   /** What is to be filled in; without it, the command runs at once. */
   form?(request: IqRequest): MaybePromise<Element>;
+  /** What is to be filled in after the first form. */
+  readonly further?: readonly CommandStage[];
   /**
-   * @param submitted what was filled in, of type `submit`; undefined where there is no form
+   * @param submitted what was filled in last, of type `submit`; undefined where there is no form
+   * @param answers all that was filled in, the first form's first
    * @throws StanzaError what it is refused with
    */
-  run(request: IqRequest, submitted: Element | undefined): MaybePromise<CommandResult | void>;
+  run(
+    request: IqRequest,
+    submitted: Element | undefined,
+    answers: readonly Element[],
+  ): MaybePromise<CommandResult | void>;
 }
 
 export interface Identity {
@@ -186,6 +210,8 @@ export interface Setup<C, S, M> {
   readonly log: Logger;
   /** What administrators may do, on the whole server: for modules by which they do it. Nothing of it may be used before `setup` is over. */
   readonly admin: AdminContext;
+  /** Slows down those who guess passwords, at whatever door: the same for all of the server. Not asked where `limits.enabled` is off. */
+  readonly throttle: Throttle;
   /** A service that the module lists in `needs`. */
   use<T>(service: Service<T>): T;
   /** A service that may be missing, because its module is switched off. */
@@ -211,6 +237,8 @@ export interface Installed {
   readonly commands?: readonly Command[];
   /** What is served over HTTP; a host that is named in the request comes before the others. */
   readonly routes?: readonly WebRoute[];
+  /** What it keeps for accounts, for export and import (XEP-0227). */
+  readonly portion?: Portion;
   stop?(): MaybePromise<void>;
 }
 

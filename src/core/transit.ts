@@ -16,7 +16,7 @@ export type Origin =
   | { readonly kind: 'server'; readonly domain: string }
   /** `life`: the session that it speaks instead of. */
   | { readonly kind: 'host'; readonly host: Host; readonly life?: Life | undefined }
-  /** `by`, a component, speaks for an account of the host (XEP-0356). */
+  /** `by`, a component, speaks for an account of the host (XEP-0356); or, by the host's own domain, who has a token of the account. */
   | { readonly kind: 'account'; readonly host: Host; readonly by: string };
 
 /** A typed fact that one phase leaves for a later one, such as the stanza's archive id. */

@@ -1,20 +1,11 @@
 // The administrative commands for accounts.
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
-import { ADMIN, MEMBER } from '../config/roles.ts';
+import { ADMIN } from '../config/roles.ts';
 import { quote, secret } from '../config/schema.ts';
-import { prepareDomain } from '../xmpp/jid.ts';
-import { account, accountsOf, checkRole, split, time, withAccount } from './admin-common.ts';
+import { account, checkRole, roleNow, split, time, withAccount } from './admin-common.ts';
 import { describeArchive, renderArchive } from './archive-commands.ts';
-import {
-  type AdminAccounts,
-  type AdminContext,
-  type AnyCommand,
-  CommandError,
-  defineCommand,
-  defineOfflineCommand,
-  type OfflineContext,
-} from './commands.ts';
+import { type AnyCommand, CommandError, defineCommand, defineOfflineCommand } from './commands.ts';
 import { clientNameOf, isOf, WAITING, withClient } from './session-commands.ts';
 
 const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
@@ -27,11 +18,6 @@ export function generatePassword(): string {
 const password = secret().describe('The password');
 
 const role = z.string().min(1).describe('The role: what the account may do');
-
-/** What holds for an account: admins by the settings are admins whatever is stored. */
-function roleNow(context: AdminContext | OfflineContext, address: string, stored: string): string {
-  return context.adminsOf(split(address).host).includes(address) ? ADMIN : stored;
-}
 
 const passwordOrGenerate = z.strictObject({
   jid: account,
@@ -113,59 +99,6 @@ const userRm = defineOfflineCommand({
     return { jid: args.jid };
   },
   render: (result) => `${result.jid} is gone`,
-});
-
-const PAGE = 1000;
-
-/** The addresses that come after one, in order, over several hosts; page by page. */
-async function* accountsAfter(
-  context: AdminContext | OfflineContext,
-  hosts: readonly string[],
-  after: string | undefined,
-): AsyncGenerator<{ readonly host: string; readonly store: AdminAccounts; readonly users: readonly string[] }> {
-  const last = after === undefined ? undefined : split(after);
-  const from = last === undefined ? 0 : Math.max(0, hosts.indexOf(last.host));
-  for (const host of hosts.slice(from)) {
-    const store = accountsOf(context, host);
-    let user = host === last?.host ? last.user : undefined;
-    do {
-      const users = await store.list(user, PAGE);
-      if (users.length > 0) yield { host, store, users };
-      user = users.at(-1);
-    } while (user !== undefined);
-  }
-}
-
-const userLs = defineOfflineCommand({
-  name: 'user ls',
-  readOnly: true,
-  summary: 'List accounts',
-  args: z.strictObject({
-    host: z.string().optional().describe('Only of this domain'),
-    after: account.optional().describe('Only those that come after this one'),
-    limit: z.int().positive().optional().describe('So many at the most; all, unless said'),
-  }),
-  async run(context, { host: given, after, limit = Number.POSITIVE_INFINITY }) {
-    const hosts = given === undefined ? context.hosts : [prepareDomain(given) ?? given];
-    const accounts: string[] = [];
-    const roles: Record<string, string> = {};
-    for await (const { host, store, users } of accountsAfter(context, hosts, after)) {
-      const wanted = users.slice(0, limit - accounts.length);
-      const facts = await Promise.all(wanted.map((user) => store.facts(user)));
-      for (const [i, user] of wanted.entries()) {
-        const jid = `${user}@${host}`;
-        accounts.push(jid);
-        const now = roleNow(context, jid, facts[i]?.role ?? MEMBER);
-        if (now !== MEMBER) roles[jid] = now;
-      }
-      if (accounts.length >= limit) break;
-    }
-    return { accounts, roles };
-  },
-  render: ({ accounts, roles }) =>
-    accounts.length === 0
-      ? 'there are no accounts'
-      : accounts.map((jid) => (roles[jid] === undefined ? jid : `${jid} (${roles[jid]})`)).join('\n'),
 });
 
 const userShow = defineOfflineCommand({
@@ -282,7 +215,6 @@ export const userCommands: readonly AnyCommand[] = [
   userBatch,
   userPasswd,
   userRm,
-  userLs,
   userShow,
   userRole,
   userDisable,

@@ -37,6 +37,8 @@ export interface WebReply {
   /** Lists are sent as several headers of that name. */
   readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   readonly body?: string | Uint8Array | Readable;
+  /** The host does not know what is asked for, and says so; another one that does comes first. */
+  readonly isUnknown?: boolean;
 }
 
 /** One line of a module's `routes`. */
@@ -162,13 +164,15 @@ export class WebRoutes {
 
   private async ask(found: readonly Found[], method: WebMethod, exchange: Exchange): Promise<WebReply> {
     const request = requestOf(exchange, method);
+    let unknown: WebReply | undefined;
     try {
       for (const { route, match } of found) {
         if (match === 'malformed') return { status: 400, body: 'the address is malformed\n' };
         const reply = await route.handle({ ...request, params: match });
-        if (reply !== undefined) return reply;
+        if (reply?.isUnknown) unknown ??= reply;
+        else if (reply !== undefined) return reply;
       }
-      return { status: 404, body: 'there is nothing here\n' };
+      return unknown ?? { status: 404, body: 'there is nothing here\n' };
     } catch (error) {
       if (error instanceof WebRefusal) {
         return { status: error.status, headers: error.headers, body: `${error.message}\n` };

@@ -1,9 +1,7 @@
 // The administrative commands for the identity of a domain, which clients show as that of a workspace.
 import { z } from 'zod';
-import { table } from './admin-common.ts';
+import { domain, hostOf, table } from './admin-common.ts';
 import { type AdminContext, type AdminWorkspace, CommandError, defineCommand } from './commands.ts';
-
-const domain = z.string().optional().describe('The domain; it may be left out where there is one');
 
 /** @throws CommandError `not-found` for a domain that is not served, `bad-arguments` where it has to be said which, `refused` for what is refused */
 async function withWorkspace<T>(
@@ -11,14 +9,9 @@ async function withWorkspace<T>(
   given: string | undefined,
   work: (workspace: AdminWorkspace, domain: string) => Promise<T>,
 ): Promise<T> {
-  const [only, ...others] = context.hosts;
-  const known = `the domains are: ${context.hosts.join(', ')}`;
-  if (given === undefined && (only === undefined || others.length > 0)) {
-    throw new CommandError('bad-arguments', `which domain? ${known}`);
-  }
-  const name = given ?? only!;
+  const name = hostOf(context, given);
   const workspace = await context.workspaceOf(name);
-  if (workspace === undefined) throw new CommandError('not-found', `${name} has no workspace; ${known}`);
+  if (workspace === undefined) throw new CommandError('not-found', `${name} has no workspace`);
   try {
     return await work(workspace, name);
   } catch (error) {

@@ -3,7 +3,7 @@ import { andThen, type MaybePromise } from '../base/maybe.ts';
 import type { SessionEntry } from '../cluster/cluster.ts';
 import { iqIn, presenceOut, sessionOrphaned, sessionPresence } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
-import { defineModule, type IqRequest, iqGet, on } from '../core/module.ts';
+import { defineModule, defineService, type IqRequest, iqGet, on, provide } from '../core/module.ts';
 import { defineSlot } from '../core/sessions.ts';
 import type { Transit } from '../core/transit.ts';
 import { kv } from '../storage/specs.ts';
@@ -20,12 +20,16 @@ interface LastSeen {
   readonly status?: string;
 }
 
+/** When an account was last there, in milliseconds since 1970, as far as it is known; by localpart. */
+export const lastSeen = defineService<{ of(user: string): MaybePromise<number | undefined> }>('last-seen');
+
 /** What the user says in the unavailable presence that is being handled. */
 const farewell = defineSlot<string>('farewell');
 
 export default defineModule({
   xeps: ['XEP-0012 2.0'],
   summary: 'Tells contacts when somebody was last online, and everybody how long the server has been running',
+  provides: [lastSeen],
   needs: [rosterService],
   stores: { seen: kv<LastSeen>() },
 
@@ -64,6 +68,7 @@ export default defineModule({
     return {
       features: { server: [NS.lastActivity], account: [NS.lastActivity] },
       handlers: [
+        provide(lastSeen, { of: (user) => andThen(stores.seen.get(user), (seen) => seen?.at) }),
         iqGet('host', NS.lastActivity, 'query', () => lastElement(process.uptime() * 1000)),
         // whether an account exists is nobody's business either
         iqGet(['account', 'nobody'], NS.lastActivity, 'query', ofAccount),

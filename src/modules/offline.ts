@@ -35,9 +35,10 @@ import { type BareJid, Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { type Holders, type Message, messageOf, type Presence, type Stanza } from '../xmpp/stanza.ts';
 import { readBefore, receivedAs } from './mam/index.ts';
+import { offlinePortion } from './portability/offline.ts';
 
 /** A message as it will be delivered. */
-interface Kept {
+export interface Kept {
   readonly xml: string;
   /** When it was first to be delivered, in milliseconds since 1970. */
   readonly at: number;
@@ -336,6 +337,12 @@ export default defineModule({
 
     return {
       features: { server: [NS.msgOffline] },
+      portion: offlinePortion({
+        messages: stores.messages,
+        most: limits.messages,
+        now: () => clock.now(),
+        changed: (user) => void usages.delete(user),
+      }),
       handlers: [
         on(messageOffline, { phase: 'store' }, store),
         on(bind2Inline, ({ session }) => clear(session)),

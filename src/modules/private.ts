@@ -3,10 +3,12 @@ import { z } from 'zod';
 import { gate } from '../core/hooks.ts';
 import { defineModule, type IqRequest, iqGet, iqSet } from '../core/module.ts';
 import { map } from '../storage/specs.ts';
-import { type Element, el } from '../xml/element.ts';
+import { parseElement } from '../xml/document.ts';
+import { Element, el, type Node, type RawXml } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
+import { privatePortion } from './portability/private.ts';
 
 /** A device asks for an element: whoever keeps such elements elsewhere sets the answer. */
 export const privateAsked = gate<{ readonly user: string; readonly wanted: Element; answer: Element | undefined }>()(
@@ -34,18 +36,24 @@ export default defineModule({
       const [wanted, ...others] = payload.elements();
       // 2: one namespace at a time
       if (wanted === undefined || others.length > 0) throw new StanzaError('bad-request', 'ask for one element');
-      const key = keyOf(wanted);
-      const asked = { user: iq.to.local, wanted, answer: undefined as Element | undefined };
-      const verdict = await host.gate(privateAsked, asked);
-      if (verdict instanceof StanzaError) throw verdict;
-      if (asked.answer !== undefined) return el('query', NS.private, undefined, asked.answer);
-      const xml = await stores.elements.get(iq.to.local, key);
-      return el('query', NS.private, undefined, xml === undefined ? el(wanted.name, wanted.ns) : { raw: xml });
+      const found = await read(iq.to.local, wanted);
+      return el('query', NS.private, undefined, found ?? el(wanted.name, wanted.ns));
     }
 
-    async function set({ iq, payload }: IqRequest): Promise<void> {
-      const user = iq.to.local;
-      const elements = payload.elements();
+    async function read(user: string, wanted: Element): Promise<Node | undefined> {
+      const key = keyOf(wanted);
+      const asked = { user, wanted, answer: undefined as Element | undefined };
+      const verdict = await host.gate(privateAsked, asked);
+      if (verdict instanceof StanzaError) throw verdict;
+      if (asked.answer !== undefined) return asked.answer;
+      const xml = await stores.elements.get(user, key);
+      return xml === undefined ? undefined : { raw: xml };
+    }
+
+    const set = ({ iq, payload }: IqRequest): Promise<void> => keep(iq.from, payload.elements());
+
+    async function keep(by: Jid, elements: readonly Element[]): Promise<void> {
+      const user = by.local;
       if (elements.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep');
       const changes = elements.map((element) => ({ element, key: keyOf(element), xml: element.toXml() }));
       if (changes.some(({ xml }) => Buffer.byteLength(xml) > config['max-bytes'])) {
@@ -57,7 +65,7 @@ export default defineModule({
         throw new StanzaError('resource-constraint', `an account keeps at most ${config['max-elements']} elements`);
       }
       for (const { element, key, xml } of changes) {
-        const verdict = await host.gate(privateKept, { by: iq.from, element });
+        const verdict = await host.gate(privateKept, { by, element });
         if (verdict instanceof StanzaError) throw verdict;
         if (verdict !== 'handled') await stores.elements.set(user, key, xml);
       }
@@ -70,6 +78,14 @@ export default defineModule({
 
     return {
       features: { server: [NS.private] },
+      portion: privatePortion({
+        all: async (user) => stores.elements.all(user),
+        async read(user, wanted) {
+          const found = await read(user, wanted);
+          return found === undefined || found instanceof Element ? found : parseElement((found as RawXml).raw);
+        },
+        write: (user, element) => keep(user, [element]),
+      }),
       handlers: [
         iqGet('self', NS.private, 'query', get),
         iqSet('self', NS.private, 'query', set),

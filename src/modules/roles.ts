@@ -83,6 +83,7 @@ const refuseOut = (may: boolean): Verdict | undefined =>
 
 const leaving: ReadonlySet<string> = new Set(['unavailable', 'unsubscribe', 'unsubscribed', 'error']);
 
-function takesLeave({ type }: Stanza): boolean {
+/** Whether a stanza ends something, or says what went wrong: it always passes. */
+export function takesLeave({ type }: Stanza): boolean {
   return type !== undefined && leaving.has(type);
 }

@@ -16,6 +16,7 @@ import type { Jid } from '../xmpp/jid.ts';
 import { NS } from '../xmpp/ns.ts';
 import { avatars } from './avatars/index.ts';
 import { type Picture, readPicture } from './avatars/picture.ts';
+import { vcardPortion } from './portability/vcard.ts';
 import { vcard4From } from './vcard4/from-temp.ts';
 import { profiles, readOr } from './vcard4/index.ts';
 import { vcardTempFrom } from './vcard4/to-temp.ts';
@@ -61,8 +62,9 @@ export default defineModule({
     }
 
     /** 3.2: all of it, in place of what was there. */
-    async function set({ iq: { from }, payload }: IqRequest): Promise<void> {
-      const user = from.local;
+    const set = ({ iq: { from }, payload }: IqRequest): Promise<void> => write(from.local, payload);
+
+    async function write(user: string, payload: Element): Promise<void> {
       const pictured = payload.getChildren('PHOTO').find((one) => dataOf(one) !== '');
       const picture = pictured && readPicture(dataOf(pictured), pictures.most);
       const card = payload.without((child) => child === pictured || (isPhoto(child) && child.elements().length === 0));
@@ -82,6 +84,17 @@ export default defineModule({
       await profile.write(user, made);
     }
 
+    /** Words that say what the profile and the picture say already. */
+    async function adopt(user: string, payload: Element, isDry: boolean): Promise<boolean> {
+      const there = await profile.read(user);
+      const card = payload.without(isPhoto);
+      if (there === undefined) return false;
+      const means = digest(there);
+      if (digest(vcard4From(card, there)) !== means) return false;
+      if (!isDry) await stores.said.set(user, { xml: flatten(card.toXml()), means });
+      return true;
+    }
+
     // 3.2, and nobody learns who has an account
     const forbid = (): never => {
       throw new StanzaError('forbidden', "it is somebody else's");
@@ -89,6 +102,11 @@ export default defineModule({
 
     return {
       features: { server: [NS.vcardTemp], account: [NS.vcardTemp] },
+      portion: vcardPortion({
+        read: (user) => read(user, undefined),
+        adopt,
+        write: (user, card) => write(user.local, card),
+      }),
       handlers: [
         iqGet('account', NS.vcardTemp, 'vCard', get),
         iqSet('self', NS.vcardTemp, 'vCard', set),

@@ -29,6 +29,17 @@ export function idTime(id: string): number {
   return Number.parseInt(id.slice(0, timeLength), 32);
 }
 
+/**
+ * An id of that time, in milliseconds since 1970, the `count`th of it, for something that was named elsewhere.
+ * @param name of seven bytes or more, which are the end of the id: who can guess them can guess the id
+ */
+export function idAt(at: number, count: number, name: Uint8Array): string {
+  const place = Math.min(count, counterLimit - 1);
+  let id = `${idFloor(Math.floor(at))}${digits[place >> 10]}${digits[(place >> 5) & 31]}${digits[place & 31]}`;
+  for (let i = 0; i < randomLength; i++) id += digits[name[i]! & 31];
+  return id;
+}
+
 /** What an id range of a query comes to: everything strictly between two texts. */
 export function idBounds(range: { start?: number; end?: number; after?: string; before?: string }): [string, string] {
   let above = range.start === undefined ? '' : idFloor(range.start);

@@ -102,6 +102,14 @@ export const NS = {
   // XEP-0215
   extdisco: 'urn:xmpp:extdisco:2',
   extdiscoOld: 'urn:xmpp:extdisco:1',
+  // XEP-0227
+  pie: 'urn:xmpp:pie:0',
+  pieScram: 'urn:xmpp:pie:0#scram',
+  pieMam: 'urn:xmpp:pie:0#mam',
+  privacy: 'jabber:iq:privacy',
+  xinclude: 'http://www.w3.org/2001/XInclude',
+  // ours, in files of exported accounts only
+  exported: 'urn:parley:exported:0',
   // XEP-0220
   dialback: 'jabber:server:dialback',
   dialbackFeature: 'urn:xmpp:features:dialback',
@@ -125,6 +133,8 @@ export const NS = {
   // XEP-0280
   carbons: 'urn:xmpp:carbons:2',
   carbonsRules: 'urn:xmpp:carbons:rules:0',
+  // XEP-0283
+  moved: 'urn:xmpp:moved:1',
   // XEP-0288
   bidi: 'urn:xmpp:bidi',
   bidiFeature: 'urn:xmpp:features:bidi',
@@ -146,6 +156,8 @@ export const NS = {
   // XEP-0317
   hats: 'urn:xmpp:hats:0',
   hatCommands: 'urn:xmpp:hats:commands',
+  admin: 'http://jabber.org/protocol/admin',
+  parleyAdmin: 'urn:parley:admin',
   prosodyHats: 'xmpp:prosody.im/protocol/hats:1',
   // XEP-0333
   chatMarkers: 'urn:xmpp:chat-markers:0',

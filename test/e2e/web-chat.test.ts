@@ -1,6 +1,10 @@
 // The web client as the server brings it: at /chat, with nothing from anywhere else, and signed in for whoever has just chosen a password.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { Session } from '../../src/core/sessions.ts';
+import { invitations } from '../../src/modules/invitations/service.ts';
 import { webSignIn } from '../../src/modules/web-chat/hand-over.ts';
 import type { Server } from '../../src/server.ts';
 import { StreamError } from '../../src/xmpp/errors.ts';
@@ -9,13 +13,21 @@ import { addContact, enterRoom, pick, say } from '../kit/converse.ts';
 import { logIn as kitLogIn } from '../kit/login.ts';
 import { startServer } from '../kit/test-server.ts';
 
-const domain = 'browser.example';
+// its files are at http://localhost, which is elsewhere for a page at http://127.0.0.1
+const domain = 'localhost';
 const secret = 'a rose by any other name';
 const timeout = 60_000;
+const folder = mkdtempSync(join(tmpdir(), 'parley-web-chat-'));
+/** One pixel. */
+const picture = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+);
 
 let server: Server;
 let browser: Chromium;
 let base: string;
+let files: string;
 const pages: ChromiumPage[] = [];
 
 beforeAll(async () => {
@@ -23,11 +35,13 @@ beforeAll(async () => {
   server = await startServer({ hosts: { [domain]: {} }, listen: { http: 0 } }, { iterations: 4096 });
   for (const user of ['romeo', 'juliet', 'nurse']) await server.hosts.get(domain)!.accounts.create(user, secret);
   base = `http://127.0.0.1:${server.address('http')!.port}`;
+  files = `http://localhost:${server.address('http')!.port}`;
   browser = await Chromium.start();
 }, 120_000);
 afterAll(async () => {
   await browser?.[Symbol.asyncDispose]();
   await server?.stop();
+  rmSync(folder, { recursive: true });
 });
 
 async function open(path: string): Promise<ChromiumPage> {
@@ -76,6 +90,20 @@ test('people log in with their names alone, talk, enter a room, and choose a smi
   await romeo.shows('Smileys and emotions');
 });
 
+test('a picture is sent from the page, and seen by the other', { timeout }, async () => {
+  const [romeo, juliet] = pages as [ChromiumPage, ChromiumPage];
+  const file = join(folder, 'rose.png');
+  writeFileSync(file, picture);
+  await romeo.click(`converse-roster .open-chat[data-jid="juliet@${domain}"]`);
+  await romeo.until(10_000, "document.querySelector('input.fileupload') !== null");
+  await romeo.choose('input.fileupload', file);
+  await juliet.until(15_000, "document.querySelector('converse-roster .unread-msgs') !== null");
+  await juliet.click(`converse-roster .open-chat[data-jid="romeo@${domain}"]`);
+  const isSeen = `[...document.querySelectorAll('.chat-msg__media img, .chat-msg__text img')]
+    .some(({ src, complete, naturalWidth }) => src.startsWith('${files}/') && complete && naturalWidth === 1)`;
+  expect(await juliet.until(15_000, isSeen), await juliet.evaluate('document.body.innerText')).toBe(true);
+});
+
 test('a ticket opens it signed in, leaves no trace in the address, and is needed only once', { timeout }, async () => {
   const path = await ticket('nurse');
   const nurse = await open(path);
@@ -101,9 +129,18 @@ test('a ticket opens it signed in, leaves no trace in the address, and is needed
   expect(await other.evaluate('location.href')).toBe(`${base}/chat`);
 });
 
+test('somebody asks for an invitation below their own name, and gets a link to pass on', { timeout }, async () => {
+  const [juliet] = pages.slice(1);
+  await juliet!.click('.parley-invite');
+  await juliet!.shows('Whoever opens this link');
+  const link = await juliet!.evaluate<string>("document.querySelector('.parley-invitation').href");
+  const [invitation] = await server.hosts.get(domain)!.find(invitations)!.list();
+  expect(invitation).toMatchObject({ page: link, inviter: `juliet@${domain}`, kind: 'contact', makesAccount: true });
+});
+
 test('nothing was fetched from elsewhere, nothing was kept from the page, and nothing went wrong in it', () => {
   for (const page of pages) {
-    const own = [base, base.replace('http', 'ws'), 'data:', `blob:${base}`];
+    const own = [base, files, base.replace('http', 'ws'), 'data:', `blob:${base}`];
     expect(page.fetched.filter((url) => !own.some((start) => url.startsWith(start)))).toEqual([]);
     const refused = page.refused.filter((text) => !text.includes("'https://pictures.example/thorn.png'"));
     expect(refused).toEqual([]);

@@ -56,7 +56,7 @@ export class Chromium implements AsyncDisposable {
         '--disable-component-update',
         '--disable-sync',
         '--disable-extensions',
-        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
         `--user-data-dir=${folder}`,
         '--remote-debugging-port=0',
         'about:blank',

@@ -1,7 +1,7 @@
 // Somebody who sends files (XEP-0363): asks for slots on a stream, and puts and reads by HTTP, with all that HTTP says to see.
 import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import type { Element } from 'ltx';
-import type { StreamClient } from './client.ts';
+import type { Address, StreamClient } from './client.ts';
 import { logIn } from './login.ts';
 import type { TestServer } from './test-server.ts';
 
@@ -39,7 +39,12 @@ export class Sender {
   /** Logs in, with an account that is made for it where there is none. */
   static async come(server: TestServer, user: string, domain: string): Promise<Sender> {
     await server.server.accounts.create(`${user}@${domain}`, 'secret').catch(() => {});
-    const { client, jid } = await logIn(server.c2s, { user, password: 'secret', domain });
+    return Sender.enter(server.c2s, user, domain);
+  }
+
+  /** Logs in. */
+  static async enter(address: Address, user: string, domain: string): Promise<Sender> {
+    const { client, jid } = await logIn(address, { user, password: 'secret', domain });
     return new Sender(client, jid, domain);
   }
 

@@ -37,6 +37,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { type BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import type { Iq, Message, Presence } from '../../xmpp/stanza.ts';
+import { blocksPortion } from '../portability/blocks.ts';
 import { asked, Guards } from './guards.ts';
 import { type Blocking, BlockList, type Changed, Lists, parseItems } from './list.ts';
 import { isBlocked, judgeIq, judgeMessage } from './refusals.ts';
@@ -157,8 +158,11 @@ export default defineModule({
     function block({ iq, payload }: IqRequest): MaybePromise<void> {
       const jids = parseItems(payload);
       if (jids.length === 0) throw new StanzaError('bad-request', 'say whom to block');
-      return change(iq.to, 'block', jids, () => lists.add(iq.to.local, jids));
+      return add(iq.to, jids);
     }
+
+    const add = (account: Jid, jids: readonly string[]): MaybePromise<void> =>
+      change(account, 'block', jids, () => lists.add(account.local, jids));
 
     function unblock({ iq, payload }: IqRequest): MaybePromise<void> {
       const jids = parseItems(payload);
@@ -238,6 +242,7 @@ export default defineModule({
 
     return {
       features: { server: [NS.blocking], account: [NS.blocking] },
+      portion: blocksPortion({ lists, block: async (user, jids) => add(user, jids) }),
       handlers: [
         provide(blocking, lists),
         iqGet('self', NS.blocking, 'blocklist', getList),

@@ -23,11 +23,15 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { subscribing } from '../presence/index.ts';
 import { roster as rosterService } from '../roster/index.ts';
+import { webSignIn } from '../web-chat/hand-over.ts';
+import { workspaces } from '../workspace.ts';
+import { Allowance, GUESSES, PAGES } from './allowance.ts';
 import { InvitationBook } from './book.ts';
 import { invitationCommands } from './by-form.ts';
-import { Guesses } from './guesses.ts';
 import { makesAccount, pathOf } from './invitation.ts';
+import type { Site } from './page.ts';
 import { Redeemer } from './redeem.ts';
+import { joinRoutes } from './routes.ts';
 import { InvitationRefusal, type Invitations, invitations } from './service.ts';
 import { settings } from './settings.ts';
 import { stores } from './stores.ts';
@@ -48,10 +52,11 @@ export default defineModule({
     redeemed: counter('Invitations used'),
   },
 
-  setup({ host, config, stores: opened, metrics, cluster, clock, log, web, use, every }) {
+  setup({ host, config, stores: opened, metrics, cluster, clock, log, web, use, find, every }) {
     const roster = use(rosterService);
     const befriending = use(subscribing);
-    const guesses = new Guesses(clock);
+    const guesses = new Allowance(GUESSES, clock);
+    const pages = new Allowance(PAGES, clock);
     const presented = new WeakMap<ClientStream, string>();
     const book = new InvitationBook({
       domain: host.domain,
@@ -104,7 +109,7 @@ export default defineModule({
         presented.set(stream, token);
       } catch (error) {
         if (!(error instanceof InvitationRefusal)) throw error;
-        if (error.problem === 'unknown') guesses.missed(stream.address);
+        if (error.problem === 'unknown') guesses.take(stream.address);
         throw new StanzaError('item-not-found', 'The provided token is invalid or expired');
       }
     }
@@ -117,10 +122,28 @@ export default defineModule({
 
     const isOurs = ({ session }: IqRequest): boolean => session?.host === host && hasAccounts;
 
+    const site = async (): Promise<Site> => ({
+      domain: host.domain,
+      place: (await find(workspaces)?.identity())?.name ?? host.domain,
+      passwordLength: config['password-length'],
+      chat: find(webSignIn) === undefined ? undefined : '../chat',
+    });
+    const mayLook = (address: string): boolean => {
+      if (guesses.isSpent(address)) return false;
+      if (!host.settings.limits.enabled) return true;
+      if (pages.isSpent(address)) return false;
+      pages.take(address);
+      return true;
+    };
+    const missed = (address: string): void => guesses.take(address);
+    const signIn = async (user: string, password: string): Promise<string | undefined> =>
+      find(webSignIn)?.ticket(user, password);
+
     const mayInvite = ({ iq }: IqRequest): MaybePromise<boolean> => host.may(iq.from, 'invite');
 
     return {
       commands: invitationCommands({ invitations: service, isOurs, mayInvite, makesAccounts }),
+      routes: hasAccounts ? joinRoutes({ invitations: service, mayLook, missed, site, signIn }) : [],
       handlers: [
         provide(invitations, service),
         on(streamFeatures, ({ stream, features }) => {

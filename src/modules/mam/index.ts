@@ -29,6 +29,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Message, replaceElement } from '../../xmpp/stanza.ts';
+import { archivePortion } from '../portability/archive.ts';
 import { isVisible, roster as rosterService } from '../roster/index.ts';
 import { filterForm } from './filters.ts';
 import { readBefore, receivedAs, sentAs } from './notes.ts';
@@ -234,6 +235,11 @@ export default defineModule({
     return {
       // ids are given by archives, never by the host: who claims that it did is not to be believed (XEP-0359 3, 7)
       features: { server: [NS.retraction, NS.retractionTombstone], account: features },
+      portion: archivePortion({
+        messages,
+        prefsOf: async (user) => stores.prefs.get(user),
+        setPrefs: (user, said) => prefs.set(user, said),
+      }),
       handlers: [
         on(messageOut, { phase: 'archive' }, archiveOut),
         on(messageIn, { phase: 'archive' }, archiveIn),

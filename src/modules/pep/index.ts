@@ -25,6 +25,7 @@ import { NS } from '../../xmpp/ns.ts';
 import type { Message } from '../../xmpp/stanza.ts';
 import { type BlockList, blocking, blockListChanged } from '../blocking/index.ts';
 import { caps as capsService, wantsChanged } from '../caps/index.ts';
+import { nodesPortion } from '../portability/nodes.ts';
 import { presenceBroadcast } from '../presence/index.ts';
 import { Answered, Asked } from '../pubsub/asked.ts';
 import { decidedNode, isDecision } from '../pubsub/authorize.ts';
@@ -272,6 +273,14 @@ export default defineModule({
       metrics.expired.inc(await sweepExpired(stores.items, isOurs));
     });
 
+    const portion = nodesPortion({
+      domain: host.domain,
+      stores,
+      serviceOf,
+      mostBytes: config['max-bytes'],
+      bring: (user, node, brought) => askNode(user, node, { is: 'bring', brought }),
+    });
+
     const stopListening = index.listen();
     const changed = ({ service }: { readonly service: Jid }): void => index.changed(service.local);
     const targets = ['account'] as const;
@@ -288,6 +297,7 @@ export default defineModule({
         ),
       },
       identities: { account: [{ category: 'pubsub', type: 'pep' }] },
+      portion,
       items: (of, by, query) =>
         of.local === '' ? [] : pipeline.after(by, of, () => visibleNodes(serviceOf(of), by, query)),
       handlers: [

@@ -6,6 +6,7 @@ import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { Answered, Asked } from './asked.ts';
 import { decide, remind } from './authorize.ts';
+import { type Brought, bring } from './bring.ts';
 import { keepOwn } from './companions.ts';
 import { describeNode, listItems } from './discovery.ts';
 import { dismiss, forget, greet } from './presence.ts';
@@ -21,6 +22,8 @@ export type Errand =
   | { readonly is: 'reminder'; readonly from: string }
   /** What the service keeps at a node of its own: an item is there from now on, or is not any more. */
   | { readonly is: 'own'; readonly id: string; readonly xml?: string }
+  /** What was at such a node elsewhere. */
+  | { readonly is: 'bring'; readonly brought: Brought }
   /** A resource has become available, or is it no more; an account is gone (a bare JID). */
   | { readonly is: 'coming' | 'going' | 'removed'; readonly who: string };
 
@@ -45,6 +48,8 @@ export function run(shelf: Shelf, name: string, errand: Errand): MaybePromise<An
       return andThen(remind(shelf, name, jid(errand.from)), nothing);
     case 'own':
       return andThen(keepOwn(shelf, name, errand.id, errand.xml), nothing);
+    case 'bring':
+      return andThen(bring(shelf, name, errand.brought), (element) => new Answered(element));
     case 'coming':
       return andThen(greet(shelf, name, jid(errand.who)), nothing);
     case 'going':

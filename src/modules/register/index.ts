@@ -188,9 +188,10 @@ const takesInvited = (host: Host): boolean =>
 /** An administrator's name must not go to whoever comes first. */
 const isReserved = (host: Host, name: string): boolean => host.settings.admins.includes(Jid.of(name, host.domain).bare);
 
-/** The account that asks: one of ours, over a stream of its own. */
-function ownerOf({ session, iq }: IqRequest, host: Host): string {
-  if (session === undefined || session.host !== host) throw new StanzaError('registration-required');
+/** The account that asks: one of ours, over a stream of its own or by a token. */
+function ownerOf({ session, iq, transit: { origin } }: IqRequest, host: Host): string {
+  const isByToken = origin.kind === 'account' && origin.by === host.domain;
+  if (!isByToken && session?.host !== host) throw new StanzaError('registration-required');
   if (host.settings.authentication !== 'accounts') throw new StanzaError('not-allowed', 'Guests have no account');
   return iq.from.local;
 }

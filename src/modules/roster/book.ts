@@ -13,6 +13,8 @@ import type { BareJid, Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { type Iq, type Presence, replaceElement, type Stanza } from '../../xmpp/stanza.ts';
 import {
+  broughtTo,
+  isAsBrought,
   isFrom,
   isTombstone,
   isVisible,
@@ -153,6 +155,29 @@ export class RosterBook implements Roster {
       });
       this.parts.changed(account, contact, was, item);
       await this.push(account, contact, item);
+    });
+  }
+
+  /**
+   * Takes a contact, or a request, from where the account was before; of what is there already nothing changes.
+   * @param isDry it is only told what would be
+   */
+  bring(account: Jid, contact: Jid, item: RosterItem, isDry: boolean): Promise<'added' | 'same' | 'kept'> {
+    return this.inTurn(account, async (ver) => {
+      const items = await this.all(account.local);
+      const there = items.get(contact.bare);
+      const merged = broughtTo(there, item, ver);
+      if (merged === undefined) return isAsBrought(there!, item) ? 'same' : 'kept';
+      if (isVisible(item) && !isVisible(there) && items.size >= this.parts.limits.maxItems) return 'kept';
+      if (isDry) return 'added';
+      let was: RosterItem | undefined;
+      const is = await this.parts.items.update(account.local, contact.bare, (old) => {
+        was = old;
+        return broughtTo(old, item, ver) ?? old;
+      });
+      this.parts.changed(account, contact, was, is);
+      if (is !== undefined && is.ver > 0) await this.push(account, contact, is);
+      return 'added';
     });
   }
 

@@ -10,6 +10,7 @@ import { type Element, el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
+import { rosterPortion } from '../portability/roster.ts';
 import { formatVersion, interested, isForInterested, type Roster, RosterBook } from './book.ts';
 import { Doubts } from './doubts.ts';
 import { isVisible, itemElement, parseRosterSet, type RosterItem } from './item.ts';
@@ -131,6 +132,7 @@ export default defineModule({
 
     return {
       features: { server: [NS.roster] },
+      portion: rosterPortion({ book, limits: itemLimits }),
       handlers: [
         provide(roster, shared),
         on(sessionOut, { phase: 'filter' }, ({ session, stanza }) =>

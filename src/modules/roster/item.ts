@@ -84,6 +84,27 @@ export function isVisible(item: RosterItem | undefined): item is RosterItem {
   return item !== undefined && item.hidden !== true;
 }
 
+/** What a contact, or a request, from elsewhere makes of an item; undefined where what is there stays. */
+export function broughtTo(old: RosterItem | undefined, brought: RosterItem, ver: number): RosterItem | undefined {
+  const { hidden, request } = brought;
+  if (hidden !== true) {
+    const waiting = old?.request;
+    if (isVisible(old)) return undefined;
+    return { ...brought, ...(waiting !== undefined && { request: waiting }), ver };
+  }
+  if (old === undefined || isTombstone(old)) return { ...brought, ver: old?.ver ?? 0 };
+  if (request === undefined || old.request !== undefined || isFrom(old)) return undefined;
+  return { ...old, request };
+}
+
+/** Whether what is there says what was brought. */
+export function isAsBrought(old: RosterItem, brought: RosterItem): boolean {
+  if (brought.hidden === true) return old.request !== undefined;
+  const essence = ({ name = '', groups, subscription, ask, approved }: RosterItem): string =>
+    JSON.stringify([name, [...groups].sort(), subscription, ask === true, approved === true]);
+  return essence(old) === essence(brought);
+}
+
 /** Whether subscriptions apart, which only {@link withSubscription} changes, clients see no difference. */
 function looksTheSame(old: RosterItem | undefined, item: RosterItem): boolean {
   if (!isVisible(old)) return !isVisible(item);

@@ -20,28 +20,29 @@ export class BrokenOff extends Error {
  * @throws TooSlow, BrokenOff
  */
 export async function* steadily(body: Readable, clock: Pick<Clock, 'after'>): AsyncGenerator<Uint8Array> {
-  let came = 0;
-  let refuse = (_: Error): void => {};
-  const late = new Promise<never>((_, reject) => {
-    refuse = reject;
-  });
-  // nobody may be listening when it comes
-  late.catch(() => {});
-  const watch = (): (() => void) =>
-    clock.after(WINDOW, () => {
-      if (came < LEAST) refuse(new TooSlow('nothing, or too little, has come for a minute'));
-      came = 0;
-      cancel = watch();
-    });
-  let cancel = watch();
   const chunks = body.iterator({ destroyOnReturn: false });
+  let came = 0;
+  // refuses what is waited for: nothing while somebody else deals with what came
+  let refuse: ((error: Error) => void) | undefined;
+  const next = (): Promise<IteratorResult<Uint8Array>> =>
+    // (a race with a promise that lives longer would keep all chunks until that is settled)
+    new Promise((resolve, reject) => {
+      refuse = reject;
+      chunks.next().then(resolve, reject);
+    });
+  const look = (): void => {
+    if (came < LEAST) refuse?.(new TooSlow('nothing, or too little, has come for a minute'));
+    came = 0;
+    cancel = clock.after(WINDOW, look);
+  };
+  let cancel = clock.after(WINDOW, look);
   try {
     for (;;) {
-      const next = await Promise.race([chunks.next(), late]);
-      if (next.done === true) break;
-      const chunk = next.value as Uint8Array;
-      came += chunk.length;
-      yield chunk;
+      const { done, value } = await next();
+      refuse = undefined;
+      if (done === true) return;
+      came += value.length;
+      yield value;
     }
   } catch (error) {
     throw error instanceof TooSlow ? error : new BrokenOff('the upload broke off', { cause: error });

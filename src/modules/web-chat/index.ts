@@ -4,6 +4,7 @@ import type { Host } from '../../core/host.ts';
 import { defineModule, defineService, provide } from '../../core/module.ts';
 import { WebRefusal, type WebReply, type WebRequest, type WebRoute } from '../../core/web.ts';
 import { map } from '../../storage/specs.ts';
+import { invitations } from '../invitations/service.ts';
 import { Assets, findClient } from './assets.ts';
 import { type HandOver, HandOvers, webSignIn } from './hand-over.ts';
 import { chatPage, plainPage } from './page.ts';
@@ -95,7 +96,10 @@ export default defineModule({
           chatPage({ domain: host.domain, version: assets.version, origins: origins(), media: config.media }),
         ),
         get('/chat/', () => redirect('../chat')),
-        get('/chat/settings', () => json(settings())),
+        get('/chat/settings', () =>
+          // whether people may have accounts made, the server tells them when they ask
+          json({ client: settings(), invites: host.find(invitations) !== undefined }),
+        ),
         get('/chat/assets/:version/*', ({ params, headers }) =>
           assets.serve(params.version ?? '', params['*'] ?? '', headers),
         ),

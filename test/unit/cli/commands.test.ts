@@ -69,6 +69,7 @@ function fakeServer() {
   const context: AdminContext = {
     hosts: ['localhost'],
     parentOf: (domain) => (domain.endsWith('localhost') ? 'localhost' : undefined),
+    circlesOf: () => undefined,
     tokens: () => {
       throw new Error('nobody asks for tokens');
     },
@@ -141,7 +142,15 @@ function fakeServer() {
           },
     roomsOf: () => undefined,
     nodesOf: () => undefined,
+    announcementsOf: () => undefined,
+    peersOf: () => undefined,
+    peopleOf: () => undefined,
     workspaceOf: () => undefined,
+    movesOf: () => undefined,
+    uploadsOf: () => undefined,
+    transfer: () => {
+      throw new Error('nobody takes accounts anywhere here');
+    },
     invitationsOf: () => undefined,
     sessions: () => sessions,
     unknown: () => [],

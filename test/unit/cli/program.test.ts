@@ -30,6 +30,7 @@ async function run(
     environment: { PARLEY_DATABASE: 'memory', ...options.environment },
     folder: options.in ?? folder,
     stdin: Readable.from(options.stdin === undefined ? [] : [options.stdin]) as unknown as NodeJS.ReadStream,
+    isTerminal: false,
   });
   return { code, out: out.join('\n'), errors: errors.join('\n') };
 }

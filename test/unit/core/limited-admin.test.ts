@@ -20,6 +20,7 @@ const admin = {
   roomsOf: found,
   nodesOf: found,
   workspaceOf: found,
+  uploadsOf: found,
   invitationsOf: found,
   sessions: () => [{ jid: 'a@one.test/x' }, { jid: 'b@two.test/x' }],
   unknown: () => [],
@@ -37,6 +38,7 @@ test('an administrator of one domain has that domain and its services', async ()
     limited.roomsOf,
     limited.nodesOf,
     limited.workspaceOf,
+    limited.uploadsOf,
     limited.invitationsOf,
   ]) {
     expect(await find('groups.one.test')).toBe('what is of groups.one.test');

@@ -21,8 +21,10 @@ let given = '';
 const knows = (domain: string): WebRoute => ({
   methods: ['GET'],
   path: '/who/:name',
-  handle: ({ params }) =>
-    params.name === 'nobody' || params.name === `not-${domain}` ? undefined : { status: 200, body: domain },
+  handle({ params: { name } }) {
+    if (name === 'stranger' || name === `strange-to-${domain}`) return { status: 410, body: domain, isUnknown: true };
+    return name === 'nobody' || name === `not-${domain}` ? undefined : { status: 200, body: domain };
+  },
 });
 const things: WebRoute[] = [
   knows('one.example'),
@@ -123,6 +125,12 @@ describe('who answers', () => {
   test('the next host is asked where one does not know', async () => {
     expect(await who('two.example', 'not-two.example')).toBe('one.example');
     expect(await ask('GET', '/who/nobody')).toMatchObject({ status: 404, text: 'there is nothing here\n' });
+  });
+
+  test('who says that it is unknown comes after who knows', async () => {
+    expect(await who('two.example', 'strange-to-two.example')).toBe('one.example');
+    const headers = { host: 'two.example' };
+    expect(await ask('GET', '/who/stranger', { headers })).toMatchObject({ status: 410, text: 'two.example' });
   });
 });
 

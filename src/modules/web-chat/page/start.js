@@ -1,6 +1,7 @@
 // Starts the web client with the settings of this host; signed in, where the address has a ticket for it (hand-over.ts).
 // Served as it is; addresses are relative to this file, for the server may be below a path of a proxy.
 import converse from '../converse.min.js';
+import { invitations } from './invite.js';
 
 const assets = new URL('..', import.meta.url);
 const at = (path) => new URL(`../../${path}`, assets);
@@ -70,8 +71,13 @@ async function start() {
     fetch(at('settings')).then((response) => response.json()),
     ticket === undefined ? undefined : redeem(ticket),
   ]);
+  const { invites, client } = settings;
   const whitelisted = ['parley'];
   converse.plugins.add('parley', ours);
+  if (invites) {
+    converse.plugins.add('parley-invitations', invitations(converse));
+    whitelisted.push('parley-invitations');
+  }
   if (signIn !== undefined) {
     converse.plugins.add('parley-sign-in', signInWith(signIn));
     whitelisted.push('parley-sign-in');
@@ -80,7 +86,7 @@ async function start() {
   socket.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const path = assets.pathname.replace(/\/$/, '');
   await converse.initialize({
-    ...settings,
+    ...client,
     websocket_url: socket.href,
     assets_path: path,
     emoji_image_path: `${path}/images`,

@@ -74,7 +74,7 @@ function ask(path: string, { method = 'GET', headers = {}, body, server = one }:
   });
 }
 const settingsAt = async (host: string): Promise<Record<string, unknown>> =>
-  JSON.parse((await ask('/chat/settings', { headers: { host } })).body.toString());
+  JSON.parse((await ask('/chat/settings', { headers: { host } })).body.toString()).client;
 
 const asPage = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' };
 const signIn = (ticket: string, more: Asked = {}): Promise<Got> =>

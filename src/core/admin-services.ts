@@ -1,0 +1,40 @@
+// What modules of a host offer to its administrators, beside what every host has. All methods may reject with StorageUnavailable.
+import type { MaybePromise } from '../base/maybe.ts';
+
+/** What the people of a host are told by it. */
+export interface AdminAnnouncements {
+  /** Tells everybody who is connected now, on all nodes. */
+  announce(text: string, subject?: string): MaybePromise<void>;
+  /** What everybody is told once, now or when they come next; undefined where there is nothing. */
+  motd(): MaybePromise<string | undefined>;
+  /** `isCorrection`: who has seen the last one is not told again. Undefined: nobody is told any more. */
+  setMotd(text: string | undefined, isCorrection?: boolean): Promise<void>;
+  /** What new people are told. */
+  welcome(): MaybePromise<string | undefined>;
+  setWelcome(text: string | undefined): Promise<void>;
+}
+
+/** With whom of other servers a host and its services talk, beside what its settings say: domains, accounts, or resources. */
+export interface AdminPeers {
+  /** Nobody talks with these. */
+  blocked(): MaybePromise<readonly string[]>;
+  /** Where there are any, nobody talks with others than these. */
+  allowed(): MaybePromise<readonly string[]>;
+  /** Holds at once, on all nodes. The addresses are prepared. */
+  setBlocked(jids: readonly string[]): Promise<void>;
+  setAllowed(jids: readonly string[]): Promise<void>;
+}
+
+export interface AdminContact {
+  readonly jid: string;
+  readonly name?: string;
+  readonly groups: readonly string[];
+  readonly subscription: 'none' | 'to' | 'from' | 'both';
+  readonly ask?: true;
+}
+/** What is known of the accounts of a host, by localpart. */
+export interface AdminPeople {
+  roster(user: string): MaybePromise<readonly AdminContact[]>;
+  /** When an account was last there that is not now, in milliseconds since 1970; undefined where nobody knows. */
+  lastSeen(user: string): MaybePromise<number | undefined>;
+}
