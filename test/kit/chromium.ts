@@ -56,7 +56,8 @@ export class Chromium implements AsyncDisposable {
         '--disable-component-update',
         '--disable-sync',
         '--disable-extensions',
-        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
+        // a name that browsers do not take for this machine itself
+        '--host-resolver-rules=MAP lan.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
         `--user-data-dir=${folder}`,
         '--remote-debugging-port=0',
         'about:blank',
