@@ -218,6 +218,12 @@ export const NS = {
   hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0398
   pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  // XEP-0158
+  captcha: 'urn:xmpp:captcha',
+  // XEP-0221
+  mediaElement: 'urn:xmpp:media-element',
+  // XEP-0231
+  bob: 'urn:xmpp:bob',
   // XEP-0401
   invite: 'urn:xmpp:invite#invite',
   inviteAccount: 'urn:xmpp:invite#create-account',
