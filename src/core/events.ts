@@ -167,6 +167,12 @@ export const componentReady = notify<{ readonly component: Jid; readonly was: Gr
 /** A component lost its connection to this node. */
 export const componentGone = notify<{ readonly component: Jid }>('component-gone');
 
+/**
+ * An account has another password: its clients have to show that, but for the session `by`, where a session did it. Told on the node where
+ * that was done.
+ */
+export const passwordChanged = notify<{ readonly user: string; readonly by: string | undefined }>('password-changed');
+
 /** One of an account's clients has lost its access (XEP-0494 3.2). Told on the node where that was done. */
 export const clientRevoked = notify<{ readonly user: string; readonly client: string }>('client-revoked');
 
