@@ -27,6 +27,7 @@ import {
 import type { LogLevel } from './core/log.ts';
 import { peopleOf } from './modules/administration/people.ts';
 import { announcements } from './modules/announcements/index.ts';
+import { circles } from './modules/circles/service.ts';
 import { openInvitations } from './modules/invitations/administration.ts';
 import { invitations } from './modules/invitations/service.ts';
 import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
@@ -38,6 +39,7 @@ import { stores as roomStores } from './modules/muc/stores.ts';
 import { peers } from './modules/peers.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
 import { stores as nodeStores } from './modules/pubsub/stores.ts';
+import { reports } from './modules/reports/index.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
 import { uploads } from './modules/upload/service.ts';
 import { workspaces } from './modules/workspace.ts';
@@ -113,6 +115,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       const opened = (await server.driver.open(domain, 'pubsub', known)) as Opened<typeof known>;
       return nodeAdministration(host, server.router, opened);
     },
+    circlesOf: (domain) => server.hosts.get(domain)?.find(circles),
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
     movesOf: (domain) => server.hosts.get(domain)?.find(moves),
     uploadsOf: (domain) => {
@@ -129,6 +132,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
     announcementsOf: (domain) => server.hosts.get(domain)?.find(announcements),
     peersOf: (domain) => server.config.hosts[domain] && server.hosts.get(domain)?.find(peers),
+    reportsOf: (domain) => server.hosts.get(domain)?.find(reports),
     peopleOf: (domain) => peopleOf(server.hosts.get(domain)),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),

@@ -11,6 +11,7 @@ import { StreamError } from '../../src/xmpp/errors.ts';
 import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
 import { addContact, enterRoom, pick, say } from '../kit/converse.ts';
 import { logIn as kitLogIn } from '../kit/login.ts';
+import { PrefixProxy } from '../kit/prefix-proxy.ts';
 import { startServer } from '../kit/test-server.ts';
 
 // its files are at http://localhost, which is elsewhere for a page at http://127.0.0.1
@@ -127,6 +128,38 @@ test('a ticket opens it signed in, leaves no trace in the address, and is needed
   const other = await open(path);
   await other.shows('Log in');
   expect(await other.evaluate('location.href')).toBe(`${base}/chat`);
+});
+
+test('a ticket puts nobody into another account unawares', { timeout }, async () => {
+  const nurse = pages.find(({ fetched }) => fetched.some((url) => url.endsWith('/chat/sign-in')))!;
+  const stays = async (): Promise<boolean> => {
+    await nurse.shows('I am online');
+    return nurse.evaluate(`document.querySelector('converse-user-profile').innerText.includes('nurse@${domain}')`);
+  };
+  const visit = (path: string): Promise<unknown> =>
+    nurse.evaluate(`(location.href = ${JSON.stringify(path)}, location.reload())`);
+  await visit(await ticket('romeo'));
+  await nurse.click('#notice button', `Stay nurse@${domain}`);
+  expect(await stays()).toBe(true);
+  await visit(await ticket('romeo'));
+  await nurse.click('#notice button', `Sign in as romeo@${domain}`);
+  expect(await stays()).toBe(false);
+});
+
+test('it works below a path of a web server in front', { timeout }, async () => {
+  using proxy = await PrefixProxy.start('/below', server.address('http')!.port);
+  const page = await browser.open(`${proxy.url}${await ticket('romeo')}`, true);
+  await page.shows('I am online');
+  expect(page.fetched).toContain(`${proxy.url.replace('http', 'ws')}/xmpp-websocket`);
+  expect(proxy.strays).toEqual([]);
+  expect([...page.complaints, ...page.refused]).toEqual([]);
+  await page.evaluate("void (location.href = 'about:blank')");
+});
+
+test('who comes over plain HTTP from elsewhere is told why there is no chat', { timeout }, async () => {
+  const page = await browser.open(`${base.replace('127.0.0.1', 'lan.example')}/chat`, true);
+  await page.shows('use an address with https');
+  expect(page.complaints).toEqual([]);
 });
 
 test('somebody asks for an invitation below their own name, and gets a link to pass on', { timeout }, async () => {
