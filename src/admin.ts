@@ -27,16 +27,19 @@ import {
 import type { LogLevel } from './core/log.ts';
 import { peopleOf } from './modules/administration/people.ts';
 import { announcements } from './modules/announcements/index.ts';
+import { circles } from './modules/circles/service.ts';
 import { openInvitations } from './modules/invitations/administration.ts';
 import { invitations } from './modules/invitations/service.ts';
 import { type InvitationSettings, settings as invitationSettings } from './modules/invitations/settings.ts';
 import { archiveAdministration } from './modules/mam/administration.ts';
 import { settings, stores } from './modules/mam/settings.ts';
+import { moves } from './modules/moved.ts';
 import { roomAdministration } from './modules/muc/administration.ts';
 import { stores as roomStores } from './modules/muc/stores.ts';
 import { peers } from './modules/peers.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
 import { stores as nodeStores } from './modules/pubsub/stores.ts';
+import { reports } from './modules/reports/index.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
 import { uploads } from './modules/upload/service.ts';
 import { workspaces } from './modules/workspace.ts';
@@ -112,7 +115,9 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
       const opened = (await server.driver.open(domain, 'pubsub', known)) as Opened<typeof known>;
       return nodeAdministration(host, server.router, opened);
     },
+    circlesOf: (domain) => server.hosts.get(domain)?.find(circles),
     workspaceOf: (domain) => server.hosts.get(domain)?.find(workspaces),
+    movesOf: (domain) => server.hosts.get(domain)?.find(moves),
     uploadsOf: (domain) => {
       for (const below of server.hosts.get(domain)?.below ?? [])
         if (below.kind === 'upload') return below.find(uploads);
@@ -127,6 +132,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
     announcementsOf: (domain) => server.hosts.get(domain)?.find(announcements),
     peersOf: (domain) => server.config.hosts[domain] && server.hosts.get(domain)?.find(peers),
+    reportsOf: (domain) => server.hosts.get(domain)?.find(reports),
     peopleOf: (domain) => peopleOf(server.hosts.get(domain)),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),

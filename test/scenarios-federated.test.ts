@@ -24,6 +24,7 @@ const abroad: ReadonlySet<string> = new Set(
     'mam-retraction',
     'messages',
     'moderation',
+    'moved',
     'occupant-id',
     'offline',
     'omemo',
@@ -49,7 +50,7 @@ const abroad: ReadonlySet<string> = new Set(
 
 /** Rooms, and what is published, are for people from everywhere. */
 const isAbroad = (file: string): boolean =>
-  abroad.has(file) || /^(blocking|muc|room|pubsub|pep|vcard|avatars)/.test(file);
+  abroad.has(file) || /^(blocking|muc|room|pubsub|pep|vcard|avatars|push)/.test(file);
 
 for (const [file, scenes] of readScenes()) {
   const meant = scenes.filter(({ worlds }) => worlds?.includes(twoServers.name) ?? isAbroad(file));

@@ -175,6 +175,7 @@ class CommandLine {
     }
     addPeople(this.passing, user);
     this.admin(user, 'role <jid> [role]', 'user role', (jid, _, role) => ({ jid, role }));
+    this.admin(user, 'move <jid> <to>', 'user move', (jid, _, to) => ({ jid, to }));
   }
 
   private addConfigCommands(config: Command): void {

@@ -18,6 +18,7 @@ export interface AdminOptions {
   readonly host?: string;
   readonly subject?: string;
   readonly correction?: boolean;
+  readonly note?: string;
   readonly add?: readonly string[];
   readonly remove?: readonly string[];
   readonly state?: string;
@@ -54,10 +55,19 @@ export function addSubjects(program: Command, cli: Cli): void {
       .option('--host <domain>', OURS);
   }
   addAnnouncements(cli, program);
+  const reports = common(program.command('report').description('What people say of those they block'));
+  admin(reports, 'ls', 'report ls', (_, { state, host }) => ({ state, host }))
+    .option('--state <state>', 'open or closed')
+    .option('--host <domain>', OURS);
+  admin(reports, 'show <id>', 'report show', (id, { host }) => ({ id, host })).option('--host <domain>', OURS);
+  admin(reports, 'close <id>', 'report close', (id, { note, host }) => ({ id, note, host }))
+    .option('--note <text>', 'what was done')
+    .option('--host <domain>', OURS);
   const clients = common(program.command('client').description('Programs that log in'));
   admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
   addArchiveCommands(cli, common(program.command('archive').description('Message archives')));
   addRoomCommands(cli, common(program.command('room').description('Rooms')));
+  addCircleCommands(cli, common(program.command('circle').description('People who know one another')));
   addTokenCommands(cli, common(program.command('token').description('Tokens for the REST interface')));
   const nodes = common(program.command('pubsub').description('Nodes of publish-subscribe'));
   admin(nodes, 'ls [domain]', 'pubsub ls', (service) => ({ service }));
@@ -79,6 +89,20 @@ export function addSubjects(program: Command, cli: Cli): void {
     .option('--name <text>', 'what it is called')
     .option('--color <#rrggbb>', 'its colour')
     .option('--icon <file>', 'its icon; "" for none');
+}
+
+function addCircleCommands({ common, admin }: Cli, circle: Command): void {
+  const at = (command: Command): Command => command.option('--host <domain>', 'the domain, where there are several');
+  at(admin(circle, 'ls', 'circle ls', (_, { host }) => ({ host })));
+  at(admin(circle, 'show <id>', 'circle show', (id, { host }) => ({ id, host })));
+  at(admin(circle, 'create <name>', 'circle create', (name, { host }) => ({ name, host })));
+  at(admin(circle, 'rename <id> <name>', 'circle rename', (id, { host }, name) => ({ id, name, host })));
+  at(admin(circle, 'rm <id>', 'circle rm', (id, { host }) => ({ id, host })));
+  at(admin(circle, 'add <id> <jid>', 'circle add', (id, { host }, jid) => ({ id, jid, host })));
+  at(admin(circle, 'drop <id> <jid>', 'circle drop', (id, { host }, jid) => ({ id, jid, host })));
+  const chat = common(circle.command('chat').description('Rooms of a circle'));
+  at(admin(chat, 'add <id> <name>', 'circle chat add', (id, { host }, name) => ({ id, name, host })));
+  at(admin(chat, 'rm <id> <chat>', 'circle chat rm', (id, { host }, room) => ({ id, chat: room, host })));
 }
 
 const OURS = 'the domain of ours, where there are several';

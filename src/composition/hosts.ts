@@ -10,7 +10,7 @@ import { ConfigError } from '../config/problems.ts';
 import type { Config, HostSettings } from '../config/server.ts';
 import { publicServices, type Service, serviceHosts } from '../config/services.ts';
 import { clientOf } from '../core/client-slot.ts';
-import { accountCreated, accountRemoving, clientRevoked, roleChanged } from '../core/events.ts';
+import { accountCreated, accountRemoving, clientRevoked, passwordChanged, roleChanged } from '../core/events.ts';
 import { Host } from '../core/host.ts';
 import { installModules, type LoaderParts, type Modules, stopModules } from '../core/loader.ts';
 import type { Sessions } from '../core/sessions.ts';
@@ -189,8 +189,10 @@ export class Hosts {
         host.notify(roleChanged, { user });
       },
       disabled: (user) => close(user, new StreamError('not-authorized', 'this account was disabled')),
-      passwordChanged: (user, by) =>
-        close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by),
+      passwordChanged: (user, by) => {
+        host.notify(passwordChanged, { user, by });
+        return close(user, new StreamError('reset', 'the password was changed'), (entry) => entry.sid !== by);
+      },
       clientRevoked: async (user, client) => {
         const error = new StreamError('not-authorized', 'this client was logged out');
         host.notify(clientRevoked, { user, client });

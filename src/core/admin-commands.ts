@@ -4,13 +4,16 @@ import { duration } from '../config/schema.ts';
 import { since, time } from './admin-common.ts';
 import { announcementCommands } from './announcement-commands.ts';
 import { archiveCommands } from './archive-commands.ts';
+import { circleCommands } from './circle-commands.ts';
 import { clusterCommands } from './cluster-commands.ts';
 import { type AnyCommand, defineCommand } from './commands.ts';
 import { invitationCommands } from './invitation-commands.ts';
 import { logLevels } from './log.ts';
+import { moveCommands } from './move-commands.ts';
 import { peerCommands } from './peer-commands.ts';
 import { peopleCommands } from './people-commands.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
+import { reportCommands } from './report-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 import { sessionCommands } from './session-commands.ts';
@@ -120,6 +123,7 @@ export const adminCommands: readonly AnyCommand[] = [
   reload,
   stop,
   ...userCommands,
+  ...moveCommands,
   ...invitationCommands,
   ...peopleCommands,
   ...announcementCommands,
@@ -129,9 +133,11 @@ export const adminCommands: readonly AnyCommand[] = [
   ...workspaceCommands,
   ...uploadCommands,
   ...tokenCommands,
+  ...circleCommands,
   ...sessionCommands,
   ...s2sCommands,
   ...peerCommands,
+  ...reportCommands,
   ...clusterCommands,
   logLevel,
 ];

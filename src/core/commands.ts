@@ -5,9 +5,11 @@ import type { Accounts } from '../auth/accounts.ts';
 import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
-import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-services.ts';
+import type { AdminAnnouncements, AdminPeers, AdminPeople, AdminReports } from './admin-services.ts';
+import type { AdminCircles } from './circles.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
+import type { AdminMoves } from './move-commands.ts';
 import type { AdminTransfer } from './transfer.ts';
 
 /** Why a command was refused; `code` is for programs, the message for people. */
@@ -66,6 +68,8 @@ export interface AdminArchives {
   /** Those of rooms: whether there is one of that name. */
   isRoom?(name: string): Promise<boolean>;
   state(user: string): Promise<ArchiveState>;
+  /** A message by its id there, as XML; undefined where it is gone. */
+  message(user: string, id: string): Promise<string | undefined>;
   /** For this account alone, in milliseconds; `undefined` for what holds for everybody. Returns what holds now. */
   setRetention(user: string, ms: number | undefined): Promise<ArchiveRetention>;
   /** Removes all messages, or those from before a time in milliseconds since 1970; returns how many there were. */
@@ -98,6 +102,8 @@ export interface AdminRooms {
   create(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
   /** False where there is no such room. */
   set(room: string, settings: Readonly<Record<string, readonly string[]>>): Promise<boolean>;
+  /** Gives people, by bare JID, affiliations (XEP-0045 5.2); `none` takes them away. False where there is no such room. */
+  affiliate(room: string, changes: ReadonlyMap<string, string>): Promise<boolean>;
   destroy(
     room: string,
     how: { readonly venue?: string | undefined; readonly reason?: string | undefined },
@@ -380,8 +386,12 @@ export interface AdminContext {
   roomsOf(domain: string): MaybePromise<AdminRooms | undefined>;
   /** The nodes of publish-subscribe at a domain; nothing where there are none. */
   nodesOf(domain: string): MaybePromise<AdminNodes | undefined>;
+  /** The circles of a host; nothing where it is not served, or has none. */
+  circlesOf(domain: string): MaybePromise<AdminCircles | undefined>;
   /** What clients show of a host; nothing where it is not served, or shows nothing. */
   workspaceOf(domain: string): MaybePromise<AdminWorkspace | undefined>;
+  /** Accounts of a host that move to other addresses; nothing where it is not served, or nobody can. */
+  movesOf(domain: string): MaybePromise<AdminMoves | undefined>;
   /** The files of the people of a host; nothing where it is not served, or they send none. */
   uploadsOf(domain: string): MaybePromise<AdminUploads | undefined>;
   /** Accounts with all they have, in files. */
@@ -392,6 +402,8 @@ export interface AdminContext {
   announcementsOf(domain: string): MaybePromise<AdminAnnouncements | undefined>;
   /** With whom of other servers a host talks; nothing where it is not served, or has no lists. */
   peersOf(domain: string): MaybePromise<AdminPeers | undefined>;
+  /** What people have said of those they blocked; nothing where a host is not served, or takes no reports. */
+  reportsOf(domain: string): MaybePromise<AdminReports | undefined>;
   /** What is known of the accounts of a host; nothing where it is not served. */
   peopleOf(domain: string): MaybePromise<AdminPeople | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;

@@ -167,11 +167,25 @@ export const componentReady = notify<{ readonly component: Jid; readonly was: Gr
 /** A component lost its connection to this node. */
 export const componentGone = notify<{ readonly component: Jid }>('component-gone');
 
+/**
+ * An account has another password: its clients have to show that, but for the session `by`, where a session did it. Told on the node where
+ * that was done.
+ */
+export const passwordChanged = notify<{ readonly user: string; readonly by: string | undefined }>('password-changed');
+
 /** One of an account's clients has lost its access (XEP-0494 3.2). Told on the node where that was done. */
 export const clientRevoked = notify<{ readonly user: string; readonly client: string }>('client-revoked');
 
 /** An account has another role. Fired on every node. */
 export const roleChanged = notify<{ readonly user: string }>('role-changed');
+
+/**
+ * An account was made by an invitation that names circles. Handlers are waited for; they may be called again for the same account. Fired by
+ * the module for invitations.
+ */
+export const accountInvited = collect<{ readonly user: string; readonly circles: readonly string[] }>(
+  'account-invited',
+);
 
 /** An account was made. Fired by the accounts service. */
 export const accountCreated = notify<{ readonly user: string }>('account-created');

@@ -158,6 +158,35 @@ const isWhole = async (): Promise<boolean> => {
   return ok && nodes.length === 2;
 };
 
+test('the first screen of several processes shows one link, and whoever comes by it is in the chat, whichever of them is asked', async () => {
+  const links = server.output.match(/https?:\/\/\S+\/join\/[a-z2-7]+/g) ?? [];
+  expect(links, server.output).toHaveLength(1);
+  const { port } = server.address('http');
+  const ask = (path: string, init: RequestInit = {}): Promise<Response> =>
+    // another connection each time, which the kernel gives to whichever is there first
+    fetch(`http://127.0.0.1:${port}${path}`, {
+      redirect: 'manual',
+      ...init,
+      headers: { connection: 'close', ...init.headers },
+    });
+  const { pathname } = new URL(links[0]!);
+  for (let i = 0; i < 6; i++) expect((await ask(pathname)).status).toBe(200);
+
+  const body = new URLSearchParams({ user: 'mercutio', password: 'a plague on both' });
+  const joined = await ask(pathname, { method: 'POST', body });
+  expect(joined.status).toBe(303);
+  const ticket = joined.headers.get('location')?.split('#sign-in=')[1];
+  const signIn = (): Promise<Response> =>
+    ask('/chat/sign-in', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ticket }),
+    });
+  const answers = await Promise.all([signIn(), signIn(), signIn(), signIn()]);
+  expect(answers.map(({ status }) => status).sort()).toEqual([200, 404, 404, 404]);
+  expect(server.output).not.toContain(ticket);
+});
+
 test('people whom different processes serve are on one service, and administrators see all of them', async () => {
   const { romeo, juliet } = await enterApart();
   say(romeo, 'juliet', 'one');

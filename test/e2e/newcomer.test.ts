@@ -1,10 +1,7 @@
 // Somebody who has just cloned the project: from the first start to a talk with a friend, in two browsers, by what they read and click. The
 // times are those of a person who types at once.
-import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ChildServer } from '../kit/child-server.ts';
+import { build, ChildServer } from '../kit/child-server.ts';
 import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
 import { say } from '../kit/converse.ts';
 
@@ -12,15 +9,13 @@ import { say } from '../kit/converse.ts';
 const FIRST_CHAT = 60_000;
 const FRIEND = 120_000;
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-
 let server: ChildServer;
 let browser: Chromium;
 const times: string[] = [];
 
 beforeAll(async () => {
   // `npm install` has done this
-  execFileSync(process.execPath, [join(root, 'scripts', 'build.js'), '--if-stale']);
+  build();
   browser = await Chromium.start();
 }, 120_000);
 afterAll(async () => {

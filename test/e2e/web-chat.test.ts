@@ -129,6 +129,28 @@ test('a ticket opens it signed in, leaves no trace in the address, and is needed
   expect(await other.evaluate('location.href')).toBe(`${base}/chat`);
 });
 
+test('a ticket puts nobody into another account unawares', { timeout }, async () => {
+  const nurse = pages.find(({ fetched }) => fetched.some((url) => url.endsWith('/chat/sign-in')))!;
+  const stays = async (): Promise<boolean> => {
+    await nurse.shows('I am online');
+    return nurse.evaluate(`document.querySelector('converse-user-profile').innerText.includes('nurse@${domain}')`);
+  };
+  const visit = (path: string): Promise<unknown> =>
+    nurse.evaluate(`(location.href = ${JSON.stringify(path)}, location.reload())`);
+  await visit(await ticket('romeo'));
+  await nurse.click('#notice button', `Stay nurse@${domain}`);
+  expect(await stays()).toBe(true);
+  await visit(await ticket('romeo'));
+  await nurse.click('#notice button', `Sign in as romeo@${domain}`);
+  expect(await stays()).toBe(false);
+});
+
+test('who comes over plain HTTP from elsewhere is told why there is no chat', { timeout }, async () => {
+  const page = await browser.open(`${base.replace('127.0.0.1', 'lan.example')}/chat`, true);
+  await page.shows('use an address with https');
+  expect(page.complaints).toEqual([]);
+});
+
 test('somebody asks for an invitation below their own name, and gets a link to pass on', { timeout }, async () => {
   const [juliet] = pages.slice(1);
   await juliet!.click('.parley-invite');

@@ -278,7 +278,7 @@ export async function until(ms: number, holds: () => boolean | Promise<boolean>,
 }
 
 /** Compiles what has changed; where several test files start at once, one of them does it and the others wait. */
-function build(): void {
+export function build(): void {
   const lock = join(root, 'node_modules', '.parley-build.lock');
   for (const deadline = Date.now() + 60_000; ; ) {
     try {

@@ -56,7 +56,8 @@ export class Chromium implements AsyncDisposable {
         '--disable-component-update',
         '--disable-sync',
         '--disable-extensions',
-        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
+        // a name that browsers do not take for this machine itself
+        '--host-resolver-rules=MAP lan.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
         `--user-data-dir=${folder}`,
         '--remote-debugging-port=0',
         'about:blank',
@@ -127,6 +128,20 @@ export class ChromiumPage {
 
   constructor(call: <T>(method: string, params: object) => Promise<T>) {
     this.call = call;
+  }
+
+  /** Runs no scripts of pages from now on; those of tests do. */
+  async withoutScripts(): Promise<void> {
+    await this.call('Emulation.setScriptExecutionDisabled', { value: true });
+  }
+
+  /** As if the window were so wide, in pixels. */
+  async resize(width: number, height: number): Promise<void> {
+    await this.call('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: true });
+  }
+
+  async goTo(url: string): Promise<void> {
+    await this.call('Page.navigate', { url });
   }
 
   /** The value of an expression in the page; of what it promises, if it does. */

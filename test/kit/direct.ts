@@ -1,5 +1,6 @@
 // A server of this process, driven past its sockets: a module hands out what modules work with, and streams count what is written to them.
 import { parseConfig } from '../../src/config/load.ts';
+import type { ConfigInput } from '../../src/config/server.ts';
 import { type AnyModule, defineModule } from '../../src/core/module.ts';
 import { defineSlot, type SessionStream } from '../../src/core/sessions.ts';
 import { loadModules } from '../../src/index.ts';
@@ -34,8 +35,9 @@ export function countingStream(): CountingStream {
 }
 
 /** A server that keeps everything in memory, with one module more. */
-export async function startWith(module: AnyModule): Promise<Server> {
-  const config = parseConfig({ database: 'memory', hosts: { [domain]: {} }, listen: { c2s: 0, address: '127.0.0.1' } });
+export async function startWith(module: AnyModule, settings: ConfigInput = {}): Promise<Server> {
+  const listen = { c2s: 0, address: '127.0.0.1' };
+  const config = parseConfig({ database: 'memory', hosts: { [domain]: {} }, listen, ...settings });
   return Server.start(config, { modules: new Map([...(await loadModules(config)), ['probe', module]]) });
 }
 

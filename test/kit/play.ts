@@ -60,7 +60,7 @@ const statements: readonly (readonly [RegExp, Action])[] = [
   [/^(\w+) has resources? (.+)$/, (stage, [name, list]) => addPerson(stage, name!, list!.split(/,\s*|\s+and\s+/))],
   [/^(\w+) has an account$/, (stage, [name]) => addPerson(stage, name!, [])],
   [/^(\w+) has the role (\S+)$/, giveRole],
-  [/^the operator(?: of (\S+))? runs ([a-z0-9 ]+[a-z])(?: (\{.*\}))?$/s, runCommand],
+  [/^the operator(?: of (\{[^}]+\}|\S+))? runs ([a-z0-9 ]+[a-z])(?: (\{.*\}))?$/s, runCommand],
   [/^(\w+) and (\w+) are contacts$/, (stage, [one, other]) => subscribe(stage, one!, other!, ['to', 'from'])],
   [/^(\w+) sees (\w+)$/, (stage, [watcher, watched]) => subscribe(stage, watcher!, watched!, ['to'])],
   [

@@ -83,9 +83,13 @@ export const twoServers: World = {
         for (const [i, domain] of domains.entries()) {
           // a scene's settings for its host are for the other one too
           const hosts = { [domain]: settings.hosts?.[home] ?? {} };
-          const own = mergeSettings({ ...settings, hosts }, federating(domain));
+          const { components = {}, ...others } = settings;
+          // they are the first one's
+          const own = mergeSettings({ ...(i === 0 ? settings : others), hosts }, federating(domain));
           const server = await TestServer.start(own, { clock, driver: drivers[i]!, nameServer: names });
-          names.set(domain, { port: server.addressOf('s2s').port });
+          for (const name of i === 0 ? [domain, ...Object.keys(components)] : [domain]) {
+            names.set(name, { port: server.addressOf('s2s').port });
+          }
           servers.push(server);
         }
         return { servers, settle: () => quiet(servers) };

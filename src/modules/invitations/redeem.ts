@@ -1,7 +1,7 @@
 // Invitations that become accounts and passwords. The order of steps is what keeps one use from making two accounts: claimed (one row, one
 // writer), done, settled. Where a node dies in between, whoever meets the claim later looks at what became of it.
 import { AccountError, type Accounts } from '../../auth/accounts.ts';
-import { accountRegistering } from '../../core/events.ts';
+import { accountInvited, accountRegistering } from '../../core/events.ts';
 import type { Host } from '../../core/host.ts';
 import type { KvStore } from '../../storage/ports.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -143,6 +143,8 @@ export class Redeemer {
       const { inviter } = row;
       await arrivals.set(user, { token, ...(inviter !== undefined && { inviter }), at: now() });
       if (inviter !== undefined && row.befriends === true) await this.befriend(inviter, user);
+      const { groups: circles = [] } = row;
+      if (circles.length > 0) await this.parts.host.collect(accountInvited, { user, circles });
     }
     return book.settle(token, user, id);
   }

@@ -98,6 +98,10 @@ export function roomAdministration(host: Host, router: Router): AdminRooms {
       if ((await ask(jidOf(room), 'get', el('query', NS.mucOwner))) === undefined) return false;
       return (await ask(jidOf(room), 'set', submit(settings))) !== undefined;
     },
+    async affiliate(room, changes) {
+      const items = [...changes].map(([jid, affiliation]) => el('item', NS.mucAdmin, { jid, affiliation }));
+      return (await ask(jidOf(room), 'set', el('query', NS.mucAdmin, undefined, ...items))) !== undefined;
+    },
     async destroy(room, { venue, reason }) {
       const why = reason === undefined ? [] : [el('reason', NS.mucOwner, undefined, reason)];
       const destroy = el('query', NS.mucOwner, undefined, el('destroy', NS.mucOwner, { jid: venue }, ...why));

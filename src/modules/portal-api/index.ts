@@ -8,11 +8,15 @@ import type { Host } from '../../core/host.ts';
 import { limitTo } from '../../core/limited-admin.ts';
 import { defineModule } from '../../core/module.ts';
 import type { WebMethod, WebReply, WebRequest, WebRoute } from '../../core/web.ts';
+import { circles } from '../circles/service.ts';
 import { type Invitations, invitations } from '../invitations/service.ts';
 import { accessTokens } from '../oauth/service.ts';
+import { announce } from './announcing.ts';
 import { WebDoor } from './door.ts';
 import { ApiError, json, readJson } from './errors.ts';
+import { Groups } from './groups.ts';
 import { Invites } from './invites.ts';
+import { exporting, importing } from './moving.ts';
 import { People, type Run } from './people.ts';
 import { stanzaEndpoint } from './stanzas.ts';
 
@@ -31,6 +35,7 @@ export default defineModule({
       if (command === undefined) throw new Error(`there is no command "${name}"`);
       return (await runCommand(command, own, args)) as Readonly<Record<string, unknown>>;
     };
+    const groups = new Groups({ host, run, circles: () => host.find(circles) });
     const people = new People({ host, run, clock });
     const invites = new Invites({ host, run, invitations: lazily(host) });
 
@@ -52,6 +57,8 @@ export default defineModule({
     const name = ({ params }: WebRequest): string => params.name!;
 
     const routes: WebRoute[] = [
+      { methods: ['GET'], path: '/xep227/export', handle: door.forPeople(exporting(host)) },
+      { methods: ['PUT'], path: '/xep227/import', handle: door.forPeople(importing(host)) },
       { methods: ['POST'], path: '/rest', handle: door.forPeople(stanzaEndpoint({ host, router, signal })) },
       administration('GET', '/users', async () => json(200, await people.list())),
       administration('GET', '/users/:name', async (request) => json(200, await people.show(name(request)))),
@@ -69,6 +76,10 @@ export default defineModule({
       administration('GET', '/server/info', async () =>
         json(200, { site_name: host.domain, version: softwareVersion() }),
       ),
+      administration('POST', '/server/announcement', async (request) => {
+        await announce({ host, router, run }, await readJson(request));
+        return json(201, {});
+      }),
       administration('GET', '/server/metrics', async () => json(200, await figures())),
     ];
 
@@ -112,6 +123,39 @@ export default defineModule({
         path: '/register_api/register',
         handle: door.open((request) => invites.register(request)),
       },
+    );
+    const id = ({ params }: WebRequest): string => params.id!;
+    const done: WebReply = { status: 204 };
+    routes.push(
+      administration('GET', '/groups', async () => json(200, await groups.list())),
+      administration('POST', '/groups', async (request) => json(200, await groups.create(await readJson(request)))),
+      // Prose makes them so
+      administration('PUT', '/groups', async (request) => json(200, await groups.create(await readJson(request)))),
+      administration('GET', '/groups/:id', async (request) => json(200, await groups.show(id(request)))),
+      administration('PUT', '/groups/:id', async (request) => {
+        await groups.rename(id(request), await readJson(request));
+        return done;
+      }),
+      administration('DELETE', '/groups/:id', async (request) => {
+        await groups.remove(id(request));
+        return done;
+      }),
+      administration('PUT', '/groups/:id/members/:name', async (request) => {
+        await groups.add(id(request), name(request));
+        return done;
+      }),
+      administration('DELETE', '/groups/:id/members/:name', async (request) => {
+        await groups.drop(id(request), name(request));
+        return done;
+      }),
+      administration('POST', '/groups/:id/chats', async (request) =>
+        json(200, await groups.addChat(id(request), await readJson(request))),
+      ),
+      administration('DELETE', '/groups/:id/chats/:name', async (request) => {
+        await groups.removeChat(id(request), name(request));
+        return done;
+      }),
+      administration('GET', '/users/:name/groups', async (request) => json(200, await groups.of(name(request)))),
     );
     return { routes };
   },

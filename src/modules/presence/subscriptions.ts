@@ -6,8 +6,9 @@ import type { Router } from '../../core/router.ts';
 import type { Session } from '../../core/sessions.ts';
 import type { Transit } from '../../core/transit.ts';
 import { parseElement } from '../../xml/document.ts';
+import type { Element } from '../../xml/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
-import { type Presence, stanzaOf } from '../../xmpp/stanza.ts';
+import { type Presence, replaceElement, stanzaOf } from '../../xmpp/stanza.ts';
 import type { Roster, RosterItem } from '../roster/index.ts';
 import { isFrom, isTo } from '../roster/index.ts';
 import type { SubscriptionType } from '../roster/subscription.ts';
@@ -28,8 +29,13 @@ export interface SubscriptionParts {
 export interface Subscribing {
   /** The contact may see the account: at once where it has asked, else as soon as it asks (RFC 6121 3.4). */
   approve(account: Jid, contact: Jid): Promise<void>;
-  /** Asks to see the contact, where the account does not yet. */
-  request(account: Jid, contact: Jid): Promise<void>;
+  /**
+   * Asks to see the contact, where the account does not yet.
+   * @param payload what the request says besides
+   */
+  request(account: Jid, contact: Jid, payload?: Element): Promise<void>;
+  /** The contact may not see the account any more (RFC 6121 3.2). */
+  revoke(account: Jid, contact: Jid): Promise<void>;
   /** Takes a contact's request, as if it came in now. */
   take(request: Presence): Promise<void>;
 }
@@ -90,13 +96,22 @@ export class Subscriptions implements Subscribing {
     await outward.show(account, contact, '', true);
   }
 
-  async request(account: Jid, contact: Jid): Promise<void> {
+  async revoke(account: Jid, contact: Jid): Promise<void> {
+    const { roster, outward } = this.parts;
+    const { was, pass } = await roster.sending(account, contact, 'unsubscribed');
+    if (!pass) return;
+    if (was.from) await outward.hide(account, contact);
+    await outward.send(presenceOf('unsubscribed', account, contact));
+  }
+
+  async request(account: Jid, contact: Jid, payload?: Element): Promise<void> {
     const { roster, outward } = this.parts;
     if (account.bare === contact.bare) return;
     const item = await roster.get(account.local, contact.bare);
     if (item !== undefined && isTo(item)) return;
     await roster.sending(account, contact, 'subscribe');
-    await outward.send(presenceOf('subscribe', account, contact));
+    const plain = presenceOf('subscribe', account, contact);
+    await outward.send(payload === undefined ? plain : replaceElement(plain, plain.el.append(payload)));
   }
 
   take(request: Presence): Promise<void> {

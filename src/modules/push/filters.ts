@@ -18,30 +18,34 @@ export interface InRoom {
 }
 
 export interface FilterParts {
-  /** What an account, a localpart, wants to be told of a room. */
-  wishOf(user: string, room: BareJid): MaybePromise<Wish | undefined>;
+  /** What an account, a localpart, wants to be told of rooms, by their bare addresses. */
+  wishesOf(user: string): MaybePromise<ReadonlyMap<BareJid, Wish>>;
   /** Whether somebody is in an account's roster. */
   knows(user: string, contact: BareJid): MaybePromise<boolean>;
   now(): number;
 }
 
-/** What was read of people's wishes counts for so long, in milliseconds; and so many are remembered. */
+/** What was read of somebody's wishes. */
+interface Known {
+  readonly wishes: ReadonlyMap<BareJid, Wish>;
+  readonly until: number;
+}
+
+/** It counts for so long, in milliseconds, should word of another not arrive; and that of so many people is remembered. */
 const FRESH = 60_000;
 const REMEMBERED = 10_000;
 
 export class Filters {
   private readonly parts: FilterParts;
-  private readonly wishes = new LruCache<string, { readonly wish: Wish | undefined; readonly until: number }>(
-    REMEMBERED,
-  );
+  private readonly known = new LruCache<string, Known>(REMEMBERED);
 
   constructor(parts: FilterParts) {
     this.parts = parts;
   }
 
   /** An account has written down something else. */
-  forget(user: string, room: BareJid): void {
-    this.wishes.delete(`${user}\n${room}`);
+  forget(user: string): void {
+    this.known.delete(user);
   }
 
   /** Of an account's registrations those that are to be told. */
@@ -54,10 +58,10 @@ export class Filters {
     const sender = (place?.room.bare ?? bareOf(judged.news.from)) as BareJid;
     const left = from.filter(({ muted }) => muted?.includes(sender) !== true);
     if (left.length === 0) return left;
-    return place === undefined ? this.known(account, left, sender) : this.ofRoom(account, left, judged, place);
+    return place === undefined ? this.fromKnown(account, left, sender) : this.ofRoom(account, left, judged, place);
   }
 
-  private async known(
+  private async fromKnown(
     { local }: Jid,
     from: readonly Registration[],
     sender: BareJid,
@@ -85,20 +89,20 @@ export class Filters {
         continue;
       }
       // XEP-0492 4: "always" of private rooms, "on-mention" of public ones; nobody is to miss anything in one that is not known
-      const wish = (await this.wishOf(account.local, room.bare)) ?? (isPrivate === false ? 'on-mention' : 'always');
+      const wish =
+        (await this.wishesOf(account.local)).get(room.bare) ?? (isPrivate === false ? 'on-mention' : 'always');
       if (wish === 'always' || (wish === 'on-mention' && meant())) allowed.push(registration);
     }
     return allowed;
   }
 
-  private wishOf(user: string, room: BareJid): MaybePromise<Wish | undefined> {
-    const key = `${user}\n${room}`;
-    const known = this.wishes.get(key);
+  private wishesOf(user: string): MaybePromise<ReadonlyMap<BareJid, Wish>> {
+    const known = this.known.get(user);
     const now = this.parts.now();
-    if (known !== undefined && known.until > now) return known.wish;
-    return andThen(this.parts.wishOf(user, room), (wish) => {
-      this.wishes.set(key, { wish, until: now + FRESH });
-      return wish;
+    if (known !== undefined && known.until > now) return known.wishes;
+    return andThen(this.parts.wishesOf(user), (wishes) => {
+      this.known.set(user, { wishes, until: now + FRESH });
+      return wishes;
     });
   }
 }

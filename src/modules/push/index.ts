@@ -15,6 +15,7 @@ import { recipients } from '../../core/account.ts';
 import {
   clientRevoked,
   messageIn,
+  passwordChanged,
   sessionBound,
   sessionHibernating,
   sessionOut,
@@ -39,6 +40,7 @@ import { nickIn } from '../csi/rooms.ts';
 import { roomAffiliation, roomMessageSent } from '../muc/hooks.ts';
 import { memberships } from '../muc/memberships.ts';
 import { notificationSettings } from '../notification-settings.ts';
+import { itemPublished, itemsRetracted } from '../pubsub/hooks.ts';
 import { isFrom, isTo, roster, rosterItemChanged } from '../roster/index.ts';
 import { Filters, type InRoom } from './filters.ts';
 import { type Entry, Ledger } from './ledger.ts';
@@ -97,7 +99,7 @@ export default defineModule({
 function forAccounts({ host, config, stores, metrics, router, cluster, clock, find, background, signal }: Parts) {
   const ledger = new Ledger(stores.ledger, cluster);
   const filters = new Filters({
-    wishOf: (user, room) => find(notificationSettings)?.of(user, room, { category: 'client', type: 'phone' }),
+    wishesOf: (user) => find(notificationSettings)?.all(user, { category: 'client', type: 'phone' }) ?? new Map(),
     knows: (user, contact) =>
       andThen(find(roster)?.get(user, contact), (item) => item !== undefined && (isFrom(item) || isTo(item))),
     now: () => clock.now(),
@@ -207,16 +209,20 @@ function forAccounts({ host, config, stores, metrics, router, cluster, clock, fi
   }
 
   function tellAbsent(transit: Transit<Message>, stanza: Message, all: readonly Registration[]): MaybePromise<void> {
-    const { el: element, to } = stanza;
+    const { to } = stanza;
     if (stanza.from.bare === to.bare) return;
-    const judged = judge(stanza, to.bare);
-    if (judged === undefined) return;
     const reached = transit.note(recipients) ?? [];
-    // what is not copied to other devices is not theirs to know of; and what nobody keeps is gone when they come
-    if (reached.length > 0 && !isEligible(stanza, 'received')) return;
-    if (judged.news.kind !== 'call' && element.getChild('no-store', NS.hints) !== undefined) return;
-    const place = judged.news.kind === 'groupchat' ? placeOf(judged, undefined) : undefined;
-    return andThen(absent(to.bare, all, reached), (gone) => offer(to.withResource(''), gone, judged, place));
+    return andThen(absent(to.bare, all, reached), (gone) => {
+      if (gone.length === 0) return;
+      // what is not copied to other devices is not theirs to know of
+      if (reached.length > 0 && !isEligible(stanza, 'received')) return;
+      const judged = judge(stanza, to.bare);
+      if (judged === undefined) return;
+      // what nobody keeps is gone when they come
+      if (judged.news.kind !== 'call' && stanza.el.getChild('no-store', NS.hints) !== undefined) return;
+      const place = judged.news.kind === 'groupchat' ? placeOf(judged, undefined) : undefined;
+      return offer(to.withResource(''), gone, judged, place);
+    });
   }
 
   /** The registrations of clients that have no session to which anything is sent. */
@@ -354,9 +360,23 @@ function forAccounts({ host, config, stores, metrics, router, cluster, clock, fi
     throw new StanzaError('not-allowed');
   };
 
+  /** Somebody has written down other wishes (XEP-0492). On the node that has the account's bookmarks. */
+  function wishesChanged({
+    service: { local: user },
+    node,
+  }: {
+    readonly service: Jid;
+    readonly node: { readonly name: string };
+  }): void {
+    if (node.name !== NS.bookmarks) return;
+    filters.forget(user);
+    cluster.publish(topic, { user, ids: [] } satisfies Renewed);
+  }
+
   const topic = `push ${host.domain}`;
   const unsubscribe = cluster.subscribe(topic, (body) => {
     const { user, ids } = body as Renewed;
+    filters.forget(user);
     for (const id of ids) outlet.drop(user, id);
   });
   const adopt = (life: string): void => background(outlet.adopt(life), 'going on with what another node has left');
@@ -401,6 +421,13 @@ function forAccounts({ host, config, stores, metrics, router, cluster, clock, fi
           const judged = { news: requestFrom(contact.bare), said: el('presence', null) };
           await offer(account, await absent(account.bare, all), judged);
         });
+      }),
+      on(itemPublished, wishesChanged),
+      on(itemsRetracted, wishesChanged),
+      // whoever does not know it is told nothing more
+      on(passwordChanged, ({ user, by }) => {
+        const session = router.sessionsOfAccount(Jid.of(user, host.domain).bare).find(({ sid }) => sid === by);
+        return disableAll(user, (one) => session === undefined || !isOf(one, session));
       }),
       on(clientRevoked, ({ user, client }) => disableAll(user, (one) => one.client === client)),
     ],

@@ -69,6 +69,7 @@ function fakeServer() {
   const context: AdminContext = {
     hosts: ['localhost'],
     parentOf: (domain) => (domain.endsWith('localhost') ? 'localhost' : undefined),
+    circlesOf: () => undefined,
     tokens: () => {
       throw new Error('nobody asks for tokens');
     },
@@ -129,6 +130,7 @@ function fakeServer() {
               count: user === 'alice' ? 3 : undefined,
               retention: { ms: kept.get(user) ?? Number.POSITIVE_INFINITY, isOwn: kept.has(user) },
             }),
+            message: async () => undefined,
             setRetention: async (user, ms) => {
               if (ms === undefined) kept.delete(user);
               else kept.set(user, ms);
@@ -144,7 +146,9 @@ function fakeServer() {
     announcementsOf: () => undefined,
     peersOf: () => undefined,
     peopleOf: () => undefined,
+    reportsOf: () => undefined,
     workspaceOf: () => undefined,
+    movesOf: () => undefined,
     uploadsOf: () => undefined,
     transfer: () => {
       throw new Error('nobody takes accounts anywhere here');

@@ -29,6 +29,28 @@ function tell(text) {
   document.getElementById('notice').textContent = text;
 }
 
+/** Lets somebody choose between two buttons. */
+function ask(text, yes, no) {
+  tell(text);
+  return new Promise((resolve) => {
+    for (const label of [yes, no]) {
+      const button = document.createElement('button');
+      button.textContent = label;
+      button.addEventListener('click', () => {
+        tell('');
+        resolve(label === yes);
+      });
+      document.getElementById('notice').append(document.createElement('br'), button);
+    }
+  });
+}
+
+/** Who is signed in here already is asked first: a link must not put somebody into another's account unawares. */
+async function isWanted({ jid }) {
+  const known = localStorage.getItem('conversejs-session-jid');
+  return known === null || known === jid || ask(`You are signed in as ${known}.`, `Sign in as ${jid}`, `Stay ${known}`);
+}
+
 /** Signs in once, with the keys that the client would have kept of the password, and keeps them as it would have. */
 function signInWith({ jid, keys }) {
   return {
@@ -67,10 +89,11 @@ async function start() {
     );
     return;
   }
-  const [settings, signIn] = await Promise.all([
+  const [settings, offered] = await Promise.all([
     fetch(at('settings')).then((response) => response.json()),
     ticket === undefined ? undefined : redeem(ticket),
   ]);
+  const signIn = offered !== undefined && (await isWanted(offered)) ? offered : undefined;
   const { invites, client } = settings;
   const whitelisted = ['parley'];
   converse.plugins.add('parley', ours);

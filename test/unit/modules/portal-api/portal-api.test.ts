@@ -276,7 +276,8 @@ describe('invitations', () => {
 
   test('one is made, looked at, and becomes an account', async () => {
     const made = await admin.send('POST', '/admin_api/invites/account', {
-      json: { groups: [], roles: ['prosody:restricted'], ttl: 3600, note: 'for Benvolio' },
+      // (the portal's form has it as text)
+      json: { groups: [], roles: ['prosody:restricted'], ttl: '3600', note: 'for Benvolio' },
     });
     expect(made.status).toBe(200);
     expect(made.json).toMatchObject({
@@ -336,5 +337,90 @@ describe('invitations', () => {
     expect((await anybody().send('DELETE', `/register_api/invite/${single.json.id}`, {})).status).toBe(200);
     expect((await anybody().get(`/register_api/invite/${single.json.id}`)).status).toBe(404);
     expect((await admin.send('POST', '/admin_api/invites/other', { json: {} })).status).toBe(400);
+  });
+});
+
+describe('circles', () => {
+  test('are made, filled, given rooms, and removed', async () => {
+    const made = await admin.send('POST', '/admin_api/groups', { json: { name: 'Capulets', create_muc: false } });
+    expect(made.json).toEqual({ id: expect.any(String), name: 'Capulets', members: [], chats: [] });
+    const path = `/admin_api/groups/${made.json.id}`;
+    expect((await admin.send('PUT', `${path}/members/juliet`, {})).status).toBe(204);
+    expect((await admin.send('PUT', path, { json: { name: 'House of Capulet' } })).status).toBe(204);
+    const chat = await admin.send('POST', `${path}/chats`, { json: { name: 'The hall' } });
+    expect(chat.json).toMatchObject({
+      id: expect.any(String),
+      jid: expect.stringContaining('@groups.'),
+      name: 'The hall',
+    });
+    expect((await admin.get('/admin_api/groups')).json).toEqual([
+      { id: made.json.id, name: 'House of Capulet', members: ['juliet'], chats: [chat.json] },
+    ]);
+    expect((await admin.get('/admin_api/users/juliet/groups')).json).toEqual([made.json.id]);
+    const invite = await admin.send('POST', '/admin_api/invites/group', {
+      json: { groups: [made.json.id], roles: [], ttl: 60 },
+    });
+    expect(invite.json.groups).toEqual([made.json.id]);
+    expect((await admin.send('DELETE', `${path}/chats/${chat.json.id}`, {})).status).toBe(204);
+    expect((await admin.send('DELETE', `${path}/members/juliet`, {})).status).toBe(204);
+    expect((await admin.get(path)).json).toMatchObject({ members: [], chats: [] });
+    expect((await admin.send('DELETE', path, {})).status).toBe(204);
+    const gone = await admin.get(path);
+    expect([gone.status, gone.json.error.extra.condition]).toEqual([404, 'group-not-found']);
+    const nameless = await admin.send('POST', '/admin_api/groups', { json: { name: ' ' } });
+    expect([nameless.status, nameless.json.error.extra.condition]).toEqual([400, 'group-name-required']);
+    expect((await admin.send('PUT', `${path}/members/juliet`, {})).json.error.extra.condition).toBe('group-not-found');
+  });
+});
+
+describe('announcements', () => {
+  const announce = (recipients: unknown, body: unknown = 'Hear ye') =>
+    admin.send('POST', '/admin_api/server/announcement', { json: { recipients, body } });
+
+  test('are for who is connected, for everybody, or for who is named', async () => {
+    expect((await announce('online')).status).toBe(201);
+    expect((await announce('all')).status).toBe(201);
+    expect(await (await server.admin.announcementsOf(domain))!.motd()).toBe('Hear ye');
+    expect((await announce([me])).status).toBe(201);
+  });
+
+  test('that say nothing, or to others, are refused', async () => {
+    for (const wrong of ['nobody', [], ['romeo@elsewhere.test'], [domain], undefined])
+      expect((await announce(wrong)).status).toBe(400);
+    expect((await announce('online', ' ')).status).toBe(400);
+  });
+});
+
+describe('moving', () => {
+  const put = (portal: Portal, xml: string) =>
+    portal.send('PUT', '/xep227/import', { xml, headers: { 'content-type': 'application/xml' } });
+
+  test('what somebody has is written without keys, and goes into another account', async () => {
+    const { accounts } = server.hosts.get(domain)!;
+    await accounts.create('abram', 'bite my thumb');
+    const abram = new Portal(base, domain);
+    await abram.login('abram', 'bite my thumb');
+    const file = await admin.get('/xep227/export?stores=roster,vcard,pep,pep_data');
+    expect(file.status).toBe(200);
+    expect(file.text).toContain('Romeo M.');
+    expect(file.text).not.toContain('scram');
+    const keys = file.text.replace(
+      "name='romeo'>",
+      "name='romeo' password='mine now'><account xmlns='urn:parley:export' disabled='true'/>",
+    );
+    const done = await put(abram, keys);
+    expect(done.status).toBe(200);
+    expect(done.json.lines).toBeDefined();
+    const nick = await abram.iq(nickGet.replace(me, `abram@${domain}`));
+    expect(nick.stanza!.toXml()).toContain('Romeo M.');
+    expect(await accounts.verifyPlain('abram', 'bite my thumb')).toBe(true);
+    expect((await abram.ping(`abram@${domain}`)).status).toBe(200);
+  });
+
+  test('only what is asked for is written, and what is no such file is not read', async () => {
+    expect((await admin.get('/xep227/export?stores=roster')).text).not.toContain('Romeo M.');
+    for (const wrong of ['', '<x/>', "<server-data xmlns='urn:xmpp:pie:0'/>", '<server-data'])
+      expect((await put(admin, wrong)).status).toBe(400);
+    expect((await put(new Portal(base, domain), '<x/>')).status).toBe(401);
   });
 });
