@@ -119,6 +119,9 @@ export const NS = {
   receipts: 'urn:xmpp:receipts',
   // XEP-0191
   blocking: 'urn:xmpp:blocking',
+  reporting: 'urn:xmpp:reporting:1',
+  reporting0: 'urn:xmpp:reporting:0',
+  reportReasons: 'urn:xmpp:reporting',
   blockingErrors: 'urn:xmpp:blocking:errors',
   // XEP-0198
   sm: 'urn:xmpp:sm:3',

@@ -130,6 +130,7 @@ function fakeServer() {
               count: user === 'alice' ? 3 : undefined,
               retention: { ms: kept.get(user) ?? Number.POSITIVE_INFINITY, isOwn: kept.has(user) },
             }),
+            message: async () => undefined,
             setRetention: async (user, ms) => {
               if (ms === undefined) kept.delete(user);
               else kept.set(user, ms);
@@ -145,6 +146,7 @@ function fakeServer() {
     announcementsOf: () => undefined,
     peersOf: () => undefined,
     peopleOf: () => undefined,
+    reportsOf: () => undefined,
     workspaceOf: () => undefined,
     movesOf: () => undefined,
     uploadsOf: () => undefined,
