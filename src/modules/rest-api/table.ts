@@ -22,6 +22,7 @@ const lines: readonly Line[] = [
   ['DELETE', '/users/:jid', 'user rm'],
   ['PUT', '/users/:jid/password', 'user passwd'],
   ['PUT', '/users/:jid/role', 'user role'],
+  ['POST', '/users/:jid/move', 'user move'],
   ['POST', '/users/:jid/disable', 'user disable'],
   ['POST', '/users/:jid/enable', 'user enable'],
   ['DELETE', '/users/:jid/clients/:client', 'client revoke'],

@@ -68,15 +68,14 @@ describe('logging in', () => {
     expect((await portal.ping(`juliet@${domain}`)).status).toBe(401);
   });
 
-  test('a token of one host is none of the other', async () => {
-    const response = await fetch(`${base}/rest`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${admin.token}`, 'content-type': 'application/json', host: 'two.test' },
-      body: JSON.stringify({ kind: 'iq', type: 'get', ping: true, to: me }),
-    });
-    // the host that it is of answers, whichever was named
-    expect(response.status).toBe(200);
-    expect((await new Portal(base, 'two.test').get('/admin_api/users')).status).toBe(401);
+  test('the host that a token is of answers, whichever was named; another one knows nobody of it', async () => {
+    const elsewhere = new Portal(base, 'two.test');
+    expect((await elsewhere.login('romeo', 'wherefore art thou')).json.error).toBe('invalid_grant');
+    elsewhere.token = admin.token;
+    expect((await elsewhere.ping(me)).status).toBe(200);
+    expect((await elsewhere.get('/admin_api/users/romeo')).status).toBe(200);
+    elsewhere.token = undefined;
+    expect((await elsewhere.get('/admin_api/users')).status).toBe(401);
   });
 });
 
