@@ -104,8 +104,10 @@ const untold: Readonly<Record<string, string>> = {
   'XEP-0153': 'presence of clients',
   'XEP-0156': 'documents of HTTP',
   'XEP-0157': 'a form, no feature',
+  'XEP-0158': 'in the answer to who wants to register',
   'XEP-0172': 'a payload',
   'XEP-0203': 'asked of receivers',
+  'XEP-0205': 'an error',
   'XEP-0206': 'of HTTP; XEP-0156 tells of it',
   'XEP-0220': 'on streams of servers',
   'XEP-0227': 'a format of files',
@@ -121,9 +123,12 @@ const untold: Readonly<Record<string, string>> = {
   'XEP-0379': 'on streams, together with XEP-0445',
   'XEP-0384': 'payloads; clients announce +notify',
   'XEP-0401': 'commands of the host, to those who may run them',
+
+  'XEP-0455': 'a form, no feature',
   'XEP-0482': 'clients announce it',
   'XEP-0492': 'a part of bookmarks',
   'XEP-0502': 'a field of rooms’ forms',
+  'XEP-0504': 'a form, no feature',
   'XEP-0503': 'a type of nodes',
 };
 
@@ -223,6 +228,7 @@ describe('a server in its default configuration', () => {
       tls: { required: true },
       s2s: { enabled: true },
       proxy: { enabled: true },
+      modules: { 'server-information': { publish: true } },
     });
     await server.server.accounts.create('romeo@verona.test', 'secret');
     announced = await readAnnounced(server, { user: 'romeo', password: 'secret', domain: 'verona.test' });

@@ -130,7 +130,9 @@ export async function bindResource(
 }
 
 function tooMany(): StanzaError {
-  return new StanzaError('resource-constraint', 'too many sessions of this account');
+  // XEP-0205 4.4
+  const extra = el('resource-limit-exceeded', NS.applicationErrors);
+  return new StanzaError('resource-constraint', 'too many sessions of this account', { extra });
 }
 
 /** Whoever takes a login back ends the sessions that are there; one that came just too late for that ends here. */

@@ -7,7 +7,8 @@ const uriProblem = (value: unknown): string =>
   typeof value === 'string' && /^[^\s:@]+@[^\s:@]+$/.test(value)
     ? `${quote(value)} is not a URI. Try "xmpp:${value}" or "mailto:${value}".`
     : `${quote(value)} is not a URI. Try "mailto:abuse@example.org".`;
-const uri = z
+/** An address of any kind, `mailto:` and `xmpp:` too. */
+export const uri = z
   .string({ error: (issue) => uriProblem(issue.input) })
   .refine((text) => /^[a-z][a-z0-9+.-]*:\S+$/i.test(text), { error: (issue) => uriProblem(issue.input) });
 const contact = z

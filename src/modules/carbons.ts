@@ -73,7 +73,7 @@ export function isEligible({ type, el: { children }, from, to }: Message, direct
 }
 
 export default defineModule({
-  xeps: ['XEP-0280 1.0.1', 'XEP-0297 1.0', 'XEP-0334 1.0.0'],
+  xeps: ['XEP-0280 1.0.1', 'XEP-0297 1.0', 'XEP-0333 1.0.0', 'XEP-0334 1.0.0', 'XEP-0353 0.8.0', 'XEP-0482 0.1.0'],
   summary: 'Copies conversations to all devices of an account',
   metrics: { copies: counter('Copies of messages for other devices of an account') },
 

@@ -7,9 +7,10 @@
 // - Left out: UDP (9, optional).
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { andThen } from '../base/maybe.ts';
 import { bytes, duration } from '../config/schema.ts';
 import { counter, gauge } from '../core/metrics.ts';
-import { defineModule, type IqRequest, iqGet, iqSet } from '../core/module.ts';
+import { defineModule, type IqHandler, type IqRequest, iqGet, iqSet } from '../core/module.ts';
 import type { StreamTerms } from '../net/bytestreams.ts';
 import { type Element, el } from '../xml/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -43,14 +44,20 @@ export default defineModule({
   setup({ host, config, metrics, bytestreams }) {
     const { proxy, limits } = host.settings;
 
-    /** XEP-0065 4 */
-    function allow(from: Jid): void {
-      if (from.domain !== host.parent?.domain || from.local === '') throw new StanzaError('forbidden');
-      if (bytestreams.port === undefined) throw new StanzaError('not-allowed', 'it does not listen');
-    }
+    /** XEP-0065 4: who may not send files at all, as guests may not (XEP-0175 3), does not send them this way. */
+    const allowed =
+      (fn: (request: IqRequest) => Element | undefined): IqHandler =>
+      (request) => {
+        const { from } = request.iq;
+        if (from.domain !== host.parent?.domain) throw new StanzaError('forbidden');
+        return andThen(host.may(from, 'upload'), (may) => {
+          if (!may) throw new StanzaError('forbidden');
+          if (bytestreams.port === undefined) throw new StanzaError('not-allowed', 'it does not listen');
+          return fn(request);
+        });
+      };
 
-    function address({ iq }: IqRequest): Element {
-      allow(iq.from);
+    function address(): Element {
       const at = {
         jid: host.domain,
         host: proxy.address ?? host.parent?.domain,
@@ -60,8 +67,7 @@ export default defineModule({
     }
 
     /** 6.3.5 */
-    function activate({ iq, payload }: IqRequest): void {
-      allow(iq.from);
+    function activate({ iq, payload }: IqRequest): undefined {
       const { sid } = payload.attrs;
       const target = payload.getChildText('activate', NS.bytestreams);
       if (sid === undefined || target === undefined) {
@@ -92,7 +98,10 @@ export default defineModule({
 
     return {
       features: { server: [NS.bytestreams] },
-      handlers: [iqGet('host', NS.bytestreams, 'query', address), iqSet('host', NS.bytestreams, 'query', activate)],
+      handlers: [
+        iqGet('host', NS.bytestreams, 'query', allowed(address)),
+        iqSet('host', NS.bytestreams, 'query', allowed(activate)),
+      ],
     };
   },
 });

@@ -99,6 +99,8 @@ export const NS = {
   msgOffline: 'msgoffline',
   // XEP-0172
   nick: 'http://jabber.org/protocol/nick',
+  // XEP-0205
+  applicationErrors: 'urn:xmpp:errors',
   // XEP-0215
   extdisco: 'urn:xmpp:extdisco:2',
   extdiscoOld: 'urn:xmpp:extdisco:1',
@@ -117,6 +119,9 @@ export const NS = {
   receipts: 'urn:xmpp:receipts',
   // XEP-0191
   blocking: 'urn:xmpp:blocking',
+  reporting: 'urn:xmpp:reporting:1',
+  reporting0: 'urn:xmpp:reporting:0',
+  reportReasons: 'urn:xmpp:reporting',
   blockingErrors: 'urn:xmpp:blocking:errors',
   // XEP-0198
   sm: 'urn:xmpp:sm:3',
@@ -216,6 +221,12 @@ export const NS = {
   hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0398
   pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  // XEP-0158
+  captcha: 'urn:xmpp:captcha',
+  // XEP-0221
+  mediaElement: 'urn:xmpp:media-element',
+  // XEP-0231
+  bob: 'urn:xmpp:bob',
   // XEP-0401
   invite: 'urn:xmpp:invite#invite',
   inviteAccount: 'urn:xmpp:invite#create-account',
@@ -285,6 +296,8 @@ export const NS = {
   attachmentsSummary: 'urn:xmpp:pubsub-attachments:summary:1',
   // XEP-0478
   streamLimits: 'urn:xmpp:stream-limits:0',
+  // XEP-0455
+  outageStatus: 'urn:xmpp:sos:0',
   // XEP-0480
   saslUpgrade: 'urn:xmpp:sasl:upgrade:0',
   scramUpgrade: 'urn:xmpp:scram-upgrade:0',
@@ -292,6 +305,10 @@ export const NS = {
   fast: 'urn:xmpp:fast:0',
   // XEP-0494
   clientAccess: 'urn:xmpp:cam:0',
+  // XEP-0485
+  serverInformation: 'urn:xmpp:serverinfo:0',
+  // XEP-0504
+  dataPolicy: 'urn:xmpp:data-policy:0',
   // XEP-0503
   spaces: 'urn:xmpp:spaces:0',
   // XEP-0509

@@ -4,6 +4,7 @@ import type { Identity, Installed } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { caps2Hash, caps2Node, capsVer } from '../../xmpp/caps.ts';
 import { formTypeOf } from '../../xmpp/dataform.ts';
+import { mergeForms } from '../../xmpp/info-form.ts';
 import { NS } from '../../xmpp/ns.ts';
 import type { Nested } from '../delegation/index.ts';
 
@@ -123,5 +124,5 @@ function features(list: readonly string[]): Element[] {
 }
 
 function forms(declared: readonly Installed[]): Element[] {
-  return declared.flatMap((one) => one.info ?? []);
+  return mergeForms(declared.flatMap((one) => one.info ?? []));
 }

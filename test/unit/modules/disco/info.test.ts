@@ -4,6 +4,7 @@ import type { Installed } from '../../../../src/core/module.ts';
 import { contactForm } from '../../../../src/modules/contact-info.ts';
 import { infoQuery, makeInfo } from '../../../../src/modules/disco/info.ts';
 import { caps2Hash, capsVer } from '../../../../src/xmpp/caps.ts';
+import { infoForm } from '../../../../src/xmpp/info-form.ts';
 import { NS } from '../../../../src/xmpp/ns.ts';
 
 const own = {
@@ -49,6 +50,19 @@ test('the nodes in the stream features are the hashes of the answer (XEP-0115 5.
 });
 
 test('what cannot be hashed is noticed when it is declared', () => {
-  const twice = contactForm({ abuse: ['mailto:a@example.org'] })!;
-  expect(() => makeInfo([instanceOf({ info: [twice, twice] })], own)).toThrow('hashed');
+  const vague = infoForm('urn:example:x', [['FORM_TYPE', 'hidden', ['urn:example:y']]]);
+  expect(() => makeInfo([instanceOf({ info: [vague] })], own)).toThrow('hashed');
+});
+
+// XEP-0115 5.4: a form for each context
+test('what modules tell in forms of one type is told in one form', () => {
+  const one = contactForm({ abuse: ['mailto:a@example.org'] })!;
+  const other = infoForm(NS.serverInfo, [
+    ['serverinfo-pubsub-node', 'text-single', ['xmpp:pubsub.example.org?;node=x']],
+  ]);
+  const { host } = makeInfo([instanceOf({ info: [one] }), instanceOf({ info: [other] })], own);
+  const forms = host.filter(({ name }) => name === 'x');
+  expect(forms.map((form) => form.elements().map(({ attrs }) => attrs.var))).toEqual([
+    ['FORM_TYPE', 'abuse-addresses', 'serverinfo-pubsub-node'],
+  ]);
 });
