@@ -2,6 +2,7 @@
 """A call from one slixmpp to another with two devices (XEP-0353, XEP-0280). Runs like slixmpp_client.py."""
 from slixmpp_client import Person, run
 
+CALL = "{urn:xmpp:jingle-message:0}"
 RTP = "urn:xmpp:jingle:apps:rtp:1"
 
 
@@ -17,7 +18,7 @@ class Caller(Person):
         for kind in ("proceed", "reject", "retract"):
             self.add_event_handler(f"jingle_message_{kind}", lambda m, kind=kind: self.note(self.answers, (kind, m)))
         for kind in ("sent", "received"):
-            self.add_event_handler(f"carbon_{kind}", lambda m, kind=kind: self.note(self.copies, (kind, m[f"carbon_{kind}"])))
+            self.add_event_handler(f"carbon_{kind}", lambda m, kind=kind: self.note(self.copies, (kind, m)))
 
     async def ready(self):
         await self.online()
@@ -25,7 +26,7 @@ class Caller(Person):
         return self
 
     def copied(self, kind, name):
-        return [c for way, c in self.copies if way == kind and c["forwarded"]["stanza"][f"jingle_{name}"]["id"]]
+        return [m for way, m in self.copies if way == kind and list(m.xml.iter(f"{CALL}{name}"))]
 
 
 async def story():
