@@ -33,6 +33,7 @@ const titles = {
   'XEP-0153': 'vCard-Based Avatars',
   'XEP-0156': 'Discovering Alternative XMPP Connection Methods',
   'XEP-0157': 'Contact Addresses for XMPP Services',
+  'XEP-0158': 'CAPTCHA Forms',
   'XEP-0160': 'Best Practices for Handling Offline Messages',
   'XEP-0163': 'Personal Eventing Protocol',
   'XEP-0172': 'User Nickname',

@@ -39,6 +39,7 @@ import { stores as roomStores } from './modules/muc/stores.ts';
 import { peers } from './modules/peers.ts';
 import { nodeAdministration } from './modules/pubsub/administration.ts';
 import { stores as nodeStores } from './modules/pubsub/stores.ts';
+import { reports } from './modules/reports/index.ts';
 import { settings as roomArchiveSettings, stores as roomArchiveStores } from './modules/room-archive/settings.ts';
 import { uploads } from './modules/upload/service.ts';
 import { workspaces } from './modules/workspace.ts';
@@ -131,6 +132,7 @@ export function adminContext(server: Server, options: AdminOptions): AdminContex
     invitationsOf: (domain) => server.hosts.get(domain)?.find(invitations),
     announcementsOf: (domain) => server.hosts.get(domain)?.find(announcements),
     peersOf: (domain) => server.config.hosts[domain] && server.hosts.get(domain)?.find(peers),
+    reportsOf: (domain) => server.hosts.get(domain)?.find(reports),
     peopleOf: (domain) => peopleOf(server.hosts.get(domain)),
     sessions: () => administration.sessions(),
     unknown: () => administration.unknown(),

@@ -104,6 +104,7 @@ const untold: Readonly<Record<string, string>> = {
   'XEP-0153': 'presence of clients',
   'XEP-0156': 'documents of HTTP',
   'XEP-0157': 'a form, no feature',
+  'XEP-0158': 'in the answer to who wants to register',
   'XEP-0172': 'a payload',
   'XEP-0203': 'asked of receivers',
   'XEP-0205': 'an error',

@@ -18,6 +18,7 @@ export interface AdminOptions {
   readonly host?: string;
   readonly subject?: string;
   readonly correction?: boolean;
+  readonly note?: string;
   readonly add?: readonly string[];
   readonly remove?: readonly string[];
   readonly state?: string;
@@ -54,6 +55,14 @@ export function addSubjects(program: Command, cli: Cli): void {
       .option('--host <domain>', OURS);
   }
   addAnnouncements(cli, program);
+  const reports = common(program.command('report').description('What people say of those they block'));
+  admin(reports, 'ls', 'report ls', (_, { state, host }) => ({ state, host }))
+    .option('--state <state>', 'open or closed')
+    .option('--host <domain>', OURS);
+  admin(reports, 'show <id>', 'report show', (id, { host }) => ({ id, host })).option('--host <domain>', OURS);
+  admin(reports, 'close <id>', 'report close', (id, { note, host }) => ({ id, note, host }))
+    .option('--note <text>', 'what was done')
+    .option('--host <domain>', OURS);
   const clients = common(program.command('client').description('Programs that log in'));
   admin(clients, 'revoke <jid> <id>', 'client revoke', (jid, _, id) => ({ jid, client: id }));
   addArchiveCommands(cli, common(program.command('archive').description('Message archives')));

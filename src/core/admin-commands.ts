@@ -13,6 +13,7 @@ import { moveCommands } from './move-commands.ts';
 import { peerCommands } from './peer-commands.ts';
 import { peopleCommands } from './people-commands.ts';
 import { pubsubCommands } from './pubsub-commands.ts';
+import { reportCommands } from './report-commands.ts';
 import { roomCommands } from './room-commands.ts';
 import { s2sCommands } from './s2s-commands.ts';
 import { sessionCommands } from './session-commands.ts';
@@ -136,6 +137,7 @@ export const adminCommands: readonly AnyCommand[] = [
   ...sessionCommands,
   ...s2sCommands,
   ...peerCommands,
+  ...reportCommands,
   ...clusterCommands,
   logLevel,
 ];

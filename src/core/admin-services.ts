@@ -38,3 +38,35 @@ export interface AdminPeople {
   /** When an account was last there that is not now, in milliseconds since 1970; undefined where nobody knows. */
   lastSeen(user: string): MaybePromise<number | undefined>;
 }
+
+/** What somebody has said of an address that they blocked (XEP-0377). */
+export interface AdminReport {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** Bare JIDs, the second one as it was blocked. */
+  readonly reporter: string;
+  readonly reported: string;
+  /** A URI, such as `urn:xmpp:reporting:spam`. */
+  readonly reason: string;
+  readonly texts: readonly { readonly lang?: string; readonly text: string }[];
+  /** Messages that were reported, as XML, as they are in the archive. */
+  readonly messages: readonly string[];
+  /** Ids of messages that were not found, or are of somebody else. */
+  readonly missing: number;
+  /** What the reporter lets be done with it. */
+  readonly mayTellOrigin: boolean;
+  readonly mayTellOthers: boolean;
+  /** How often it was said again since. */
+  readonly again: number;
+  readonly closed?: { readonly at: number; readonly note?: string };
+}
+
+/** The queue of reports of a host. */
+export interface AdminReports {
+  /** The oldest first. */
+  list(state: 'open' | 'closed'): MaybePromise<readonly AdminReport[]>;
+  get(id: string): MaybePromise<AdminReport | undefined>;
+  /** False where there is no such open report. */
+  close(id: string, note?: string): Promise<boolean>;
+}

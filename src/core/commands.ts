@@ -5,7 +5,7 @@ import type { Accounts } from '../auth/accounts.ts';
 import type { KnownToken, Tokens } from '../auth/tokens.ts';
 import type { MaybePromise } from '../base/maybe.ts';
 import type { RoleTable } from '../config/roles.ts';
-import type { AdminAnnouncements, AdminPeers, AdminPeople } from './admin-services.ts';
+import type { AdminAnnouncements, AdminPeers, AdminPeople, AdminReports } from './admin-services.ts';
 import type { AdminCircles } from './circles.ts';
 import type { AdminInvitations } from './invitations.ts';
 import type { LogLevel } from './log.ts';
@@ -68,6 +68,8 @@ export interface AdminArchives {
   /** Those of rooms: whether there is one of that name. */
   isRoom?(name: string): Promise<boolean>;
   state(user: string): Promise<ArchiveState>;
+  /** A message by its id there, as XML; undefined where it is gone. */
+  message(user: string, id: string): Promise<string | undefined>;
   /** For this account alone, in milliseconds; `undefined` for what holds for everybody. Returns what holds now. */
   setRetention(user: string, ms: number | undefined): Promise<ArchiveRetention>;
   /** Removes all messages, or those from before a time in milliseconds since 1970; returns how many there were. */
@@ -400,6 +402,8 @@ export interface AdminContext {
   announcementsOf(domain: string): MaybePromise<AdminAnnouncements | undefined>;
   /** With whom of other servers a host talks; nothing where it is not served, or has no lists. */
   peersOf(domain: string): MaybePromise<AdminPeers | undefined>;
+  /** What people have said of those they blocked; nothing where a host is not served, or takes no reports. */
+  reportsOf(domain: string): MaybePromise<AdminReports | undefined>;
   /** What is known of the accounts of a host; nothing where it is not served. */
   peopleOf(domain: string): MaybePromise<AdminPeople | undefined>;
   sessions(): MaybePromise<readonly SessionInfo[]>;

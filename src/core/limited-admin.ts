@@ -39,6 +39,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     invitationsOf: (domain) => ours(domain, () => admin.invitationsOf(domain)),
     announcementsOf: (domain) => ours(domain, () => admin.announcementsOf(domain)),
     peersOf: (domain) => ours(domain, () => admin.peersOf(domain)),
+    reportsOf: (domain) => ours(domain, () => admin.reportsOf(domain)),
     peopleOf: (domain) => ours(domain, () => admin.peopleOf(domain)),
     sessions: () => filtered(admin.sessions(), ({ jid }) => isOurJid(jid)),
     unknown: () => admin.unknown(),

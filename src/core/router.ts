@@ -304,7 +304,7 @@ export class Router {
   }
 
   /** A domain of ours: what it is for, and what its modules offer; undefined for others'. */
-  hostOf(domain: string): Pick<Host, 'kind' | 'find'> | undefined {
+  hostOf(domain: string): Pick<Host, 'kind' | 'find' | 'below'> | undefined {
     return this.parts.hosts.get(domain);
   }
 

@@ -26,8 +26,11 @@ export interface AccountReader {
 
 /** The accounts of one host. */
 export interface Portability {
-  /** A `<user/>`, as XML, in pieces of bounded size; undefined where there is no such account. */
-  write(user: string): Promise<AsyncIterable<string> | undefined>;
+  /**
+   * A `<user/>`, as XML, in pieces of bounded size; undefined where there is no such account.
+   * @param only what these modules keep, and nothing of the account itself: no keys; everything, unless given
+   */
+  write(user: string, only?: ReadonlySet<string>): Promise<AsyncIterable<string> | undefined>;
   /** @param tag the start tag of a `<user/>` */
   read(tag: Element, isDry: boolean): AccountReader;
 }

@@ -7,23 +7,27 @@
 import { messageOut, messageWithdrawn } from '../core/events.ts';
 import type { Host } from '../core/host.ts';
 import { defineModule, on } from '../core/module.ts';
+import { Element } from '../xml/element.ts';
+import { NS } from '../xmpp/ns.ts';
 import { type Uploads, uploads } from './upload/service.ts';
 
 /** What stands in the addresses of files. */
 const MARK = '/upload/';
+/** What they stand in, beside the body. */
+const carriers: ReadonlySet<string> = new Set([NS.oob, NS.references, NS.fileSharing]);
 
 export default defineModule({
   xeps: [],
   summary: 'Deletes files with the messages that they were sent in',
   hosts: ['users', 'rooms'],
 
-  setup: ({ host, log }) => ({
+  setup: ({ host, router, log }) => ({
     handlers: [
       on(messageOut, { phase: 'copy' }, ({ stanza }) => {
         const { el: message, from, to, id = '' } = stanza;
-        // (the XML was made already, for the archive or for who gets it)
+        if (!maySpeakOfFiles(message) || stanza.type === 'error') return;
         const text = message.toXml();
-        if (!text.includes(MARK) || stanza.type === 'error') return;
+        if (!text.includes(MARK)) return;
         return serviceOf(host)
           ?.mentioned(from.bare, text, named(to.bare, id))
           .catch((err: unknown) => {
@@ -34,14 +38,27 @@ export default defineModule({
       on(messageWithdrawn, ({ message, by, place }) => {
         const text = message.toXml();
         if (!text.includes(MARK)) return;
-        return serviceOf(host.parent ?? host)?.withdrawn(by, text, named(place, message.attrs.id ?? ''));
+        // whoever spoke in a room may be of another domain that is served here
+        return serviceOf(router.hostOf(domainOf(by)))?.withdrawn(by, text, named(place, message.attrs.id ?? ''));
       }),
     ],
   }),
 });
 
-function serviceOf(host: Host): Uploads | undefined {
-  for (const below of host.below) {
+/** Without making the XML of what is not about files: this is asked of every message. */
+function maySpeakOfFiles(message: Element): boolean {
+  for (const child of message.children) {
+    if (!(child instanceof Element)) continue;
+    if (child.ns === null ? child.name === 'body' && child.getText().includes(MARK) : carriers.has(child.ns))
+      return true;
+  }
+  return false;
+}
+
+const domainOf = (bare: string): string => bare.slice(bare.indexOf('@') + 1);
+
+function serviceOf(host: Pick<Host, 'below'> | undefined): Uploads | undefined {
+  for (const below of host?.below ?? []) {
     const found = below.find(uploads);
     if (found !== undefined) return found;
   }

@@ -119,6 +119,9 @@ export const NS = {
   receipts: 'urn:xmpp:receipts',
   // XEP-0191
   blocking: 'urn:xmpp:blocking',
+  reporting: 'urn:xmpp:reporting:1',
+  reporting0: 'urn:xmpp:reporting:0',
+  reportReasons: 'urn:xmpp:reporting',
   blockingErrors: 'urn:xmpp:blocking:errors',
   // XEP-0198
   sm: 'urn:xmpp:sm:3',
@@ -218,6 +221,12 @@ export const NS = {
   hiddenUser: 'urn:parley:muc-user:hidden',
   // XEP-0398
   pepVcardConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  // XEP-0158
+  captcha: 'urn:xmpp:captcha',
+  // XEP-0221
+  mediaElement: 'urn:xmpp:media-element',
+  // XEP-0231
+  bob: 'urn:xmpp:bob',
   // XEP-0401
   invite: 'urn:xmpp:invite#invite',
   inviteAccount: 'urn:xmpp:invite#create-account',

@@ -14,6 +14,7 @@ let server: ChildServer;
 
 beforeAll(async () => {
   server = await ChildServer.start({
+    registration: 'invite',
     hosts: { [domain]: { proxy: { enabled: true, address: '127.0.0.1' } } },
     listen: { proxy65: 0 },
   });
@@ -32,6 +33,10 @@ test.each(['STARTTLS', 'direct TLS'])(
 
 test('people with slixmpp meet in rooms of all kinds', async () => {
   await play('rooms', 'STARTTLS', 8);
+}, 70_000);
+
+test('somebody is invited, registers, and is a contact at once (XEP-0401, XEP-0445, XEP-0379)', async () => {
+  await play('invited', 'STARTTLS', 5);
 }, 70_000);
 
 test('a file goes from one slixmpp to another over the proxy (XEP-0065)', async () => {

@@ -11,6 +11,7 @@ import { StreamError } from '../../src/xmpp/errors.ts';
 import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
 import { addContact, enterRoom, pick, say } from '../kit/converse.ts';
 import { logIn as kitLogIn } from '../kit/login.ts';
+import { PrefixProxy } from '../kit/prefix-proxy.ts';
 import { startServer } from '../kit/test-server.ts';
 
 // its files are at http://localhost, which is elsewhere for a page at http://127.0.0.1
@@ -143,6 +144,16 @@ test('a ticket puts nobody into another account unawares', { timeout }, async ()
   await visit(await ticket('romeo'));
   await nurse.click('#notice button', `Sign in as romeo@${domain}`);
   expect(await stays()).toBe(false);
+});
+
+test('it works below a path of a web server in front', { timeout }, async () => {
+  using proxy = await PrefixProxy.start('/below', server.address('http')!.port);
+  const page = await browser.open(`${proxy.url}${await ticket('romeo')}`, true);
+  await page.shows('I am online');
+  expect(page.fetched).toContain(`${proxy.url.replace('http', 'ws')}/xmpp-websocket`);
+  expect(proxy.strays).toEqual([]);
+  expect([...page.complaints, ...page.refused]).toEqual([]);
+  await page.evaluate("void (location.href = 'about:blank')");
 });
 
 test('who comes over plain HTTP from elsewhere is told why there is no chat', { timeout }, async () => {

@@ -56,7 +56,9 @@ test('without the web client the server runs, and says at /chat in one sentence 
   ] as const) {
     const response = await fetch(`http://127.0.0.1:${port}${path}`);
     expect(response.status).toBe(status);
-    expect(await response.text()).toContain('run "npm install converse.js"');
+    const text = await response.text();
+    expect(text).toContain('run "npm install converse.js"');
+    expect(text).toContain('<a href="https://xmpp.org/software/">');
     expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
   }
 }, 90_000);

@@ -130,6 +130,20 @@ export class ChromiumPage {
     this.call = call;
   }
 
+  /** Runs no scripts of pages from now on; those of tests do. */
+  async withoutScripts(): Promise<void> {
+    await this.call('Emulation.setScriptExecutionDisabled', { value: true });
+  }
+
+  /** As if the window were so wide, in pixels. */
+  async resize(width: number, height: number): Promise<void> {
+    await this.call('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: true });
+  }
+
+  async goTo(url: string): Promise<void> {
+    await this.call('Page.navigate', { url });
+  }
+
   /** The value of an expression in the page; of what it promises, if it does. */
   async evaluate<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = await this.call<{

@@ -1,6 +1,6 @@
 // Servers that others wrote, as remote domains: Prosody and ejabberd of Debian's packages, each in a process of its own on loopback,
 // and dnsmasq to say where everybody is.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -155,6 +155,8 @@ export interface PeerOptions {
   readonly isStrict?: boolean;
   /** Its accounts have nodes (XEP-0163). */
   readonly hasNodes?: boolean;
+  /** Accounts go in and out of it in files (XEP-0227): by {@link Prosody.migrate} and {@link Ejabberd.run}. */
+  readonly isPortable?: boolean;
 }
 
 export abstract class PeerServer implements AsyncDisposable {
@@ -193,12 +195,17 @@ export abstract class PeerServer implements AsyncDisposable {
     this.program = this.launch();
     await this.program.listensOn(this.clientPort, () => this.log());
     await this.program.listensOn(this.options.s2sPort, () => this.log());
-    // it listens before it has everything that answers
-    const client = await StreamClient.connect(this.address);
-    client.open(this.options.domain);
-    const header = await client.next(START);
-    await client.destroy();
-    if (header?.kind !== 'header') throw new Error(`${this.name} does not answer\n${this.log()}`);
+    // it listens before it has everything that answers, and its domain
+    for (const end = Date.now() + START; ; ) {
+      const client = await StreamClient.connect(this.address);
+      client.open(this.options.domain);
+      const header = await client.next(START);
+      const first = await client.next(START);
+      await client.destroy();
+      if (header?.kind === 'header' && first?.kind === 'element' && first.element.name === 'stream:features') return;
+      if (Date.now() > end) throw new Error(`${this.name} does not answer\n${this.log()}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 
   async stop(signal?: NodeJS.Signals): Promise<void> {
@@ -245,10 +252,42 @@ export class Prosody extends PeerServer {
     return read(join(this.folder, 'prosody.log'));
   }
 
+  private get data(): string {
+    return join(this.folder, 'data');
+  }
+
+  /** Takes its accounts, while it does not run, out into files of XEP-0227 or in from them: `name@domain.xml` for each. @throws Error with what its migrator says */
+  migrate(way: 'out' | 'in', files: string): void {
+    mkdirSync(this.data, { recursive: true });
+    const stores = ['accounts', 'roster', 'vcard', 'private', 'archive-archive', 'pep-pubsub'];
+    const named = stores.map((name) => `"${name}"`).join('; ');
+    const hosts = `hosts = { ["${this.options.domain}"] = { ${named} } }`;
+    const [from, to] = [`type = "internal"; path = "${this.data}"`, `type = "xep0227"; path = "${files}"`];
+    const config = join(this.folder, 'migrator.cfg.lua');
+    writeFileSync(
+      config,
+      way === 'out'
+        ? `input { ${hosts}; ${from} }\noutput { ${to} }\n`
+        : `input { ${hosts}; ${to} }\noutput { ${from} }\n`,
+    );
+    // it has such files where Prosody of the system has its data, which is written into it
+    const migrator = readFileSync('/usr/bin/prosody-migrator', 'utf8').replace(
+      /^CFG_DATADIR='[^']*'/m,
+      `CFG_DATADIR='${files}'`,
+    );
+    const script = join(this.folder, 'migrator');
+    writeFileSync(script, migrator, { mode: 0o755 });
+    // who is root is not, while it runs
+    if (process.getuid?.() === 0) spawnSync('chmod', ['-R', 'a+rwX', this.folder, dirname(files)]);
+    const { status, stdout, stderr } = spawnSync(script, ['--keep-going', '--config', config], { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`prosody-migrator: ${stdout}${stderr}`);
+  }
+
   protected async prepare(): Promise<void> {
-    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false, hasNodes = false } = this.options;
+    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false } = this.options;
+    const { hasNodes = false, isPortable = false } = this.options;
     const { folder } = this;
-    mkdirSync(join(folder, 'data'));
+    mkdirSync(this.data, { recursive: true });
     writeFileSync(
       join(folder, 'prosody.cfg.lua'),
       `run_as_root = true
@@ -270,11 +309,12 @@ s2s_require_encryption = true
 s2s_secure_auth = ${isStrict}
 use_ipv6 = false
 unbound = { resolvconf = false; hoststxt = false; forward = { "${HERE}@${dnsPort}" }; options = { ["do-not-query-localhost:"] = "no" } }
-authentication = "internal_plain"
+archive_expires_after = "never"
+authentication = "${isPortable ? 'internal_hashed' : 'internal_plain'}"
 storage = "internal"
 allow_registration = true
 ssl = { key = "${folder}/server.key"; certificate = "${folder}/server.crt"; cafile = "${folder}/ca.crt" }
-modules_enabled = { "disco"; "roster"; "saslauth"; "tls"; "dialback"; "register_ibr"; "ping"; "smacks"; "offline"; "s2s_bidi"${hasNodes ? '; "pep"' : ''} }
+modules_enabled = { "disco"; "roster"; "saslauth"; "tls"; "dialback"; "register_ibr"; "ping"; "smacks"; "offline"; ${isPortable ? '"private"; "vcard_legacy"; "mam"; ' : ''} "s2s_bidi"${hasNodes ? '; "pep"' : ''} }
 modules_disabled = { "posix" }
 VirtualHost "${domain}"
 Component "${this.rooms}" "muc"
@@ -297,13 +337,24 @@ export class Ejabberd extends PeerServer {
     this.rooms = `rooms.${options.domain}`;
   }
 
+  private apiPort = 0;
+
+  /** Runs one of its commands for administrators. @throws Error with what it says */
+  async run(command: string, args: object): Promise<void> {
+    const body = JSON.stringify(args);
+    const answer = await fetch(`http://${HERE}:${this.apiPort}/api/${command}`, { method: 'POST', body });
+    if (!answer.ok) throw new Error(`${command}: ${answer.status} ${await answer.text()}\n${this.log()}`);
+  }
+
   log(): string {
     return read(join(this.folder, 'log', 'ejabberd.log'));
   }
 
   protected async prepare(): Promise<void> {
-    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false, hasNodes = false } = this.options;
+    const { domain, dnsPort, s2sPort, isStrict = false, isDirectTls = false } = this.options;
+    const { hasNodes = false, isPortable = false } = this.options;
     const { folder } = this;
+    if (isPortable) this.apiPort = await freePort();
     for (const name of ['log', 'spool']) mkdirSync(join(folder, name));
     writeFileSync(
       join(folder, 'inetrc'),
@@ -318,11 +369,11 @@ ca_file: "${folder}/ca.crt"
 s2s_use_starttls: required
 s2s_timeout: 60
 outgoing_s2s_families: [ipv4]
-auth_password_format: plain
+auth_password_format: ${isPortable ? 'scram' : 'plain'}
 listen:
   - { port: ${this.clientPort}, ip: "${HERE}", module: ejabberd_c2s, max_stanza_size: 262144, starttls: true, shaper: none }
   - { port: ${s2sPort}, ip: "${HERE}", module: ejabberd_s2s_in, tls: ${isDirectTls}, max_stanza_size: 524288 }
-acl: { local: { user_regexp: "" } }
+${isPortable ? `  - { port: ${this.apiPort}, ip: "${HERE}", module: ejabberd_http, request_handlers: { /api: mod_http_api } }\napi_permissions: { all: { from: [mod_http_api], who: all, what: "*" } }\n` : ''}acl: { local: { user_regexp: "" } }
 access_rules: { local: { allow: local }, register: { allow: all } }
 registration_timeout: infinity
 modules:
@@ -333,7 +384,7 @@ modules:
   mod_register: { access: register, ip_access: all }
   mod_roster: {}
 ${isStrict ? '' : '  mod_s2s_dialback: {}\n'}  mod_stream_mgmt: {}
-${hasNodes ? '  mod_caps: {}\n  mod_pubsub: { plugins: [flat, pep] }\n' : ''}`,
+${isPortable ? '  mod_http_api: {}\n  mod_admin_extra: {}\n  mod_private: {}\n  mod_vcard: {}\n  mod_privacy: {}\n  mod_blocking: {}\n' : ''}${hasNodes ? '  mod_caps: {}\n  mod_pubsub: { plugins: [flat, pep] }\n' : ''}`,
     );
   }
 

@@ -1,4 +1,5 @@
 // The Snikket web portal as the server sees it: the requests that its client makes, in the way it makes them.
+import { request } from 'node:http';
 import { parseElement } from '../../src/xml/document.ts';
 import type { Element } from '../../src/xml/element.ts';
 
@@ -109,18 +110,36 @@ export class Portal {
             : undefined;
     const body =
       json !== undefined ? JSON.stringify(json) : form !== undefined ? new URLSearchParams(form).toString() : xml;
-    const response = await fetch(this.base + path, {
-      method,
-      headers: {
-        accept: xml === undefined ? 'application/json' : 'application/xmpp+xml',
-        ...(type === undefined ? {} : { 'content-type': type }),
-        ...(plain || this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body }),
+    const response = await exchange(this.base + path, method, body, {
+      // as the portal says it, wherever it reaches the server
+      host: this.domain,
+      accept: xml === undefined ? 'application/json' : 'application/xmpp+xml',
+      ...(type === undefined ? {} : { 'content-type': type }),
+      ...(plain || this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
+      ...headers,
     });
-    const text = await response.text();
-    const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
+    const { text } = response;
+    const isJson = response.type?.startsWith('application/json') === true;
     return { status: response.status, json: isJson ? JSON.parse(text) : undefined, text };
   }
+}
+
+/** `fetch` lets nobody say another name of the host. */
+function exchange(
+  url: string,
+  method: string,
+  body: string | undefined,
+  headers: Readonly<Record<string, string>>,
+): Promise<{ readonly status: number; readonly type: string | undefined; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
+    const sent = request(url, { method, headers: { ...headers, ...length } }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode!, type: response.headers['content-type'], text }));
+    });
+    sent.on('error', reject).end(body);
+  });
 }

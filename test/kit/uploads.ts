@@ -2,7 +2,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import type { Element } from 'ltx';
 import type { Address, StreamClient } from './client.ts';
-import { logIn } from './login.ts';
+import { type LoginOptions, logIn } from './login.ts';
 import type { TestServer } from './test-server.ts';
 
 const UPLOAD = 'urn:xmpp:http:upload:0';
@@ -39,13 +39,13 @@ export class Sender {
   /** Logs in, with an account that is made for it where there is none. */
   static async come(server: TestServer, user: string, domain: string): Promise<Sender> {
     await server.server.accounts.create(`${user}@${domain}`, 'secret').catch(() => {});
-    return Sender.enter(server.c2s, user, domain);
+    return Sender.enter(server.c2s, { user, password: 'secret', domain });
   }
 
   /** Logs in. */
-  static async enter(address: Address, user: string, domain: string): Promise<Sender> {
-    const { client, jid } = await logIn(address, { user, password: 'secret', domain });
-    return new Sender(client, jid, domain);
+  static async enter(address: Address, options: LoginOptions): Promise<Sender> {
+    const { client, jid } = await logIn(address, options);
+    return new Sender(client, jid, options.domain);
   }
 
   /** The answer to a request to the service for files. */

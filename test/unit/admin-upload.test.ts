@@ -22,7 +22,7 @@ beforeAll(async () => {
     listen: { c2s: 0, http: 0 },
   });
   await server.hosts.get(domain)!.accounts.create('romeo', 'secret');
-  romeo = await Sender.enter(server.address('c2s')!, 'romeo', domain);
+  romeo = await Sender.enter(server.address('c2s')!, { user: 'romeo', password: 'secret', domain });
 });
 afterAll(async () => {
   await server.stop();

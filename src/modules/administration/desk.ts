@@ -39,9 +39,9 @@ export class Desks {
     this.introduce = introduce;
   }
 
-  /** Whether somebody administers this domain. */
-  mayUse(who: Jid): MaybePromise<boolean> {
-    return this.host.may(who, 'administer');
+  /** Whether somebody administers, or moderates, this domain. */
+  mayUse(who: Jid, permission: 'administer' | 'moderate' = 'administer'): MaybePromise<boolean> {
+    return this.host.may(who, permission);
   }
 
   /**

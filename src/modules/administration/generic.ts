@@ -1,6 +1,7 @@
 // Every command of the registry as an ad-hoc command (XEP-0050): the form is made of what its arguments are, and the result is shown as data. What
 // XEP-0133 has names for is offered under those as well.
 import { z } from 'zod';
+import type { MaybePromise } from '../../base/maybe.ts';
 import { adminCommands } from '../../core/admin-commands.ts';
 import type { AnyCommand } from '../../core/commands.ts';
 import type { Command, CommandResult } from '../../core/module.ts';
@@ -44,6 +45,9 @@ const wide: ReadonlySet<string> = new Set([
   'token revoke',
 ]);
 
+/** Commands that moderators may run, too. */
+const forModerators: ReadonlySet<string> = new Set(['report ls', 'report show', 'report close']);
+
 /** Characters of an argument from which on it is a text of several lines. */
 const LONG = 1000;
 
@@ -58,7 +62,7 @@ function offered(command: AnyCommand, desks: Desks): Command {
     target: 'host',
     node: nodeOf(command.name),
     name: `${command.name}: ${command.summary}`,
-    mayRun: ({ iq }) => (wide.has(command.name) ? desks.isOperator(iq.from) : desks.mayUse(iq.from)),
+    mayRun: ({ iq }) => mayRun(command.name, iq.from, desks),
     ...(isAsking && { form: () => formElement(form, form.values) }),
     async run(request, submitted) {
       const desk = await desks.of(request);
@@ -68,7 +72,12 @@ function offered(command: AnyCommand, desks: Desks): Command {
   };
 }
 
-export const nodeOf = (name: string): string => `${NS.parleyAdmin}:${name.replaceAll(' ', '-')}`;
+function mayRun(name: string, who: Jid, desks: Desks): MaybePromise<boolean> {
+  if (wide.has(name)) return desks.isOperator(who);
+  return desks.mayUse(who, forModerators.has(name) ? 'moderate' : 'administer');
+}
+
+const nodeOf = (name: string): string => `${NS.parleyAdmin}:${name.replaceAll(' ', '-')}`;
 
 interface Property {
   readonly type?: string;

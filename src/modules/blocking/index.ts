@@ -12,7 +12,7 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { pause } from '../../base/clock.ts';
-import { inOrder, isPromise, type MaybePromise } from '../../base/maybe.ts';
+import { andThen, inOrder, isPromise, type MaybePromise } from '../../base/maybe.ts';
 import { Turns } from '../../base/turns.ts';
 import { redelivered } from '../../core/account.ts';
 import {
@@ -25,7 +25,7 @@ import {
   sessionBeginning,
   sessionOut,
 } from '../../core/events.ts';
-import { notify, type Verdict } from '../../core/hooks.ts';
+import { collect, notify, type Verdict } from '../../core/hooks.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule, defineService, type IqRequest, iqGet, iqSet, on, provide } from '../../core/module.ts';
 import type { Session } from '../../core/sessions.ts';
@@ -56,6 +56,15 @@ export const blockListChanged = notify<{
   /** Whether it was done on this node: what is to be done once is done here. */
   readonly isHere: boolean;
 }>('block-list-changed');
+
+/** Somebody has blocked an address, and said why (XEP-0377): what is inside of the item. Handlers are waited for, and do not throw. */
+export const blockReported = collect<{
+  /** The session, or the account by a component. */
+  readonly reporter: Jid;
+  /** As it is on the list now. */
+  readonly blocked: Jid;
+  readonly reports: readonly Element[];
+}>('block-reported');
 
 /** What the other nodes are told. */
 interface Word {
@@ -158,7 +167,18 @@ export default defineModule({
     function block({ iq, payload }: IqRequest): MaybePromise<void> {
       const jids = parseItems(payload);
       if (jids.length === 0) throw new StanzaError('bad-request', 'say whom to block');
-      return add(iq.to, jids);
+      const done = add(iq.to, jids);
+      return host.listens(blockReported) ? andThen(done, () => passOn(iq.from, payload)) : done;
+    }
+
+    /** XEP-0377 5: what is said of somebody comes with the item. */
+    function passOn(reporter: Jid, payload: Element): MaybePromise<void> {
+      return inOrder(payload.getChildren('item'), (item) => {
+        const reports = item.elements();
+        const blocked = Jid.parse(item.attrs.jid ?? '');
+        if (reports.length === 0 || blocked === undefined) return;
+        return host.collect(blockReported, { reporter, blocked, reports });
+      });
     }
 
     const add = (account: Jid, jids: readonly string[]): MaybePromise<void> =>

@@ -39,13 +39,9 @@ export function invitationCommands({ invitations, mayInvite, isOurs, makesAccoun
       target: 'host',
       node: NS.inviteAccount,
       name: 'Have somebody make an account',
-      mayRun: (request) => makesAccounts() && isOurs(request),
+      mayRun: (request) => makesAccounts() && isOurs(request) && mayInvite(request),
       form: () => formElement(form, { username: '', 'roster-subscription': true }),
-      run: (request, submitted) =>
-        answered(async () => {
-          if (!(await mayInvite(request))) throw new StanzaError('forbidden', 'Others may invite people here');
-          return invitations.create(wantedIn(submitted!, request.iq.from.local));
-        }),
+      run: (request, submitted) => answered(() => invitations.create(wantedIn(submitted!, request.iq.from.local))),
     },
   ];
 }

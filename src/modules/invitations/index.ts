@@ -143,7 +143,17 @@ export default defineModule({
 
     return {
       commands: invitationCommands({ invitations: service, isOurs, mayInvite, makesAccounts }),
-      routes: hasAccounts ? joinRoutes({ invitations: service, mayLook, missed, site, signIn }) : [],
+      routes: hasAccounts
+        ? joinRoutes({
+            domain: host.domain,
+            invitations: service,
+            mayLook,
+            missed,
+            site,
+            signIn,
+            url: (path) => web.url(path),
+          })
+        : [],
       handlers: [
         provide(invitations, service),
         on(streamFeatures, ({ stream, features }) => {
@@ -164,6 +174,7 @@ export default defineModule({
                   roster,
                   subscribing: befriending,
                   isOurs: (jid) => jid.domain === host.domain,
+                  mayInvite: (user) => redeemer.mayInvite(user),
                 },
                 transit,
               )

@@ -51,8 +51,8 @@ const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
 export const isToken = (text: string): boolean => /^[a-z2-7]{24}$/.test(text);
 
 export function stateOf({ revoked, by, uses, expires }: InvitationRow, now: number): InvitationState {
-  if (revoked === true) return 'revoked';
   if (by.length >= uses) return 'used';
+  if (revoked === true) return 'revoked';
   return now >= expires ? 'expired' : 'open';
 }
 

@@ -38,7 +38,13 @@ export class Redeemer {
     const refusal = refusalOf(row, this.parts.now() - lateness);
     if (refusal !== undefined) throw refusal;
     if (row.kind !== 'reset' && this.isClosed) throw closed();
+    if (row.inviter !== undefined && !(await this.mayInvite(row.inviter))) throw takenBack();
     return row;
+  }
+
+  /** What somebody has made who is locked out is good for nothing. */
+  async mayInvite(inviter: string): Promise<boolean> {
+    return (await this.accounts.standing(inviter)).state === 'active';
   }
 
   /** As {@link Invitations.redeem}. */
@@ -163,6 +169,7 @@ export class Redeemer {
 }
 
 const closed = (): InvitationRefusal => new InvitationRefusal('not-allowed', 'Nobody can make an account here');
+const takenBack = (): InvitationRefusal => new InvitationRefusal('revoked', 'Whoever invited is not here any more');
 const weak = (least: number): InvitationRefusal =>
   new InvitationRefusal('weak-password', `The password has fewer than ${least} characters`);
 

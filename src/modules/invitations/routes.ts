@@ -12,8 +12,11 @@ export interface RouteParts {
   /** It came with a token that is none. */
   readonly missed: (address: string) => void;
   readonly site: () => Promise<Site>;
+  readonly domain: string;
   /** Where a browser is signed in, as seen from the root; undefined where there is no chat for it. */
   readonly signIn: (user: string, password: string) => Promise<string | undefined>;
+  /** The public address of a path; undefined where there is none. */
+  readonly url: (path: string) => string | undefined;
 }
 
 /** A form that was opened in time may be filled in for so long after the invitation's end. Milliseconds. */
@@ -50,13 +53,18 @@ export function joinRoutes(parts: RouteParts): WebRoute[] {
       const name = invitation.user === undefined ? { user: given } : {};
       const { user } = await invitations.redeem({ token, ...name, password, lateness: LATENESS });
       const chat = await parts.signIn(user, password);
-      // relative: the server may be below a path of a proxy
-      const location = chat === undefined ? `${token}/done?user=${encodeURIComponent(user)}` : `..${chat}`;
+      const location = chat === undefined ? `${token}/done?user=${encodeURIComponent(user)}` : chatFrom(request, chat);
       return { status: 303, headers: { location, 'referrer-policy': 'no-referrer' } };
     } catch (error) {
       if (!(error instanceof InvitationRefusal) || isPageProblem(error.problem)) throw error;
       return invitationPage(await site(), invitation, { user: given, problem: error.problem });
     }
+  }
+
+  /** Relative, since the server may be below a path of a proxy; but where the page was opened by another domain's name, that one's chat is there. */
+  function chatFrom({ named }: WebRequest, chat: string): string {
+    const isElsewhere = named !== undefined && named !== parts.domain;
+    return (isElsewhere ? parts.url(chat) : undefined) ?? `..${chat}`;
   }
 
   return [

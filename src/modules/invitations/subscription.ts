@@ -16,6 +16,8 @@ export interface PreauthParts {
   readonly subscribing: Subscribing;
   /** Whether somebody has an account at this host. */
   readonly isOurs: (jid: Jid) => boolean;
+  /** Whether what a localpart has made is still good for something. */
+  readonly mayInvite: (user: string) => Promise<boolean>;
 }
 
 /**
@@ -34,7 +36,7 @@ export async function takePreauth(parts: PreauthParts, transit: Transit<Presence
 }
 
 async function befriend(
-  { book, subscribing, isOurs }: PreauthParts,
+  { book, subscribing, isOurs, mayInvite }: PreauthParts,
   { stanza }: Transit<Presence>,
   token: string,
   account: Jid,
@@ -42,7 +44,7 @@ async function befriend(
 ): Promise<boolean> {
   if (contact.local === '' || contact.bare === account.bare) return false;
   const row = await book.row(token);
-  if (row?.kind !== 'contact' || row.inviter !== account.local) return false;
+  if (row?.kind !== 'contact' || row.inviter !== account.local || !(await mayInvite(account.local))) return false;
   const claim = await book.claim(token, contact.bare).catch((error: unknown) => {
     if (error instanceof InvitationRefusal) return undefined;
     throw error;

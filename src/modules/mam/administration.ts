@@ -21,6 +21,9 @@ export function archiveAdministration(
         retention: await retention.of(user),
       };
     },
+    async message(user, id) {
+      return (await messages.find(user, { ids: [id], limit: 1 }))?.entries[0]?.xml;
+    },
     async setRetention(user, ms) {
       await retention.set(user, ms);
       return retention.of(user);

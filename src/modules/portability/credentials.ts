@@ -36,17 +36,19 @@ export function credentialElements(set: CredentialSet): readonly Element[] {
 export function readCredentials(element: Element): readonly [ScramHash, ScramCredentials] | undefined {
   const hash = scramHashes.find((one) => mechanismOf(one) === element.attrs.mechanism);
   const text = (name: string): string => element.getChildText(name)?.trim() ?? '';
-  const [count, salt, serverKey, storedKey] = [
-    text('iter-count'),
-    text('salt'),
-    text('server-key'),
-    text('stored-key'),
-  ];
+  const count = text('iter-count');
   if (hash === undefined || !/^[1-9]\d{0,6}$/.test(count) || Number(count) > MOST_ITERATIONS) return undefined;
-  const isKey = (key: string): boolean => bytesIn(key) === digestSize(hash);
-  if (bytesIn(salt) === 0 || !isKey(serverKey) || !isKey(storedKey)) return undefined;
+  const written = [text('salt'), text('server-key'), text('stored-key')] as const;
+  const isRight = ([salt, ...keys]: readonly string[]): boolean =>
+    bytesIn(salt!) > 0 && keys.every((key) => bytesIn(key) === digestSize(hash));
+  // ejabberd writes base64 of what is base64 already
+  const found = [written, written.map(decoded)].find(isRight);
+  if (found === undefined) return undefined;
+  const [salt, serverKey, storedKey] = found as unknown as readonly [string, string, string];
   return [hash, { salt, iterations: Number(count), serverKey, storedKey }];
 }
+
+const decoded = (text: string): string => Buffer.from(text, 'base64').toString('latin1');
 
 /** Of what base64 says; 0 for what is none. */
 function bytesIn(text: string): number {

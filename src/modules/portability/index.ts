@@ -23,31 +23,37 @@ export default defineModule({
   setup: ({ host }) => ({
     handlers: [
       provide(portability, {
-        async write(user) {
+        async write(user, only) {
           const name = prepareLocal(user);
-          return name !== undefined && (await host.accounts.exists(name)) ? write(host, name) : undefined;
+          return name !== undefined && (await host.accounts.exists(name)) ? write(host, name, only) : undefined;
         },
-        read: (tag, isDry) => new UserReader(host, portionsOf(host), tag, isDry),
+        read: (tag, isDry) => new UserReader(host, portionsOf(host, undefined), tag, isDry),
       }),
     ],
   }),
 });
 
 /** In the order of the modules' names, so that files can be compared. */
-function portionsOf({ instances }: Host): readonly Portion[] {
+function portionsOf({ instances }: Host, only: ReadonlySet<string> | undefined): readonly Portion[] {
   const found = instances.flatMap(({ name, installed: { portion } }) =>
-    portion === undefined ? [] : [{ name, portion }],
+    portion === undefined || only?.has(name) === false ? [] : [{ name, portion }],
   );
   return found.sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ portion }) => portion);
 }
 
-async function* write(host: Host, name: string): AsyncGenerator<string, void, undefined> {
-  const keys = (await host.accounts.credentialsOf(name)) ?? {};
-  const facts = await host.accounts.facts(name);
+async function* write(
+  host: Host,
+  name: string,
+  only: ReadonlySet<string> | undefined,
+): AsyncGenerator<string, void, undefined> {
   yield `<user xmlns='${NS.pie}' name='${escapeAttr(name)}'>\n`;
-  for (const element of credentialElements(keys)) yield `${element.toXml(NS.pie)}\n`;
-  if (facts?.isDisabled) yield `${el('account', NS.exported, { disabled: 'true' }).toXml(NS.pie)}\n`;
+  if (only === undefined) {
+    const keys = (await host.accounts.credentialsOf(name)) ?? {};
+    const facts = await host.accounts.facts(name);
+    for (const element of credentialElements(keys)) yield `${element.toXml(NS.pie)}\n`;
+    if (facts?.isDisabled) yield `${el('account', NS.exported, { disabled: 'true' }).toXml(NS.pie)}\n`;
+  }
   const user = Jid.of(name, host.domain);
-  for (const portion of portionsOf(host)) for await (const xml of portion.write(user)) yield `${xml}\n`;
+  for (const portion of portionsOf(host, only)) for await (const xml of portion.write(user)) yield `${xml}\n`;
   yield '</user>';
 }

@@ -1,6 +1,7 @@
 // The nodes of an account in its file (XEP-0227 4.9): configuration, affiliations, subscriptions and items. Nodes that come with others (attachments
 // to items of others' making) and those that the server makes itself are not in it.
 
+import { randomBytes } from 'node:crypto';
 import type { MaybePromise } from '../../base/maybe.ts';
 import type { Portion, PortionReader, Reading } from '../../core/portion.ts';
 import { parseElement } from '../../xml/document.ts';
@@ -156,8 +157,9 @@ class NodesReader implements PortionReader {
     const { user, notes } = this.reading;
     const x = configure.getChild('x', NS.dataForms);
     const names = new Set(rawValues(formOf(this.parts.serviceOf(user), node, { config: {} })).keys());
+    // what is empty says nothing (XEP-0004): Prosody writes all fields, also those that nobody has set
     const values = [...(x === undefined ? [] : rawValues(x))].filter(
-      ([name]) => names.has(name) && name !== 'FORM_TYPE',
+      ([name, all]) => names.has(name) && name !== 'FORM_TYPE' && all.some((value) => value !== ''),
     );
     const fields = [['FORM_TYPE', [NS.pubsubNodeConfig]] as const, ...values].map(([name, all]) => fieldOf(name, all));
     const config = el('x', NS.dataForms, { type: 'submit' }, ...fields).toXml();
@@ -190,7 +192,8 @@ class NodesReader implements PortionReader {
     notes.added('items', Number(attrs.added));
     notes.same('items', Number(attrs.same));
     if (attrs.kept !== '0') notes.kept('items', `${attrs.kept} of ${node}`);
-    if (attrs.refused !== '0') notes.ignored('items', `${attrs.refused} of ${node}: too large, or without an id`);
+    if (attrs.refused !== '0')
+      notes.ignored('items', `${attrs.refused} of ${node}: too large, without an id, or at a node that keeps none`);
   }
 
   private isOwn(node: string): boolean {
@@ -225,13 +228,14 @@ function subscriptionRows(element: Element): ReadonlyMap<string, EntityRow> {
   for (const child of element.getChildren('subscription')) {
     const { attrs } = child;
     const jid = Jid.parse(attrs.jid ?? '');
-    const state = states.find((one) => one === attrs.subscription);
+    // (Prosody has it under another name)
+    const state = states.find((one) => one === (attrs.subscription ?? attrs.subscribed));
     if (jid === undefined || state === undefined) continue;
     const form = child.getChild('x', NS.dataForms);
     const options = form === undefined ? undefined : readOptions(form.with({ type: 'submit' }), plainOptions);
     const row: SubscriptionRow = {
       jid: jid.full,
-      subid: attrs.subid ?? '',
+      subid: attrs.subid ?? randomBytes(9).toString('base64url'),
       state,
       ...(attrs[`{${NS.exported}}public`] === 'true' && { isPublic: true as const }),
       ...(options !== undefined && { options }),

@@ -5,7 +5,7 @@ import type { AdminContext } from '../../core/commands.ts';
 import type { Host } from '../../core/host.ts';
 import { WebRefusal, type WebReply, type WebRequest } from '../../core/web.ts';
 import type { AccessTokens, Bearer } from '../oauth/service.ts';
-import { ApiError, apiErrorOf, renderApiError } from './errors.ts';
+import { ApiError, apiErrorOf, json, renderApiError } from './errors.ts';
 
 export interface DoorParts {
   readonly host: Host;
@@ -63,7 +63,7 @@ export class WebDoor {
         const bearer = await this.parts.tokens.find(token);
         if (bearer === undefined)
           throw new WebRefusal(401, 'the token is none, or none any more', challenge(', error="invalid_token"'));
-        if (!may(bearer)) throw new ApiError('forbidden', 'You may not do this');
+        if (!may(bearer)) return notForYou();
         return await work(request, bearer);
       } catch (error) {
         return this.refusal(request, error);
@@ -78,6 +78,9 @@ export class WebDoor {
     return renderApiError(known ?? new ApiError('internal-server-error', 'Something went wrong here'));
   }
 }
+
+/** Without the condition that other refusals have: the portal takes one with it for a failure of its own. */
+const notForYou = (): WebReply => json(403, { type: 'error', code: 403, text: 'You may not do this' });
 
 function checkConfidential({ peer }: WebRequest): void {
   if (!peer.isConfidential) throw new WebRefusal(403, 'nothing of this is sent in the clear: use https');

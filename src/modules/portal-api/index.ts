@@ -11,10 +11,12 @@ import type { WebMethod, WebReply, WebRequest, WebRoute } from '../../core/web.t
 import { circles } from '../circles/service.ts';
 import { type Invitations, invitations } from '../invitations/service.ts';
 import { accessTokens } from '../oauth/service.ts';
+import { announce } from './announcing.ts';
 import { WebDoor } from './door.ts';
 import { ApiError, json, readJson } from './errors.ts';
 import { Groups } from './groups.ts';
 import { Invites } from './invites.ts';
+import { exporting, importing } from './moving.ts';
 import { People, type Run } from './people.ts';
 import { stanzaEndpoint } from './stanzas.ts';
 
@@ -55,6 +57,8 @@ export default defineModule({
     const name = ({ params }: WebRequest): string => params.name!;
 
     const routes: WebRoute[] = [
+      { methods: ['GET'], path: '/xep227/export', handle: door.forPeople(exporting(host)) },
+      { methods: ['PUT'], path: '/xep227/import', handle: door.forPeople(importing(host)) },
       { methods: ['POST'], path: '/rest', handle: door.forPeople(stanzaEndpoint({ host, router, signal })) },
       administration('GET', '/users', async () => json(200, await people.list())),
       administration('GET', '/users/:name', async (request) => json(200, await people.show(name(request)))),
@@ -72,6 +76,10 @@ export default defineModule({
       administration('GET', '/server/info', async () =>
         json(200, { site_name: host.domain, version: softwareVersion() }),
       ),
+      administration('POST', '/server/announcement', async (request) => {
+        await announce({ host, router, run }, await readJson(request));
+        return json(201, {});
+      }),
       administration('GET', '/server/metrics', async () => json(200, await figures())),
     ];
 

@@ -41,10 +41,12 @@ export class Invites {
     if (kind !== 'account' && kind !== 'group' && kind !== 'reset')
       throw new ApiError('bad-request', 'Unknown invitation type');
     const { host, run } = this.parts;
-    if (ttl !== undefined && ttl !== null && !(typeof ttl === 'number' && ttl > 0))
+    // the portal sends it as its form has it: as text
+    const lifetime = ttl === undefined || ttl === null ? undefined : Number(ttl);
+    if (lifetime !== undefined && !(lifetime > 0 && Number.isFinite(lifetime)))
       throw new ApiError('bad-request', '"ttl" is a number of seconds');
     const common = {
-      ...(typeof ttl === 'number' ? { ttl: `${Math.ceil(ttl)}s` } : {}),
+      ...(lifetime === undefined ? {} : { ttl: `${Math.ceil(lifetime)}s` }),
       ...(typeof note === 'string' && note !== '' ? { note } : {}),
       source: by,
     };

@@ -137,7 +137,12 @@ async function bringItems(
       if (node !== undefined) added.push({ item: itemOf(shelf, node, publisher, { id, payload }), payload, publisher });
     }
   }
-  if (isDry || node === undefined || added.length === 0 || !node.config.isPersistent) return;
+  if (node?.config.isPersistent === false) {
+    outcome.refused += added.length;
+    outcome.added -= added.length;
+    return;
+  }
+  if (isDry || node === undefined || added.length === 0) return;
   await rows.items.put(
     name,
     added.map(({ item }) => item),

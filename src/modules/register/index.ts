@@ -1,5 +1,6 @@
 // XEP-0077: In-Band Registration. Accounts made before login where the host is open to all, or by whoever has presented an invitation
-// (XEP-0445); passwords changed and accounts removed by their owners.
+// (XEP-0445); passwords changed and accounts removed by their owners. Where that is wanted, strangers fill in a form with a challenge first
+// (XEP-0158, captcha.ts).
 import { z } from 'zod';
 import { AccountError } from '../../auth/accounts.ts';
 import { networkOf } from '../../auth/throttle.ts';
@@ -17,9 +18,12 @@ import { Jid, prepareLocal } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { stanzaErrorFor } from '../invitations/by-form.ts';
 import { InvitationRefusal, type Invitations, invitations } from '../invitations/service.ts';
+import { type Challenge, checkChallenge, type FilledIn, makeChallenge } from './captcha.ts';
 
 const HOUR = 3_600_000;
 const REMEMBERED_ADDRESSES = 10_000;
+/** So much of an account a wrong answer to a challenge counts. */
+const WRONG = 0.2;
 
 /** What nodes tell one another: somebody has registered. */
 const registeredTopic = 'register.registered';
@@ -29,13 +33,25 @@ interface Registered {
 }
 
 export default defineModule({
-  xeps: ['XEP-0077 2.4'],
+  xeps: ['XEP-0077 2.4', 'XEP-0158 1.0.1'],
   summary: 'Registration from a client, password change, removal of the account',
   config: z.strictObject({
     'per-hour': z.number().positive().default(20).describe('Accounts that one network address may make in an hour'),
     unlimited: addresses()
       .default(['127.0.0.1', '::1'])
       .describe('Addresses that this does not count for: whoever is on the machine itself is no crowd of strangers'),
+    captcha: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Whether strangers meet a challenge before they register where registration is `open`: letters in a picture, a question, or work for their machine',
+      ),
+    'captcha-bits': z
+      .int()
+      .min(8)
+      .max(32)
+      .default(20)
+      .describe('How much work that is: each further bit takes a machine twice as long; 20 are some seconds'),
     'password-change': z.boolean().default(true).describe('Whether people may change their passwords from a client'),
     removal: z.boolean().default(true).describe('Whether people may remove their accounts from a client'),
   }),
@@ -75,8 +91,29 @@ export default defineModule({
     /** Whether anybody can register: XEP-0445 3 wants that told together with its own feature. */
     const isOffered = (): boolean => isOpen(host) || (takesInvited(host) && invited() !== undefined);
 
+    /** What clients were given, and have not used yet. */
+    const challenges = new WeakMap<ClientStream, Challenge>();
+    const challenged = (stream: ClientStream, sid: string | undefined): Element => {
+      const { children, challenge } = makeChallenge(host.domain, sid, config['captcha-bits'], clock.now());
+      challenges.set(stream, challenge);
+      return el('query', NS.register, undefined, ...children);
+    };
+    /** XEP-0158 4. Who has guessed wrong may try again, though not without end. */
+    const met = (query: Element, stream: ClientStream): FilledIn => {
+      const challenge = challenges.get(stream);
+      challenges.delete(stream);
+      try {
+        return checkChallenge(query, challenge, host.domain, clock.now());
+      } catch (error) {
+        if (challenge !== undefined) bucketOf(networkOf(stream.address)).take(WRONG, clock.now());
+        throw error;
+      }
+    };
+
     const register = async (query: Element, stream: ClientStream): Promise<void> => {
-      const { username, password } = credentialsOf(query, 'not-acceptable');
+      const { username, password } = config.captcha
+        ? needed(met(query, stream), 'not-acceptable')
+        : credentialsOf(query, 'not-acceptable');
       const name = prepareLocal(username);
       if (name === undefined) throw new StanzaError('not-acceptable', 'This cannot be the name of an account');
       const refused = isReserved(host, name)
@@ -110,6 +147,7 @@ export default defineModule({
         throw new StanzaError('not-allowed', isOffered() ? 'You need an invitation' : 'Registration is closed here');
       }
       if (iq.attrs.type === 'get') {
+        if (token === undefined && config.captcha) return challenged(stream, iq.attrs.id);
         return form(token === undefined ? undefined : (await invited()?.show(token))?.user);
       }
       if (iq.attrs.type !== 'set') throw new StanzaError('bad-request');
@@ -196,11 +234,15 @@ function ownerOf({ session, iq, transit: { origin } }: IqRequest, host: Host): s
   return iq.from.local;
 }
 
-function credentialsOf(query: Element, otherwise: Condition): { readonly username: string; readonly password: string } {
-  const username = query.getChildText('username') ?? '';
-  const password = query.getChildText('password') ?? '';
-  if (username === '' || password === '') throw new StanzaError(otherwise, 'A name and a password are needed');
-  return { username, password };
+function credentialsOf(query: Element, otherwise: Condition): FilledIn {
+  const given = { username: query.getChildText('username') ?? '', password: query.getChildText('password') ?? '' };
+  return needed(given, otherwise);
+}
+
+/** @throws StanzaError where something is missing */
+function needed(given: FilledIn, otherwise: Condition): FilledIn {
+  if (given.username !== '' && given.password !== '') return given;
+  throw new StanzaError(otherwise, 'A name and a password are needed');
 }
 
 const field = (name: string, value = ''): Element => el(name, NS.register, undefined, ...(value === '' ? [] : [value]));

@@ -1,7 +1,7 @@
 // The REST interface for administrators, under /api/v1: the commands of the command line over HTTP (docs/rest.md). On every host, for
 // all of the server; a token may be for one host only.
 import { z } from 'zod';
-import { bearerOf } from '../../auth/tokens.ts';
+import { bearerOf, domainOfToken } from '../../auth/tokens.ts';
 import { isCovered, scopeGroups } from '../../core/api-scopes.ts';
 import { type AdminContext, runCommand } from '../../core/commands.ts';
 import { limitTo } from '../../core/limited-admin.ts';
@@ -10,7 +10,8 @@ import { defineModule } from '../../core/module.ts';
 import type { WebMethod, WebReply, WebRequest, WebRoute } from '../../core/web.ts';
 import { compileRoute } from '../../core/web-path.ts';
 import { ephemeral } from '../../storage/specs.ts';
-import { argumentsOf, bodyOf, schemaOf } from './arguments.ts';
+import { accessTokens } from '../oauth/service.ts';
+import { argumentsOf, bodyOf, type ObjectSchema, rememberedSchemas } from './arguments.ts';
 import { crossOrigin } from './cross-origin.ts';
 import { Idempotency, type Remembered } from './idempotency.ts';
 import { describeApi } from './openapi.ts';
@@ -54,13 +55,28 @@ export default defineModule({
     const rates = new Rates(clock, config['per-minute']);
     const idempotency = new Idempotency(stores.replies);
     const table = endpoints();
+    const schemaOf = rememberedSchemas();
 
-    const identify = async (request: WebRequest): Promise<Principal> => {
+    /** An administrator of this host, by a token of OAuth: this host is theirs, with all scopes. Undefined for those of other hosts. */
+    const administrator = async (secret: string): Promise<Principal | undefined> => {
+      const bearer = await host.find(accessTokens)?.find(secret);
+      if (bearer === undefined) throw unauthorised('The token is none, or none any more.', ', error="invalid_token"');
+      if (!bearer.administers) throw new Problem(403, 'forbidden', 'This is for administrators.');
+      const { bare } = bearer.jid;
+      if (host.settings.limits.enabled) rates.takeToken(bare);
+      return { id: bare, name: bare, scopes: ['*:write'], admin: limitTo(admin, host.domain), secret };
+    };
+
+    const identify = async (request: WebRequest): Promise<Principal | undefined> => {
       if (!request.peer.isConfidential) {
         throw new Problem(403, 'not-encrypted', 'Tokens are not sent in the clear: use https.');
       }
       const secret = bearerOf(request.headers.authorization);
       if (secret === undefined) throw unauthorised('A token is needed: "Authorization: Bearer ...".', '');
+      const domain = domainOfToken(secret);
+      // the host whose account it is of is asked next
+      if (domain !== undefined && domain !== host.domain && admin.hosts.includes(domain)) return undefined;
+      if (domain === host.domain) return administrator(secret);
       const tokens = await admin.tokens();
       const token = await tokens.find(secret);
       if (token === undefined) throw unauthorised('The token is none, or none any more.', ', error="invalid_token"');
@@ -70,9 +86,10 @@ export default defineModule({
       return { id: token.id, name, scopes, admin: only === undefined ? admin : limitTo(admin, only), secret };
     };
 
-    const run = async (endpoint: Endpoint, request: WebRequest): Promise<WebReply> => {
+    const run = async (endpoint: Endpoint, request: WebRequest): Promise<WebReply | undefined> => {
       if (host.settings.limits.enabled) rates.takeAddress(request.peer.address);
       const principal = await identify(request);
+      if (principal === undefined) return undefined;
       const { group, access, command } = endpoint;
       if (!isCovered(principal.scopes, group, access)) {
         const scope = `${group}:${access}`;
@@ -82,7 +99,11 @@ export default defineModule({
       }
       const body = await bodyOf(request);
       const work = async (): Promise<WebReply> => {
-        const reply = await perform(endpoint, request, body, principal.admin);
+        const reply = await perform(
+          { endpoint, schema: schemaOf(endpoint.command.args), admin: principal.admin },
+          request,
+          body,
+        );
         if (access === 'write') {
           // (never the arguments: passwords are among them)
           const { id: token, name } = principal;
@@ -104,11 +125,13 @@ export default defineModule({
     };
 
     const { allow, preflight } = crossOrigin(config.origins);
-    const answered = (work: (request: WebRequest) => Promise<WebReply>) => async (request: WebRequest) => {
-      metrics.requests.inc();
+    const answered = (work: (request: WebRequest) => Promise<WebReply | undefined>) => async (request: WebRequest) => {
       try {
-        return allow(request, await work(request));
+        const reply = await work(request);
+        if (reply !== undefined) metrics.requests.inc();
+        return reply && allow(request, reply);
       } catch (error) {
+        metrics.requests.inc();
         const problem = problemOf(error);
         if (problem === undefined)
           log.error({ err: error, path: request.path }, 'a request to the REST interface failed');
@@ -116,7 +139,7 @@ export default defineModule({
       }
     };
 
-    const description = (): WebReply => json(200, describeApi(table, web.url(BASE)));
+    const description = (): WebReply => json(200, describeApi(table, schemaOf, web.url(BASE)));
     const routes: WebRoute[] = table.map((endpoint) => ({
       methods: [endpoint.method],
       path: BASE + endpoint.path,
@@ -136,10 +159,16 @@ export default defineModule({
   },
 });
 
+interface Task {
+  readonly endpoint: Endpoint;
+  /** Of the command's arguments. */
+  readonly schema: ObjectSchema;
+  readonly admin: AdminContext;
+}
+
 /** Runs the command of a request. @throws Problem, CommandError, and whatever the command meets */
-async function perform(endpoint: Endpoint, request: WebRequest, body: Buffer, admin: AdminContext): Promise<WebReply> {
+async function perform({ endpoint, schema, admin }: Task, request: WebRequest, body: Buffer): Promise<WebReply> {
   const { command, isList, status } = endpoint;
-  const schema = schemaOf(command.args);
   const args = argumentsOf(endpoint, schema, request, body);
   if (!isList) return json(status, await runCommand(command, admin, args));
   const page = pageOf(request.query);
@@ -164,13 +193,15 @@ const unauthorised = (detail: string, more: string): Problem =>
   new Problem(401, 'unauthorized', detail, { 'www-authenticate': `Bearer realm="parley"${more}` });
 
 /** A path that there is not, or a method that its path does not know. */
-function nothing(table: readonly Endpoint[], { path, method }: WebRequest): WebReply {
+function nothing(table: readonly Endpoint[], { path, method }: WebRequest): undefined {
   const known = table.filter((endpoint) => compileRoute(BASE + endpoint.path)(path) !== undefined);
   if (known.length === 0) {
     const [, group = ''] = path.slice(BASE.length).split('/');
     const hint = (scopeGroups as readonly string[]).includes(group) ? '' : ` ${BASE}/openapi.json tells what there is.`;
     throw new Problem(404, 'not-found', `There is nothing at this address.${hint}`);
   }
+  // it was not for this host: the next one is asked
+  if (known.some((endpoint) => endpoint.method === method)) return undefined;
   const allow = known.map((endpoint) => endpoint.method).join(', ');
   throw new Problem(405, 'not-allowed', `${method} is not done here.`, { allow });
 }

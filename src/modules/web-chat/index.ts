@@ -22,6 +22,8 @@ const MOST_BYTES = 1024;
 const missing =
   'The chat in the browser needs Converse.js: run "npm install converse.js" beside Parley and start it again.';
 
+const others = [{ href: 'https://xmpp.org/software/', text: 'Other programs to chat with' }];
+
 /** What the client would ask others for by itself, when it is not told otherwise; and what everybody finds on the way in. */
 const common = {
   view_mode: 'fullscreen',
@@ -59,7 +61,7 @@ export default defineModule({
       handle: (request) => (isOurs(request) ? answer(request) : undefined),
     });
     if (client === undefined) {
-      const absent = (status: number) => () => plainPage(status, `Parley serves ${host.domain}`, missing);
+      const absent = (status: number) => () => plainPage(status, `Parley serves ${host.domain}`, missing, others);
       return { routes: [get('/', absent(200)), get('/chat', absent(503))] };
     }
 

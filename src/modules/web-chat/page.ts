@@ -77,18 +77,13 @@ function policy(origins: readonly string[], media: Media): string {
     .join('; ');
 }
 
-export interface WelcomeLink {
+interface Link {
   readonly href: string;
   readonly text: string;
 }
 
-/** A page of one sentence and, perhaps, links. */
-export function plainPage(
-  status: number,
-  title: string,
-  sentence: string,
-  links: readonly WelcomeLink[] = [],
-): WebReply {
+/** A page of one sentence, and links. */
+export function plainPage(status: number, title: string, sentence: string, links: readonly Link[]): WebReply {
   const items = links.map(({ href, text }) => `<li><a href="${escapeAttr(href)}">${escapeText(text)}</a></li>\n`);
   const body = `<!doctype html>
 <html lang="en">
@@ -96,7 +91,9 @@ export function plainPage(
 <body>
 <h1>${escapeText(title)}</h1>
 <p>${escapeText(sentence)}</p>
-${items.length === 0 ? '' : `<ul>\n${items.join('')}</ul>\n`}</body>
+<ul>
+${items.join('')}</ul>
+</body>
 </html>
 `;
   const headers = {

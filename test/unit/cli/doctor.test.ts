@@ -231,6 +231,26 @@ describe('this machine', () => {
   });
 });
 
+describe('files', () => {
+  it('are in a folder that all machines of a cluster have to share, which is said in one line', async () => {
+    const alone = await look({ hosts: { 'good.example': {} } }, { status: running });
+    expect(alone('files')).toMatchObject({ state: 'ok', message: `in ${join(folder, 'data', 'uploads')}` });
+    const nodes: ConfigInput = { redis: 'redis://127.0.0.1:6379', hosts: { 'good.example': {} } };
+    expect((await look(nodes, { status: running }))('files')).toMatchObject({
+      state: 'warn',
+      message: expect.stringContaining('which all machines of the cluster have to share'),
+    });
+  });
+
+  it('are not looked for where there are none, or where S3 has them', async () => {
+    const key = { endpoint: 'https://s3.example.org', bucket: 'files', 'access-key': 'a', 'secret-key': 'b' };
+    for (const upload of [{ enabled: false }, { s3: key }]) {
+      const check = await look({ upload, hosts: { 'good.example': {} } }, { status: running });
+      expect(check('files')).toBeUndefined();
+    }
+  });
+});
+
 describe('relays for calls', () => {
   const secret = 'only-both-know';
   const turn = (host: string): ConfigInput => ({

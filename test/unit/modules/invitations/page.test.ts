@@ -183,6 +183,16 @@ describe('a form that is filled in', () => {
     expect(await host.accounts.verifyPlain('romeo', password)).toBe(true);
   });
 
+  test('leads into the chat, where there is one: that of the domain', async () => {
+    const there = server.hosts.get('mantua.test')!.find(invitations)!;
+    const [one, other] = [await there.create({ kind: 'account' }), await there.create({ kind: 'account' })];
+    expect((await get(`/join/${one.token}`, { host: 'mantua.test' })).text).toContain('start to chat</button>');
+    const here = await post(one.token, { user: 'juliet', password }, { host: 'mantua.test' });
+    expect([here.status, here.headers.location]).toEqual([303, expect.stringMatching(/^\.\.\/chat#sign-in=/)]);
+    const elsewhere = await post(other.token, { user: 'rosaline', password }, { host: 'verona.test' });
+    expect(elsewhere.headers.location).toMatch(/^https:\/\/mantua\.test\/chat#sign-in=/);
+  });
+
   test('at the same moment by two makes one account', async () => {
     const token = await make();
     const answers = await Promise.all([

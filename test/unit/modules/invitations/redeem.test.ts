@@ -188,6 +188,17 @@ describe('what an invitation may be', () => {
     }
   });
 
+  test('what was made by somebody who is locked out is good for nothing, until they are let in again', async () => {
+    const { token } = await service.create({ kind: 'contact', inviter: 'romeo' });
+    await host.accounts.disable('romeo');
+    expect(await problemOf(service.open(token))).toBe('revoked');
+    expect(await problemOf(service.redeem({ token, user: 'juliet', password }))).toBe('revoked');
+    await host.accounts.enable('romeo');
+    expect(await problemOf(service.redeem({ token, user: 'juliet', password }))).toBe('none');
+    await service.revoke(token);
+    expect((await service.show(token))?.state).toBe('used');
+  });
+
   test('a name is kept for one, until that invitation has ended', async () => {
     const { token } = await service.create({ kind: 'account', user: 'Juliet', ttl: MINUTE });
     expect(await problemOf(service.create({ kind: 'account', user: 'juliet' }))).toBe('taken');

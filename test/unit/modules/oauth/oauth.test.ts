@@ -96,7 +96,6 @@ describe('registration', () => {
       [{ application_type: 'native', redirect_uris: ['myapp:/back'] }, 'invalid_redirect_uri'],
       [{ redirect_uris: [] }, 'invalid_redirect_uri'],
       [{ client_uri: 'http://orchard.example/' }, 'invalid_client_metadata'],
-      [{ client_uri: 'https://localhost/' }, 'invalid_client_metadata'],
       [{ tos_uri: 'https://elsewhere.example/' }, 'invalid_client_metadata'],
       [{ grant_types: ['implicit'] }, 'invalid_client_metadata'],
       [{ client_name: '' }, 'invalid_client_metadata'],

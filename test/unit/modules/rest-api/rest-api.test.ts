@@ -9,6 +9,7 @@ import type { Server } from '../../../../src/server.ts';
 import { StorageUnavailable } from '../../../../src/storage/errors.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
 import { lateDriver } from '../../../kit/late-driver.ts';
+import { Portal } from '../../../kit/portal.ts';
 import { startServer } from '../../../kit/test-server.ts';
 
 let server: Server;
@@ -260,6 +261,28 @@ describe('tokens', () => {
     expect((await ask('GET', '/users/alone@one.test')).status).toBe(200);
   });
 
+  test('who administers a host comes with a token of OAuth, too; for that host, and as long as they may', async () => {
+    const { accounts } = server.hosts.get('two.test')!;
+    await accounts.create('boss', 'my password', 'admin');
+    await accounts.create('clerk', 'my password');
+    const portal = new Portal(base.replace('/api/v1', ''), 'two.test');
+    const token = async (user: string): Promise<string> => {
+      await portal.login(user, 'my password');
+      return portal.token!;
+    };
+    const boss = await token('boss');
+    const list = await ask('GET', '/users', undefined, { token: boss });
+    expect(list.status).toBe(200);
+    expect(list.json.accounts.every((jid: string) => jid.endsWith('@two.test'))).toBe(true);
+    expect((await ask('GET', '/users/alone@one.test', undefined, { token: boss })).status).toBe(404);
+    expect((await ask('GET', '/server', undefined, { token: boss })).status).toBe(403);
+    expect((await ask('GET', '/users', undefined, { token: await token('clerk') })).status).toBe(403);
+    await accounts.setRole('boss', 'member');
+    expect((await ask('GET', '/users', undefined, { token: boss })).status).toBe(403);
+    await accounts.remove('boss');
+    expect((await ask('GET', '/users', undefined, { token: boss })).status).toBe(401);
+  });
+
   test('a token that was taken back is none', async () => {
     await make('brief', { scope: ['users:read'], name: 'brief' });
     expect((await ask('GET', '/users', undefined, { token: 'brief' })).status).toBe(200);
@@ -341,6 +364,23 @@ describe('pages of other sites', () => {
     const refused = await ask('OPTIONS', '/users', undefined, { token: null, ...from('https://evil.example') });
     expect(refused.headers.get('access-control-allow-headers')).toBeNull();
   });
+});
+
+test('tokens are known to all nodes at once, and to none when they are taken back', async () => {
+  const driver = createMemoryDriver(systemClock);
+  const settings = { hosts: { 'one.test': {} }, listen: { http: 0 } };
+  const [here, there] = [await startServer(settings, { driver }), await startServer(settings, { driver })];
+  const status = async (node: Server, token: string): Promise<number> => {
+    const address = `http://127.0.0.1:${node.address('http')!.port}/api/v1/users`;
+    return (await fetch(address, { headers: { authorization: `Bearer ${token}` } })).status;
+  };
+  const command = (name: string, args: object): Promise<object> =>
+    runCommand(adminCommands.find((one) => one.name === name)!, here.admin, args);
+  const { id, token } = (await command('token create', { scope: ['*:read'] })) as { id: string; token: string };
+  expect([await status(here, token), await status(there, token)]).toEqual([200, 200]);
+  await command('token revoke', { id });
+  expect([await status(here, token), await status(there, token)]).toEqual([401, 401]);
+  await Promise.all([here.stop(), there.stop()]);
 });
 
 test('while the database is away, that is what is told', async () => {
