@@ -15,9 +15,22 @@ export interface ObjectSchema extends Schema {
 const BODY = 1024 * 1024;
 
 /** What a command takes, as JSON Schema (2020-12). */
-export function schemaOf(args: z.ZodObject): ObjectSchema {
+function schemaOf(args: z.ZodObject): ObjectSchema {
   const { $schema: _, ...schema } = z.toJSONSchema(args, { io: 'input', unrepresentable: 'any' });
   return schema as ObjectSchema;
+}
+
+/** As {@link schemaOf}, made when it is asked for first: nobody asks for most of them. */
+export function rememberedSchemas(): (args: z.ZodObject) => ObjectSchema {
+  const known = new Map<z.ZodObject, ObjectSchema>();
+  return (args) => {
+    let schema = known.get(args);
+    if (schema === undefined) {
+      schema = schemaOf(args);
+      known.set(args, schema);
+    }
+    return schema;
+  };
 }
 
 /** The arguments that a request gives by its query: all but those of its path, where it has no body; none otherwise. */

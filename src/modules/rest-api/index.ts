@@ -11,7 +11,7 @@ import type { WebMethod, WebReply, WebRequest, WebRoute } from '../../core/web.t
 import { compileRoute } from '../../core/web-path.ts';
 import { ephemeral } from '../../storage/specs.ts';
 import { accessTokens } from '../oauth/service.ts';
-import { argumentsOf, bodyOf, schemaOf } from './arguments.ts';
+import { argumentsOf, bodyOf, type ObjectSchema, rememberedSchemas } from './arguments.ts';
 import { crossOrigin } from './cross-origin.ts';
 import { Idempotency, type Remembered } from './idempotency.ts';
 import { describeApi } from './openapi.ts';
@@ -55,6 +55,7 @@ export default defineModule({
     const rates = new Rates(clock, config['per-minute']);
     const idempotency = new Idempotency(stores.replies);
     const table = endpoints();
+    const schemaOf = rememberedSchemas();
 
     /** An administrator of this host, by a token of OAuth: this host is theirs, with all scopes. Undefined for those of other hosts. */
     const administrator = async (secret: string): Promise<Principal | undefined> => {
@@ -98,7 +99,11 @@ export default defineModule({
       }
       const body = await bodyOf(request);
       const work = async (): Promise<WebReply> => {
-        const reply = await perform(endpoint, request, body, principal.admin);
+        const reply = await perform(
+          { endpoint, schema: schemaOf(endpoint.command.args), admin: principal.admin },
+          request,
+          body,
+        );
         if (access === 'write') {
           // (never the arguments: passwords are among them)
           const { id: token, name } = principal;
@@ -134,7 +139,7 @@ export default defineModule({
       }
     };
 
-    const description = (): WebReply => json(200, describeApi(table, web.url(BASE)));
+    const description = (): WebReply => json(200, describeApi(table, schemaOf, web.url(BASE)));
     const routes: WebRoute[] = table.map((endpoint) => ({
       methods: [endpoint.method],
       path: BASE + endpoint.path,
@@ -154,10 +159,16 @@ export default defineModule({
   },
 });
 
+interface Task {
+  readonly endpoint: Endpoint;
+  /** Of the command's arguments. */
+  readonly schema: ObjectSchema;
+  readonly admin: AdminContext;
+}
+
 /** Runs the command of a request. @throws Problem, CommandError, and whatever the command meets */
-async function perform(endpoint: Endpoint, request: WebRequest, body: Buffer, admin: AdminContext): Promise<WebReply> {
+async function perform({ endpoint, schema, admin }: Task, request: WebRequest, body: Buffer): Promise<WebReply> {
   const { command, isList, status } = endpoint;
-  const schema = schemaOf(command.args);
   const args = argumentsOf(endpoint, schema, request, body);
   if (!isList) return json(status, await runCommand(command, admin, args));
   const page = pageOf(request.query);

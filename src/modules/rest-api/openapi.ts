@@ -1,6 +1,6 @@
 // The description of the REST interface in OpenAPI 3.1, made from the table of endpoints and the schemas of the commands.
 import { softwareVersion } from '../../base/software.ts';
-import { type ObjectSchema, queried, type Schema, schemaOf } from './arguments.ts';
+import { type ObjectSchema, queried, type Schema } from './arguments.ts';
 import { PROBLEM } from './problems.ts';
 import type { Endpoint } from './table.ts';
 
@@ -32,13 +32,15 @@ const refusal = {
   required: ['type', 'title', 'status', 'detail', 'code'],
 };
 
+type SchemaOf = (args: Endpoint['command']['args']) => ObjectSchema;
+
 /** @param server its public address, as far as it is known */
-export function describeApi(endpoints: readonly Endpoint[], server: string | undefined): object {
+export function describeApi(endpoints: readonly Endpoint[], schemaOf: SchemaOf, server: string | undefined): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const endpoint of endpoints) {
     const path = endpoint.path.replace(/:(\w+)/g, '{$1}');
     paths[path] ??= {};
-    paths[path][endpoint.method.toLowerCase()] = operation(endpoint);
+    paths[path][endpoint.method.toLowerCase()] = operation(endpoint, schemaOf(endpoint.command.args));
   }
   return {
     openapi: '3.1.0',
@@ -59,9 +61,8 @@ export function describeApi(endpoints: readonly Endpoint[], server: string | und
   };
 }
 
-function operation(endpoint: Endpoint): object {
+function operation(endpoint: Endpoint, schema: ObjectSchema): object {
   const { method, path, command, group, access, status, named, isList } = endpoint;
-  const schema = schemaOf(command.args);
   const body = bodySchema(endpoint, schema);
   return {
     operationId: `${method.toLowerCase()}${path.replace(/[/:-]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { AccountError } from '../../../src/auth/accounts.ts';
 import type { Client } from '../../../src/auth/clients.ts';
+import { Tokens, tokenStore } from '../../../src/auth/tokens.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { parseBatch, runBatch } from '../../../src/cli/batch.ts';
 import { roleTable } from '../../../src/config/roles.ts';
 import { adminCommands, formatEndpoint } from '../../../src/core/admin-commands.ts';
@@ -12,6 +14,7 @@ import {
   type SessionInfo,
 } from '../../../src/core/commands.ts';
 import { generatePassword } from '../../../src/core/user-commands.ts';
+import { createMemoryDriver } from '../../../src/storage/memory.ts';
 
 /** A server with accounts in a map, and sessions that never change. */
 function fakeServer() {
@@ -66,12 +69,14 @@ function fakeServer() {
       waiting: 1,
     },
   ];
+  const driver = createMemoryDriver(systemClock);
   const context: AdminContext = {
     hosts: ['localhost'],
     parentOf: (domain) => (domain.endsWith('localhost') ? 'localhost' : undefined),
     circlesOf: () => undefined,
-    tokens: () => {
-      throw new Error('nobody asks for tokens');
+    tokens: async () => {
+      const { tokens } = (await driver.open('', 'api', { tokens: tokenStore() })) as never;
+      return new Tokens(tokens, systemClock);
     },
     rooms: ['groups.localhost'],
     pubsub: ['pubsub.localhost'],
@@ -494,5 +499,36 @@ describe('the server', () => {
   it('addresses are written as in URLs', () => {
     expect(formatEndpoint('::1', 1)).toBe('[::1]:1');
     expect(formatEndpoint('127.0.0.1', 1)).toBe('127.0.0.1:1');
+  });
+});
+
+describe('token', () => {
+  it('is made, told once, listed and taken back', async () => {
+    const { context } = fakeServer();
+    const run = (name: string, args: object): Promise<object> => runCommand(find(name), context, args);
+    const text = async (name: string, args: object): Promise<string> => find(name).render(await run(name, args));
+    const made = (await run('token create', {
+      scope: ['users:read', 'users:read', '*:write'],
+      ttl: '1d',
+      name: 'mine',
+    })) as {
+      id: string;
+      token: string;
+    };
+    expect(made).toMatchObject({ scopes: ['*:write', 'users:read'], name: 'mine', ttl: '1d' });
+    expect(await text('token ls', {})).toContain('mine');
+    expect(await text('token ls', {})).not.toContain(made.token);
+    expect(await run('token revoke', { id: made.id })).toEqual({ id: made.id });
+    expect(await text('token ls', {})).toBe('there are no tokens');
+    await expect(run('token revoke', { id: made.id })).rejects.toMatchObject({ code: 'not-found' });
+    await expect(run('token create', { scope: [] })).rejects.toMatchObject({ code: 'bad-arguments' });
+    await expect(run('token create', { scope: ['*:read'], host: 'elsewhere' })).rejects.toMatchObject({
+      code: 'not-found',
+    });
+    const forever = (await run('token create', { scope: ['*:read'], ttl: 'forever', host: 'localhost' })) as {
+      ttl: string;
+    };
+    expect(forever).toMatchObject({ ttl: 'forever', host: 'localhost' });
+    expect(await text('token ls', {})).toContain('never');
   });
 });
