@@ -4,7 +4,7 @@ import type { CommandResult } from '../../core/module.ts';
 import { type Element, el } from '../../xml/element.ts';
 import { jidField, jidsField, passwordField, textField } from '../../xmpp/dataform.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import type { Jid } from '../../xmpp/jid.ts';
+import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { defineTask, type Task, tell } from './task.ts';
 
@@ -14,20 +14,22 @@ const MOST = 1000;
 const account = jidField('The account, as name@domain', { required: true });
 const accounts = jidsField('The accounts, as name@domain', { required: true });
 
-/** What is done with each of several accounts. One that cannot be done does not keep the others from it: it is told. */
+/**
+ * What is done with each of several accounts. One that cannot be done does not keep the others from it: it is told.
+ * @param isOfSessions whether a resource means something; elsewhere it is left out (4.2 SHOULD)
+ */
 async function withEach(
   jids: readonly Jid[],
   work: (jid: string) => Promise<object>,
-  bareOnly = true,
+  isOfSessions = false,
 ): Promise<{ readonly done: readonly object[]; readonly result: CommandResult }> {
-  if (jids.length > MOST) throw new StanzaError('not-acceptable', `at most ${MOST} accounts at a time`);
-  const wrong = bareOnly ? jids.find((jid) => !jid.isBare) : undefined;
-  if (wrong !== undefined) throw new StanzaError('not-acceptable', `${wrong.full} is no account`);
+  const all = [...new Set(jids.map((jid) => (isOfSessions ? jid.full : jid.bare)))];
+  if (all.length > MOST) throw new StanzaError('not-acceptable', `at most ${MOST} accounts at a time`);
   const done: object[] = [];
   const failed: StanzaError[] = [];
-  for (const jid of jids) {
+  for (const jid of all) {
     try {
-      done.push(await work(jid.full));
+      done.push(await work(jid));
     } catch (error) {
       if (!(error instanceof StanzaError)) throw error;
       failed.push(error);
@@ -38,6 +40,10 @@ async function withEach(
   const note = failed.map(({ text = 'it failed' }) => ({ type: 'error', text }) as const);
   return { done, result: note.length === 0 ? {} : { note } };
 }
+
+/** The accounts that something was done with. */
+const jidsOf = (done: readonly object[]): Jid[] =>
+  done.flatMap((one) => Jid.parse((one as { readonly jid: string }).jid) ?? []);
 
 const addUser = defineTask({
   node: 'add-user',
@@ -99,7 +105,7 @@ const endUserSession = defineTask({
   fields: { accountjids: accounts },
   // 4.5 MUST: all of an account, or the one that is named
   run: async (desk, { accountjids }) =>
-    (await withEach(accountjids!, (jid) => desk.run('session kick', { jid }), false)).result,
+    (await withEach(accountjids!, (jid) => desk.run('session kick', { jid }), true)).result,
 });
 
 const changePassword = defineTask({
@@ -120,11 +126,8 @@ const getRoster = defineTask({
   async run(desk, { accountjids }) {
     const { done, result } = await withEach(accountjids!, (jid) => desk.run('user roster', { jid }));
     const rosters = done as readonly { readonly jid: string; readonly contacts: readonly AdminContact[] }[];
-    const { form } = tell(
-      { accountjids: accounts },
-      { accountjids: accountjids!.filter(({ full }) => rosters.some(({ jid }) => jid === full)) },
-    );
-    return { ...result, form: form!.append(...rosters.map(({ contacts }) => rosterOf(contacts))) };
+    const { form } = tell({ accountjids: accounts }, { accountjids: jidsOf(done) });
+    return { ...result, form: form.append(...rosters.map(({ contacts }) => rosterOf(contacts))) };
   },
 });
 
@@ -149,11 +152,10 @@ const lastLogin = defineTask({
   async run(desk, { accountjids }) {
     const { done, result } = await withEach(accountjids!, (jid) => desk.run('user last', { jid }));
     const known = (done as readonly { readonly jid: string; readonly at?: string }[]).map(({ at }) => at ?? 'never');
-    const found = accountjids!.filter(({ full }) => done.some((one) => (one as { jid: string }).jid === full));
-    const { form } = tell({ accountjids: accounts }, { accountjids: found });
+    const { form } = tell({ accountjids: accounts }, { accountjids: jidsOf(done) });
     const values = known.map((at) => el('value', NS.dataForms, undefined, at));
     const times = el('field', NS.dataForms, { var: 'lastlogin', type: 'text-multi', label: 'Last there' }, ...values);
-    return { ...result, form: form!.append(times) };
+    return { ...result, form: form.append(times) };
   },
 });
 
@@ -170,7 +172,7 @@ const userStats = defineTask({
     };
     const { form } = tell({ rostersize: textField('Contacts') }, { rostersize: String(stats.contacts) });
     return {
-      form: form!.append(
+      form: form.append(
         list('ipaddresses', 'Addresses of the devices', stats.addresses),
         list('onlineresources', 'Devices that are connected', stats.resources),
       ),

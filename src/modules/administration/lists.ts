@@ -29,6 +29,15 @@ function editPeers(node: string, name: string, field: string, command: string, i
   });
 }
 
+const editWhitelist = (node: string): Task =>
+  editPeers(
+    node,
+    'Edit the whitelist',
+    'whitelistjids',
+    's2s allowed',
+    'Fill in this form to say whom alone of other servers people here talk with. An empty list lets everybody in.',
+  );
+
 /** 4.13 to 4.17. */
 function count(state: State): Task {
   const field = `${state}usersnum`;
@@ -78,13 +87,9 @@ export const listTasks: readonly Task[] = [
     's2s blocked',
     'Fill in this form to say whom of other servers nobody here talks with.',
   ),
-  editPeers(
-    'add-to-whitelist',
-    'Edit the whitelist',
-    'whitelistjids',
-    's2s allowed',
-    'Fill in this form to say whom alone of other servers people here talk with. An empty list lets everybody in.',
-  ),
+  editWhitelist('add-to-whitelist'),
+  // 4.12 calls it so in its examples
+  editWhitelist('edit-whitelist'),
   count('registered'),
   count('disabled'),
   count('online'),

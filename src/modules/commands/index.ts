@@ -1,5 +1,6 @@
 // XEP-0050: Ad-Hoc Commands. Offers what modules declare as `commands`, at the domain and in rooms, to those who may run them.
 //
+// - 2.2: the commands of the domain are at one's own account as well: there clients of some servers look for them.
 // - 2.3 MAY: nobody is sent the list unasked.
 // - 3.3: one account may have several sessions of the same command; see sessions.ts. What needs no form, and what comes with its form at once, has
 //   a session that is over when it begins.
@@ -50,8 +51,9 @@ export default defineModule({
     }
 
     function describe(event: NodeAsked): MaybePromise<void> {
-      const { target, node, request, what } = event;
-      if (target === 'account') return;
+      const { node, request, what } = event;
+      const target = placeOf(event);
+      if (target === undefined) return;
       if (node === NS.commands) {
         if (what === 'info') event.answer = [identity('command-list', 'Commands')];
         else {
@@ -146,7 +148,7 @@ export default defineModule({
     return {
       features: { server: [NS.commands] },
       handlers: [
-        iqSet('host', NS.commands, 'command', (request) => execute('host', request)),
+        iqSet(['host', 'self'], NS.commands, 'command', (request) => execute('host', request)),
         iqSet('room', NS.commands, 'command', (request) => execute('room', request)),
         on(nodeAsked, describe),
         on(roomInfo, ({ features }) => void features.push(NS.commands)),
@@ -156,6 +158,12 @@ export default defineModule({
 });
 
 const actions: ReadonlySet<string> = new Set(['execute', 'complete', 'prev', 'next', 'cancel']);
+
+/** What the domain has is at the own account, too; there is nothing at anybody else's. */
+function placeOf({ target, request: { iq } }: NodeAsked): Target | undefined {
+  if (target !== 'account') return target;
+  return iq.from.bare === iq.to.bare ? 'host' : undefined;
+}
 
 const keyOf = (target: Target, node: string): string => `${target} ${node}`;
 
