@@ -7,6 +7,7 @@ import { loadModules } from '../index.ts';
 import { Server } from '../server.ts';
 import { createAdminServer } from './admin-server.ts';
 import { adminSocketPath } from './admin-socket.ts';
+import { dataProblem } from './start.ts';
 
 /**
  * Runs one command on such a server, then stops it.
@@ -15,6 +16,8 @@ import { adminSocketPath } from './admin-socket.ts';
 export async function runQuietly(config: Config, command: AnyCommand, args: object): Promise<object> {
   if (config.database === 'memory')
     throw new CommandError('not-running', 'the server is not running, and its database is kept in memory only');
+  const problem = dataProblem(config.data);
+  if (problem !== undefined) throw new CommandError('failed', problem);
   const [other] = await livingNodes(config);
   if (other !== undefined)
     throw new CommandError(
@@ -44,10 +47,14 @@ export async function runQuietly(config: Config, command: AnyCommand, args: obje
 
 function silenced(config: Config): Config {
   const listen = Object.fromEntries(
-    Object.entries(config.listen).map(([name, value]) => [name, name === 'address' ? value : null]),
+    Object.entries(config.listen).map(([name, value]) => [
+      name,
+      name === 'address' ? value : { port: null, address: undefined },
+    ]),
   ) as Config['listen'];
   const hosts = Object.fromEntries(
     Object.entries(config.hosts).map(([domain, host]) => [domain, { ...host, s2s: { ...host.s2s, enabled: false } }]),
   );
-  return { ...config, listen, hosts };
+  // (where each setting was said does not go along by itself)
+  return Object.defineProperty({ ...config, listen, hosts }, 'source', { value: config.source, enumerable: false });
 }

@@ -52,7 +52,7 @@ function makeFolder(folder: string): void {
 }
 
 /** Why the data folder will not do. */
-function dataProblem(folder: string): string | undefined {
+export function dataProblem(folder: string): string | undefined {
   try {
     makeFolder(folder);
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);

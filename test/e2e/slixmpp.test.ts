@@ -44,6 +44,10 @@ test('a file goes from one slixmpp to another over the proxy (XEP-0065)', async 
   await play('files', 'STARTTLS', 3);
 }, 70_000);
 
+test('a call between slixmpps rings everywhere, and is taken once (XEP-0353)', async () => {
+  await play('calls', 'STARTTLS', 3);
+}, 70_000);
+
 test('a duke administers, and reads of whom somebody has blocked (XEP-0133, XEP-0050, XEP-0377)', async () => {
   await play('admin', 'STARTTLS', 7);
 }, 70_000);

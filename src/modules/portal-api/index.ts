@@ -50,7 +50,7 @@ export default defineModule({
       handle: door.forAdmins(async (request, { jid }) => {
         const reply = await work(request, jid.bare);
         if (method !== 'GET')
-          log.info({ by: jid.bare, method, route: path, address: request.peer.address }, 'admin request');
+          log.info({ by: jid.bare, method, path: request.path, address: request.peer.address }, 'admin request');
         return reply;
       }),
     });

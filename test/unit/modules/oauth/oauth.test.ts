@@ -1,7 +1,9 @@
 // OAuth as programs and browsers use it: over HTTP, on a server in memory.
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock } from '../../../../src/base/clock.ts';
 import type { Server } from '../../../../src/server.ts';
+import { createMemoryDriver } from '../../../../src/storage/memory.ts';
 import { FakeClock } from '../../../kit/clock.ts';
 import { startServer } from '../../../kit/test-server.ts';
 
@@ -427,4 +429,51 @@ test('where everything is says a document', async () => {
     code_challenge_methods_supported: ['S256'],
     token_endpoint: expect.stringContaining('/oauth2/token'),
   });
+});
+
+test('on several nodes a code, and a token that others are had with, are good once among all of them', async () => {
+  const driver = createMemoryDriver(systemClock);
+  const settings = { hosts: { [domain]: {} }, listen: { http: 0 } };
+  const nodes = [await startServer(settings, { driver }), await startServer(settings, { driver })] as const;
+  const at = (i: 0 | 1): string => `http://127.0.0.1:${nodes[i].address('http')!.port}`;
+  const ask = async (i: 0 | 1, path: string, form: Record<string, string>, headers: Record<string, string>) => {
+    const body = new URLSearchParams(form).toString();
+    const type = { 'content-type': 'application/x-www-form-urlencoded' };
+    return fetch(at(i) + path, { method: 'POST', redirect: 'manual', headers: { ...type, ...headers }, body });
+  };
+  await nodes[0].hosts.get(domain)!.accounts.create('romeo', 'wherefore');
+  const body = JSON.stringify({ ...metadata, grant_types: ['authorization_code', 'refresh_token'] });
+  const client = (await (
+    await fetch(`${at(0)}/oauth2/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  ).json()) as Client;
+  const verifier = randomBytes(32).toString('base64url');
+  const query = new URLSearchParams({
+    client_id: client.client_id,
+    response_type: 'code',
+    scope: 'xmpp offline_access',
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+  });
+  const allowed = await ask(
+    1,
+    `/oauth2/authorize?${query}`,
+    { username: 'romeo', password: 'wherefore', decision: 'allow' },
+    {},
+  );
+  const code = new URL(allowed.headers.get('location')!).searchParams.get('code')!;
+  const redeem = { grant_type: 'authorization_code', code, code_verifier: verifier };
+  const [a, b] = await Promise.all([
+    ask(0, '/oauth2/token', redeem, basic(client)),
+    ask(1, '/oauth2/token', redeem, basic(client)),
+  ]);
+  expect([a.status, b.status].sort()).toEqual([200, 400]);
+  const { refresh_token } = (await (a.status === 200 ? a : b).json()) as { refresh_token: string };
+  const refresh = { grant_type: 'refresh_token', refresh_token };
+  const both = await Promise.all([
+    ask(0, '/oauth2/token', refresh, basic(client)),
+    ask(1, '/oauth2/token', refresh, basic(client)),
+  ]);
+  expect(both.filter(({ status }) => status === 200).length).toBeLessThanOrEqual(1);
+  expect((await ask(0, '/oauth2/token', refresh, basic(client))).status).toBe(400);
+  await Promise.all(nodes.map((node) => node.stop()));
 });
