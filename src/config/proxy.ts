@@ -1,4 +1,5 @@
 // The settings of the relay for bytestreams between clients.
+import { isIPv6, SocketAddress } from 'node:net';
 import { z } from 'zod';
 import { quote } from './schema.ts';
 import { serviceDomain } from './services.ts';
@@ -19,6 +20,8 @@ export const proxy = z
     address: z
       .string({ error: (issue) => addressProblem(issue.input) })
       .regex(/^[^\s/@[\]]+$/, { error: (issue) => addressProblem(issue.input) })
+      // XEP-0065 4, RFC 5952
+      .transform((text) => (isIPv6(text) ? new SocketAddress({ address: text, family: 'ipv6' }).address : text))
       .nullable()
       .prefault(null)
       .meta({

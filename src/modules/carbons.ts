@@ -41,6 +41,8 @@ const messaging: ReadonlySet<string | null> = new Set([
   NS.receipts,
   NS.chatStates,
   NS.chatMarkers,
+  NS.jingleMessage,
+  NS.callInvites,
   NS.encryption,
   NS.omemo,
   NS.omemoSiacs,

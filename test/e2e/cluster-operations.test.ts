@@ -1,21 +1,27 @@
 // What an operator is told of a cluster in trouble, by the command line and the log: several processes, a real Redis.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ChildServer, until } from '../kit/child-server.ts';
+import { logIn } from '../kit/login.ts';
+import { freePort } from '../kit/peers.ts';
 import { nodesOf } from '../kit/processes.ts';
 import { startRedis, type TestRedis } from '../kit/redis.ts';
+import { Peer, streamName } from '../kit/socks5.ts';
 
 let redis: TestRedis;
 let server: ChildServer;
+let firstPort: number;
 
 beforeAll(async () => {
   redis = await startRedis();
+  firstPort = await freePort();
   server = await ChildServer.start({
-    hosts: { localhost: {} },
+    hosts: { localhost: { proxy: { enabled: true, address: '127.0.0.1' } } },
+    listen: { proxy65: firstPort },
     tls: { required: false },
     redis: redis.url,
     cluster: { processes: 2, name: 'alpha' },
   });
-  await server.addUsers('localhost', ['romeo']);
+  await server.addUsers('localhost', ['romeo', 'nurse']);
 }, 120_000);
 
 afterAll(async () => {
@@ -39,6 +45,37 @@ async function status(): Promise<Told> {
 }
 
 const lines = (text: string): number => server.output.split('\n').filter((line) => line.includes(text)).length;
+
+test('both ends of a file meet in one process: each has a port of its own, which is told (XEP-0065)', async () => {
+  const ports = new Set<number>();
+  const query = "xmlns='http://jabber.org/protocol/bytestreams'";
+  for (let i = 0; i < 4; i++) {
+    const { client, jid } = await logIn(server.address('c2s'), {
+      domain: 'localhost',
+      user: 'nurse',
+      password: 'nurse-secret',
+    });
+    const ask = async (type: 'get' | 'set', payload: string) => {
+      client.write(`<iq type='${type}' id='${type}' to='proxy.localhost'>${payload}</iq>`);
+      const item = await client.next();
+      if (item?.kind !== 'element') throw new Error('no answer');
+      return item.element;
+    };
+    const host = (await ask('get', `<query ${query}/>`)).getChild('query')!.getChild('streamhost')!;
+    const port = Number(host.attrs.port);
+    ports.add(port);
+    const name = streamName('s', jid, 'juliet@capulet.test/balcony');
+    const [one, other] = [await Peer.join(port, name), await Peer.join(port, name)];
+    const done = await ask('set', `<query ${query} sid='s'><activate>juliet@capulet.test/balcony</activate></query>`);
+    expect(done.attrs.type, String(done)).toBe('result');
+    one.socket.end('from process to process');
+    await other.ended();
+    expect(other.received.toString()).toBe('from process to process');
+    other.socket.destroy();
+    await client.destroy();
+  }
+  expect([...ports].sort()).toEqual([firstPort, firstPort + 1]);
+}, 60_000);
 
 test('a process that was killed counts as dead at once, because the primary saw it end', async () => {
   const [victim] = nodesOf(server.pid);

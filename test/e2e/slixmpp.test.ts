@@ -43,6 +43,10 @@ test('a file goes from one slixmpp to another over the proxy (XEP-0065)', async 
   await play('files', 'STARTTLS', 3);
 }, 70_000);
 
+test('a call between slixmpps rings everywhere, and is taken once (XEP-0353)', async () => {
+  await play('calls', 'STARTTLS', 3);
+}, 70_000);
+
 test('the server never logged an error', () => {
   expect(server.output.split('\n').filter((line) => line.includes('"level":"error"'))).toEqual([]);
 });

@@ -3,6 +3,8 @@
 //
 // What people of other servers want to be told of only their server knows, and a room of ours cannot reach their clients: XEP-0357 is
 // between an account and its own server. They are sent what mentions them (XEP-0452), and their server makes of that what it likes.
+import type { MaybePromise } from '../../base/maybe.ts';
+import type { Slices } from '../../base/slices.ts';
 import type { Router } from '../../core/router.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { RoomMessage } from '../muc/hooks.ts';
@@ -18,20 +20,28 @@ export function membersChanged(room: Room): void {
   room.set(members, undefined);
 }
 
-/** Tells who is to be told of a message to everybody in a room. */
-export function tellMembers(router: Router, { room, occupant, element }: RoomMessage): void {
+/**
+ * Tells who is to be told of a message to everybody in a room.
+ * @returns where there are many, when all have been
+ */
+export function tellMembers(
+  router: Router,
+  slices: Slices,
+  { room, occupant, element }: RoomMessage,
+): MaybePromise<void> {
   const people = room.get(members) ?? membersOf(router, room);
   if (people.length === 0) return;
   const judged = judgeMessage(element, element.attrs.from ?? '', room.jid.bare);
   if (judged === undefined) return;
-  let services: Map<string, Pushes | undefined> | undefined;
-  for (const person of people) {
-    if (person.bare === occupant?.bare) continue;
-    services ??= new Map();
-    if (!services.has(person.domain)) services.set(person.domain, router.hostOf(person.domain)?.find(pushes));
-    const { nick } = room.affiliations.get(person.bare) ?? {};
-    services.get(person.domain)?.toMember(person, judged, room.jid, nick, room.config.isMembersOnly);
-  }
+  const services = new Map<string, Pushes | undefined>();
+  return slices.run(people, (piece) => {
+    for (const person of piece) {
+      if (person.bare === occupant?.bare) continue;
+      if (!services.has(person.domain)) services.set(person.domain, router.hostOf(person.domain)?.find(pushes));
+      const { nick } = room.affiliations.get(person.bare) ?? {};
+      services.get(person.domain)?.toMember(person, judged, room.jid, nick, room.config.isMembersOnly);
+    }
+  });
 }
 
 function membersOf(router: Router, room: Room): readonly Jid[] {

@@ -50,18 +50,18 @@ export class Idempotency {
     if (this.running.has(name)) throw inUse();
     this.running.add(name);
     try {
-      const known = await this.store.get('', name);
+      const known = await this.store.get(owner, name);
       if (known !== undefined) return again(known, print, name, secret);
-      await this.store.set('', name, { print }, UNDER_WAY);
+      await this.store.set(owner, name, { print }, UNDER_WAY);
       let reply: WebReply;
       try {
         reply = await work();
       } catch (error) {
         // what went wrong may go well the next time
-        await this.store.set('', name, undefined, 0);
+        await this.store.set(owner, name, undefined, 0);
         throw error;
       }
-      await this.store.set('', name, { print, sealed: seal(reply, name, secret) }, KEPT);
+      await this.store.set(owner, name, { print, sealed: seal(reply, name, secret) }, KEPT);
       return reply;
     } finally {
       this.running.delete(name);
