@@ -1,8 +1,11 @@
-// Files that are sent and read in a browser, from pages of another origin, Converse.js among them.
+// Files that are sent and read with programs of others: in a browser, from pages of another origin, Converse.js among them; and with Profanity.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ChildServer, passwordOf, until } from '../kit/child-server.ts';
 import { Chromium, type ChromiumPage } from '../kit/chromium.ts';
 import { ConverseSite } from '../kit/converse-site.ts';
+import { startProfanity } from '../kit/profanity.ts';
 import { http, Sender } from '../kit/uploads.ts';
 
 // (a name that leads a browser to the plain HTTP of this machine)
@@ -64,6 +67,29 @@ test('Converse.js sends a file from a page of another origin', async () => {
   const got = await http('GET', body);
   expect([got.status, got.body.toString() === content, got.headers['content-type']]).toEqual([200, true, 'image/png']);
 });
+
+test('Profanity sends a file', async () => {
+  await using juliet = await startProfanity(server, domain, 'juliet');
+  const file = join(server.folder, 'letter.txt');
+  writeFileSync(file, 'what light through yonder window');
+  juliet.type(`/msg romeo@${domain} a letter comes`);
+  await juliet.shows('a letter comes');
+  let isHeard = false;
+  const heard = hearsOfFile().finally(() => {
+    isHeard = true;
+  });
+  // (it finds out what the server can do after it has logged in, and until then says that this is not possible)
+  do juliet.type(`/sendfile ${file}`);
+  while (!(await until(2_000, () => isHeard)));
+  const { body, url } = await heard;
+  expect(url).toBe(body);
+  const got = await http('GET', body);
+  expect([got.status, got.body.toString(), got.headers['content-type']]).toEqual([
+    200,
+    'what light through yonder window',
+    'text/plain',
+  ]);
+}, 60_000);
 
 test('a page of another origin reads a file whole and in parts, and what is said of it', async () => {
   const url = await romeo.send('0123456789', { name: 'a.txt', type: 'text/plain' });
