@@ -15,10 +15,11 @@ let server: ChildServer;
 beforeAll(async () => {
   server = await ChildServer.start({
     registration: 'invite',
+    admins: [`duke@${domain}`],
     hosts: { [domain]: { proxy: { enabled: true, address: '127.0.0.1' } } },
     listen: { proxy65: 0 },
   });
-  await server.addUsers(domain, ['romeo', 'juliet', 'nurse', 'guest-s', 'guest-d']);
+  await server.addUsers(domain, ['romeo', 'juliet', 'nurse', 'duke', 'guest-s', 'guest-d']);
 });
 
 afterAll(() => server?.[Symbol.asyncDispose]());
@@ -45,6 +46,10 @@ test('a file goes from one slixmpp to another over the proxy (XEP-0065)', async 
 
 test('a call between slixmpps rings everywhere, and is taken once (XEP-0353)', async () => {
   await play('calls', 'STARTTLS', 3);
+}, 70_000);
+
+test('a duke administers, and reads of whom somebody has blocked (XEP-0133, XEP-0050, XEP-0377)', async () => {
+  await play('admin', 'STARTTLS', 7);
 }, 70_000);
 
 test('the server never logged an error', () => {

@@ -39,7 +39,7 @@ import { NS } from '../../xmpp/ns.ts';
 import type { Iq, Message, Presence } from '../../xmpp/stanza.ts';
 import { blocksPortion } from '../portability/blocks.ts';
 import { asked, Guards } from './guards.ts';
-import { type Blocking, BlockList, type Changed, Lists, parseItems } from './list.ts';
+import { type Blocking, BlockList, type Changed, isReport, Lists, parseItems } from './list.ts';
 import { isBlocked, judgeIq, judgeMessage } from './refusals.ts';
 
 export type { BlockList };
@@ -173,8 +173,10 @@ export default defineModule({
 
     /** XEP-0377 5: what is said of somebody comes with the item. */
     function passOn(reporter: Jid, payload: Element): MaybePromise<void> {
-      return inOrder(payload.getChildren('item'), (item) => {
-        const reports = item.elements();
+      const items = payload.getChildren('item');
+      const beside = items.length === 1 ? payload.elements().filter(isReport) : [];
+      return inOrder(items, (item) => {
+        const reports = [...item.elements(), ...beside];
         const blocked = Jid.parse(item.attrs.jid ?? '');
         if (reports.length === 0 || blocked === undefined) return;
         return host.collect(blockReported, { reporter, blocked, reports });

@@ -120,10 +120,17 @@ export class Lists implements Blocking {
 export function parseItems(payload: Element): readonly string[] {
   const found = new Set<string>();
   for (const item of payload.elements()) {
+    // some clients say beside the address why it is blocked
+    if (isReport(item)) continue;
     if (!item.is('item', NS.blocking)) throw new StanzaError('bad-request', 'only addresses can be blocked');
     const jid = Jid.parse(item.attrs.jid ?? '');
     if (jid === undefined) throw new StanzaError('jid-malformed', 'an item needs an address');
     found.add(jid.full);
   }
   return [...found];
+}
+
+/** Whether a child says why an address is blocked (XEP-0377). */
+export function isReport(child: Element): boolean {
+  return child.is('report', NS.reporting) || child.is('report', NS.reporting0);
 }

@@ -1,6 +1,6 @@
 // XEP-0377: Blocking Command Reports. Who blocks somebody may say why; moderators find it in a queue, with the messages it is about.
 //
-// - 4: the form of version 0.2 (`urn:xmpp:reporting:0`) is understood, too.
+// - 4: the form of version 0.2 (`urn:xmpp:reporting:0`) is understood, too, and a report beside the one address that is blocked (slixmpp 1.8).
 // - 4.1 MAY: nothing is passed on to other servers or services. What reporters agree to is in the queue, for moderators to act on.
 // - 5: a report that says nothing, or too much, is left out, and the address is blocked all the same.
 // - 5 SHOULD (of clients): messages of others than whom was blocked are left out.

@@ -94,8 +94,10 @@ export class Shelf {
   /** Somebody may send it. */
   async add({ user, id, row }: Shelved): Promise<void> {
     // each is found by the one before: whatever is cut short here is found, and swept
-    if ((await this.stores.people.get(user)) === undefined) await this.stores.people.set(user, true);
+    await this.remember(user);
     await this.stores.files.set(user, id, row);
+    // whoever sweeps may have found nothing of theirs until now
+    await this.remember(user);
     await this.stores.owners.set(id, user);
     await this.count(row.size);
   }
@@ -177,7 +179,11 @@ export class Shelf {
         await this.forget(user, id);
       }
     });
-    if (all.length === 0) await this.stores.people.set(user, undefined);
+    if (all.length === 0) {
+      await this.stores.people.set(user, undefined);
+      // somebody may have sent something just now
+      if ((await this.all(user)).size > 0) await this.remember(user);
+    }
     return { removed, bytes };
   }
 
@@ -218,6 +224,10 @@ export class Shelf {
   /** It was counted anew, while it was so much. */
   async recount(bytes: number, before: number): Promise<void> {
     await this.stores.totals.update('', (old) => Math.max(0, bytes + (old ?? 0) - before));
+  }
+
+  private async remember(user: string): Promise<void> {
+    if ((await this.stores.people.get(user)) === undefined) await this.stores.people.set(user, true);
   }
 
   private async count(bytes: number): Promise<void> {

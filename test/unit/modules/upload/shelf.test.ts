@@ -127,3 +127,14 @@ test('people who have nothing any more are not looked at for ever', async () => 
   for await (const user of shelf.people()) people.push(user);
   expect(people).toEqual([]);
 });
+
+test('whoever sends something while it is swept is not forgotten', async () => {
+  for (let steps = 0; steps < 30; steps++) {
+    await shelf.removeAll('romeo');
+    await opened.people.set('romeo', true);
+    const sweeping = shelf.sweep('romeo');
+    for (let i = 0; i < steps; i++) await Promise.resolve();
+    await Promise.all([asked(), sweeping]);
+    expect(await opened.people.get('romeo'), `after ${steps} steps`).toBe(true);
+  }
+});
