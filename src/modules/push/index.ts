@@ -98,7 +98,6 @@ function forAccounts(parts: Parts): Installed {
 
   function tellAbsent(transit: Transit<Message>, stanza: Message, all: readonly Registration[]): MaybePromise<void> {
     const { to } = stanza;
-    if (stanza.from.bare === to.bare) return;
     const reached = transit.note(recipients) ?? [];
     return andThen(
       absent(to.bare, all, (entry) => entry.available || reached.includes(entry)),
