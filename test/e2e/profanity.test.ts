@@ -11,7 +11,7 @@ let romeo: Terminal;
 let juliet: Terminal;
 
 beforeAll(async () => {
-  server = await ChildServer.start({ hosts: { [domain]: {} }, database: 'memory' });
+  server = await ChildServer.start({ hosts: { [domain]: {} }, admins: [`romeo@${domain}`], database: 'memory' });
   await server.addUsers(domain, ['romeo', 'juliet']);
   const enter = (user: string): Promise<Terminal> => startProfanity(server, domain, user);
   [romeo, juliet] = await Promise.all([enter('romeo'), enter('juliet')]);
@@ -106,6 +106,14 @@ test('an invitation lets somebody into a room that is for members', async () => 
   await romeo.shows('romeo: gone so soon?');
   juliet.type(`/join ${room}`);
   await juliet.shows('romeo: gone so soon?');
+});
+
+test('an admin finds the commands of the server, and runs one (XEP-0050, XEP-0133)', async () => {
+  romeo.type('/win 1');
+  romeo.type(`/cmd list ${domain}`);
+  await romeo.shows('urn:parley:admin:user-role');
+  romeo.type(`/cmd exec http://jabber.org/protocol/admin#get-online-users-num ${domain}`);
+  await romeo.shows('The number of online users: 2');
 });
 
 test('the server never logged an error', () => {
