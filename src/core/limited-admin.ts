@@ -1,21 +1,14 @@
-// What the administrator of one domain may do: all that concerns it and its services, and nothing of the others or of the server;
-// and nothing to those who administer others as well (protected-people.ts).
+// What the administrator of one domain may do: all that concerns it and its services, and nothing of the others or of the server.
 // Every member of AdminContext is named here, so that none that comes is open by accident.
 import type { MaybePromise } from '../base/maybe.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { type AdminContext, CommandError } from './commands.ts';
-import { protectAccounts, protectInvitations } from './protected-people.ts';
 
 /** As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`. */
 export function limitTo(admin: AdminContext, host: string): AdminContext {
   const isOurs = (domain: string | undefined): boolean => domain !== undefined && admin.parentOf(domain) === host;
   const ours = <T>(domain: string, work: () => T): T | undefined => (isOurs(domain) ? work() : undefined);
   const isOurJid = (text: string): boolean => isOurs(Jid.parse(text)?.domain);
-  /** Localparts of those of a domain who administer others as well. */
-  const above = (domain: string): ReadonlySet<string> => {
-    const named = admin.hosts.filter((other) => other !== host).flatMap((other) => admin.adminsOf(other));
-    return new Set(named.flatMap((bare) => (bare.endsWith(`@${domain}`) ? bare.slice(0, -domain.length - 1) : [])));
-  };
   const forbidden = (): never => {
     throw new CommandError('forbidden', `this is for administrators of the whole server, not of ${host} alone`);
   };
@@ -31,11 +24,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     },
     parentOf: (domain) => (isOurs(domain) ? host : undefined),
     tokens: forbidden,
-    accounts: (domain) =>
-      ours(domain, () => {
-        const accounts = admin.accounts(domain);
-        return accounts && protectAccounts(accounts, above(domain));
-      }),
+    accounts: (domain) => ours(domain, () => admin.accounts(domain)),
     rolesOf: (domain) => ours(domain, () => admin.rolesOf(domain)),
     adminsOf: (domain) => ours(domain, () => admin.adminsOf(domain)) ?? [],
     archives: (domain) => ours(domain, () => admin.archives(domain)),
@@ -47,10 +36,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     uploadsOf: (domain) => ours(domain, () => admin.uploadsOf(domain)),
     // files have the accounts of all domains
     transfer: forbidden,
-    invitationsOf: async (domain) => {
-      const invitations = await ours(domain, () => admin.invitationsOf(domain));
-      return invitations && protectInvitations(invitations, above(domain));
-    },
+    invitationsOf: (domain) => ours(domain, () => admin.invitationsOf(domain)),
     announcementsOf: (domain) => ours(domain, () => admin.announcementsOf(domain)),
     peersOf: (domain) => ours(domain, () => admin.peersOf(domain)),
     reportsOf: (domain) => ours(domain, () => admin.reportsOf(domain)),
