@@ -8,17 +8,20 @@ import { Jid } from '../xmpp/jid.ts';
 import { type AdminAccounts, type AdminContext, CommandError } from './commands.ts';
 import type { AdminInvitations, Invitation } from './invitations.ts';
 
-/** As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`. */
-export function limitTo(admin: AdminContext, host: string): AdminContext {
+/**
+ * As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`.
+ * @param isOperator it is for who administers the other domains as well
+ */
+export function limitTo(admin: AdminContext, host: string, isOperator = false): AdminContext {
   const isOurs = (domain: string | undefined): boolean => domain !== undefined && admin.parentOf(domain) === host;
   const ours = <T>(domain: string, work: () => T): T | undefined => (isOurs(domain) ? work() : undefined);
   const isOurJid = (text: string): boolean => isOurs(Jid.parse(text)?.domain);
   const forbidden = (): never => {
     throw new CommandError('forbidden', `this is for administrators of the whole server, not of ${host} alone`);
   };
-  /** Whether an account administers other domains. */
+  /** Whether an account administers other domains, and whoever asks does not. */
   const isAbove = (domain: string, user: string): boolean => {
-    const bare = Jid.parse(`${user}@${domain}`)?.bare;
+    const bare = isOperator ? undefined : Jid.parse(`${user}@${domain}`)?.bare;
     return bare !== undefined && admin.hosts.some((other) => other !== host && admin.adminsOf(other).includes(bare));
   };
   /** @throws CommandError `forbidden` for an account that administers other domains */
