@@ -3,10 +3,14 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { upload } from '../../../../src/config/upload.ts';
 import { Disk } from '../../../../src/modules/upload/disk.ts';
 import { Ids } from '../../../../src/modules/upload/ids.ts';
 import { isThere, Shelf, type Shelved, stores, type UploadStores } from '../../../../src/modules/upload/shelf.ts';
+import { Slots } from '../../../../src/modules/upload/slots.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
+import { el } from '../../../../src/xml/element.ts';
+import { NS } from '../../../../src/xmpp/ns.ts';
 import { FakeClock } from '../../../kit/clock.ts';
 
 const HOUR = 3_600_000;
@@ -137,4 +141,18 @@ test('whoever sends something while it is swept is not forgotten', async () => {
     await Promise.all([asked(), sweeping]);
     expect(await opened.people.get('romeo'), `after ${steps} steps`).toBe(true);
   }
+});
+
+test('what somebody asks for and never sends takes the room of the host once, however often they ask', async () => {
+  const settings = {
+    ...upload.parse({ folder, 'host-quota': '100B' }),
+    'keep-free': 0,
+  };
+  const slots = new Slots({ shelf, depot: disk, ids, clock, settings });
+  const request = el('request', NS.upload, { filename: 'a', size: '60' });
+  for (let i = 0; i < 3; i++) {
+    await slots.give('romeo', request);
+    await clock.advance(settings['slot-lifetime'] + 1);
+  }
+  expect(await shelf.total()).toBe(60);
 });
