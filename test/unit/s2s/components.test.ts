@@ -325,7 +325,7 @@ describe('while a component is away', () => {
     expect(items).not.toContain('far.example');
     client.write("<iq type='get' id='r' to='mantua.test'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>");
     expect(await heard(client)).toMatch(
-      /<query[^>]*><item jid="groups.mantua.test"\/><item jid="pubsub.mantua.test"\/><\/query>/,
+      /<query[^>]*><item jid="groups.mantua.test"\/><item jid="pubsub.mantua.test"\/><item jid="upload.mantua.test"\/><\/query>/,
     );
   });
 });

@@ -104,7 +104,7 @@ describe.each([
   ['rooms', 'groups'],
   ['pubsub', 'pubsub'],
 ] as const)('the service of %s', (kind, name) => {
-  const none = { rooms: { enabled: false }, pubsub: { enabled: false } };
+  const none = { rooms: { enabled: false }, pubsub: { enabled: false }, upload: { enabled: false } };
   const usual = `${name}.verona.test`;
 
   test('its domain comes, goes and moves with the settings, here and for other servers', async () => {

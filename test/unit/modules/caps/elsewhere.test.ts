@@ -36,7 +36,7 @@ beforeEach(() => {
   elsewhere = new Elsewhere({
     host: { domain: 'verona.test' } as Host,
     router: {
-      kindOf: (domain: string) => (domain.startsWith('groups.') ? 'rooms' : undefined),
+      hostOf: (domain: string) => (domain.startsWith('groups.') ? { kind: 'rooms' } : undefined),
       tell: ({ el, to }: Stanza) => void sent.push(`${el.attrs.type} ${el.attrs.from} ${to.full}`),
     } as unknown as Router,
     roster: {
