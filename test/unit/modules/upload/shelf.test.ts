@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { upload } from '../../../../src/config/upload.ts';
 import { Disk } from '../../../../src/modules/upload/disk.ts';
 import { Ids } from '../../../../src/modules/upload/ids.ts';
+import { Library, pathOf } from '../../../../src/modules/upload/library.ts';
 import { isThere, Shelf, type Shelved, stores, type UploadStores } from '../../../../src/modules/upload/shelf.ts';
 import { Slots } from '../../../../src/modules/upload/slots.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
@@ -155,4 +156,19 @@ test('what somebody asks for and never sends takes the room of the host once, ho
     await clock.advance(settings['slot-lifetime'] + 1);
   }
   expect(await shelf.total()).toBe(60);
+});
+
+test('what is kept of the messages that speak of a file is small, however long their ids are', async () => {
+  const library = new Library({ shelf, ids, domain: 'verona.test', now: () => clock.now(), url: (path) => path });
+  const slot = await asked();
+  const [by, text] = ['romeo@verona.test', `see https://verona.test${pathOf(slot.id, 'a')}`];
+  const long = 'x'.repeat(100_000);
+  for (const message of ['m1', 'm1', long]) await library.mentioned(by, text, message);
+  const { mentions = [] } = (await shelf.find(slot.id))!.row;
+  expect(mentions).toHaveLength(2);
+  expect(mentions.join('').length).toBeLessThan(100);
+  await library.withdrawn(by, text, long);
+  expect((await shelf.find(slot.id))?.row.mentions).toHaveLength(1);
+  await library.withdrawn(by, text, 'm1');
+  expect(await shelf.find(slot.id)).toBeUndefined();
 });
