@@ -219,7 +219,8 @@ function requestOf(
     method,
     path,
     query,
-    headers: request.headers,
+    // RFC 9110 14.2: there are no parts of what HEAD asks for, though it is told as GET
+    headers: request.method === 'HEAD' ? { ...request.headers, range: undefined } : request.headers,
     peer,
     named,
     body,
