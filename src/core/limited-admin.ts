@@ -1,8 +1,12 @@
 // What the administrator of one domain may do: all that concerns it and its services, and nothing of the others or of the server.
 // Every member of AdminContext is named here, so that none that comes is open by accident.
+//
+// An account of the domain may be an admin of others, by their settings: who could log in with it would be one, too. So it is not theirs to set
+// its password, or to put another account in its place.
 import type { MaybePromise } from '../base/maybe.ts';
 import { Jid } from '../xmpp/jid.ts';
-import { type AdminContext, CommandError } from './commands.ts';
+import { type AdminAccounts, type AdminContext, CommandError } from './commands.ts';
+import type { AdminInvitations } from './invitations.ts';
 
 /** As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`. */
 export function limitTo(admin: AdminContext, host: string): AdminContext {
@@ -11,6 +15,16 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
   const isOurJid = (text: string): boolean => isOurs(Jid.parse(text)?.domain);
   const forbidden = (): never => {
     throw new CommandError('forbidden', `this is for administrators of the whole server, not of ${host} alone`);
+  };
+  /** @throws CommandError `forbidden` for an account that administers other domains */
+  const checkAccount = (domain: string, user: string): void => {
+    const bare = Jid.parse(`${user}@${domain}`)?.bare;
+    if (bare === undefined || !admin.hosts.some((other) => other !== host && admin.adminsOf(other).includes(bare)))
+      return;
+    throw new CommandError(
+      'forbidden',
+      `${bare} is an admin of other domains, too: this is for administrators of the whole server`,
+    );
   };
   return {
     get hosts() {
@@ -24,7 +38,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     },
     parentOf: (domain) => (isOurs(domain) ? host : undefined),
     tokens: forbidden,
-    accounts: (domain) => ours(domain, () => admin.accounts(domain)),
+    accounts: (domain) => ours(domain, () => sparing(admin.accounts(domain), (user) => checkAccount(domain, user))),
     rolesOf: (domain) => ours(domain, () => admin.rolesOf(domain)),
     adminsOf: (domain) => ours(domain, () => admin.adminsOf(domain)) ?? [],
     archives: (domain) => ours(domain, () => admin.archives(domain)),
@@ -36,7 +50,8 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     uploadsOf: (domain) => ours(domain, () => admin.uploadsOf(domain)),
     // files have the accounts of all domains
     transfer: forbidden,
-    invitationsOf: (domain) => ours(domain, () => admin.invitationsOf(domain)),
+    invitationsOf: (domain) =>
+      ours(domain, async () => withoutResets(await admin.invitationsOf(domain), (user) => checkAccount(domain, user))),
     announcementsOf: (domain) => ours(domain, () => admin.announcementsOf(domain)),
     peersOf: (domain) => ours(domain, () => admin.peersOf(domain)),
     reportsOf: (domain) => ours(domain, () => admin.reportsOf(domain)),
@@ -60,4 +75,53 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
 
 async function filtered<T>(list: MaybePromise<readonly T[]>, isWanted: (one: T) => boolean): Promise<readonly T[]> {
   return (await list).filter(isWanted);
+}
+
+/** Accounts, but for those that nobody may log in with: `check` throws for them. */
+function sparing(accounts: AdminAccounts | undefined, check: (user: string) => void): AdminAccounts | undefined {
+  return (
+    accounts && {
+      exists: (user) => accounts.exists(user),
+      async create(user, password, role) {
+        check(user);
+        return accounts.create(user, password, role);
+      },
+      async setPassword(user, password, by) {
+        check(user);
+        return accounts.setPassword(user, password, by);
+      },
+      async remove(user) {
+        check(user);
+        return accounts.remove(user);
+      },
+      async disable(user) {
+        check(user);
+        return accounts.disable(user);
+      },
+      enable: (user) => accounts.enable(user),
+      setRole: (user, role) => accounts.setRole(user, role),
+      facts: (user) => accounts.facts(user),
+      list: (after, limit) => accounts.list(after, limit),
+      clientsOf: (user) => accounts.clientsOf(user),
+      revokeClient: (user, client) => accounts.revokeClient(user, client),
+    }
+  );
+}
+
+/** Invitations set passwords, and keep names. */
+function withoutResets(
+  invitations: AdminInvitations | undefined,
+  check: (user: string) => void,
+): AdminInvitations | undefined {
+  return (
+    invitations && {
+      async create(wanted) {
+        if (wanted.user !== undefined) check(wanted.user);
+        return invitations.create(wanted);
+      },
+      list: () => invitations.list(),
+      show: (token) => invitations.show(token),
+      revoke: (token) => invitations.revoke(token),
+    }
+  );
 }

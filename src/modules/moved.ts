@@ -2,11 +2,12 @@
 // both say the same. Nobody has to do anything, and lists of contacts stay whole.
 //
 // - 4.4: what stands in a request is looked into only where the old address may see the account. While it is, the request waits here; where the process ends
-//   in between, it is the new account's server that repeats it (RFC 6121 3.1.2).
+//   in between, it is the new account's server that repeats it (RFC 6121 3.1.2), where that is another one.
 // - 4.4: the new contact gets the name and the groups of the old one, beyond what is asked for.
 // - 4.3, note: of an account that was removed after it had moved those who could see it are told `gone`, with the new address; nobody else is told of it (7.1).
 // - 7.1: who may change an account may move it; there is no access to an account that may less.
 import { andThen, type MaybePromise } from '../base/maybe.ts';
+import { Turns } from '../base/turns.ts';
 import { accountCreated, accountRemoving, iqAnswer, presenceIn } from '../core/events.ts';
 import { counter } from '../core/metrics.ts';
 import { defineModule, defineService, on, provide } from '../core/module.ts';
@@ -55,6 +56,8 @@ export default defineModule({
     const subscribing = use(subscribingService);
     /** Requests that wait here: whose, and of whom. */
     const waiting = new Set<string>();
+    /** By account and old address. */
+    const turns = new Turns<string>();
 
     /** 4.4, 1 and 2: all that can be known at once. */
     function receive({ stanza }: Transit<Presence>): MaybePromise<'handled' | undefined> {
@@ -78,9 +81,15 @@ export default defineModule({
     /** 4.4, 3 and 4: what does not hold is a request like any other, with everything that stands in it. */
     async function follow(request: Presence, account: Jid, contact: Jid, old: Jid): Promise<void> {
       const said = await statementOf(account, old).catch(() => undefined);
+      if (said?.bare !== contact.bare) return subscribing.take(request);
+      // 7.2: each address moves once, also where its server says of many at a time that they are the new one
+      await turns.run(`${account.bare} ${old.bare}`, () => replace(request, account, contact, old));
+    }
+
+    async function replace(request: Presence, account: Jid, contact: Jid, old: Jid): Promise<void> {
       const item = await roster.get(account.local, old.bare);
-      // (it may have been revoked meanwhile: each address moves once)
-      if (said?.bare !== contact.bare || !isVisible(item) || !isFrom(item)) return subscribing.take(request);
+      // (it may have been revoked meanwhile)
+      if (!isVisible(item) || !isFrom(item)) return subscribing.take(request);
       await subscribing.approve(account, contact);
       await subscribing.take(request);
       if (item.name !== undefined || item.groups.length > 0) {

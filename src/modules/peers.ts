@@ -13,7 +13,7 @@ import { kv } from '../storage/specs.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { BlockList } from './blocking/list.ts';
-import { takesLeave } from './roles.ts';
+import { passesIn, passesOut } from './roles.ts';
 
 interface Peers extends AdminPeers {
   /** Whether the lists let somebody in. */
@@ -74,9 +74,9 @@ export default defineModule({
     return {
       handlers: [
         provide(peers, service),
-        on(serverOut, { phase: 'check' }, ({ stanza }) => (takesLeave(stanza) ? undefined : check(stanza.to))),
+        on(serverOut, { phase: 'check' }, (transit) => (passesOut(transit) ? undefined : check(transit.stanza.to))),
         on(serverIn, { phase: 'check' }, ({ stanza, origin }) =>
-          origin.kind !== 'server' || !router.isForeign(origin.domain) || takesLeave(stanza)
+          origin.kind !== 'server' || !router.isForeign(origin.domain) || passesIn(stanza)
             ? undefined
             : check(stanza.from),
         ),

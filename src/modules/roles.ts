@@ -1,9 +1,10 @@
 // What a role does not allow and no other module looks after: stanzas to and from other servers, for accounts that are not to federate.
 //
-// - Outward they are refused with `forbidden` (RFC 6120 8.3.3.4), but what takes leave, or answers with an error, always passes: nobody is
-//   left behind as online, or subscribed.
+// - Outward they are refused with `forbidden` (RFC 6120 8.3.3.4), but what takes leave always passes: nobody is left behind as online, or
+//   subscribed. Errors pass where the server gives them: those of clients may say anything.
 // - Inward the account is as one that does not exist (RFC 6121 8.5.1): `service-unavailable`, and nothing for presence; leave is taken there, too.
-// - Rooms and nodes speak for themselves: what somebody says in a room here is heard by its occupants of other servers.
+// - Rooms and nodes speak for themselves: what somebody says in a room here is heard by its occupants of other servers. But they bring nobody
+//   there whom the account could not ask itself.
 import { andThen, inOrder, isPromise, type MaybePromise } from '../base/maybe.ts';
 import { roleChanged, serverIn, serverOut, sessionBeginning, sessionBound, sessionResumed } from '../core/events.ts';
 import type { Verdict } from '../core/hooks.ts';
@@ -13,6 +14,7 @@ import type { Transit } from '../core/transit.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { type RoomInvitation, roomInvitation } from './muc/hooks.ts';
 
 /** Whether the account of a session may exchange stanzas with other servers: known without asking for every stanza. */
 const federates = defineSlot<boolean>('federates');
@@ -20,8 +22,16 @@ const federates = defineSlot<boolean>('federates');
 export default defineModule({
   xeps: [],
   summary: 'Keeps accounts whose role does not let them federate away from other servers',
+  hosts: ['users', 'rooms'],
 
   async setup({ host, router, cluster, background }) {
+    if (host.kind === 'rooms') return { handlers: [on(roomInvitation, { phase: 'check' }, checkInvitation)] };
+
+    function checkInvitation({ inviter, people }: RoomInvitation): MaybePromise<Verdict | undefined> {
+      if (inviter.domain !== host.parent?.domain || !people.some(({ domain }) => router.isForeign(domain))) return;
+      return andThen(host.may(inviter, 'federate'), refusal);
+    }
+
     function look({ local }: Jid): MaybePromise<boolean> {
       return andThen(host.roles.of(local), (role) => role === undefined || host.roles.allows(role, 'federate'));
     }
@@ -41,16 +51,16 @@ export default defineModule({
       return known ?? look(account);
     }
 
-    function checkOut({ stanza }: Transit): MaybePromise<Verdict | undefined> {
-      const { from } = stanza;
-      if (from.local === '' || takesLeave(stanza)) return undefined;
+    function checkOut(transit: Transit): MaybePromise<Verdict | undefined> {
+      const { from } = transit.stanza;
+      if (from.local === '' || passesOut(transit)) return undefined;
       const may = mayFederate(from);
-      return isPromise(may) ? may.then(refuseOut) : refuseOut(may);
+      return isPromise(may) ? may.then(refusal) : refusal(may);
     }
 
     function checkIn({ stanza, origin }: Transit): MaybePromise<Verdict | undefined> {
       const { to } = stanza;
-      if (to.local === '' || origin.kind !== 'server' || !router.isForeign(origin.domain) || takesLeave(stanza))
+      if (to.local === '' || origin.kind !== 'server' || !router.isForeign(origin.domain) || passesIn(stanza))
         return undefined;
       return andThen(mayFederate(to), (may) => {
         if (may) return undefined;
@@ -78,12 +88,22 @@ export default defineModule({
   },
 });
 
-const refuseOut = (may: boolean): Verdict | undefined =>
+const refusal = (may: boolean): Verdict | undefined =>
   may ? undefined : new StanzaError('forbidden', 'this account may not talk to other servers');
 
-const leaving: ReadonlySet<string> = new Set(['unavailable', 'unsubscribe', 'unsubscribed', 'error']);
+const leaving: ReadonlySet<string> = new Set(['unavailable', 'unsubscribe', 'unsubscribed']);
 
-/** Whether a stanza ends something, or says what went wrong: it always passes. */
-export function takesLeave({ type }: Stanza): boolean {
-  return type !== undefined && leaving.has(type);
+/** Whether a stanza ends something: nobody is kept from that. */
+function takesLeave({ kind, type }: Stanza): boolean {
+  return kind === 'presence' && leaving.has(type);
+}
+
+/** What goes to other servers whoever its sender is. An error that a client has written is a message like any other. */
+export function passesOut({ stanza, origin }: Transit): boolean {
+  return takesLeave(stanza) || (stanza.type === 'error' && origin.kind !== 'client' && origin.kind !== 'account');
+}
+
+/** What is taken from other servers whoever its sender is. People read messages, also those that say that they are errors. */
+export function passesIn(stanza: Stanza): boolean {
+  return takesLeave(stanza) || (stanza.type === 'error' && stanza.kind !== 'message');
 }

@@ -56,17 +56,22 @@ export function genericCommands(desks: Desks): readonly Command[] {
 }
 
 function offered(command: AnyCommand, desks: Desks): Command {
-  const form = formOf(command);
-  const isAsking = Object.keys(form.fields).length > 0 || command.readOnly !== true;
+  let made: CommandForm | undefined;
+  // a hundred forms take a while, and most are never asked for
+  const form = (): CommandForm => {
+    made ??= formOf(command);
+    return made;
+  };
+  const isAsking = Object.keys(command.args.shape).length > 0 || command.readOnly !== true;
   return {
     target: 'host',
     node: nodeOf(command.name),
     name: `${command.name}: ${command.summary}`,
     mayRun: ({ iq }) => mayRun(command.name, iq.from, desks),
-    ...(isAsking && { form: () => formElement(form, form.values) }),
+    ...(isAsking && { form: () => formElement(form(), form().values) }),
     async run(request, submitted) {
       const desk = await desks.of(request);
-      const args = submitted === undefined ? {} : argumentsOf(command, form, submitted);
+      const args = submitted === undefined ? {} : argumentsOf(command, form(), submitted);
       return resultOf(command, await desk.run(command.name, args));
     },
   };

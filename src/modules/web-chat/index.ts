@@ -65,7 +65,12 @@ export default defineModule({
       return { routes: [get('/', absent(200)), get('/chat', absent(503))] };
     }
 
-    const assets = new Assets(client);
+    let found: Assets | undefined;
+    // some hundred files are looked at, once and for whoever comes first
+    const assets = (): Assets => {
+      found ??= new Assets(client);
+      return found;
+    };
     const handOvers = new HandOvers(stores.handOvers, host.accounts, clock);
     const origins = (): readonly string[] => originsOf(web.url('/'));
     const settings = (): object => ({
@@ -95,7 +100,7 @@ export default defineModule({
       routes: [
         get('/', () => redirect('chat')),
         get('/chat', () =>
-          chatPage({ domain: host.domain, version: assets.version, origins: origins(), media: config.media }),
+          chatPage({ domain: host.domain, version: assets().version, origins: origins(), media: config.media }),
         ),
         get('/chat/', () => redirect('../chat')),
         get('/chat/settings', () =>
@@ -103,7 +108,7 @@ export default defineModule({
           json({ client: settings(), invites: host.find(invitations) !== undefined }),
         ),
         get('/chat/assets/:version/*', ({ params, headers }) =>
-          assets.serve(params.version ?? '', params['*'] ?? '', headers),
+          assets().serve(params.version ?? '', params['*'] ?? '', headers),
         ),
         // whose it is the ticket says: the page may have been opened by any name
         { methods: ['POST'], path: '/chat/sign-in', handle: signIn },

@@ -10,18 +10,28 @@ const parents: Readonly<Record<string, string>> = {
 };
 const found = (domain: string): string => `what is of ${domain}`;
 const kicked: string[] = [];
+const done: string[] = [];
+const noted = (what: string) => async (user: string) => void done.push(`${what} ${user}`);
+const accounts = {
+  create: noted('create'),
+  setPassword: noted('setPassword'),
+  remove: noted('remove'),
+  disable: noted('disable'),
+  setRole: noted('setRole'),
+};
 const admin = {
   hosts: ['one.test', 'two.test'],
   rooms: ['groups.one.test', 'groups.two.test'],
   pubsub: [],
   parentOf: (domain: string) => parents[domain],
-  accounts: found,
+  accounts: () => accounts,
+  adminsOf: (domain: string) => (domain === 'two.test' ? ['root@one.test', 'guest@three.test'] : []),
   archives: found,
   roomsOf: found,
   nodesOf: found,
   workspaceOf: found,
   uploadsOf: found,
-  invitationsOf: found,
+  invitationsOf: () => ({ create: async ({ user }: { user?: string }) => done.push(`invite ${user}`) }),
   sessions: () => [{ jid: 'a@one.test/x' }, { jid: 'b@two.test/x' }],
   unknown: () => [],
   kick: (jid: string) => kicked.push(jid),
@@ -32,19 +42,15 @@ const limited = limitTo(admin, 'one.test');
 
 test('an administrator of one domain has that domain and its services', async () => {
   expect([limited.hosts, limited.rooms]).toEqual([['one.test'], ['groups.one.test']]);
-  for (const find of [
-    limited.accounts,
-    limited.archives,
-    limited.roomsOf,
-    limited.nodesOf,
-    limited.workspaceOf,
-    limited.uploadsOf,
-    limited.invitationsOf,
-  ]) {
+  for (const find of [limited.archives, limited.roomsOf, limited.nodesOf, limited.workspaceOf, limited.uploadsOf]) {
     expect(await find('groups.one.test')).toBe('what is of groups.one.test');
     expect(await find('two.test')).toBeUndefined();
     expect(await find('three.test')).toBeUndefined();
   }
+  expect(limited.accounts('one.test')).toBeDefined();
+  expect(limited.accounts('two.test')).toBeUndefined();
+  expect(await limited.invitationsOf('one.test')).toBeDefined();
+  expect(await limited.invitationsOf('two.test')).toBeUndefined();
   expect(limited.parentOf('groups.one.test')).toBe('one.test');
   expect(limited.parentOf('two.test')).toBeUndefined();
 });
@@ -71,4 +77,26 @@ test('what is for the whole server is forbidden', () => {
     () => limited.reachServer('three.test', 'two.test'),
   ];
   for (const one of all) expect(one).toThrow(expect.objectContaining({ code: 'forbidden' }));
+});
+
+test('nobody gets at other domains by the account of who administers those', async () => {
+  const mine = limited.accounts('one.test')!;
+  const invitations = (await limited.invitationsOf('one.test'))!;
+  const all = [
+    (user: string) => mine.create(user, 'secret'),
+    (user: string) => mine.setPassword(user, 'secret'),
+    (user: string) => mine.remove(user),
+    (user: string) => mine.disable(user),
+    (user: string) => invitations.create({ kind: 'reset', user }),
+    (user: string) => invitations.create({ kind: 'account', user }),
+  ];
+  const forbidden = expect.objectContaining({ code: 'forbidden' });
+  for (const one of all) {
+    for (const user of ['root', 'ROOT']) await expect(one(user)).rejects.toEqual(forbidden);
+  }
+  expect(done).toEqual([]);
+  // what an account is in the domain itself is that domain's
+  await mine.setRole('root', 'member');
+  for (const one of all) await one('guest');
+  expect(done).toHaveLength(1 + all.length);
 });
