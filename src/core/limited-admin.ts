@@ -8,8 +8,11 @@ import { Jid } from '../xmpp/jid.ts';
 import { type AdminAccounts, type AdminContext, CommandError } from './commands.ts';
 import type { AdminInvitations } from './invitations.ts';
 
-/** As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`. */
-export function limitTo(admin: AdminContext, host: string): AdminContext {
+/**
+ * As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`.
+ * @param isOperator it is for who administers the other domains as well
+ */
+export function limitTo(admin: AdminContext, host: string, isOperator = false): AdminContext {
   const isOurs = (domain: string | undefined): boolean => domain !== undefined && admin.parentOf(domain) === host;
   const ours = <T>(domain: string, work: () => T): T | undefined => (isOurs(domain) ? work() : undefined);
   const isOurJid = (text: string): boolean => isOurs(Jid.parse(text)?.domain);
@@ -18,7 +21,7 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
   };
   /** @throws CommandError `forbidden` for an account that administers other domains */
   const checkAccount = (domain: string, user: string): void => {
-    const bare = Jid.parse(`${user}@${domain}`)?.bare;
+    const bare = isOperator ? undefined : Jid.parse(`${user}@${domain}`)?.bare;
     if (bare === undefined || !admin.hosts.some((other) => other !== host && admin.adminsOf(other).includes(bare)))
       return;
     throw new CommandError(
