@@ -6,24 +6,30 @@
 import type { MaybePromise } from '../base/maybe.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { type AdminAccounts, type AdminContext, CommandError } from './commands.ts';
-import type { AdminInvitations } from './invitations.ts';
+import type { AdminInvitations, Invitation } from './invitations.ts';
 
-/** As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`. */
-export function limitTo(admin: AdminContext, host: string): AdminContext {
+/**
+ * As the administration of a server, of one of its domains only. What is for the whole server is refused as `forbidden`.
+ * @param isOperator it is for who administers the other domains as well
+ */
+export function limitTo(admin: AdminContext, host: string, isOperator = false): AdminContext {
   const isOurs = (domain: string | undefined): boolean => domain !== undefined && admin.parentOf(domain) === host;
   const ours = <T>(domain: string, work: () => T): T | undefined => (isOurs(domain) ? work() : undefined);
   const isOurJid = (text: string): boolean => isOurs(Jid.parse(text)?.domain);
   const forbidden = (): never => {
     throw new CommandError('forbidden', `this is for administrators of the whole server, not of ${host} alone`);
   };
+  /** Whether an account administers other domains, and whoever asks does not. */
+  const isAbove = (domain: string, user: string): boolean => {
+    const bare = isOperator ? undefined : Jid.parse(`${user}@${domain}`)?.bare;
+    return bare !== undefined && admin.hosts.some((other) => other !== host && admin.adminsOf(other).includes(bare));
+  };
   /** @throws CommandError `forbidden` for an account that administers other domains */
   const checkAccount = (domain: string, user: string): void => {
-    const bare = Jid.parse(`${user}@${domain}`)?.bare;
-    if (bare === undefined || !admin.hosts.some((other) => other !== host && admin.adminsOf(other).includes(bare)))
-      return;
+    if (!isAbove(domain, user)) return;
     throw new CommandError(
       'forbidden',
-      `${bare} is an admin of other domains, too: this is for administrators of the whole server`,
+      `${user}@${domain} is an admin of other domains, too: this is for administrators of the whole server`,
     );
   };
   return {
@@ -51,7 +57,13 @@ export function limitTo(admin: AdminContext, host: string): AdminContext {
     // files have the accounts of all domains
     transfer: forbidden,
     invitationsOf: (domain) =>
-      ours(domain, async () => withoutResets(await admin.invitationsOf(domain), (user) => checkAccount(domain, user))),
+      ours(domain, async () =>
+        withoutResets(
+          await admin.invitationsOf(domain),
+          (user) => checkAccount(domain, user),
+          ({ user }) => user === undefined || !isAbove(domain, user),
+        ),
+      ),
     announcementsOf: (domain) => ours(domain, () => admin.announcementsOf(domain)),
     peersOf: (domain) => ours(domain, () => admin.peersOf(domain)),
     reportsOf: (domain) => ours(domain, () => admin.reportsOf(domain)),
@@ -108,20 +120,24 @@ function sparing(accounts: AdminAccounts | undefined, check: (user: string) => v
   );
 }
 
-/** Invitations set passwords, and keep names. */
+/** Invitations set passwords, and keep names: those for them are neither made nor found, since a link is all that it takes. */
 function withoutResets(
   invitations: AdminInvitations | undefined,
   check: (user: string) => void,
+  isShown: (invitation: Invitation) => boolean,
 ): AdminInvitations | undefined {
-  return (
-    invitations && {
-      async create(wanted) {
-        if (wanted.user !== undefined) check(wanted.user);
-        return invitations.create(wanted);
-      },
-      list: () => invitations.list(),
-      show: (token) => invitations.show(token),
-      revoke: (token) => invitations.revoke(token),
-    }
-  );
+  if (invitations === undefined) return undefined;
+  const show = async (token: string): Promise<Invitation | undefined> => {
+    const found = await invitations.show(token);
+    return found !== undefined && isShown(found) ? found : undefined;
+  };
+  return {
+    async create(wanted) {
+      if (wanted.user !== undefined) check(wanted.user);
+      return invitations.create(wanted);
+    },
+    list: async () => (await invitations.list()).filter(isShown),
+    show,
+    revoke: async (token) => (await show(token)) !== undefined && invitations.revoke(token),
+  };
 }

@@ -75,6 +75,8 @@ export interface Web {
 /** How long a body may take that is read as a whole, and what is still on its way when it was refused; milliseconds. */
 const BODY_TIME = 30_000;
 const LINGER = 2_000;
+/** Who has read nothing of an answer for so long is gone; milliseconds. */
+const STANDSTILL = 5 * 60_000;
 
 interface Compiled {
   readonly of: readonly Instance[];
@@ -89,11 +91,14 @@ interface Found {
 export class WebRoutes {
   private readonly hosts: ReadonlyMap<string, Host>;
   private readonly log: Logger;
+  private readonly standstill: number;
   private readonly compiled = new WeakMap<Host, Compiled>();
 
-  constructor(hosts: ReadonlyMap<string, Host>, log: Logger) {
+  /** @param standstill after how long, in milliseconds, whoever reads nothing is not waited for */
+  constructor(hosts: ReadonlyMap<string, Host>, log: Logger, standstill = STANDSTILL) {
     this.hosts = hosts;
     this.log = log;
+    this.standstill = standstill;
   }
 
   /** Answers a request; false where no host has anything at its path. */
@@ -104,11 +109,14 @@ export class WebRoutes {
     const named = this.named(peer.authority ?? '');
     const found = this.inOrder(named).flatMap((host) => this.find(host, path));
     if (found.length === 0) return false;
-    this.answer(found, { request, response, peer, path, query, named: named?.domain }).catch((error: unknown) => {
-      // the peer is gone, or what it was sent cannot be read to its end
-      this.log.debug({ err: error, path: found[0]!.route.path }, 'a request was not answered to its end');
-      response.destroy();
-    });
+    const { standstill } = this;
+    this.answer(found, { request, response, peer, path, query, named: named?.domain, standstill }).catch(
+      (error: unknown) => {
+        // the peer is gone, or what it was sent cannot be read to its end
+        this.log.debug({ err: error, path: found[0]!.route.path }, 'a request was not answered to its end');
+        response.destroy();
+      },
+    );
     return true;
   }
 
@@ -193,6 +201,7 @@ interface Exchange {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly named: string | undefined;
+  readonly standstill: number;
 }
 
 function requestOf(
@@ -210,7 +219,8 @@ function requestOf(
     method,
     path,
     query,
-    headers: request.headers,
+    // RFC 9110 14.2: there are no parts of what HEAD asks for, though it is told as GET
+    headers: request.method === 'HEAD' ? { ...request.headers, range: undefined } : request.headers,
     peer,
     named,
     body,
@@ -250,18 +260,31 @@ function readAll(body: Readable, limit: number): Promise<Buffer> {
   });
 }
 
-async function send({ request, response }: Exchange, { status, type, headers, body = '' }: WebReply): Promise<void> {
+async function send(
+  { request, response, standstill }: Exchange,
+  { status, type, headers, body = '' }: WebReply,
+): Promise<void> {
   const usual = {
     'content-type': type ?? 'text/plain; charset=utf-8',
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
   };
-  response.statusCode = status;
-  for (const [name, value] of Object.entries({ ...(status === 204 ? {} : usual), ...headers }))
-    response.setHeader(name, value);
-  if (!request.complete && hasBody(request)) partWith(request, response);
   const isText = typeof body === 'string' || body instanceof Uint8Array;
-  if (isText && status !== 204 && status !== 304) response.setHeader('content-length', Buffer.byteLength(body));
+  // RFC 9110 15.4.5: with a 304, what is said of the content would be taken for what the client has
+  const hasContent = status !== 204 && status !== 304;
+  // (whoever reads slowly, but does, may take their time)
+  response.setTimeout(standstill, () => response.destroy());
+  response.statusCode = status;
+  try {
+    for (const [name, value] of Object.entries({ ...(hasContent ? usual : {}), ...headers }))
+      response.setHeader(name, value);
+  } catch (error) {
+    // nobody is going to read it
+    if (!isText) body.destroy();
+    throw error;
+  }
+  if (!request.complete && hasBody(request)) partWith(request, response);
+  if (isText && hasContent) response.setHeader('content-length', Buffer.byteLength(body));
   if (request.method === 'HEAD' || isText) {
     if (!isText) body.destroy();
     response.end(request.method === 'HEAD' ? '' : body);

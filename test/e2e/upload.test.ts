@@ -72,6 +72,8 @@ describe('a file that is put', () => {
     const url = await romeo.send(TEN, { type: 'text/plain' });
     const { status, headers, body } = await http('HEAD', url);
     expect([status, headers['content-length'], body.length]).toEqual([200, '10', 0]);
+    const part = await http('HEAD', url, { headers: { range: 'bytes=2-4' } });
+    expect([part.status, part.headers['content-length']]).toEqual([200, '10']);
   });
 
   test('is put once', async () => {

@@ -54,9 +54,15 @@ export class Desks {
     return hosts.length === 1 && hosts[0] === this.host.domain && this.mayUse(who);
   }
 
-  /** For what concerns this domain. */
+  /** For what concerns this domain, to look at. */
   at(): Desk {
     return this.deskWith(this.own);
+  }
+
+  /** For what concerns this domain. */
+  async here({ iq }: IqRequest): Promise<Desk> {
+    const isOperator = await this.isOperator(iq.from);
+    return this.deskWith(isOperator ? limitTo(this.all, this.host.domain, isOperator) : this.own);
   }
 
   /** For everything that whoever asks may do. */

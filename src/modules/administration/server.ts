@@ -55,7 +55,9 @@ async function later(
   { after }: Occasion,
 ): Promise<void> {
   if (said !== undefined && said.trim() !== '') {
-    for (const host of desk.admin.hosts) await desk.run('announce', { text: said, host });
+    for (const host of desk.admin.hosts) {
+      if ((await desk.admin.announcementsOf(host)) !== undefined) await desk.run('announce', { text: said, host });
+    }
   }
   after(Number(seconds ?? 0) * 1000, command, async () => void (await desk.run(command, {})));
 }

@@ -71,7 +71,7 @@ export function offerTask(task: Task, desks: Desks, after: Occasion['after']): C
     mayRun: ({ iq }) => (task.isWide ? desks.isOperator(iq.from) : desks.mayUse(iq.from)),
     ...(form !== undefined && { form: () => form(desks.at()) }),
     async run(request, submitted) {
-      const desk = task.isWide ? await desks.of(request) : desks.at();
+      const desk = await (task.isWide ? desks.of(request) : desks.here(request));
       return task.run(desk, submitted, {
         asker: request.iq.from,
         after: (ms, what, work) => request.afterReply(() => after(ms, what, work)),

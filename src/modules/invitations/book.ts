@@ -67,9 +67,9 @@ export class InvitationBook implements AdminInvitations {
           `There are ${own.length} invitations of yours already that can be used`,
         );
       }
-      await stores.own.set(inviter, token, row.expires);
     }
     if (row.kind === 'account' && user !== undefined) await this.keepName(user, token);
+    if (inviter !== undefined) await stores.own.set(inviter, token, row.expires);
     await stores.invitations.set(HOST, token, row);
     return this.told(token, row);
   }

@@ -15,9 +15,12 @@ export interface FormParts {
   /** Whether whoever asks has an account here. */
   readonly isOurs: (request: IqRequest) => boolean;
   readonly makesAccounts: () => boolean;
+  /** Whether a name is for nobody whom somebody else invites. */
+  readonly isReserved: (user: string) => boolean;
 }
 
-export function invitationCommands({ invitations, mayInvite, isOurs, makesAccounts }: FormParts): Command[] {
+export function invitationCommands(parts: FormParts): Command[] {
+  const { invitations, mayInvite, isOurs, makesAccounts, isReserved } = parts;
   return [
     {
       target: 'host',
@@ -41,7 +44,13 @@ export function invitationCommands({ invitations, mayInvite, isOurs, makesAccoun
       name: 'Have somebody make an account',
       mayRun: (request) => makesAccounts() && isOurs(request) && mayInvite(request),
       form: () => formElement(form, { username: '', 'roster-subscription': true }),
-      run: (request, submitted) => answered(() => invitations.create(wantedIn(submitted!, request.iq.from.local))),
+      run: (request, submitted) =>
+        answered(async () => {
+          const wanted = wantedIn(submitted!, request.iq.from.local);
+          if (wanted.user !== undefined && isReserved(wanted.user))
+            throw new InvitationRefusal('taken', `"${wanted.user}" is reserved`);
+          return invitations.create(wanted);
+        }),
     },
   ];
 }

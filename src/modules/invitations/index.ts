@@ -20,6 +20,7 @@ import { defineModule, type IqRequest, on, provide } from '../../core/module.ts'
 import { answerOnStream } from '../../core/stream-iq.ts';
 import { el } from '../../xml/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
+import { Jid } from '../../xmpp/jid.ts';
 import { NS } from '../../xmpp/ns.ts';
 import { subscribing } from '../presence/index.ts';
 import { roster as rosterService } from '../roster/index.ts';
@@ -139,10 +140,14 @@ export default defineModule({
     const signIn = async (user: string, password: string): Promise<string | undefined> =>
       find(webSignIn)?.ticket(user, password);
 
+    const isReserved = (user: string): boolean => {
+      const jid = Jid.prepare(user, host.domain);
+      return jid !== undefined && host.settings.admins.includes(jid.bare);
+    };
     const mayInvite = ({ iq }: IqRequest): MaybePromise<boolean> => host.may(iq.from, 'invite');
 
     return {
-      commands: invitationCommands({ invitations: service, isOurs, mayInvite, makesAccounts }),
+      commands: invitationCommands({ invitations: service, isOurs, mayInvite, makesAccounts, isReserved }),
       routes: hasAccounts
         ? joinRoutes({
             domain: host.domain,

@@ -123,9 +123,14 @@ export class Redeemer {
     if (row.user !== undefined && row.user !== user) {
       throw new InvitationRefusal('not-allowed', `This invitation is for "${row.user}" alone`);
     }
-    if (row.kind === 'reset') return user;
-    // an administrator's name must not go to whoever comes first
-    const isReserved = row.user === undefined && host.settings.admins.includes(Jid.of(user, host.domain).bare);
+    if (row.kind === 'reset') {
+      // who has the name by now may be somebody else
+      if (((await this.accounts.facts(user))?.created ?? 0) > row.created) throw accountGone();
+      return user;
+    }
+    // an administrator's name must not go to whoever comes first, nor to whom somebody invites who is none
+    const isByOperator = row.user !== undefined && row.inviter === undefined;
+    const isReserved = !isByOperator && host.settings.admins.includes(Jid.of(user, host.domain).bare);
     const refused = isReserved || (await host.gate(accountRegistering, { user, invitation: token }));
     if (refused === true || refused instanceof StanzaError) {
       throw new InvitationRefusal(
@@ -170,6 +175,7 @@ export class Redeemer {
 
 const closed = (): InvitationRefusal => new InvitationRefusal('not-allowed', 'Nobody can make an account here');
 const takenBack = (): InvitationRefusal => new InvitationRefusal('revoked', 'Whoever invited is not here any more');
+const accountGone = (): InvitationRefusal => new InvitationRefusal('revoked', 'The account that this was for is gone');
 const weak = (least: number): InvitationRefusal =>
   new InvitationRefusal('weak-password', `The password has fewer than ${least} characters`);
 

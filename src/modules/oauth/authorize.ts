@@ -18,7 +18,7 @@ import { grantable, parseScopes } from './scopes.ts';
 export interface CodeGrant {
   readonly client: string;
   readonly redirect: string;
-  /** Whether the request named the address: then the other one has to, too (RFC 6749 4.1.3). */
+  /** What the verifier has to hash to (RFC 7636 4.2). */
   readonly challenge: string;
   readonly scopes: readonly string[];
   readonly epoch: number;

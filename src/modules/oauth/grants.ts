@@ -85,6 +85,8 @@ export class Grants {
     if (token === undefined) return undefined;
     const of = await this.parts.grants.get(token.owner, token.grant.grant);
     if (of === undefined || of.expires <= this.parts.clock.now()) return undefined;
+    // it was good once
+    if (token.grant.kind === 'refresh' && of.refresh !== token.id) return undefined;
     return (await this.parts.isCurrent(token.owner, of.epoch)) ? { ...token, of } : undefined;
   }
 
@@ -107,6 +109,8 @@ export class Grants {
       await this.end(owner, token.grant.grant);
       throw noGrant();
     }
+    // a client may stay for years without anybody being asked again
+    await this.tokens.prune(owner);
     return this.issue(owner, token.grant.grant, row, true);
   }
 

@@ -4,12 +4,12 @@
 import { softwareVersion } from '../../base/software.ts';
 import { adminCommands } from '../../core/admin-commands.ts';
 import { runCommand } from '../../core/commands.ts';
-import type { Host } from '../../core/host.ts';
+import type { AdminInvitations } from '../../core/invitations.ts';
 import { limitTo } from '../../core/limited-admin.ts';
 import { defineModule } from '../../core/module.ts';
 import type { WebMethod, WebReply, WebRequest, WebRoute } from '../../core/web.ts';
 import { circles } from '../circles/service.ts';
-import { type Invitations, invitations } from '../invitations/service.ts';
+import { invitations } from '../invitations/service.ts';
 import { accessTokens } from '../oauth/service.ts';
 import { announce } from './announcing.ts';
 import { WebDoor } from './door.ts';
@@ -37,7 +37,8 @@ export default defineModule({
     };
     const groups = new Groups({ host, run, circles: () => host.find(circles) });
     const people = new People({ host, run, clock });
-    const invites = new Invites({ host, run, invitations: lazily(host) });
+    const shown = async (): Promise<AdminInvitations> => (await own.invitationsOf(host.domain)) ?? refuseInvitations();
+    const invites = new Invites({ host, run, shown, invitations: () => host.find(invitations) ?? refuseInvitations() });
 
     /** A request of administrators; what changes something is written down. */
     const administration = (
@@ -161,11 +162,7 @@ export default defineModule({
   },
 });
 
-/** @throws ApiError where the module is off */
-function lazily(host: Host): () => Invitations {
-  return () => {
-    const found = host.find(invitations);
-    if (found === undefined) throw new ApiError('item-not-found', 'There are no invitations here');
-    return found;
-  };
+/** Where the module is off. @throws ApiError */
+function refuseInvitations(): never {
+  throw new ApiError('item-not-found', 'There are no invitations here');
 }

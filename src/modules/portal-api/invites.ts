@@ -1,7 +1,7 @@
 // Invitations, as the portal shows and makes them (`/admin_api/invites`), and as whoever has one uses it (`/register_api`).
 
 import type { Host } from '../../core/host.ts';
-import type { Invitation } from '../../core/invitations.ts';
+import type { AdminInvitations, Invitation } from '../../core/invitations.ts';
 import type { WebReply, WebRequest } from '../../core/web.ts';
 import { type InvitationProblem, InvitationRefusal, type Invitations } from '../invitations/service.ts';
 import { roleOfScope, roleScope } from '../oauth/scopes.ts';
@@ -15,6 +15,8 @@ export interface InvitesParts {
   readonly host: Host;
   readonly run: Run;
   readonly invitations: () => Invitations;
+  /** Those that administrators of the host may see. */
+  readonly shown: () => Promise<AdminInvitations>;
 }
 
 export class Invites {
@@ -26,13 +28,13 @@ export class Invites {
 
   /** Those that can be used, the oldest first. */
   async list(): Promise<readonly object[]> {
-    const open = (await this.parts.invitations().list()).filter(({ state }) => state === 'open');
+    const open = (await (await this.parts.shown()).list()).filter(({ state }) => state === 'open');
     return open.reverse().map((one) => this.told(one));
   }
 
   /** @throws ApiError */
   async show(token: string): Promise<object> {
-    return this.told(await this.find(token));
+    return this.told(await this.find(await this.parts.shown(), token));
   }
 
   /** @throws ApiError, CommandError */
@@ -92,7 +94,7 @@ export class Invites {
 
   /** Somebody does not want it. @throws ApiError */
   async reject(token: string): Promise<void> {
-    const one = await this.find(token);
+    const one = await this.find(this.parts.invitations(), token);
     if (one.uses > 1 || one.kind !== 'account') throw new ApiError('forbidden', 'It is not for one person alone');
     await this.parts.invitations().revoke(token);
   }
@@ -108,8 +110,8 @@ export class Invites {
     return json(200, { jid: `${done.user}@${this.parts.host.domain}` });
   }
 
-  private async find(token: string): Promise<Invitation> {
-    const found = await this.parts.invitations().show(token);
+  private async find(among: AdminInvitations, token: string): Promise<Invitation> {
+    const found = await among.show(token);
     if (found === undefined || found.state !== 'open') throw noInvite();
     return found;
   }

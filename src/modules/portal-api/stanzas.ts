@@ -51,7 +51,9 @@ export function stanzaEndpoint({ host, router, signal }: StanzaParts) {
       throw new ApiError('bad-request', 'an iq asks for something');
     const make = (id: string): Iq => stanzaOf(stanza.with({ id }), account, to) as Iq;
     const answer = await router.request(host, make, { by: host.domain, signal, timeout: PATIENCE });
-    if (answer.type === 'result' && changesPassword(element)) await bearer.keep();
+    // (others may answer whatever they like, and whenever)
+    const isAskedHere = to.full === host.domain || to.full === account.full;
+    if (isAskedHere && answer.type === 'result' && changesPassword(element)) await bearer.keep();
     const reply = answer.el.with({ id: element.attrs.id, from: to.full, to: account.full });
     return isJson ? json(200, jsonOf(reply)) : { status: 200, type: `${XML}; charset=utf-8`, body: reply.toXml() };
   };

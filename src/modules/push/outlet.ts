@@ -67,6 +67,8 @@ const KEPT = 86_400_000;
 /** After the first failure, and at most, in milliseconds. */
 const FIRST_PAUSE = 60_000;
 const LONGEST_PAUSE = 6 * 3_600_000;
+/** After a failure of our own. */
+const SHORT_PAUSE = 5_000;
 /** App servers of which is known how much they were sent of late. */
 const MOST_SERVERS = 1024;
 
@@ -96,10 +98,11 @@ export class Outlet {
   async push(user: string, id: string, news: News, isCounted: boolean): Promise<void> {
     const { waiting } = this.parts;
     const line = this.lineOf(user, id);
-    line.news = news;
+    // what comes just behind a call does not silence it: it rings, and the rest is counted
+    if (line.news?.kind !== 'call' || news.kind === 'call' || line.isHeld) line.news = news;
     line.isUncounted ||= !isCounted;
     try {
-      await waiting.set(this.parts.self(), keyOf(line), { user, id, news }, KEPT);
+      await waiting.set(this.parts.self(), keyOf(line), { user, id, news: line.news }, KEPT);
     } catch {
       // without Redis: it is sent all the same, if this node lives
     }
@@ -178,6 +181,10 @@ export class Outlet {
   private async send(line: Line): Promise<void> {
     try {
       await this.attempt(line);
+    } catch (error) {
+      // nobody knows where to send it while the database is away
+      hold(line, Math.max(line.from, this.parts.clock.now() + SHORT_PAUSE));
+      throw error;
     } finally {
       line.isBusy = false;
       this.arrange(line);
@@ -190,7 +197,7 @@ export class Outlet {
     const registration = await parts.find(user, id);
     if (registration === undefined) return this.nothing(line);
     const { failing } = registration;
-    if (failing !== undefined && failing.until > parts.clock.now()) return hold(line, failing);
+    if (failing !== undefined && failing.until > parts.clock.now()) return hold(line, failing.until);
     if (!(await this.turn(registration))) return;
     const summary = await this.summaryOf(line);
     const { news } = line;
@@ -207,7 +214,7 @@ export class Outlet {
     }
     const until = parts.clock.now() + Math.min(FIRST_PAUSE * 2 ** (times - 1), LONGEST_PAUSE);
     line.news ??= news;
-    hold(line, { times, until });
+    hold(line, until);
     await parts.fails(user, registration, { times, until });
   }
 
@@ -258,7 +265,7 @@ export class Outlet {
   }
 }
 
-function hold(line: Line, { until }: Failing): void {
+function hold(line: Line, until: number): void {
   line.from = until;
   line.isHeld = true;
 }

@@ -30,6 +30,8 @@ export interface Judged {
 
 /** So much of a text is told, in characters. */
 const MOST_BODY = 1024;
+/** So many kinds of what a call is of: app servers refuse what is too large. */
+const MOST_MEDIA = 8;
 
 /** What a stanza to an account, or to one of its sessions, has to tell. */
 export function judge(stanza: Stanza, account: BareJid): Judged | undefined {
@@ -60,7 +62,7 @@ function judgeIq(iq: Element, from: string, payload: Element | undefined): Judge
 function callFrom(from: string, sid: string | undefined, descriptions: readonly Element[]): News {
   const media = [
     ...new Set(descriptions.flatMap(({ attrs }) => (attrs.media === undefined ? [] : [short(attrs.media, 32)]))),
-  ];
+  ].slice(0, MOST_MEDIA);
   const known = sid === undefined ? undefined : short(sid, 256);
   const key = hashOf(`call\n${from}\n${known ?? randomBytes(9).toString('base64')}`);
   return { kind: 'call', from, key, media, ...(known !== undefined && { sid: known }) };

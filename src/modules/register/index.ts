@@ -77,7 +77,7 @@ export default defineModule({
     const checkRate = (address: string): void => {
       const network = networkOf(address);
       if (!host.settings.limits.enabled || unlimited.has(network)) return;
-      if (bucketOf(network).take(1, clock.now()) > 0) {
+      if (!bucketOf(network).tryTake(1, clock.now())) {
         throw new StanzaError('resource-constraint', 'Too many registrations from your network; try again later');
       }
       cluster.publish(registeredTopic, { domain: host.domain, network } satisfies Registered);
@@ -105,7 +105,8 @@ export default defineModule({
       try {
         return checkChallenge(query, challenge, host.domain, clock.now());
       } catch (error) {
-        if (challenge !== undefined) bucketOf(networkOf(stream.address)).take(WRONG, clock.now());
+        // (nothing is owed: others come from the same network)
+        if (challenge !== undefined) bucketOf(networkOf(stream.address)).tryTake(WRONG, clock.now());
         throw error;
       }
     };
@@ -143,16 +144,18 @@ export default defineModule({
       const query = iq.getChild('query', NS.register);
       if (query === undefined) throw new StanzaError('not-authorized');
       const token = invited()?.presentedOn(stream);
-      if (token === undefined && !isOpen(host)) {
-        throw new StanzaError('not-allowed', isOffered() ? 'You need an invitation' : 'Registration is closed here');
-      }
+      // 3.1 MUST: for those who have no invitation there is the form where others have one, and an error where nobody registers
+      if (token === undefined && !isOffered())
+        throw new StanzaError('service-unavailable', 'Registration is closed here');
       if (iq.attrs.type === 'get') {
-        if (token === undefined && config.captcha) return challenged(stream, iq.attrs.id);
-        return form(token === undefined ? undefined : (await invited()?.show(token))?.user);
+        if (token === undefined && isOpen(host) && config.captcha) return challenged(stream, iq.attrs.id);
+        const hint = token === undefined && !isOpen(host) ? 'You need an invitation to register here. ' : '';
+        return form(hint, token === undefined ? undefined : (await invited()?.show(token))?.user);
       }
       if (iq.attrs.type !== 'set') throw new StanzaError('bad-request');
       // 3.2: whoever is not logged in has nothing to remove
       if (query.getChild('remove') !== undefined) throw new StanzaError('unexpected-request');
+      if (token === undefined && !isOpen(host)) throw new StanzaError('not-allowed', 'You need an invitation');
       if (token === undefined) await register(query, stream);
       else await registerInvited(query, token);
       return undefined;
@@ -247,10 +250,13 @@ function needed(given: FilledIn, otherwise: Condition): FilledIn {
 
 const field = (name: string, value = ''): Element => el(name, NS.register, undefined, ...(value === '' ? [] : [value]));
 
-/** @param user the name that is kept for whoever asks */
-function form(user?: string): Element {
+/**
+ * @param hint what whoever asks has to know first
+ * @param user the name that is kept for whoever asks
+ */
+function form(hint: string, user: string | undefined): Element {
   const what = user === undefined ? 'Choose a name and a password.' : 'Choose a password.';
-  const instructions = el('instructions', NS.register, undefined, what);
+  const instructions = el('instructions', NS.register, undefined, hint + what);
   return el('query', NS.register, undefined, instructions, field('username', user), field('password'));
 }
 

@@ -95,9 +95,16 @@ function seal(reply: WebReply, name: string, secret: string): string {
   return Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64');
 }
 
+/** @throws Problem for a token that is not the one which asked first: administrators have one after another */
 function unseal(text: string, name: string, secret: string): WebReply {
   const bytes = Buffer.from(text, 'base64');
   const cipher = createDecipheriv('aes-256-gcm', keyFor(name, secret), bytes.subarray(0, 12));
   cipher.setAuthTag(bytes.subarray(12, 28));
-  return JSON.parse(Buffer.concat([cipher.update(bytes.subarray(28)), cipher.final()]).toString('utf8')) as WebReply;
+  const opened = cipher.update(bytes.subarray(28));
+  try {
+    cipher.final();
+  } catch {
+    throw new Problem(422, 'key-reused', 'This Idempotency-Key was used with another token: what it was for is done.');
+  }
+  return JSON.parse(opened.toString('utf8')) as WebReply;
 }

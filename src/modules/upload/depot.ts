@@ -16,12 +16,6 @@ export interface ByteRange {
   readonly end: number;
 }
 
-export interface OpenedFile {
-  readonly body: Readable;
-  /** How much was read of it; what does not grow any more has a reader that went away unnoticed. */
-  read(): number;
-}
-
 /** Keys are ids: they may stand in paths as they are. */
 export interface Depot {
   /**
@@ -30,7 +24,7 @@ export interface Depot {
    */
   put(key: string, body: AsyncIterable<Uint8Array>, size: number): Promise<void>;
   /** @throws DepotUnavailable; undefined where there is nothing of that name */
-  open(key: string, size: number, range: ByteRange): Promise<OpenedFile | undefined>;
+  open(key: string, size: number, range: ByteRange): Promise<Readable | undefined>;
   /** Also where there is nothing of that name. @throws DepotUnavailable */
   remove(key: string): Promise<void>;
   /** Whether so much more can be kept. */

@@ -4,8 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { Clock } from '../../base/clock.ts';
-import { type ByteRange, type Depot, DepotFull, DepotUnavailable, type OpenedFile } from './depot.ts';
+import { type ByteRange, type Depot, DepotFull, DepotUnavailable } from './depot.ts';
 
 /** Where what is still coming is. */
 const PARTS = 'incoming';
@@ -46,7 +47,7 @@ export class Disk implements Depot {
     }
   }
 
-  async open(key: string, _size: number, range: ByteRange): Promise<OpenedFile | undefined> {
+  async open(key: string, _size: number, range: ByteRange): Promise<Readable | undefined> {
     let handle: FileHandle;
     try {
       handle = await open(this.placeOf(key).file, 'r');
@@ -54,8 +55,7 @@ export class Disk implements Depot {
       if (codeOf(error) === 'ENOENT') return undefined;
       throw told(error);
     }
-    const body = createReadStream('', { fd: handle, ...range, highWaterMark: CHUNK });
-    return { body, read: () => body.bytesRead };
+    return createReadStream('', { fd: handle, ...range, highWaterMark: CHUNK });
   }
 
   async remove(key: string): Promise<void> {

@@ -1,4 +1,5 @@
 // The service: files by whose they are, by their addresses, and by what was said of them.
+import { createHash } from 'node:crypto';
 import { Jid } from '../../xmpp/jid.ts';
 import { ADDRESS, type Ids } from './ids.ts';
 import { encodeName } from './names.ts';
@@ -48,11 +49,12 @@ export class Library implements Uploads {
   }
 
   async mentioned(by: string, text: string, message: string): Promise<void> {
-    for (const { user, id } of await this.filesOf(by, text)) await this.parts.shelf.mention(user, id, message);
+    for (const { user, id } of await this.filesOf(by, text)) await this.parts.shelf.mention(user, id, markOf(message));
   }
 
   async withdrawn(by: string, text: string, message: string): Promise<void> {
-    for (const { user, id } of await this.filesOf(by, text)) await this.parts.shelf.unmention(user, id, message);
+    for (const { user, id } of await this.filesOf(by, text))
+      await this.parts.shelf.unmention(user, id, markOf(message));
   }
 
   /** What others only speak of is not theirs to delete. */
@@ -64,6 +66,11 @@ export class Library implements Uploads {
     const found = await Promise.all(ours.map((id) => this.parts.shelf.find(id)));
     return found.flatMap((one) => (one?.user === jid.local ? [one] : []));
   }
+}
+
+/** Short, however long the ids of messages are that clients make up: it is kept with the file. */
+function markOf(message: string): string {
+  return createHash('sha256').update(message).digest('base64url').slice(0, 22);
 }
 
 export function pathOf(id: string, name: string): string {

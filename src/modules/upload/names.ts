@@ -37,7 +37,7 @@ export const UNKNOWN_TYPE = 'application/octet-stream';
 
 const token = "[a-z0-9!#$%&'*+.^_`|~-]+";
 const mediaType = new RegExp(
-  `^(${token}/${token})((?:\\s*;\\s*${token}=(?:${token}|"[^"\\\\\\r\\n]*"))*)\\s*;?\\s*$`,
+  `^(${token}/${token})((?:[ \\t]*;[ \\t]*${token}=(?:${token}|"[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]*"))*)[ \\t]*;?[ \\t]*$`,
   'i',
 );
 

@@ -5,11 +5,10 @@
 //   what we say it is (`nosniff`), and is saved rather than shown unless it is harmless (names.ts).
 // - 7 MUST: another length is refused; SHOULD: so is another type.
 // - RFC 9110 14.5: a part of a file is not put.
-import type { Readable } from 'node:stream';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import { WebRefusal, type WebReply, type WebRequest, type WebRoute } from '../../core/web.ts';
-import { type Depot, DepotFull, DepotUnavailable, type OpenedFile } from './depot.ts';
+import { type Depot, DepotFull, DepotUnavailable } from './depot.ts';
 import type { Ids } from './ids.ts';
 import { BrokenOff, steadily, TooSlow } from './intake.ts';
 import { disposition, essence, parseType, UNKNOWN_TYPE } from './names.ts';
@@ -32,8 +31,6 @@ export const LEAVE = 'slot';
 const PATH = '/upload/:id/:name';
 /** How long others may keep what they read, in milliseconds; what is deleted should not be around for ever. */
 const KEPT = 24 * 3_600_000;
-/** Who has read nothing for so long is gone, in milliseconds. */
-const STANDSTILL = 5 * 60_000;
 
 const anywhere = { 'access-control-allow-origin': '*' };
 const readable = {
@@ -156,9 +153,9 @@ async function get(parts: RouteParts, request: WebRequest): Promise<WebReply | u
       ...(part === 'whole' ? {} : { 'content-range': `bytes ${range.start}-${range.end}/${size}` }),
     },
   };
-  const opened = await open(depot, id, size, range, parts.log);
+  const body = await open(depot, id, size, range, parts.log);
   parts.served(length);
-  return { ...reply, body: watched(opened, clock) };
+  return { ...reply, body };
 }
 
 async function open(...[depot, id, size, range, log]: [Depot, string, number, { start: number; end: number }, Logger]) {
@@ -170,18 +167,4 @@ async function open(...[depot, id, size, range, log]: [Depot, string, number, { 
   }
   log.error({ file: id }, 'a file is not where files are kept');
   throw refusal(404, 'this file is lost');
-}
-
-/** Ends what nobody reads. */
-function watched({ body, read }: OpenedFile, clock: Pick<Clock, 'after'>): Readable {
-  let before = -1;
-  const look = (): void => {
-    const now = read();
-    if (now === before) body.destroy(new Error('nobody reads it'));
-    before = now;
-    cancel = clock.after(STANDSTILL, look);
-  };
-  let cancel = clock.after(STANDSTILL, look);
-  body.once('close', () => cancel());
-  return body;
 }

@@ -5,22 +5,25 @@
 // - There is no folder to tidy: what was not sent to its end is not kept there, and what is kept is known here before.
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Readable } from 'node:stream';
 import type { Clock } from '../../base/clock.ts';
 import type { S3Settings } from '../../config/upload.ts';
-import { type ByteRange, type Depot, DepotFull, DepotUnavailable, type OpenedFile } from './depot.ts';
+import { type ByteRange, type Depot, DepotFull, DepotUnavailable } from './depot.ts';
 import { encodePath, type S3Key, signed } from './sigv4.ts';
 
-/** How long the storage may be silent, in milliseconds. */
 const SILENCE = 30_000;
 /** Of what it says is wrong. */
 const LONGEST_ANSWER = 4096;
-const SOCKETS = 64;
+/** Connections that are kept for later. There are as many as there are requests: nobody waits for somebody who reads slowly. */
+const SPARE_SOCKETS = 64;
 
 export interface S3Options {
   readonly settings: S3Settings;
   /** Files of several hosts may be in one bucket. */
   readonly host: string;
   readonly clock: Pick<Clock, 'now'>;
+  /** How long the storage may be silent, in milliseconds. */
+  readonly silence?: number;
 }
 
 export class S3 implements Depot {
@@ -29,8 +32,9 @@ export class S3 implements Depot {
   private readonly key: S3Key;
   private readonly clock: Pick<Clock, 'now'>;
   private readonly agent: HttpAgent;
+  private readonly silence: number;
 
-  constructor({ settings, host, clock }: S3Options) {
+  constructor({ settings, host, clock, silence = SILENCE }: S3Options) {
     this.base = new URL(settings.endpoint);
     const path = this.base.pathname.replace(/\/+$/, '');
     if (!settings['path-style']) this.base.hostname = `${settings.bucket}.${this.base.hostname}`;
@@ -42,12 +46,15 @@ export class S3 implements Depot {
       region: settings.region,
     };
     this.clock = clock;
-    const options = { keepAlive: true, maxSockets: SOCKETS };
+    this.silence = silence;
+    const options = { keepAlive: true, maxFreeSockets: SPARE_SOCKETS };
     this.agent = this.base.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options);
   }
 
   async put(key: string, body: AsyncIterable<Uint8Array>, size: number): Promise<void> {
-    const request = this.begin('PUT', key, { 'content-length': String(size) });
+    // a sender may be slow: that is not the storage's silence
+    let isOurs = true;
+    const request = this.begin('PUT', key, { 'content-length': String(size) }, () => isOurs);
     const answer = answerOf(request);
     // looked at only after the body was sent
     answer.catch(() => {});
@@ -56,7 +63,9 @@ export class S3 implements Depot {
       for await (const chunk of body) {
         length += chunk.length;
         if (length > size) break;
+        isOurs = false;
         if (!request.write(chunk)) await drained(request);
+        isOurs = length < size;
       }
       if (length !== size) throw new Error(`${length} bytes came, and not ${size}`);
       request.end();
@@ -68,7 +77,7 @@ export class S3 implements Depot {
     await accept(await answer, 200);
   }
 
-  async open(key: string, size: number, { start, end }: ByteRange): Promise<OpenedFile | undefined> {
+  async open(key: string, size: number, { start, end }: ByteRange): Promise<Readable | undefined> {
     const isPart = start > 0 || end < size - 1;
     const request = this.begin('GET', key, isPart ? { range: `bytes=${start}-${end}` } : {});
     request.end();
@@ -78,8 +87,9 @@ export class S3 implements Depot {
       return undefined;
     }
     if (body.statusCode !== (isPart ? 206 : 200)) throw await problemOf(body);
-    const before = body.socket.bytesRead;
-    return { body, read: () => body.socket.bytesRead - before };
+    // from here on it is whoever reads that may be slow
+    request.setTimeout(0);
+    return body;
   }
 
   async remove(key: string): Promise<void> {
@@ -96,17 +106,25 @@ export class S3 implements Depot {
     return 0;
   }
 
-  private begin(method: string, key: string, headers: Readonly<Record<string, string>>): ClientRequest {
+  /** @param isExcused whether the storage may be silent just now */
+  private begin(
+    method: string,
+    key: string,
+    headers: Readonly<Record<string, string>>,
+    isExcused = (): boolean => false,
+  ): ClientRequest {
     const url = new URL(this.base);
     url.pathname = encodePath(`${this.folder}/${key}`);
     const options = {
       method,
       agent: this.agent,
-      timeout: SILENCE,
+      timeout: this.silence,
       headers: signed(method, url, headers, this.key, this.clock.now()),
     };
     const request = url.protocol === 'https:' ? httpsRequest(url, options) : httpRequest(url, options);
-    request.on('timeout', () => request.destroy(new Error('it is silent')));
+    request.on('timeout', () => {
+      if (!isExcused()) request.destroy(new Error('it is silent'));
+    });
     return request;
   }
 }

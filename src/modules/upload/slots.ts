@@ -102,8 +102,11 @@ export class Slots {
   private async place(user: string, wanted: Wanted): Promise<Shelved> {
     const { shelf, depot, ids, clock, settings } = this.parts;
     const now = clock.now();
-    checkQuotas([...(await shelf.all(user)).values()], wanted, settings, now);
+    const rows = [...(await shelf.all(user)).values()];
+    checkQuotas(rows, wanted, settings, now);
     const { 'host-quota': most } = settings;
+    // what was asked for and never sent is not to take the room of others until it is swept
+    if (most > 0 && rows.some((row) => isLapsed(row, now))) await shelf.sweep(user);
     if (most > 0 && (await shelf.total()) + wanted.size > most)
       throw full('there is no room for more files here', undefined);
     if (!(await depot.hasRoom(wanted.size))) throw full('there is no room for more files here', undefined);

@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
-import type { AdminContext } from '../../../src/core/commands.ts';
+import { adminCommands } from '../../../src/core/admin-commands.ts';
+import { type AdminContext, runCommand } from '../../../src/core/commands.ts';
 import { limitTo } from '../../../src/core/limited-admin.ts';
+import { Portal } from '../../kit/portal.ts';
+import { startServer } from '../../kit/test-server.ts';
 
 const parents: Readonly<Record<string, string>> = {
   'one.test': 'one.test',
@@ -99,4 +102,26 @@ test('nobody gets at other domains by the account of who administers those', asy
   await mine.setRole('root', 'member');
   for (const one of all) await one('guest');
   expect(done).toHaveLength(1 + all.length);
+});
+
+test('nor by a link that somebody else has made for that account', async () => {
+  const chief = 'chief@one.test';
+  const server = await startServer({ hosts: { 'one.test': {}, 'two.test': {} }, admins: [chief], listen: { http: 0 } });
+  const { accounts } = server.hosts.get('one.test')!;
+  await accounts.create('chief', 'secret');
+  await accounts.create('boss', 'my password', 'admin');
+  const run = async (name: string, args: object, context: AdminContext): Promise<unknown> =>
+    runCommand(adminCommands.find((one) => one.name === name)!, context, args);
+  const { token } = (await run('invite', { reset: chief }, server.admin)) as { readonly token: string };
+  const own = limitTo(server.admin, 'one.test');
+  expect(await run('invite ls', {}, own)).toEqual({ invitations: [] });
+  for (const name of ['invite show', 'invite revoke']) {
+    await expect(run(name, { token }, own)).rejects.toMatchObject({ code: 'not-found' });
+  }
+  const portal = new Portal(`http://127.0.0.1:${server.address('http')!.port}`, 'one.test');
+  await portal.login('boss', 'my password');
+  expect((await portal.get('/admin_api/invites')).json).toEqual([]);
+  expect((await portal.get(`/admin_api/invites/${token}`)).status).toBe(404);
+  expect(await run('invite show', { token }, server.admin)).toMatchObject({ state: 'open' });
+  await server.stop();
 });

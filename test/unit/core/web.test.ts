@@ -1,4 +1,6 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silent } from '../../../src/base/log.ts';
@@ -18,6 +20,7 @@ function hostOf(
 }
 
 let given = '';
+const unsaid = Readable.from(['a']);
 const knows = (domain: string): WebRoute => ({
   methods: ['GET'],
   path: '/who/:name',
@@ -49,6 +52,13 @@ const things: WebRoute[] = [
   { methods: ['GET'], path: '/broken', handle: () => Promise.reject(new Error('secret')) },
   { methods: ['GET'], path: '/no-database', handle: () => Promise.reject(new StorageUnavailable('away')) },
   { methods: ['GET'], path: '/long', handle: () => ({ status: 200, body: Readable.from(['a'.repeat(100_000), 'b']) }) },
+  {
+    methods: ['GET'],
+    path: '/unsayable',
+    handle: () => ({ status: 200, type: 'text/plain; x="\u0100"', body: unsaid }),
+  },
+  { methods: ['GET'], path: '/same', handle: () => ({ status: 304, headers: { etag: '"1"' } }) },
+  { methods: ['GET'], path: '/huge', handle: () => ({ status: 200, body: Buffer.alloc(16 * 2 ** 20) }) },
   { methods: ['GET'], path: '/files/*', handle: ({ params }) => ({ status: 200, body: params['*']! }) },
 ];
 const first = hostOf('one.example', things);
@@ -61,11 +71,15 @@ const hosts = new Map(
 );
 const http = new Http();
 let port = 0;
+const answers: ServerResponse[] = [];
 
 beforeAll(async () => {
   http.route('GET', '/healthz', async () => ({ status: 200, body: 'ok' }));
-  const routes = new WebRoutes(hosts, silent);
-  http.otherwise((request, response, peer) => routes.take(request, response, peer));
+  const routes = new WebRoutes(hosts, silent, 300);
+  http.otherwise((request, response, peer) => {
+    answers.push(response);
+    return routes.take(request, response, peer);
+  });
   ({ port } = await http.listen('test', ['127.0.0.1'], 0));
 });
 afterAll(() => http.close());
@@ -160,6 +174,29 @@ describe('answers', () => {
       'cache-control': 'no-store',
       'set-cookie': ['a=1', 'b=2'],
     });
+  });
+  test('that cannot be said are not kept open', async () => {
+    await expect(ask('GET', '/unsayable')).rejects.toThrow();
+    expect(unsaid.destroyed).toBe(true);
+  });
+  test('that somebody has already say nothing of the content', async () => {
+    const { status, headers } = await ask('GET', '/same');
+    expect([status, headers.etag, headers['content-type'], headers['content-length']]).toEqual([
+      304,
+      '"1"',
+      undefined,
+      undefined,
+    ]);
+  });
+  test('are not for whoever does not read them', async () => {
+    const socket = connect(port, '127.0.0.1').pause();
+    socket.on('error', () => {});
+    answers.length = 0;
+    socket.write('GET /huge HTTP/1.1\r\nHost: one.example\r\n\r\n');
+    await expect.poll(() => answers).toHaveLength(1);
+    await once(answers[0]!, 'timeout');
+    expect(answers[0]!.destroyed).toBe(true);
+    socket.destroy();
   });
   test('may be streams', async () => {
     expect((await ask('GET', '/long')).text).toBe(`${'a'.repeat(100_000)}b`);

@@ -52,7 +52,7 @@ function processOf(): { readonly done: string[]; readonly process: AdminOptions 
 
 test('an admin of one domain among several administers that one, and not the server', async () => {
   const { person, server } = await start(
-    { hosts: { 'verona.test': {}, 'mantua.test': {} }, admins: ['duke@verona.test'] },
+    { hosts: { 'verona.test': {}, 'mantua.test': {} }, admins: ['duke@verona.test', 'prince@verona.test'] },
     processOf(),
   );
   await server.hosts.get('mantua.test')!.accounts.create('apothecary', 'secret');
@@ -72,21 +72,38 @@ test('an admin of one domain among several administers that one, and not the ser
   expect((await romeo.run('urn:parley:admin:user-ls', { fields: {} })).values.accounts).toEqual(['romeo@verona.test']);
   // whom the settings name administers both, and the server
   const duke = await person('duke@verona.test');
+  await server.hosts.get('verona.test')!.accounts.create('prince', 'secret');
+  // so nobody who administers less logs in as they
+  const fields = {
+    accountjid: 'prince@verona.test',
+    jid: 'prince@verona.test',
+    reset: 'prince@verona.test',
+    password: 'mine',
+  };
+  for (const node of [`${ADMIN}#change-user-password`, 'urn:parley:admin:user-passwd', 'urn:parley:admin:invite']) {
+    expect(await romeo.run(node, { fields })).toMatchObject({ refused: ['forbidden', 'text'] });
+  }
   expect(await duke.run(`${ADMIN}#get-registered-users-num`, { to: 'mantua.test' })).toMatchObject({
     values: { registeredusersnum: ['1'] },
   });
   expect((await duke.run('urn:parley:admin:user-ls', { fields: {} })).values.accounts).toEqual([
     'duke@verona.test',
+    'prince@verona.test',
     'romeo@verona.test',
     'apothecary@mantua.test',
   ]);
   expect(await duke.run('urn:parley:admin:status')).toMatchObject({ status: 'completed' });
+  const changed = { fields: { ...fields, password: 'another' } };
+  expect(await duke.run(`${ADMIN}#change-user-password`, changed)).toMatchObject({ status: 'completed' });
 });
 
 test('the server is stopped, or its nodes replaced, when it was announced', async () => {
   const clock = new FakeClock();
   const { done, process } = processOf();
-  const { person } = await start({ hosts: { 'verona.test': {} } }, { process, clock });
+  // (where nothing is announced nobody is told, and the rest is done)
+  const mantua = { modules: { announcements: false } };
+  const hosts = { 'verona.test': {}, 'mantua.test': mantua };
+  const { person } = await start({ hosts, admins: ['romeo@verona.test'] }, { process, clock });
   const romeo = await person('romeo@verona.test', 'admin');
   const juliet = await person('juliet@verona.test');
   const asked = await romeo.run(`${ADMIN}#shutdown`);

@@ -223,6 +223,29 @@ describe('what an invitation may be', () => {
     expect((await host.accounts.facts('escalus'))?.role).toBe('admin');
   });
 
+  test('whoever is no operator gives an administrator’s name to nobody', async () => {
+    const { token } = await service.create({ kind: 'account', user: 'prince', inviter: 'romeo' });
+    expect(await problemOf(service.redeem({ token, password }))).toBe('taken');
+    expect(await host.accounts.exists('prince')).toBe(false);
+  });
+
+  test('a new password is for the account that was there, and for nobody who has its name since', async () => {
+    const { token } = await service.create({ kind: 'reset', user: 'romeo' });
+    await host.accounts.remove('romeo');
+    expect(await problemOf(service.redeem({ token, password }))).toBe('no-account');
+    await clock.advance(MINUTE);
+    await host.accounts.create('romeo', 'another romeo');
+    expect(await problemOf(service.redeem({ token, password }))).toBe('revoked');
+    expect(await host.accounts.verifyPlain('romeo', 'another romeo')).toBe(true);
+  });
+
+  test('one that was refused counts for nobody', async () => {
+    await service.create({ kind: 'account', user: 'juliet' });
+    for (let i = 0; i < 50; i++)
+      expect(await problemOf(service.create({ kind: 'account', user: 'juliet', inviter: 'romeo' }))).toBe('taken');
+    expect((await service.create({ kind: 'contact', inviter: 'romeo' })).inviter).toBe('romeo@verona.test');
+  });
+
   test('one account has only so many', async () => {
     for (let i = 0; i < 50; i++) await service.create({ kind: 'contact', inviter: 'romeo', ttl: MINUTE });
     expect(await problemOf(service.create({ kind: 'contact', inviter: 'romeo' }))).toBe('too-many');

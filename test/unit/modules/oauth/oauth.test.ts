@@ -276,6 +276,16 @@ describe('the authorization code', () => {
     expect((await refresh(third.refresh_token)).json.error).toBe('invalid_grant');
   });
 
+  test('one that was good once is told as none', async () => {
+    const { refresh_token } = (await redeem(await codeOf())).json;
+    const isActive = async (text: string): Promise<boolean> =>
+      (await send('POST', '/oauth2/introspect', { token: text }, basic(client))).json.active;
+    expect(await isActive(refresh_token)).toBe(true);
+    const next = (await token(client, { grant_type: 'refresh_token', refresh_token })).json;
+    expect(await isActive(refresh_token)).toBe(false);
+    expect(await isActive(next.refresh_token)).toBe(true);
+  });
+
   test('of two that show it at a time one has tokens, and then nobody', async () => {
     const { refresh_token } = (await redeem(await codeOf())).json;
     const form = { grant_type: 'refresh_token', refresh_token };

@@ -338,6 +338,20 @@ describe('Idempotency-Key', () => {
     expect(another.status).toBe(201);
   });
 
+  test('whoever has another token by now is told that it is done, and not what came of it', async () => {
+    await server.hosts.get('two.test')!.accounts.create('steward', 'my password', 'admin');
+    const body = { jid: 'k6@two.test', generate: true };
+    const answers: Answer[] = [];
+    for (let i = 0; i < 2; i++) {
+      const portal = new Portal(base.replace('/api/v1', ''), 'two.test');
+      await portal.login('steward', 'my password');
+      answers.push(await ask('POST', '/users', body, { token: portal.token!, ...keyed('k6') }));
+    }
+    expect(answers.map(({ status }) => status)).toEqual([201, 422]);
+    expect(answers[1]!.json).toMatchObject({ code: 'key-reused' });
+    expect(answers[1]!.json).not.toHaveProperty('password');
+  });
+
   test('what failed may be tried again under its key', async () => {
     expect((await ask('DELETE', '/users/k5@one.test', undefined, keyed('k5'))).status).toBe(404);
     await ask('POST', '/users', { jid: 'k5@one.test', generate: true });

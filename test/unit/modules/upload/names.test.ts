@@ -65,6 +65,10 @@ describe('types', () => {
     ['image/png; x', undefined],
     ['', undefined],
     ['text/plain; charset="a\r\nb"', undefined],
+    ['text/plain; charset="\u0100"', undefined],
+    ['text/plain; charset="\u007f"', undefined],
+    ['text/plain;\r\n x=y', undefined],
+    ['text/plain;\u2003x=y', undefined],
     [`text/${'x'.repeat(300)}`, undefined],
   ])('%j is read as %j', (given, read) => {
     expect(parseType(given)).toBe(read);

@@ -3,10 +3,15 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { upload } from '../../../../src/config/upload.ts';
 import { Disk } from '../../../../src/modules/upload/disk.ts';
 import { Ids } from '../../../../src/modules/upload/ids.ts';
+import { Library, pathOf } from '../../../../src/modules/upload/library.ts';
 import { isThere, Shelf, type Shelved, stores, type UploadStores } from '../../../../src/modules/upload/shelf.ts';
+import { Slots } from '../../../../src/modules/upload/slots.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
+import { el } from '../../../../src/xml/element.ts';
+import { NS } from '../../../../src/xmpp/ns.ts';
 import { FakeClock } from '../../../kit/clock.ts';
 
 const HOUR = 3_600_000;
@@ -137,4 +142,33 @@ test('whoever sends something while it is swept is not forgotten', async () => {
     await Promise.all([asked(), sweeping]);
     expect(await opened.people.get('romeo'), `after ${steps} steps`).toBe(true);
   }
+});
+
+test('what somebody asks for and never sends takes the room of the host once, however often they ask', async () => {
+  const settings = {
+    ...upload.parse({ folder, 'host-quota': '100B' }),
+    'keep-free': 0,
+  };
+  const slots = new Slots({ shelf, depot: disk, ids, clock, settings });
+  const request = el('request', NS.upload, { filename: 'a', size: '60' });
+  for (let i = 0; i < 3; i++) {
+    await slots.give('romeo', request);
+    await clock.advance(settings['slot-lifetime'] + 1);
+  }
+  expect(await shelf.total()).toBe(60);
+});
+
+test('what is kept of the messages that speak of a file is small, however long their ids are', async () => {
+  const library = new Library({ shelf, ids, domain: 'verona.test', now: () => clock.now(), url: (path) => path });
+  const slot = await asked();
+  const [by, text] = ['romeo@verona.test', `see https://verona.test${pathOf(slot.id, 'a')}`];
+  const long = 'x'.repeat(100_000);
+  for (const message of ['m1', 'm1', long]) await library.mentioned(by, text, message);
+  const { mentions = [] } = (await shelf.find(slot.id))!.row;
+  expect(mentions).toHaveLength(2);
+  expect(mentions.join('').length).toBeLessThan(100);
+  await library.withdrawn(by, text, long);
+  expect((await shelf.find(slot.id))?.row.mentions).toHaveLength(1);
+  await library.withdrawn(by, text, 'm1');
+  expect(await shelf.find(slot.id)).toBeUndefined();
 });
