@@ -72,6 +72,11 @@ export interface Web {
   url(path: string): string | undefined;
 }
 
+/** A path for the log: what may be a token, a name or an id in it is not for everybody who reads logs. */
+export function shownPath(path: string): string {
+  return path.replace(/[^/]{16,}/g, '...');
+}
+
 /** How long a body may take that is read as a whole, and what is still on its way when it was refused; milliseconds. */
 const BODY_TIME = 30_000;
 const LINGER = 2_000;

@@ -3,7 +3,7 @@ import { bearerOf, domainOfToken } from '../../auth/tokens.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AdminContext } from '../../core/commands.ts';
 import type { Host } from '../../core/host.ts';
-import { WebRefusal, type WebReply, type WebRequest } from '../../core/web.ts';
+import { shownPath, WebRefusal, type WebReply, type WebRequest } from '../../core/web.ts';
 import type { AccessTokens, Bearer } from '../oauth/service.ts';
 import { ApiError, apiErrorOf, json, renderApiError } from './errors.ts';
 
@@ -74,7 +74,7 @@ export class WebDoor {
   private refusal(request: WebRequest, error: unknown): WebReply {
     if (error instanceof WebRefusal) throw error;
     const known = apiErrorOf(error);
-    if (known === undefined) this.parts.log.error({ err: error, path: request.path }, 'a request failed');
+    if (known === undefined) this.parts.log.error({ err: error, path: shownPath(request.path) }, 'a request failed');
     return renderApiError(known ?? new ApiError('internal-server-error', 'Something went wrong here'));
   }
 }

@@ -213,7 +213,7 @@ export class Outlet {
       return this.nothing(line);
     }
     const until = parts.clock.now() + Math.min(FIRST_PAUSE * 2 ** (times - 1), LONGEST_PAUSE);
-    line.news ??= news;
+    line.news ??= news.kind === 'call' ? missed(news) : news;
     hold(line, until);
     await parts.fails(user, registration, { times, until });
   }
@@ -263,6 +263,11 @@ export class Outlet {
       // it is forgotten in time; told twice does no harm
     }
   }
+}
+
+/** By the time that an app server is there again nobody calls any more: no phone is to ring. */
+function missed({ from, key }: News): News {
+  return { kind: 'chat', from, key };
 }
 
 function hold(line: Line, until: number): void {

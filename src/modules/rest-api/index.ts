@@ -7,7 +7,7 @@ import { type AdminContext, runCommand } from '../../core/commands.ts';
 import { limitTo } from '../../core/limited-admin.ts';
 import { counter } from '../../core/metrics.ts';
 import { defineModule } from '../../core/module.ts';
-import type { WebMethod, WebReply, WebRequest, WebRoute } from '../../core/web.ts';
+import { shownPath, type WebMethod, type WebReply, type WebRequest, type WebRoute } from '../../core/web.ts';
 import { compileRoute } from '../../core/web-path.ts';
 import { ephemeral } from '../../storage/specs.ts';
 import { accessTokens } from '../oauth/service.ts';
@@ -134,7 +134,7 @@ export default defineModule({
         metrics.requests.inc();
         const problem = problemOf(error);
         if (problem === undefined)
-          log.error({ err: error, path: request.path }, 'a request to the REST interface failed');
+          log.error({ err: error, path: shownPath(request.path) }, 'a request to the REST interface failed');
         return allow(request, renderProblem(problem ?? new Problem(500, 'failed', 'Something went wrong here.')));
       }
     };

@@ -99,6 +99,8 @@ export default defineModule({
         sum += bytes;
       }
       await shelf.recount(sum, before);
+      // what is unknown may be known to the database that the folder had before
+      if ((await opened.secrets.get('adopted')) !== undefined) return;
       await depot.tidy(async (id) => (await shelf.find(id)) !== undefined, goesOn);
     }
 

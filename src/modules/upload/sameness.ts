@@ -21,7 +21,8 @@ export interface SamenessParts {
 }
 
 /**
- * Whether the folder is the one that the others use. A server that is one node takes what it is given: a new disk, or a copy.
+ * Whether the folder is the one that the others use. A server that is one node takes what it is given: a new disk, or a copy. What lies there may then be
+ * another database's (this one may be a backup, or the wrong one): `adopted` is set, and nothing unknown is to be removed.
  */
 export async function isSameFolder({ folder, marks, hasOthers, clock, signal }: SamenessParts): Promise<boolean> {
   const file = join(folder, MARK);
@@ -31,7 +32,9 @@ export async function isSameFolder({ folder, marks, hasOthers, clock, signal }: 
   };
   const own = randomBytes(12).toString('base64url');
   const here = await read();
+  const before = await marks.get('folder');
   const known = await marks.update('folder', (old) => old ?? here ?? own);
+  if (here !== undefined && here !== before && (here === known || !hasOthers())) await marks.set('adopted', here);
   if (here === known) return true;
   if (here === undefined && known !== own && hasOthers()) {
     // whoever was first writes it now

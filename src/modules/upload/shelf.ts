@@ -213,6 +213,8 @@ export class Shelf {
       return old && { ...old, mentions: mentions.filter((one) => one !== message) };
     });
     if (row === undefined || (row.mentions?.length ?? 0) > 0) return false;
+    // a picture of somebody's profile, or what is to stay, is not the message's
+    if (row.purpose === 'profile' || row.purpose === 'permanent') return false;
     return this.remove(user, id);
   }
 

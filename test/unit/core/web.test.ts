@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silent } from '../../../src/base/log.ts';
 import type { Host } from '../../../src/core/host.ts';
-import { WebRefusal, type WebRoute, WebRoutes } from '../../../src/core/web.ts';
+import { shownPath, WebRefusal, type WebRoute, WebRoutes } from '../../../src/core/web.ts';
 import { compileRoute } from '../../../src/core/web-path.ts';
 import { Http } from '../../../src/net/http.ts';
 import { StorageUnavailable } from '../../../src/storage/errors.ts';
@@ -256,4 +256,8 @@ describe('paths', () => {
   ])('%s leads nowhere else', (path, rest) => {
     expect(compileRoute('/files/*')(path)).toEqual(rest === undefined ? 'malformed' : { '*': rest });
   });
+});
+
+test('tokens in paths are not for the log', () => {
+  expect(shownPath('/register_api/invite/2oasuh3abuacjmgzscywk4ge/x')).toBe('/register_api/invite/.../x');
 });

@@ -4,6 +4,7 @@ import { Outlet, type OutletParts } from '../../../../src/modules/push/outlet.ts
 import type { Registration } from '../../../../src/modules/push/registration.ts';
 import type { News } from '../../../../src/modules/push/worth.ts';
 import { StorageUnavailable } from '../../../../src/storage/errors.ts';
+import { parseElement } from '../../../../src/xml/document.ts';
 import type { Iq } from '../../../../src/xmpp/stanza.ts';
 import { FakeClock } from '../../../kit/clock.ts';
 
@@ -73,4 +74,24 @@ test('a call that waits behind another notification is not silenced by what come
   answer({ type: 'result' } as Iq);
   await clock.advance(0);
   expect(told).toEqual(['m1', 'c1']);
+});
+
+test('a call that could not be told in time rings no phone later', async () => {
+  const told: News[] = [];
+  const { outlet, clock } = outletWith({
+    publish: async (_, one) => {
+      told.push(one);
+      const type = told.length === 1 ? 'error' : 'result';
+      return {
+        type,
+        el: parseElement(
+          "<iq><error type='wait'><remote-server-timeout xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
+        ),
+      } as unknown as Iq;
+    },
+  });
+  await outlet.push('romeo', 'r', { ...news('call', 'c1'), sid: 's', media: ['audio'] }, true);
+  await clock.advance(0);
+  await clock.advance(61_000);
+  expect(told).toEqual([expect.objectContaining({ kind: 'call', key: 'c1' }), news('chat', 'c1')]);
 });

@@ -7,7 +7,15 @@ import { upload } from '../../../../src/config/upload.ts';
 import { Disk } from '../../../../src/modules/upload/disk.ts';
 import { Ids } from '../../../../src/modules/upload/ids.ts';
 import { Library, pathOf } from '../../../../src/modules/upload/library.ts';
-import { isThere, Shelf, type Shelved, stores, type UploadStores } from '../../../../src/modules/upload/shelf.ts';
+import { isSameFolder } from '../../../../src/modules/upload/sameness.ts';
+import {
+  isThere,
+  type Purpose,
+  Shelf,
+  type Shelved,
+  stores,
+  type UploadStores,
+} from '../../../../src/modules/upload/shelf.ts';
 import { Slots } from '../../../../src/modules/upload/slots.ts';
 import { createMemoryDriver } from '../../../../src/storage/memory.ts';
 import { el } from '../../../../src/xml/element.ts';
@@ -30,9 +38,9 @@ beforeEach(async () => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 const ids = new Ids('secret');
-async function asked(): Promise<Shelved> {
+async function asked(purpose: Purpose = 'message'): Promise<Shelved> {
   const now = clock.now();
-  const row = { name: 'a', type: '', size: 3, purpose: 'message', state: 'asked', at: now, until: now + 1000 } as const;
+  const row = { name: 'a', type: '', size: 3, purpose, state: 'asked', at: now, until: now + 1000 } as const;
   const slot = { user: 'romeo', id: ids.mint(), row };
   await shelf.add(slot);
   return slot;
@@ -171,4 +179,52 @@ test('what is kept of the messages that speak of a file is small, however long t
   expect((await shelf.find(slot.id))?.row.mentions).toHaveLength(1);
   await library.withdrawn(by, text, 'm1');
   expect(await shelf.find(slot.id)).toBeUndefined();
+});
+
+test('what belongs to a profile, or is to stay, outlives the message that speaks of it', async () => {
+  const library = new Library({ shelf, ids, domain: 'verona.test', now: () => clock.now(), url: (path) => path });
+  const left: string[] = [];
+  for (const purpose of ['message', 'ephemeral', 'profile', 'permanent'] as const) {
+    const slot = await asked(purpose);
+    const text = `see https://verona.test${pathOf(slot.id, 'a')}`;
+    await library.mentioned('romeo@verona.test', text, 'm');
+    await library.withdrawn('romeo@verona.test', text, 'm');
+    if ((await shelf.find(slot.id)) !== undefined) left.push(purpose);
+  }
+  expect(left).toEqual(['profile', 'permanent']);
+});
+
+describe('a folder with files in it', () => {
+  const look = (isAlone = true): Promise<boolean> =>
+    isSameFolder({
+      folder,
+      marks: opened.secrets,
+      hasOthers: () => !isAlone,
+      clock,
+      signal: new AbortController().signal,
+    });
+  const mark = '.parley-uploads';
+
+  test('that this database made is its own', async () => {
+    expect(await look()).toBe(true);
+    expect(await look()).toBe(true);
+    expect(await opened.secrets.get('adopted')).toBeUndefined();
+  });
+
+  test.each([undefined, 'mine'])(
+    'that another database made is taken by a single node that had %s, and what is unknown there stays',
+    async (had) => {
+      if (had !== undefined) await opened.secrets.set('folder', had);
+      writeFileSync(join(folder, mark), 'theirs\n');
+      expect(await look()).toBe(true);
+      expect(await opened.secrets.get('adopted')).toBe('theirs');
+    },
+  );
+
+  test('that another database made is not taken where other nodes have theirs', async () => {
+    await opened.secrets.set('folder', 'mine');
+    writeFileSync(join(folder, mark), 'theirs\n');
+    expect(await look(false)).toBe(false);
+    expect(await opened.secrets.get('adopted')).toBeUndefined();
+  });
 });
